@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 /// Beginnings of names that the kernel's and container engines' virtual interfaces have.
 const VIRTUAL: [&str; 9] = ["docker", "br-", "veth", "cni", "flannel", "virbr", "tun", "tap", "wg"];
+/// Where only processes of this machine are.
+pub(super) const LOOPBACK: &str = "lo";
 /// mDNS asks for every address of every interface in one go; the answer is the same for all of them.
 const GOOD_FOR: Duration = Duration::from_secs(1);
 
@@ -15,18 +17,23 @@ const GOOD_FOR: Duration = Duration::from_secs(1);
 pub(super) struct Chosen {
     /// Not empty: these and no others.
     configured: Vec<String>,
+    /// Whether `lo` is used besides: a command in a terminal also wants to see what runs on this machine alone.
+    also_loopback: bool,
     looked: Mutex<Option<(Instant, Vec<String>)>>,
 }
 
 impl Chosen {
-    pub(super) fn new(configured: Vec<String>) -> Self {
-        Self { configured, looked: Mutex::default() }
+    pub(super) fn new(configured: Vec<String>, also_loopback: bool) -> Self {
+        Self { configured, also_loopback, looked: Mutex::default() }
     }
 
     /// Whether to use the interface called `name`.
     pub(super) fn contains(&self, name: &str) -> bool {
         if !self.configured.is_empty() {
             return self.configured.iter().any(|one| one == name);
+        }
+        if self.also_loopback && name == LOOPBACK {
+            return true;
         }
         let now = Instant::now();
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
@@ -42,10 +49,6 @@ impl Chosen {
         }
     }
 
-    /// Whether loopback addresses are meant: only where nothing but `lo` is used.
-    pub(super) fn is_loopback_only(&self) -> bool {
-        self.contains("lo")
-    }
 }
 
 fn all_interfaces() -> Vec<String> {
@@ -67,11 +70,11 @@ fn default_route(table: &str) -> Option<&str> {
 
 /// The default route's interface; without one, every real one (a switch with no router is a LAN too); without any, `lo`.
 fn choose(default_route: Option<&str>, all: &[String]) -> Vec<String> {
-    let real = |name: &&String| *name != "lo" && !VIRTUAL.iter().any(|beginning| name.starts_with(beginning));
+    let real = |name: &&String| *name != LOOPBACK && !VIRTUAL.iter().any(|beginning| name.starts_with(beginning));
     match default_route {
         Some(name) => vec![name.to_owned()],
         None if all.iter().any(|name| real(&name)) => all.iter().filter(real).cloned().collect(),
-        None => vec!["lo".to_owned()],
+        None => vec![LOOPBACK.to_owned()],
     }
 }
 
@@ -107,8 +110,7 @@ mod tests {
 
     #[test]
     fn configured_interfaces_are_used_and_no_others() {
-        let chosen = Chosen::new(vec!["eth1".into()]);
-        assert!(chosen.contains("eth1") && !chosen.contains("eth0") && !chosen.is_loopback_only());
-        assert!(Chosen::new(vec!["lo".into()]).is_loopback_only());
+        let chosen = Chosen::new(vec!["eth1".into()], true);
+        assert!(chosen.contains("eth1") && !chosen.contains("eth0") && !chosen.contains("lo"));
     }
 }

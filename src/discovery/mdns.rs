@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt as _;
-use mdns_sd::{DaemonEvent, IfKind, IfPredicate, Receiver, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
+use mdns_sd::{DaemonEvent, IfKind, IfPredicate, Receiver, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
 use smol::{Executor, Task, Timer};
 
-use super::interfaces::Chosen;
+use super::interfaces::{Chosen, LOOPBACK};
 use super::txt::{self, Refused};
 use super::{Announcement, Change, Directory, SERVICE_TYPE, Source, Status};
-use crate::config;
+use crate::config::{self, Role};
 
 /// Every this many seconds the interfaces are looked at: a new address and a cable put back heal by themselves.
 const IP_CHECK_SECONDS: u32 = 2;
@@ -46,12 +46,13 @@ pub struct Mdns {
 }
 
 impl Mdns {
-    /// Starts the thread. Nothing is sent before [`Mdns::browse`] or [`Mdns::register`].
+    /// Starts the thread. Nothing is sent before [`Mdns::browse`] or [`Mdns::register`]. A command in a terminal also
+    /// looks at loopback, unless interfaces are configured.
     ///
     /// # Errors
     /// When the system gives no thread or socket.
-    pub fn start(config: &config::Discovery) -> Result<Self, Error> {
-        let chosen = Arc::new(Chosen::new(config.interfaces.clone()));
+    pub fn start(config: &config::Discovery, role: Role) -> Result<Self, Error> {
+        let chosen = Arc::new(Chosen::new(config.interfaces.clone(), role == Role::Command));
         let daemon = ServiceDaemon::new_with_port(config.port)?;
         daemon.set_ip_check_interval(IP_CHECK_SECONDS)?;
         daemon.disable_interface(IfKind::All)?;
@@ -70,12 +71,12 @@ impl Mdns {
         executor: &Executor<'static>,
     ) -> Result<Task<()>, Error> {
         let events = self.daemon.browse(SERVICE_TYPE)?;
-        let (daemon, chosen) = (self.daemon.clone(), Arc::clone(&self.chosen));
+        let daemon = self.daemon.clone();
         Ok(executor.spawn(async move {
             let mut events = events;
             // The library ends a browse whose events are not taken in time; then what was missed is asked for again.
             loop {
-                read(&events, &cluster, &directory, &chosen).await;
+                read(&events, &cluster, &directory).await;
                 log::warn!("mDNS stopped telling; asking again");
                 Timer::after(Duration::from_secs(1)).await;
                 match daemon.browse(SERVICE_TYPE) {
@@ -87,29 +88,30 @@ impl Mdns {
     }
 
     /// Registers the process under its service, and a form also as `_http._tcp`, which any service browser shows.
-    /// Resolves once the first announcement has left.
+    /// The future says whether an announcement has left within 3 s; the registration stands whatever it says, and is
+    /// announced as soon as the network lets it.
     ///
     /// # Errors
-    /// When nothing left the machine within 3 s.
-    pub async fn register(&self, said: Announcement, port: u16, is_form: bool) -> Result<Registration, Error> {
+    /// When the daemon takes no more commands.
+    pub fn register(
+        &self,
+        said: Announcement,
+        port: u16,
+        is_form: bool,
+    ) -> Result<(Registration, impl Future<Output = Result<(), Error>> + Send + 'static), Error> {
         let heard = self.daemon.monitor()?;
-        let mut registration = Registration {
-            daemon: self.daemon.clone(),
-            chosen: Arc::clone(&self.chosen),
-            said,
-            port,
-            names: Vec::new(),
-        };
+        let mut registration =
+            Registration { daemon: self.daemon.clone(), chosen: Arc::clone(&self.chosen), said, port, names: Vec::new() };
         registration.announce()?;
         if is_form {
             registration.announce_form()?;
         }
-        let waited = async {
+        let mdns_port = self.port;
+        let late = async move {
             Timer::after(ANNOUNCED_WITHIN).await;
-            Err(Error::Silent { port: self.port })
+            Err(Error::Silent { port: mdns_port })
         };
-        announced(&heard).or(waited).await?;
-        Ok(registration)
+        Ok((registration, async move { announced(&heard).or(late).await }))
     }
 
     /// Ends the thread. To be called after every registration has ended.
@@ -219,11 +221,11 @@ async fn announced(heard: &Receiver<DaemonEvent>) -> Result<(), Error> {
 }
 
 /// Takes in what is told until the library ends it.
-async fn read(events: &Receiver<ServiceEvent>, cluster: &str, directory: &Directory, chosen: &Chosen) {
+async fn read(events: &Receiver<ServiceEvent>, cluster: &str, directory: &Directory) {
     while let Ok(event) = events.recv_async().await {
         let now = Instant::now();
         match event {
-            ServiceEvent::ServiceResolved(found) => match understand(&found, cluster, chosen.is_loopback_only()) {
+            ServiceEvent::ServiceResolved(found) => match understand(&found, cluster) {
                 Ok(instance) => directory.apply(Source::Mdns, &found.fullname, Change::Is(instance), now),
                 Err(Refused::OtherCluster) => log::debug!("{} belongs to another cluster", found.fullname),
                 Err(refused) => log::debug!("{} is not taken in: {refused}", found.fullname),
@@ -235,17 +237,24 @@ async fn read(events: &Receiver<ServiceEvent>, cluster: &str, directory: &Direct
 }
 
 /// An instance, if the record may be believed that far.
-fn understand(found: &ResolvedService, cluster: &str, loopback: bool) -> Result<super::Instance, Refused> {
-    let mut addrs: Vec<_> = found.get_addresses_v4().into_iter().filter(|ip| is_plausible(*ip, loopback)).collect();
-    addrs.sort_unstable(); // the set has no order; the same record must always give the same address
-    let ip = addrs.first().ok_or(Refused::Missing("address"))?;
-    let addr = SocketAddr::new(IpAddr::V4(*ip), found.get_port());
+fn understand(found: &ResolvedService, cluster: &str) -> Result<super::Instance, Refused> {
+    let plausible = found.get_addresses().iter().filter_map(|ip| match ip {
+        ScopedIp::V4(ip) => {
+            let came_by_loopback = ip.interface_ids().iter().any(|interface| interface.name == LOOPBACK);
+            is_plausible(*ip.addr(), came_by_loopback).then_some(*ip.addr())
+        }
+        _ => None,
+    });
+    // The set has no order; the same record must always give the same address.
+    let ip = plausible.min().ok_or(Refused::Missing("address"))?;
+    let addr = SocketAddr::new(IpAddr::V4(ip), found.get_port());
     txt::parse(|key| found.get_property_val_str(key), addr, cluster)
 }
 
-/// Whether a process on the LAN can have this address. Loopback ones only where all is on this machine.
-fn is_plausible(ip: Ipv4Addr, loopback: bool) -> bool {
-    ip.is_loopback() == loopback && !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast()
+/// Whether a process can be at this address, seen from where the record came: a loopback address leads to this machine,
+/// whoever sent it, so only this machine may send it.
+fn is_plausible(ip: Ipv4Addr, came_by_loopback: bool) -> bool {
+    ip.is_loopback() == came_by_loopback && !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast()
 }
 
 #[cfg(test)]
@@ -254,7 +263,7 @@ mod tests {
 
     /// Another port than 5353, so that no test hears another, and never another interface than lo.
     fn on_loopback(port: u16) -> config::Discovery {
-        let mut config = config::Config::for_role(config::Role::Command).discovery;
+        let mut config = config::Config::for_role(Role::Command).discovery;
         config.interfaces = vec!["lo".into()];
         config.port = port;
         config
@@ -298,13 +307,14 @@ mod tests {
     fn a_process_on_loopback_is_found_seen_draining_and_gone_and_another_cluster_is_not_seen() {
         let executor = Executor::new();
         let config = on_loopback(55_353);
-        let browser = Mdns::start(&config).expect("a thread");
-        let server = Mdns::start(&config).expect("a thread");
+        let browser = Mdns::start(&config, Role::Command).expect("a thread");
+        let server = Mdns::start(&config, Role::Command).expect("a thread");
         smol::block_on(executor.run(async {
             let directory = Directory::new(Instant::now());
             let _browsing = browser.browse("home".into(), directory.clone(), &executor).expect("a running daemon");
-            let other = server.register(announcement("producer-b", "work"), 4712, false).await.expect("announced");
-            let mut own = server.register(announcement("producer-a", "home"), 4711, true).await.expect("announced");
+            let (other, _) = server.register(announcement("producer-b", "work"), 4712, false).expect("a running daemon");
+            let (mut own, told) = server.register(announcement("producer-a", "home"), 4711, true).expect("a running daemon");
+            told.await.expect("lo has an address");
             until(&directory, |seen| seen == [("producer-a".to_owned(), Status::Up)]).await;
             let found = directory.instances("producer").expect("just seen");
             assert_eq!(found[0].addr, SocketAddr::from(([127, 0, 0, 1], 4711)));
