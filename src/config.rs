@@ -6,8 +6,23 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
+
+mod check;
+mod error;
+mod read;
+mod sections;
+mod setting;
+
+pub use error::{ConfigError, Mistake, Origin};
+pub use read::{ConfigFile, Sources};
+pub use sections::{
+    Balance, Breaker, Cache, Call, Consumer, Discovery, Fallback, Node, Policy, Producer, Registry, Server,
+};
+use setting::{Section, Slot, Visitor};
+
+/// Read when nobody names another file; it may be missing.
+pub const DEFAULT_FILE: &str = "/etc/bramble/bramble.toml";
 
 /// Which service a process is; some defaults depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,178 +62,6 @@ pub struct Config {
     pub consumer: Consumer,
     /// `[registry]`: the page of all services.
     pub registry: Registry,
-}
-
-/// `[node]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Node {
-    /// The cluster's name. Instances of another cluster are not seen. 1-32 letters, digits, `-`, `_`, `.`.
-    pub cluster: String,
-    /// Where the node is ("shelf-2"); calls prefer their own zone. Empty: none.
-    pub zone: String,
-    /// Share of the traffic in comparison with others, 1-100.
-    pub weight: u32,
-    /// File with the key that signs registrations and calls. None: unsigned.
-    pub cluster_key_file: Option<PathBuf>,
-}
-
-/// `[discovery]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Discovery {
-    /// Whether to register and look by mDNS.
-    pub mdns: bool,
-    /// Names of the network interfaces to use for mDNS. Empty: the one of the default route.
-    pub interfaces: Vec<String>,
-    /// UDP port of mDNS; only ever another one in tests.
-    pub port: u16,
-    /// Services behind a DNS name: service -> `host:port`.
-    pub dns: BTreeMap<String, String>,
-    /// Services at fixed addresses: service -> `address:port`s.
-    pub fixed: BTreeMap<String, Vec<SocketAddr>>,
-}
-
-/// `[server]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Server {
-    /// Address and port to serve at; port 0 lets the system choose. None: the role's own default.
-    pub listen: Option<SocketAddr>,
-    /// Executor threads, 1-64.
-    pub threads: usize,
-    /// Connections served at the same time; one more is answered 503.
-    pub max_connections: usize,
-    /// How long the head of a request may take from its first byte to its last.
-    pub header_timeout: Duration,
-    /// How long a connection may rest between two requests.
-    pub idle_timeout: Duration,
-    /// Largest body of a request, in bytes.
-    pub max_body: usize,
-    /// How long requests in flight may take to end after SIGTERM.
-    pub drain_timeout: Duration,
-}
-
-/// `[call]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Call {
-    /// For the whole call, all attempts together.
-    pub timeout: Duration,
-    /// For one attempt; never more than what is left of the whole.
-    pub attempt_timeout: Duration,
-    /// After this long a second copy goes to another endpoint. None: never.
-    pub hedge_after: Option<Duration>,
-    /// Retries as a share of recent calls, 0-1.
-    pub retry_budget: f64,
-    /// Calls in flight to one service; one more is refused.
-    pub max_concurrent: usize,
-    /// What the caller gets when nobody answers.
-    pub fallback: Fallback,
-}
-
-/// What a caller gets when nobody answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fallback {
-    /// The error, at once.
-    FailFast,
-    /// An empty answer that says it is empty.
-    FailSilent,
-    /// The last good answer, marked so; without one, an error.
-    Stale,
-}
-
-/// `[breaker]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Breaker {
-    /// Length of the sliding window over which rates are measured.
-    pub window: Duration,
-    /// Outcomes that must lie in the window before a rate is known.
-    pub minimum_calls: u32,
-    /// Failures in a row that open the circuit whatever the volume.
-    pub consecutive_failures: u32,
-    /// Share of failures at which the circuit opens, above 0 and up to 1.
-    pub failure_rate: f64,
-    /// A call at least this long counts as slow.
-    pub slow_call: Duration,
-    /// Share of slow calls at which the circuit opens, above 0 and up to 1.
-    pub slow_call_rate: f64,
-    /// How long an open circuit refuses; doubled at each failed recovery.
-    pub open_for: Duration,
-    /// The longest an open circuit refuses.
-    pub open_for_max: Duration,
-    /// Calls admitted at a time while half-open.
-    pub half_open_calls: u32,
-    /// How long the admitted share takes to grow back to 1.
-    pub ramp: Duration,
-    /// The share admitted at the ramp's start, above 0 and up to 1.
-    pub ramp_floor: f64,
-}
-
-/// `[balance]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Balance {
-    /// How one endpoint is chosen.
-    pub policy: Policy,
-    /// Below this share of endpoints available, all are candidates again; 0-1.
-    pub panic_threshold: f64,
-    /// How long a new or recovered endpoint takes to get its full share.
-    pub slow_start: Duration,
-    /// Whether the own zone is preferred.
-    pub prefer_zone: bool,
-}
-
-/// How one endpoint is chosen of several.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Policy {
-    /// One after the other.
-    RoundRobin,
-    /// Any.
-    Random,
-    /// The one of two random ones that has fewer calls in flight.
-    LeastRequest,
-    /// At random, the faster the likelier.
-    WeightedResponseTime,
-    /// The one of two random ones with the lower peak-sensitive latency times calls in flight.
-    PeakEwma,
-}
-
-/// `[cache]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Cache {
-    /// `memory`, or `redis://HOST:PORT`.
-    pub store: String,
-    /// Answers kept.
-    pub capacity: usize,
-    /// How long an answer is given without asking anew.
-    pub fresh_for: Duration,
-    /// How long after that it is given at once while one refresh runs.
-    pub stale_while_revalidate: Duration,
-    /// How long after that it is given when nothing newer can be had.
-    pub stale_if_error: Duration,
-}
-
-/// `[producer]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Producer {
-    /// Base URL of the weather API. `https`, or `http` towards loopback and private addresses only.
-    pub upstream: String,
-    /// File whose first line is the key of the weather API.
-    pub api_key_file: Option<PathBuf>,
-    /// File with the only certificate authorities to trust for the weather API. None: the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Language of the description, as the weather API names it: `en`, `de`, `zh_cn`.
-    pub language: String,
-}
-
-/// `[consumer]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Consumer {
-    /// Address and port of the form.
-    pub listen: SocketAddr,
-}
-
-/// `[registry]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Registry {
-    /// Address and port of the page.
-    pub listen: SocketAddr,
 }
 
 impl Config {
@@ -301,4 +144,56 @@ impl Config {
         };
         self.server.listen.unwrap_or(own)
     }
+
+    /// What `role` runs with, all sources taken together.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn load(role: Role, sources: &Sources) -> Result<Self, ConfigError> {
+        read::load(Self::for_role(role), sources)
+    }
+
+    /// The configuration as TOML, every key of every section. It reads back to the same configuration, and shows no
+    /// secret: there is none in it, only the names of files.
+    pub fn to_toml(&self) -> String {
+        let mut shown = Show(String::new());
+        self.clone().visit(&mut shown);
+        shown.0
+    }
+
+    /// Every field, in the order of the file.
+    fn visit(&mut self, visitor: &mut dyn Visitor) {
+        let sections: [(&'static str, &mut dyn Section); 10] = [
+            ("node", &mut self.node),
+            ("discovery", &mut self.discovery),
+            ("server", &mut self.server),
+            ("call", &mut self.call),
+            ("breaker", &mut self.breaker),
+            ("balance", &mut self.balance),
+            ("cache", &mut self.cache),
+            ("producer", &mut self.producer),
+            ("consumer", &mut self.consumer),
+            ("registry", &mut self.registry),
+        ];
+        for (name, section) in sections {
+            visitor.section(name);
+            section.visit(visitor);
+        }
+    }
 }
+
+struct Show(String);
+
+impl Visitor for Show {
+    fn section(&mut self, name: &'static str) {
+        let gap = if self.0.is_empty() { "" } else { "\n" };
+        self.0.push_str(&format!("{gap}[{name}]\n"));
+    }
+
+    fn slot(&mut self, key: &'static str, slot: &mut dyn Slot) {
+        self.0.push_str(&format!("{key} = {}\n", slot.show()));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! A mistake is only half said without its place: the line of the file, or the name of the variable.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// A file as a whole: it cannot be read.
+    File(PathBuf),
+    /// A place in a file; both count from 1, columns in characters.
+    Line {
+        /// The file, as it was named.
+        file: PathBuf,
+        /// Line.
+        line: usize,
+        /// Column.
+        column: usize,
+    },
+    /// A variable of the environment, by its name.
+    Variable(String),
+    /// A flag of the command line.
+    Flag,
+    /// Nobody set it.
+    Default,
+}
+
+/// One thing that is wrong, and what is right instead.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mistake {
+    /// Where it was written.
+    pub origin: Origin,
+    /// `section.key`, a section alone, or empty where neither is known.
+    pub key: String,
+    /// What is wrong, and what is allowed.
+    pub what: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Origin::File(file) => write!(f, "{}: ", file.display())?,
+            Origin::Line { file, line, column } => write!(f, "{}:{line}:{column}: ", file.display())?,
+            Origin::Variable(name) => return write!(f, "{name}: {}", self.what),
+            Origin::Flag => f.write_str("command line: ")?,
+            Origin::Default => {}
+        }
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.what)
+    }
+}
+
+/// Everything that is wrong with a configuration: at least one mistake, in the order of the file, then variables,
+/// then flags. Shown one a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    mistakes: Vec<Mistake>,
+}
+
+impl ConfigError {
+    pub(super) fn new(mut mistakes: Vec<Mistake>) -> Self {
+        mistakes.sort();
+        Self { mistakes }
+    }
+
+    /// Each mistake once.
+    pub fn mistakes(&self) -> &[Mistake] {
+        &self.mistakes
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, mistake) in self.mistakes.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            mistake.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}

@@ -1,0 +1,301 @@
+//! Every source becomes the same thing, a list of `section.key` and value, so that a file, a variable and a flag are
+//! judged by the same rules.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::setting::{Slot, Visitor, Wrong};
+use super::{Config, ConfigError, DEFAULT_FILE, Mistake, Origin, check};
+
+mod suggest;
+
+/// Nobody writes a configuration of this size; a device or a log named by mistake is not read to its end.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Begins the name of a variable that sets a key. With a single underscore (`BRAMBLE_LOG`) it means something else.
+const PREFIX: &str = "BRAMBLE__";
+
+/// A section of the same file for the builder of the SD-card image (`pi-image/`), which checks it. A running service
+/// has no use for it.
+const IMAGE_SECTION: &str = "pi";
+
+/// Where a configuration comes from; later ones win.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// The file.
+    pub file: ConfigFile,
+    /// The environment, or what of it matters: names and values. Only `BRAMBLE__SECTION__KEY` is looked at.
+    pub env: Vec<(String, String)>,
+    /// What flags say: `section.key` and value.
+    pub flags: Vec<(String, String)>,
+}
+
+/// Which file is read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ConfigFile {
+    /// [`DEFAULT_FILE`], which may be missing.
+    #[default]
+    Default,
+    /// This one, which must be there.
+    Path(PathBuf),
+    /// Text that is at hand already, and its name for messages.
+    Text(PathBuf, String),
+    /// None.
+    None,
+}
+
+impl Sources {
+    /// The file that was named, or the default one, and the environment of this process.
+    pub fn of_process(file: Option<PathBuf>) -> Self {
+        let env = std::env::vars_os()
+            .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+            .filter(|(name, _)| name.starts_with(PREFIX))
+            .collect();
+        Self { file: file.map_or(ConfigFile::Default, ConfigFile::Path), env, flags: Vec::new() }
+    }
+
+    /// Text alone, as if it stood in a file named `bramble.toml`.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { file: ConfigFile::Text("bramble.toml".into(), text.into()), ..Self::default() }
+    }
+}
+
+pub(super) fn load(config: Config, sources: &Sources) -> Result<Config, ConfigError> {
+    let mut reader = Reader { config, mistakes: Vec::new(), origins: BTreeMap::new() };
+    match file_text(&sources.file) {
+        Ok(Some((path, text))) => reader.file(&path, &text),
+        Ok(None) => {}
+        Err((path, error)) => reader.mistakes.push(Mistake {
+            origin: Origin::File(path),
+            key: String::new(),
+            what: format!("cannot be read: {error}"),
+        }),
+    }
+    for (name, value) in &sources.env {
+        if let Some(key) = name.strip_prefix(PREFIX) {
+            reader.words(Origin::Variable(name.clone()), &key.to_ascii_lowercase().replacen("__", ".", 1), value);
+        }
+    }
+    for (key, value) in &sources.flags {
+        reader.words(Origin::Flag, key, value);
+    }
+    reader.finish()
+}
+
+fn file_text(file: &ConfigFile) -> Result<Option<(PathBuf, String)>, (PathBuf, io::Error)> {
+    let path = match file {
+        ConfigFile::None => return Ok(None),
+        ConfigFile::Text(name, text) => return Ok(Some((name.clone(), text.clone()))),
+        ConfigFile::Default => Path::new(DEFAULT_FILE),
+        ConfigFile::Path(path) => path,
+    };
+    match read_text(path) {
+        Ok(text) => Ok(Some((path.to_owned(), text))),
+        Err(error) if *file == ConfigFile::Default && error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err((path.to_owned(), error)),
+    }
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let read = File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
+    if read as u64 > MAX_FILE {
+        return Err(io::Error::other("it is larger than 1 MiB; is it the right file?"));
+    }
+    Ok(text)
+}
+
+struct Reader {
+    config: Config,
+    mistakes: Vec<Mistake>,
+    /// Where each key was set last, for checks across keys.
+    origins: BTreeMap<String, Origin>,
+}
+
+impl Reader {
+    fn file(&mut self, file: &Path, text: &str) {
+        let lines = Lines::of(text);
+        let place = |span: Range<usize>| lines.place(file, span.start);
+        let (table, errors) = DeTable::parse_recoverable(text);
+        let mut broken = BTreeMap::new();
+        for error in errors {
+            let span = error.span().unwrap_or(text.len()..text.len());
+            broken.entry(lines.number(span.start)).or_insert_with(|| Mistake {
+                origin: place(span),
+                key: String::new(),
+                what: error.message().to_owned(),
+            });
+        }
+        // Below a broken heading, nobody knows to which section a key belongs.
+        let headings = broken.keys().any(|line| lines.text(*line).trim_start().starts_with('['));
+        let sound = |origin: &Origin| match origin {
+            Origin::Line { line, .. } => !headings && !broken.contains_key(line),
+            _ => true,
+        };
+        let known = self.mistakes.len();
+        for (name, section) in table.get_ref().iter() {
+            self.section(name, section, &place);
+        }
+        let mut found = self.mistakes.split_off(known);
+        found.retain(|mistake| sound(&mistake.origin));
+        self.mistakes.extend(found);
+        self.mistakes.extend(broken.into_values());
+    }
+
+    fn section(
+        &mut self,
+        name: &Spanned<impl AsRef<str>>,
+        section: &Spanned<DeValue<'_>>,
+        place: &dyn Fn(Range<usize>) -> Origin,
+    ) {
+        let (span, name) = (name.span(), name.get_ref().as_ref());
+        if name == IMAGE_SECTION {
+            return;
+        }
+        let keys = Keys::of(&mut self.config);
+        let Some(fields) = section.get_ref().as_table().filter(|_| keys.has_section(name)) else {
+            let what = keys.not_a_section(name, section.get_ref());
+            return self.mistakes.push(Mistake { origin: place(span), key: name.to_owned(), what });
+        };
+        for (key, value) in fields.iter() {
+            let path = format!("{name}.{}", key.get_ref());
+            let origin = place(value.span());
+            match assign(&mut self.config, &path, value) {
+                Some(Ok(())) => {
+                    self.origins.insert(path, origin);
+                }
+                Some(Err(wrongs)) => {
+                    self.origins.insert(path.clone(), origin);
+                    let wrongs = wrongs.into_iter().map(|wrong| (place(wrong.span), wrong.why));
+                    self.mistakes.extend(wrongs.map(|(origin, what)| Mistake { origin, key: path.clone(), what }));
+                }
+                None => {
+                    let what = keys.unknown(&path);
+                    self.mistakes.push(Mistake { origin: place(key.span()), key: path, what });
+                }
+            }
+        }
+    }
+
+    /// A value of a variable or flag: TOML if it is TOML, else plain text, as which a zone named `1` is right too.
+    fn words(&mut self, origin: Origin, key: &str, text: &str) {
+        let plain = Spanned::new(0..text.len(), DeValue::String(text.into()));
+        let value = DeValue::parse(text).unwrap_or_else(|_| plain.clone());
+        let mut outcome = assign(&mut self.config, key, &value);
+        if matches!(outcome, Some(Err(_))) {
+            if let Some(Ok(())) = assign(&mut self.config, key, &plain) {
+                outcome = Some(Ok(()));
+            }
+        }
+        let key = key.to_owned();
+        let whats = match outcome {
+            Some(Ok(())) => Vec::new(),
+            Some(Err(wrongs)) => wrongs.into_iter().map(|wrong| wrong.why).collect(),
+            None => vec![Keys::of(&mut self.config).unknown(&key)],
+        };
+        let mistakes = whats.into_iter().map(|what| Mistake { origin: origin.clone(), key: key.clone(), what });
+        self.mistakes.extend(mistakes);
+        self.origins.insert(key, origin);
+    }
+
+    fn finish(mut self) -> Result<Config, ConfigError> {
+        for conflict in check::conflicts(&self.config) {
+            // With a mistake in one of the two, the other is compared with a default that nobody chose.
+            if self.mistakes.iter().any(|mistake| conflict.keys.contains(&mistake.key.as_str())) {
+                continue;
+            }
+            let [first, _] = conflict.keys;
+            let origin = conflict.keys.iter().find_map(|key| self.origins.get(*key)).cloned();
+            let origin = origin.unwrap_or(Origin::Default);
+            self.mistakes.push(Mistake { origin, key: first.to_owned(), what: conflict.why });
+        }
+        if self.mistakes.is_empty() { Ok(self.config) } else { Err(ConfigError::new(self.mistakes)) }
+    }
+}
+
+/// Sets `section.key`. None: there is no such key.
+fn assign(config: &mut Config, path: &str, value: &Spanned<DeValue<'_>>) -> Option<Result<(), Vec<Wrong>>> {
+    let mut assign = Assign { target: path.split_once('.')?, value, section: "", outcome: None };
+    config.visit(&mut assign);
+    assign.outcome
+}
+
+struct Assign<'a> {
+    target: (&'a str, &'a str),
+    value: &'a Spanned<DeValue<'a>>,
+    section: &'static str,
+    outcome: Option<Result<(), Vec<Wrong>>>,
+}
+
+impl Visitor for Assign<'_> {
+    fn section(&mut self, name: &'static str) {
+        self.section = name;
+    }
+
+    fn slot(&mut self, key: &'static str, slot: &mut dyn Slot) {
+        if self.target == (self.section, key) {
+            self.outcome = Some(slot.set(self.value));
+        }
+    }
+}
+
+/// Every `section` and `key` there is.
+pub(super) struct Keys(pub(super) Vec<(&'static str, &'static str)>);
+
+impl Keys {
+    pub(super) fn of(config: &mut Config) -> Self {
+        let mut list = KeyList { section: "", keys: Vec::new() };
+        config.visit(&mut list);
+        Self(list.keys)
+    }
+}
+
+struct KeyList {
+    section: &'static str,
+    keys: Vec<(&'static str, &'static str)>,
+}
+
+impl Visitor for KeyList {
+    fn section(&mut self, name: &'static str) {
+        self.section = name;
+    }
+
+    fn slot(&mut self, key: &'static str, _: &mut dyn Slot) {
+        self.keys.push((self.section, key));
+    }
+}
+
+/// Where the lines of a text begin.
+struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    fn of(text: &'a str) -> Self {
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { text, starts }
+    }
+
+    /// The line, from 1, on which the byte `at` lies.
+    fn number(&self, at: usize) -> usize {
+        self.starts.partition_point(|start| *start <= at)
+    }
+
+    fn text(&self, number: usize) -> &'a str {
+        self.text.lines().nth(number.saturating_sub(1)).unwrap_or_default()
+    }
+
+    fn place(&self, file: &Path, at: usize) -> Origin {
+        let line = self.number(at);
+        let start = self.starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        let column = self.text.get(start..at).map_or(0, |before| before.chars().count()) + 1;
+        Origin::Line { file: file.to_owned(), line, column }
+    }
+}

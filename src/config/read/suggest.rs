@@ -1,0 +1,93 @@
+//! "Unknown key" alone sends people to the manual; most unknown keys are a slip of one or two letters.
+
+use toml::de::DeValue;
+
+use super::{IMAGE_SECTION, Keys};
+
+impl Keys {
+    pub(super) fn has_section(&self, name: &str) -> bool {
+        self.0.iter().any(|(section, _)| *section == name)
+    }
+
+    fn sections(&self) -> Vec<&'static str> {
+        let mut names: Vec<_> = self.0.iter().map(|(section, _)| *section).collect();
+        names.dedup(); // they stand together
+        names
+    }
+
+    /// What to say of `name` at the top of a file, where no such section can be.
+    pub(super) fn not_a_section(&self, name: &str, value: &DeValue<'_>) -> String {
+        if self.has_section(name) {
+            return format!("is a section; write [{name}] on a line of its own, once, and its keys below");
+        }
+        let homes = self.homes(name);
+        if !value.is_table() && !homes.is_empty() {
+            return format!("is a key outside of a section; it belongs to [{}]", homes.join("] or ["));
+        }
+        let mut names = self.sections();
+        names.push(IMAGE_SECTION);
+        match nearest(name, names.iter().copied()) {
+            Some(near) => format!("is an unknown section; did you mean [{near}]?"),
+            None => format!("is an unknown section; there are [{}]", names.join("], [")),
+        }
+    }
+
+    /// What to say of a `section.key` that does not exist.
+    pub(super) fn unknown(&self, path: &str) -> String {
+        let (section, key) = path.split_once('.').unwrap_or((path, ""));
+        if !self.has_section(section) {
+            return match nearest(section, self.sections().into_iter()) {
+                Some(near) => format!("is in an unknown section; did you mean {near}?"),
+                None => format!("is in an unknown section; there are {}", self.sections().join(", ")),
+            };
+        }
+        let siblings = || self.0.iter().filter(|(home, _)| *home == section).map(|(_, key)| *key);
+        if let Some(near) = nearest(key, siblings()) {
+            return format!("is an unknown key; did you mean {near}?");
+        }
+        match self.homes(key).as_slice() {
+            [] => format!("is an unknown key; [{section}] has {}", siblings().collect::<Vec<_>>().join(", ")),
+            homes => format!("is an unknown key here; it belongs to [{}]", homes.join("] or [")),
+        }
+    }
+
+    /// The sections that have a key of this name.
+    fn homes(&self, key: &str) -> Vec<&'static str> {
+        self.0.iter().filter(|(_, known)| *known == key).map(|(section, _)| *section).collect()
+    }
+}
+
+/// The name that `typed` was probably meant to be: at most a third of its letters are wrong, or it is its beginning.
+fn nearest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    if typed.len() > 64 {
+        return None; // no slip, and the distance costs its product with the name
+    }
+    let typed = typed.to_ascii_lowercase().replace('-', "_");
+    let near = |name: &str| {
+        let begins = typed.len() >= 3 && (name.starts_with(&*typed) || typed.starts_with(name));
+        if begins { 1 } else { distance(&typed, name) }
+    };
+    names
+        .map(|name| (near(name), name))
+        .filter(|(far, name)| *far <= name.len().div_ceil(3))
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// Levenshtein's: insertions, deletions and replacements, in bytes, by one row of Wagner and Fischer's table.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let (mut diagonal, mut left) = (i, i + 1);
+        for (cell, y) in row.iter_mut().skip(1).zip(b.bytes()) {
+            let best = (diagonal + usize::from(x != y)).min(left + 1).min(*cell + 1);
+            diagonal = *cell;
+            *cell = best;
+            left = best;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}

@@ -1,0 +1,316 @@
+//! The sections, each with the one list of its fields: the key, the field, and what is allowed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::setting::{
+    Address, Bytes, Count, File, List, Maybe, Section, Share, Switch, Table, Text, Time, Visitor, Word, cluster,
+    host_port, interface, language, store, upstream, zone,
+};
+
+/// `[node]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// The cluster's name. Instances of another cluster are not seen. 1-32 letters, digits, `-`, `_`, `.`.
+    pub cluster: String,
+    /// Where the node is ("shelf-2"); calls prefer their own zone. Empty: none.
+    pub zone: String,
+    /// Share of the traffic in comparison with others, 1-100.
+    pub weight: u32,
+    /// File with the key that signs registrations and calls. None: unsigned.
+    pub cluster_key_file: Option<PathBuf>,
+}
+
+impl Section for Node {
+    fn visit(&mut self, v: &mut dyn Visitor) {
+        v.field("cluster", &mut self.cluster, Text(cluster));
+        v.field("zone", &mut self.zone, Text(zone));
+        v.field("weight", &mut self.weight, Count(1..=100));
+        v.field("cluster_key_file", &mut self.cluster_key_file, Maybe(File));
+    }
+}
+
+/// `[discovery]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Discovery {
+    /// Whether to register and look by mDNS.
+    pub mdns: bool,
+    /// Names of the network interfaces to use for mDNS. Empty: the one of the default route.
+    pub interfaces: Vec<String>,
+    /// UDP port of mDNS; only ever another one in tests.
+    pub port: u16,
+    /// Services behind a DNS name: service -> `host:port`.
+    pub dns: BTreeMap<String, String>,
+    /// Services at fixed addresses: service -> `address:port`s.
+    pub fixed: BTreeMap<String, Vec<SocketAddr>>,
+}
+
+impl Section for Discovery {
+    fn visit(&mut self, v: &mut dyn Visitor) {
+        v.field("mdns", &mut self.mdns, Switch);
+        v.field("interfaces", &mut self.interfaces, List { of: Text(interface), least: 0, most: 16 });
+        v.field("port", &mut self.port, Count(1..=65535));
+        v.field("dns", &mut self.dns, Table(Text(host_port)));
+        v.field("fixed", &mut self.fixed, Table(List { of: Address::Other, least: 1, most: 64 }));
+    }
+}
+
+/// `[server]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// Address and port to serve at; port 0 lets the system choose. None: the role's own default.
+    pub listen: Option<SocketAddr>,
+    /// Executor threads, 1-64.
+    pub threads: usize,
+    /// Connections served at the same time; one more is answered 503.
+    pub max_connections: usize,
+    /// How long the head of a request may take from its first byte to its last.
+    pub header_timeout: Duration,
+    /// How long a connection may rest between two requests.
+    pub idle_timeout: Duration,
+    /// Largest body of a request, in bytes.
+    pub max_body: usize,
+    /// How long requests in flight may take to end after SIGTERM.
+    pub drain_timeout: Duration,
+}
+
+impl Section for Server {
+    fn visit(&mut self, v: &mut dyn Visitor) {
+        v.field("listen", &mut self.listen, Maybe(Address::Own));
+        v.field("threads", &mut self.threads, Count(1..=64));
+        v.field("max_connections", &mut self.max_connections, Count(1..=100_000));
+        v.field("header_timeout", &mut self.header_timeout, Time::SOME);
+        v.field("idle_timeout", &mut self.idle_timeout, Time::SOME);
+        v.field("max_body", &mut self.max_body, Bytes(0..=1 << 30));
+        v.field("drain_timeout", &mut self.drain_timeout, Time::ANY);
+    }
+}
+
+/// `[call]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// For the whole call, all attempts together.
+    pub timeout: Duration,
+    /// For one attempt; never more than what is left of the whole.
+    pub attempt_timeout: Duration,
+    /// After this long a second copy goes to another endpoint. None: never.
+    pub hedge_after: Option<Duration>,
+    /// Retries as a share of recent calls, 0-1.
+    pub retry_budget: f64,
+    /// Calls in flight to one service; one more is refused.
+    pub max_concurrent: usize,
+    /// What the caller gets when nobody answers.
+    pub fallback: Fallback,
+}
+
+impl Section for Call {
+    fn visit(&mut self, v: &mut dyn Visitor) {
+        v.field("timeout", &mut self.timeout, Time::SOME);
+        v.field("attempt_timeout", &mut self.attempt_timeout, Time::SOME);
+        v.field("hedge_after", &mut self.hedge_after, Maybe(Time::SOME));
+        v.field("retry_budget", &mut self.retry_budget, Share::FromZero);
+        v.field("max_concurrent", &mut self.max_concurrent, Count(1..=100_000));
+        v.field("fallback", &mut self.fallback, Word(Fallback::WORDS));
+    }
+}
+
+/// What a caller gets when nobody answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fallback {
+    /// The error, at once.
+    FailFast,
+    /// An empty answer that says it is empty.
+    FailSilent,
+    /// The last good answer, marked so; without one, an error.
+    Stale,
+}
+
+impl Fallback {
+    /// Each as it is written.
+    pub const WORDS: &[(Self, &str)] =
+        &[(Self::FailFast, "fail-fast"), (Self::FailSilent, "fail-silent"), (Self::Stale, "stale")];
+}
+
+impl fmt::Display for Fallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::WORDS.iter().find(|(meaning, _)| meaning == self).map(|(_, name)| *name);
+        f.pad(name.expect("the list has every word"))
+    }
+}
+
+/// `[breaker]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Breaker {
+    /// Length of the sliding window over which rates are measured.
+    pub window: Duration,
+    /// Outcomes that must lie in the window before a rate is known.
+    pub minimum_calls: u32,
+    /// Failures in a row that open the circuit whatever the volume.
+    pub consecutive_failures: u32,
+    /// Share of failures at which the circuit opens, above 0 and up to 1.
+    pub failure_rate: f64,
+    /// A call at least this long counts as slow.
+    pub slow_call: Duration,
+    /// Share of slow calls at which the circuit opens, above 0 and up to 1.
+    pub slow_call_rate: f64,
+    /// How long an open circuit refuses; doubled at each failed recovery.
+    pub open_for: Duration,
+    /// The longest an open circuit refuses.
+    pub open_for_max: Duration,
+    /// Calls admitted at a time while half-open.
+    pub half_open_calls: u32,
+    /// How long the admitted share takes to grow back to 1.
+    pub ramp: Duration,
+    /// The share admitted at the ramp's start, above 0 and up to 1.
+    pub ramp_floor: f64,
+}
+
+// Ten buckets must have a length worth the name, and what an hour old is says nothing about now.
+const WINDOW: Time = Time::within(Duration::from_millis(100), Duration::from_secs(3600));
+
+impl Section for Breaker {
+    fn visit(&mut self, v: &mut dyn Visitor) {
+        v.field("window", &mut self.window, WINDOW);
+        v.field("minimum_calls", &mut self.minimum_calls, Count(1..=1_000_000));
+        v.field("consecutive_failures", &mut self.consecutive_failures, Count(1..=1_000_000));
+        v.field("failure_rate", &mut self.failure_rate, Share::AboveZero);
+        v.field("slow_call", &mut self.slow_call, Time::SOME);
+        v.field("slow_call_rate", &mut self.slow_call_rate, Share::AboveZero);
+        v.field("open_for", &mut self.open_for, Time::SOME);
+        v.field("open_for_max", &mut self.open_for_max, Time::SOME);
+        v.field("half_open_calls", &mut self.half_open_calls, Count(1..=1000));
+        v.field("ramp", &mut self.ramp, Time::ANY);
+        v.field("ramp_floor", &mut self.ramp_floor, Share::AboveZero);
+    }
+}
+
+/// `[balance]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Balance {
+    /// How one endpoint is chosen.
+    pub policy: Policy,
+    /// Below this share of endpoints available, all are candidates again; 0-1.
+    pub panic_threshold: f64,
+    /// How long a new or recovered endpoint takes to get its full share.
+    pub slow_start: Duration,
+    /// Whether the own zone is preferred.
+    pub prefer_zone: bool,
+}
+
+impl Section for Balance {
+    fn visit(&mut self, v: &mut dyn Visitor) {
+        v.field("policy", &mut self.policy, Word(Policy::WORDS));
+        v.field("panic_threshold", &mut self.panic_threshold, Share::FromZero);
+        v.field("slow_start", &mut self.slow_start, Time::ANY);
+        v.field("prefer_zone", &mut self.prefer_zone, Switch);
+    }
+}
+
+/// How one endpoint is chosen of several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// One after the other.
+    RoundRobin,
+    /// Any.
+    Random,
+    /// The one of two random ones that has fewer calls in flight.
+    LeastRequest,
+    /// At random, the faster the likelier.
+    WeightedResponseTime,
+    /// The one of two random ones with the lower peak-sensitive latency times calls in flight.
+    PeakEwma,
+}
+
+impl Policy {
+    /// Each as it is written.
+    pub const WORDS: &[(Self, &str)] = &[
+        (Self::RoundRobin, "round-robin"),
+        (Self::Random, "random"),
+        (Self::LeastRequest, "least-request"),
+        (Self::WeightedResponseTime, "weighted-response-time"),
+        (Self::PeakEwma, "peak-ewma"),
+    ];
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::WORDS.iter().find(|(meaning, _)| meaning == self).map(|(_, name)| *name);
+        f.pad(name.expect("the list has every word"))
+    }
+}
+
+/// `[cache]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cache {
+    /// `memory`, or `redis://HOST:PORT`.
+    pub store: String,
+    /// Answers kept.
+    pub capacity: usize,
+    /// How long an answer is given without asking anew.
+    pub fresh_for: Duration,
+    /// How long after that it is given at once while one refresh runs.
+    pub stale_while_revalidate: Duration,
+    /// How long after that it is given when nothing newer can be had.
+    pub stale_if_error: Duration,
+}
+
+impl Section for Cache {
+    fn visit(&mut self, v: &mut dyn Visitor) {
+        v.field("store", &mut self.store, Text(store));
+        v.field("capacity", &mut self.capacity, Count(1..=1_000_000));
+        v.field("fresh_for", &mut self.fresh_for, Time::ANY);
+        v.field("stale_while_revalidate", &mut self.stale_while_revalidate, Time::ANY);
+        v.field("stale_if_error", &mut self.stale_if_error, Time::ANY);
+    }
+}
+
+/// `[producer]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Producer {
+    /// Base URL of the weather API. `https`, or `http` towards loopback and private addresses only.
+    pub upstream: String,
+    /// File whose first line is the key of the weather API.
+    pub api_key_file: Option<PathBuf>,
+    /// File with the only certificate authorities to trust for the weather API. None: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Language of the description, as the weather API names it: `en`, `de`, `zh_cn`.
+    pub language: String,
+}
+
+impl Section for Producer {
+    fn visit(&mut self, v: &mut dyn Visitor) {
+        v.field("upstream", &mut self.upstream, Text(upstream));
+        v.field("api_key_file", &mut self.api_key_file, Maybe(File));
+        v.field("ca_file", &mut self.ca_file, Maybe(File));
+        v.field("language", &mut self.language, Text(language));
+    }
+}
+
+/// `[consumer]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Consumer {
+    /// Address and port of the form.
+    pub listen: SocketAddr,
+}
+
+impl Section for Consumer {
+    fn visit(&mut self, v: &mut dyn Visitor) {
+        v.field("listen", &mut self.listen, Address::Own);
+    }
+}
+
+/// `[registry]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registry {
+    /// Address and port of the page.
+    pub listen: SocketAddr,
+}
+
+impl Section for Registry {
+    fn visit(&mut self, v: &mut dyn Visitor) {
+        v.field("listen", &mut self.listen, Address::Own);
+    }
+}

@@ -1,0 +1,134 @@
+//! A key is written once, in its section's list of fields; reading, showing and the check of the documentation all go
+//! through that list, so that none of them can forget one.
+
+use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+mod names;
+mod number;
+mod several;
+
+pub(super) use names::{Address, File, Text, Word, cluster, host_port, interface, language, store, upstream, zone};
+pub(super) use number::{Bytes, Count, Share, Switch, Time};
+pub(super) use several::{List, Maybe, Table};
+
+/// A value that cannot be taken: where it stands in its text, and why.
+pub(super) struct Wrong {
+    pub(super) span: Range<usize>,
+    pub(super) why: String,
+}
+
+impl Wrong {
+    /// `why` goes on after the value: "is not a duration; ...".
+    fn new(value: &Spanned<DeValue<'_>>, why: impl fmt::Display) -> Vec<Self> {
+        vec![Self { span: value.span(), why: format!("{} {why}", found(value.get_ref())) }]
+    }
+}
+
+/// How a value is written in TOML, and which values are allowed.
+pub(super) trait Kind<T> {
+    /// The value, or all that is wrong with it.
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<T, Vec<Wrong>>;
+
+    /// The value as TOML that [`read`](Self::read) reads back.
+    fn show(&self, value: &T) -> String;
+}
+
+/// A field of the configuration with its [`Kind`], whatever its type.
+pub(super) trait Slot {
+    /// Sets the field, or leaves it as it is.
+    fn set(&mut self, value: &Spanned<DeValue<'_>>) -> Result<(), Vec<Wrong>>;
+
+    /// The field as TOML.
+    fn show(&self) -> String;
+}
+
+struct Field<'a, T, K>(&'a mut T, K);
+
+impl<T, K: Kind<T>> Slot for Field<'_, T, K> {
+    fn set(&mut self, value: &Spanned<DeValue<'_>>) -> Result<(), Vec<Wrong>> {
+        *self.0 = self.1.read(value)?;
+        Ok(())
+    }
+
+    fn show(&self) -> String {
+        self.1.show(self.0)
+    }
+}
+
+/// Sees every field of a configuration, section by section.
+pub(super) trait Visitor {
+    /// The fields of this section follow.
+    fn section(&mut self, name: &'static str);
+
+    /// One field of the section.
+    fn slot(&mut self, key: &'static str, slot: &mut dyn Slot);
+}
+
+impl dyn Visitor + '_ {
+    /// Names a field, once and for all purposes.
+    pub(super) fn field<T, K: Kind<T>>(&mut self, key: &'static str, at: &mut T, kind: K) {
+        self.slot(key, &mut Field(at, kind));
+    }
+}
+
+/// A section knows its own fields.
+pub(super) trait Section {
+    fn visit(&mut self, visitor: &mut dyn Visitor);
+}
+
+/// Text longer than this is cut in a message.
+const SHOWN: usize = 60;
+
+/// What somebody wrote, for a message. Text that may hold a password or a key stays out of it.
+fn found(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) if text.contains(['@', '?']) => "this value".to_owned(),
+        DeValue::String(text) if text.chars().count() > SHOWN => {
+            format!("{}...", quote(&text.chars().take(SHOWN).collect::<String>()))
+        }
+        DeValue::String(text) => quote(text),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(yes) => yes.to_string(),
+        DeValue::Datetime(time) => time.to_string(),
+        DeValue::Array(_) => "a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}
+
+/// A basic string of TOML.
+fn quote(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(c))), // the last one is U+009F
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// A duration with the largest unit that divides it: `1300ms`, `10m`, `24h`.
+pub(super) fn show_time(time: Duration) -> String {
+    let nanos = time.as_nanos();
+    let units = [
+        (3_600_000_000_000, "h"),
+        (60_000_000_000, "m"),
+        (1_000_000_000, "s"),
+        (1_000_000, "ms"),
+        (1_000, "us"),
+        (1, "ns"),
+    ];
+    match units.into_iter().find(|(unit, _)| nanos > 0 && nanos % unit == 0) {
+        Some((unit, name)) => format!("{}{name}", nanos / unit),
+        None => "0s".to_owned(),
+    }
+}

@@ -1,0 +1,187 @@
+//! Text with a form: names, hosts, URLs, words. What is wrong with it is found here, not by the first call at night.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use http_types::Url;
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::{Kind, Wrong, quote};
+
+/// Text that a rule allows. The rule says how a refusal goes on after the text: "is no host and port; ...".
+pub(in crate::config) struct Text(pub(in crate::config) fn(&str) -> Result<(), &'static str>);
+
+impl Kind<String> for Text {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<String, Vec<Wrong>> {
+        let text = value.get_ref().as_str().ok_or_else(|| Wrong::new(value, "is not text in quotes"))?;
+        (self.0)(text).map_err(|why| Wrong::new(value, why))?;
+        Ok(text.to_owned())
+    }
+
+    fn show(&self, value: &String) -> String {
+        quote(value)
+    }
+}
+
+/// One of a few words.
+pub(in crate::config) struct Word<T: 'static>(pub(in crate::config) &'static [(T, &'static str)]);
+
+impl<T: Copy + PartialEq> Kind<T> for Word<T> {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<T, Vec<Wrong>> {
+        let word = value.get_ref().as_str();
+        self.0.iter().find(|(_, name)| Some(*name) == word).map(|(meaning, _)| *meaning).ok_or_else(|| {
+            let names: Vec<_> = self.0.iter().map(|(_, name)| quote(name)).collect();
+            Wrong::new(value, format_args!("is not one of {}", names.join(", ")))
+        })
+    }
+
+    fn show(&self, value: &T) -> String {
+        let name = self.0.iter().find(|(meaning, _)| meaning == value).map(|(_, name)| *name);
+        quote(name.expect("the list has every word"))
+    }
+}
+
+/// The path of a file. It is opened by who needs it, not here.
+pub(in crate::config) struct File;
+
+impl Kind<PathBuf> for File {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<PathBuf, Vec<Wrong>> {
+        match value.get_ref().as_str() {
+            Some(path) if !path.is_empty() && path.len() < 4096 && !path.contains('\0') => Ok(path.into()),
+            _ => Err(Wrong::new(value, r#"is not the path of a file; write for example "/etc/bramble/key""#)),
+        }
+    }
+
+    fn show(&self, value: &PathBuf) -> String {
+        quote(&value.to_string_lossy())
+    }
+}
+
+/// An IP address and a port.
+pub(in crate::config) enum Address {
+    /// To serve at: port 0 lets the system choose.
+    Own,
+    /// To call.
+    Other,
+}
+
+impl Kind<SocketAddr> for Address {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<SocketAddr, Vec<Wrong>> {
+        let address: SocketAddr = value.get_ref().as_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
+            Wrong::new(value, r#"is not an address and port; write for example "192.0.2.7:9001" or "[::1]:9001""#)
+        })?;
+        match self {
+            Self::Other if address.port() == 0 => Err(Wrong::new(value, "has port 0, which nobody can call")),
+            _ => Ok(address),
+        }
+    }
+
+    fn show(&self, value: &SocketAddr) -> String {
+        quote(&value.to_string())
+    }
+}
+
+/// `[a-z][a-z0-9-]*` without a dash at its end, at most 32: with its random part it must fit a label of the DNS (63).
+pub(super) fn is_service(name: &str) -> bool {
+    name.len() <= 32
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && !name.ends_with('-')
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+fn is_name(name: &str) -> bool {
+    name.len() <= 32 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}
+
+pub(in crate::config) fn cluster(name: &str) -> Result<(), &'static str> {
+    if is_name(name) && !name.is_empty() {
+        return Ok(());
+    }
+    Err("is not a cluster's name; allowed are 1 to 32 of A-Z, a-z, 0-9, -, _ and .")
+}
+
+pub(in crate::config) fn zone(name: &str) -> Result<(), &'static str> {
+    if is_name(name) {
+        return Ok(());
+    }
+    Err("is not a zone's name; allowed are up to 32 of A-Z, a-z, 0-9, -, _ and .")
+}
+
+pub(in crate::config) fn interface(name: &str) -> Result<(), &'static str> {
+    // Linux: IFNAMSIZ is 16 with the closing zero; neither `/` nor white space (dev_valid_name).
+    if (1..16).contains(&name.len()) && name.chars().all(|c| c.is_ascii_graphic() && c != '/') {
+        return Ok(());
+    }
+    Err(r#"is not a network interface; write for example "eth0""#)
+}
+
+pub(in crate::config) fn language(code: &str) -> Result<(), &'static str> {
+    let (first, rest) = code.split_once('_').unwrap_or((code, "xx"));
+    if [first, rest].iter().all(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_alphabetic())) {
+        return Ok(());
+    }
+    Err(r#"is not a language; write for example "en", "de" or "zh_cn""#)
+}
+
+pub(in crate::config) fn host_port(text: &str) -> Result<(), &'static str> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if is_host(host) && is_port(port) => Ok(()),
+        _ => Err(r#"is not a host and port; write for example "producer:8080""#),
+    }
+}
+
+pub(in crate::config) fn store(text: &str) -> Result<(), &'static str> {
+    let wrong = r#"is not a store; allowed are "memory" and "redis://HOST" or "redis://HOST:PORT""#;
+    if text == "memory" {
+        return Ok(());
+    }
+    let place = text.strip_prefix("redis://").ok_or(wrong)?;
+    if is_host(place) || host_port(place).is_ok() { Ok(()) } else { Err(wrong) }
+}
+
+fn is_host(host: &str) -> bool {
+    if let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        return inner.parse::<Ipv6Addr>().is_ok();
+    }
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let label = |label: &str| {
+        (1..64).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+fn is_port(port: &str) -> bool {
+    port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+/// The key of the weather API goes to this URL: never unencrypted over a network that is not one's own.
+pub(in crate::config) fn upstream(text: &str) -> Result<(), &'static str> {
+    let url: Url = text.parse().map_err(|_| r#"is not a URL; write for example "https://api.openweathermap.org""#)?;
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return Err(
+            "has a user, a question mark or a hash; the base URL has none, and the key belongs in api_key_file",
+        );
+    }
+    let host = url.host_str().unwrap_or_default();
+    match url.scheme() {
+        _ if host.is_empty() => Err("has no host"),
+        _ if url.port() == Some(0) => Err("has port 0, which nobody can call"),
+        "https" => Ok(()),
+        "http" if is_near(host) => Ok(()),
+        "http" => Err("would send the key unencrypted; http:// is for loopback and private addresses, use https://"),
+        _ => Err("is neither https:// nor http://"),
+    }
+}
+
+fn is_near(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    match bare.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+        Ok(IpAddr::V4(ip)) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        Ok(IpAddr::V6(ip)) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+        Err(_) => host == "localhost",
+    }
+}

@@ -1,0 +1,170 @@
+//! Quantities carry their unit and their bounds: `timeout = 3` is refused, for it could be seconds or milliseconds.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeInteger, DeValue};
+
+use super::{Kind, Wrong, quote, show_time};
+
+const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// A duration: `"250ms"`, `"10s"`, `"5m"`, `"24h"`.
+#[derive(Clone, Copy)]
+pub(in crate::config) struct Time {
+    zero: bool,
+    least: Duration,
+    most: Duration,
+}
+
+impl Time {
+    /// 1 ms to 30 days.
+    pub(in crate::config) const SOME: Self = Self { zero: false, least: Duration::from_millis(1), most: MONTH };
+    /// The same, or nothing at all.
+    pub(in crate::config) const ANY: Self = Self { zero: true, ..Self::SOME };
+
+    pub(in crate::config) const fn within(least: Duration, most: Duration) -> Self {
+        Self { zero: false, least, most }
+    }
+}
+
+impl Kind<Duration> for Time {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<Duration, Vec<Wrong>> {
+        let time = value.get_ref().as_str().and_then(parse_time).ok_or_else(|| {
+            Wrong::new(value, r#"is not a duration; write for example "250ms", "10s", "5m" or "24h""#)
+        })?;
+        if (self.least..=self.most).contains(&time) || (self.zero && time.is_zero()) {
+            return Ok(time);
+        }
+        let most = if self.most == MONTH { "30 days".to_owned() } else { show_time(self.most) };
+        let zero = if self.zero { "0s, or " } else { "" };
+        Err(Wrong::new(value, format_args!("is out of range; allowed is {zero}{} to {most}", show_time(self.least))))
+    }
+
+    fn show(&self, value: &Duration) -> String {
+        quote(&show_time(*value))
+    }
+}
+
+/// `humantime` overflows in its sum near 2^64 seconds; within these bounds it cannot get there.
+fn parse_time(text: &str) -> Option<Duration> {
+    let digits = text.split(|c: char| !c.is_ascii_digit()).map(str::len).max()?;
+    if text.len() > 32 || digits > 12 || text.contains(char::is_whitespace) {
+        return None;
+    }
+    humantime::parse_duration(text).ok()
+}
+
+/// A size in bytes: an integer, or text with `B`, `KiB`, `MiB` or `GiB`.
+pub(in crate::config) struct Bytes(pub(in crate::config) RangeInclusive<usize>);
+
+const BYTE_UNITS: [(&str, usize); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+impl Kind<usize> for Bytes {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<usize, Vec<Wrong>> {
+        let size = match value.get_ref() {
+            DeValue::Integer(number) => integer(number).and_then(|n| usize::try_from(n).ok()),
+            DeValue::String(text) => parse_bytes(text),
+            _ => None,
+        };
+        let size = size.ok_or_else(|| {
+            Wrong::new(value, r#"is not a size; write for example "64KiB", "1MiB" or a number of bytes"#)
+        })?;
+        if self.0.contains(&size) {
+            return Ok(size);
+        }
+        let (least, most) = (show_bytes(*self.0.start()), show_bytes(*self.0.end()));
+        Err(Wrong::new(value, format_args!("is out of range; allowed is {least} to {most}")))
+    }
+
+    fn show(&self, value: &usize) -> String {
+        quote(&show_bytes(*value))
+    }
+}
+
+fn parse_bytes(text: &str) -> Option<usize> {
+    let (number, unit) =
+        BYTE_UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?.trim_end(), unit)))?;
+    if !number.bytes().all(|b| b.is_ascii_digit()) {
+        return None; // `parse` would take a sign
+    }
+    number.parse::<usize>().ok()?.checked_mul(*unit)
+}
+
+fn show_bytes(size: usize) -> String {
+    match BYTE_UNITS.iter().find(|(_, unit)| size > 0 && size % unit == 0) {
+        Some((name, unit)) => format!("{}{name}", size / unit),
+        None => "0B".to_owned(),
+    }
+}
+
+/// A whole number.
+pub(in crate::config) struct Count(pub(in crate::config) RangeInclusive<u32>);
+
+impl<T: TryFrom<u32> + fmt::Display> Kind<T> for Count {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<T, Vec<Wrong>> {
+        let number = value.get_ref().as_integer().and_then(integer).ok_or_else(|| {
+            Wrong::new(value, format_args!("is not a whole number; write for example {}", self.0.start()))
+        })?;
+        u32::try_from(number).ok().filter(|n| self.0.contains(n)).and_then(|n| T::try_from(n).ok()).ok_or_else(|| {
+            Wrong::new(value, format_args!("is out of range; allowed is {} to {}", self.0.start(), self.0.end()))
+        })
+    }
+
+    fn show(&self, value: &T) -> String {
+        value.to_string()
+    }
+}
+
+/// A share of a whole, at most 1.
+#[derive(Clone, Copy)]
+pub(in crate::config) enum Share {
+    /// 0 is allowed: none of it.
+    FromZero,
+    /// 0 is not.
+    AboveZero,
+}
+
+impl Kind<f64> for Share {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<f64, Vec<Wrong>> {
+        let share: f64 = match value.get_ref() {
+            DeValue::Float(number) => number.as_str().parse().ok(),
+            DeValue::Integer(number) => number.as_str().parse().ok().filter(|_| number.radix() == 10),
+            _ => None,
+        }
+        .ok_or_else(|| Wrong::new(value, "is not a number; write for example 0.5"))?;
+        let (right, allowed) = match self {
+            Self::FromZero => ((0.0..=1.0).contains(&share), "0 to 1"),
+            Self::AboveZero => (share > 0.0 && share <= 1.0, "above 0 and up to 1"),
+        };
+        // `-0.0` lies in the range and would be shown with its sign.
+        if right {
+            Ok(share.abs())
+        } else {
+            Err(Wrong::new(value, format_args!("is out of range; allowed is {allowed}")))
+        }
+    }
+
+    fn show(&self, value: &f64) -> String {
+        format!("{value:?}")
+    }
+}
+
+/// `true` or `false`.
+pub(in crate::config) struct Switch;
+
+impl Kind<bool> for Switch {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<bool, Vec<Wrong>> {
+        value.get_ref().as_bool().ok_or_else(|| Wrong::new(value, "is neither true nor false"))
+    }
+
+    fn show(&self, value: &bool) -> String {
+        value.to_string()
+    }
+}
+
+fn integer(number: &DeInteger<'_>) -> Option<i128> {
+    i128::from_str_radix(number.as_str(), number.radix()).ok()
+}

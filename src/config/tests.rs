@@ -1,0 +1,475 @@
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const ROLES: [Role; 5] = [Role::Producer, Role::Consumer, Role::Registry, Role::UpstreamSim, Role::Command];
+const DOCUMENTED: &str = include_str!("../../etc/bramble.toml");
+
+fn text(text: &str) -> Result<Config, ConfigError> {
+    Config::load(Role::Consumer, &Sources::text(text))
+}
+
+/// The mistakes of `text`, a line each, as a person reads them.
+fn mistakes(source: &str) -> String {
+    text(source).expect_err("there is a mistake").to_string()
+}
+
+fn variable(name: &str, value: &str) -> Result<Config, ConfigError> {
+    let env = vec![(name.to_owned(), value.to_owned())];
+    Config::load(Role::Consumer, &Sources { file: ConfigFile::None, env, flags: Vec::new() })
+}
+
+#[test]
+fn without_any_source_a_role_runs_with_its_defaults() {
+    for role in ROLES {
+        let sources = Sources { file: ConfigFile::None, ..Sources::default() };
+        assert_eq!(Config::load(role, &sources), Ok(Config::for_role(role)));
+    }
+}
+
+#[test]
+fn the_documented_file_changes_nothing_for_any_role() {
+    for role in ROLES {
+        assert_eq!(Config::load(role, &Sources::text(DOCUMENTED)), Ok(Config::for_role(role)), "{role:?}");
+    }
+}
+
+/// The documented file with every default switched on.
+fn uncommented() -> String {
+    let setting = |line: &str| {
+        let key = line.strip_prefix("# ")?.split_once(" = ")?.0;
+        key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_').then(|| line.trim_start_matches("# ").to_owned())
+    };
+    DOCUMENTED.lines().map(|line| setting(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
+}
+
+#[test]
+fn the_documented_defaults_are_the_consumers() {
+    assert_eq!(text(&uncommented()), Ok(Config::for_role(Role::Consumer)));
+}
+
+#[test]
+fn the_documented_file_has_each_key_once_in_its_section_and_in_order() {
+    let lines = |text: &str| -> Vec<String> {
+        let key = |line: &str| line.split(" = ").next().unwrap_or_default().to_owned();
+        text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(key).collect()
+    };
+    assert_eq!(lines(&uncommented()), lines(&Config::for_role(Role::Consumer).to_toml()));
+}
+
+#[test]
+fn each_documented_key_has_a_line_that_explains_it() {
+    let lines: Vec<_> = uncommented().lines().map(str::to_owned).collect();
+    for pair in lines.windows(2) {
+        let [before, line] = pair else { unreachable!("windows of two") };
+        let is_key = line.contains(" = ") && !line.starts_with('#');
+        assert!(!is_key || before.starts_with("# "), "nothing explains {line}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_each_with_its_place() {
+    let file = r#"
+[node]
+cluster = "two words"
+wieght = 3
+
+[server]
+max_body = "64 KB"
+threads = 0
+
+[cal]
+timeout = "1s"
+
+[call]
+timeout = "3x"
+retry_budget = 1.5
+fallback = "fail_fast"
+attempt_timeout = 3
+
+[producer]
+upstream = "http://api.openweathermap.org"
+"#;
+    let sources = Sources {
+        file: ConfigFile::Text("bramble.toml".into(), file.into()),
+        env: vec![("BRAMBLE__CACHE__CAPACITY".into(), "lots".into()), ("BRAMBLE__CALL__TIME".into(), "1s".into())],
+        flags: vec![("consumer.listen".into(), "8088".into())],
+    };
+    let error = Config::load(Role::Consumer, &sources).expect_err("all of it is wrong");
+    let expected = r#"
+bramble.toml:3:11: node.cluster: "two words" is not a cluster's name; allowed are 1 to 32 of A-Z, a-z, 0-9, -, _ and .
+bramble.toml:4:1: node.wieght: is an unknown key; did you mean weight?
+bramble.toml:7:12: server.max_body: "64 KB" is not a size; write for example "64KiB", "1MiB" or a number of bytes
+bramble.toml:8:11: server.threads: 0 is out of range; allowed is 1 to 64
+bramble.toml:10:2: cal: is an unknown section; did you mean [call]?
+bramble.toml:14:11: call.timeout: "3x" is not a duration; write for example "250ms", "10s", "5m" or "24h"
+bramble.toml:15:16: call.retry_budget: 1.5 is out of range; allowed is 0 to 1
+bramble.toml:16:12: call.fallback: "fail_fast" is not one of "fail-fast", "fail-silent", "stale"
+bramble.toml:17:19: call.attempt_timeout: 3 is not a duration; write for example "250ms", "10s", "5m" or "24h"
+bramble.toml:20:12: producer.upstream: "http://api.openweathermap.org" would send the key unencrypted; http:// is for loopback and private addresses, use https://
+BRAMBLE__CACHE__CAPACITY: "lots" is not a whole number; write for example 1
+BRAMBLE__CALL__TIME: is an unknown key; did you mean timeout?
+command line: consumer.listen: 8088 is not an address and port; write for example "192.0.2.7:9001" or "[::1]:9001""#;
+    assert_eq!(format!("\n{error}"), expected);
+    assert_eq!(error.mistakes().len(), 13);
+}
+
+#[test]
+fn each_source_wins_over_the_one_before() {
+    let mut sources = Sources { file: ConfigFile::None, ..Sources::default() };
+    let threads = |sources: &Sources| Config::load(Role::Producer, sources).expect("fine").server.threads;
+    assert_eq!(threads(&sources), 1);
+    sources.file = ConfigFile::Text("a.toml".into(), "[server]\nthreads = 2".into());
+    assert_eq!(threads(&sources), 2);
+    sources.env = vec![("BRAMBLE__SERVER__THREADS".into(), "3".into())];
+    assert_eq!(threads(&sources), 3);
+    sources.flags = vec![("server.threads".into(), "4".into())];
+    assert_eq!(threads(&sources), 4);
+}
+
+#[test]
+fn a_variable_is_toml_or_else_plain_text() {
+    let set = |name, value| variable(name, value).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(set("BRAMBLE__CALL__TIMEOUT", "5s").call.timeout, Duration::from_secs(5));
+    assert_eq!(set("BRAMBLE__CALL__TIMEOUT", "\"5s\"").call.timeout, Duration::from_secs(5));
+    assert_eq!(set("BRAMBLE__NODE__ZONE", "").node.zone, "");
+    assert_eq!(set("BRAMBLE__NODE__ZONE", "1").node.zone, "1");
+    assert_eq!(set("BRAMBLE__NODE__ZONE", "true").node.zone, "true");
+    assert!(!set("BRAMBLE__DISCOVERY__MDNS", "false").discovery.mdns);
+    assert_eq!(set("BRAMBLE__DISCOVERY__INTERFACES", r#"["eth0"]"#).discovery.interfaces, ["eth0"]);
+    let dns = set("BRAMBLE__DISCOVERY__DNS", r#"{ producer = "producer:8080" }"#).discovery.dns;
+    assert_eq!(dns, BTreeMap::from([("producer".to_owned(), "producer:8080".to_owned())]));
+    let key = set("BRAMBLE__PRODUCER__API_KEY_FILE", "/run/secrets/owm").producer.api_key_file;
+    assert_eq!(key, Some(PathBuf::from("/run/secrets/owm")));
+}
+
+#[test]
+fn only_variables_with_two_underscores_are_settings() {
+    for name in ["BRAMBLE_LOG", "BRAMBLE", "PATH", "XBRAMBLE__CALL__TIMEOUT"] {
+        assert_eq!(variable(name, "nonsense"), Ok(Config::for_role(Role::Consumer)), "{name}");
+    }
+    for name in ["BRAMBLE__", "BRAMBLE__CALL", "BRAMBLE__CALL__", "BRAMBLE__CALL__TIMEOUT__X", "BRAMBLE__X__Y"] {
+        let error = variable(name, "1s").expect_err(name).to_string();
+        assert!(error.starts_with(&format!("{name}: is ")), "{error}");
+    }
+}
+
+#[test]
+fn a_slip_is_met_with_the_word_that_was_meant() {
+    for (source, hint) in [
+        ("[call]\ntimout = \"1s\"", "did you mean timeout?"),
+        ("[call]\nhedge-after = \"1s\"", "did you mean hedge_after?"),
+        ("[producer]\napi_key = \"k\"", "did you mean api_key_file?"),
+        ("[discovery]\ninterface = []", "did you mean interfaces?"),
+        ("[Node]\nzone = \"a\"", "did you mean [node]?"),
+        ("[call]\nfresh_for = \"1s\"", "it belongs to [cache]"),
+        ("fresh_for = \"1s\"", "is a key outside of a section; it belongs to [cache]"),
+        ("listen = \"1s\"", "it belongs to [server] or [consumer] or [registry]"),
+        ("[consumer]\nqqq = 1", "is an unknown key; [consumer] has listen"),
+        ("[zzzzzz]\nqqq = 1", "is an unknown section; there are [node], [discovery]"),
+        ("call = 3", "is a section; write [call] on a line of its own"),
+        ("[[call]]\ntimeout = \"1s\"", "is a section; write [call] on a line of its own, once"),
+    ] {
+        let said = mistakes(source);
+        assert!(said.contains(hint), "{source:?} was met with {said:?}");
+    }
+}
+
+#[test]
+fn errors_of_the_syntax_have_a_line_and_do_not_hide_the_rest() {
+    let said = mistakes("[call]\ntimeout = 3s\n[server]\nthreads = 99\n[cache]\nstore = \"memory\n");
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines.len(), 3, "{said}");
+    for (line, place) in
+        lines.iter().zip(["bramble.toml:2:", "bramble.toml:4:11: server.threads: 99", "bramble.toml:6:"])
+    {
+        assert!(line.starts_with(place), "{said}");
+    }
+}
+
+#[test]
+fn a_key_below_a_broken_heading_is_not_blamed() {
+    let said = mistakes("[node]\nzone = \"a\"\n[call\ntimeout = \"1s\"\n");
+    assert!(said.starts_with("bramble.toml:3:"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn a_key_set_twice_is_a_mistake() {
+    assert!(mistakes("[call]\ntimeout = \"3s\"\ntimeout = \"4s\"").starts_with("bramble.toml:3:1: duplicate key"));
+}
+
+#[test]
+fn keys_that_contradict_each_other_are_named_both() {
+    assert_eq!(
+        mistakes("[call]\ntimeout = \"1s\""),
+        "bramble.toml:2:11: call.attempt_timeout: 1300ms is longer than call.timeout = 1s; set both"
+    );
+    assert_eq!(
+        mistakes("[breaker]\nopen_for = \"2m\""),
+        "bramble.toml:2:12: breaker.open_for: 2m is longer than breaker.open_for_max = 1m; set both"
+    );
+    assert!(mistakes("[call]\nhedge_after = \"4s\"").contains("call.hedge_after: 4s is longer than call.timeout = 3s"));
+    // The first mistake explains it all.
+    assert_eq!(mistakes("[call]\ntimeout = \"1x\"\nattempt_timeout = \"5s\"").lines().count(), 1);
+}
+
+#[test]
+fn durations_are_bounded_and_have_a_unit() {
+    let time = |value: &str| text(&format!("[cache]\nfresh_for = {value}")).map(|config| config.cache.fresh_for);
+    assert_eq!(time("\"250ms\""), Ok(Duration::from_millis(250)));
+    assert_eq!(time("\"1h30m\""), Ok(Duration::from_secs(5400)));
+    assert_eq!(time("\"30days\""), Ok(Duration::from_secs(30 * 86400)));
+    assert_eq!(time("\"0s\""), Ok(Duration::ZERO));
+    for wrong in ["10", "1.5", "\"10\"", "\"\"", "\"-1s\"", "\"31days\"", "\"1us\"", "\"1e3s\"", "true", "[]"] {
+        assert!(time(wrong).is_err(), "{wrong}");
+    }
+    // The sum of humantime overflows here.
+    assert!(time("\"18446744073709551615s1000ms\"").is_err());
+    assert!(mistakes("[call]\ntimeout = \"0s\"").contains("allowed is 1ms to 30 days"));
+    assert!(mistakes("[breaker]\nwindow = \"2h\"").contains("allowed is 100ms to 1h"));
+}
+
+#[test]
+fn nothing_is_written_as_an_empty_text() {
+    let config = text("[call]\nhedge_after = \"\"\n[server]\nlisten = \"\"\n[node]\ncluster_key_file = \"\"");
+    assert_eq!(config, Ok(Config::for_role(Role::Consumer)));
+    let config = text("[call]\nhedge_after = \"40ms\"\n[server]\nlisten = \"[::1]:0\"").expect("fine");
+    assert_eq!(config.call.hedge_after, Some(Duration::from_millis(40)));
+    assert_eq!(config.listen(Role::Consumer), SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 0)));
+}
+
+#[test]
+fn sizes_are_bytes_or_have_a_binary_unit() {
+    let size = |value: &str| text(&format!("[server]\nmax_body = {value}")).map(|config| config.server.max_body).ok();
+    for (value, bytes) in
+        [("0", 0), ("65_536", 1 << 16), ("0x10", 16), ("\"64KiB\"", 1 << 16), ("\"2 MiB\"", 2 << 20), ("\"7B\"", 7)]
+    {
+        assert_eq!(size(value), Some(bytes), "{value}");
+    }
+    for wrong in ["-1", "\"64\"", "\"64KB\"", "\"KiB\"", "\"+1KiB\"", "\"2GiB\"", "\"99999999999999999999GiB\"", "1.0"]
+    {
+        assert_eq!(size(wrong), None, "{wrong}");
+    }
+}
+
+#[test]
+fn shares_lie_between_nothing_and_all() {
+    let floor = |value: &str| text(&format!("[breaker]\nramp_floor = {value}")).map(|c| c.breaker.ramp_floor).ok();
+    assert_eq!(floor("1"), Some(1.0));
+    assert_eq!(floor("0.05"), Some(0.05));
+    for wrong in ["0", "0.0", "-0.1", "1.01", "nan", "inf", "\"0.5\""] {
+        assert_eq!(floor(wrong), None, "{wrong}");
+    }
+    assert!(text("[call]\nretry_budget = 0").is_ok());
+}
+
+#[test]
+fn the_key_of_the_weather_api_never_travels_in_the_clear() {
+    let upstream = |url: &str| text(&format!("[producer]\nupstream = \"{url}\""));
+    for right in [
+        "https://api.openweathermap.org",
+        "https://proxy.example:8443/owm",
+        "http://127.0.0.1:8099",
+        "http://localhost:8099",
+        "http://[::1]:8099",
+        "http://192.168.1.7",
+        "http://10.0.0.7",
+        "http://172.31.0.1",
+        "http://169.254.3.4",
+        "http://[fd00::7]",
+        "http://[::ffff:10.0.0.7]",
+    ] {
+        assert_eq!(upstream(right).map(|config| config.producer.upstream).as_deref(), Ok(right));
+    }
+    for wrong in [
+        "http://api.openweathermap.org",
+        "http://8.8.8.8",
+        "http://172.32.0.1",
+        "http://[2001:db8::1]",
+        "http://localhost.example",
+        "http://127.0.0.1.example",
+        "ftp://127.0.0.1",
+        "https://",
+        "https://user@example.org",
+        "https://example.org?appid=1",
+        "https://example.org:0",
+        "api.openweathermap.org",
+        "",
+    ] {
+        assert!(upstream(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn what_may_be_a_secret_is_not_repeated() {
+    for source in [
+        "[producer]\nupstream = \"https://user:hunter2@example.org\"",
+        "[producer]\nupstream = \"https://example.org?appid=hunter2\"",
+        "[cache]\nstore = \"redis://:hunter2@cache:6379\"",
+        "[producer]\napi_key = \"hunter2\"",
+    ] {
+        let said = mistakes(source);
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
+fn stores_and_hosts_have_their_form() {
+    for right in ["memory", "redis://cache", "redis://cache:6379", "redis://10.0.0.1:1", "redis://[::1]:6379"] {
+        assert!(text(&format!("[cache]\nstore = \"{right}\"")).is_ok(), "{right}");
+    }
+    for wrong in ["", "Memory", "redis://", "redis://a:0", "redis://a:99999", "redis://a/1", "rediss://a", "redis://-a"]
+    {
+        assert!(text(&format!("[cache]\nstore = \"{wrong}\"")).is_err(), "{wrong}");
+    }
+    for wrong in ["producer", "producer:", ":80", "producer:+80", "a b:80", "::1:80", "a..b:80"] {
+        assert!(text(&format!("[discovery]\ndns = {{ producer = \"{wrong}\" }}")).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn each_wrong_address_of_a_list_has_its_own_line() {
+    let said = mistakes(
+        "[discovery.fixed]\nproducer = [\n  \"192.0.2.7:9001\",\n  \"192.0.2.7\",\n  \"192.0.2.8:0\",\n]\nNo_Name = [\"192.0.2.7:1\"]\nempty = []\n",
+    );
+    let places: Vec<_> = said.lines().map(|line| line.split(": ").next().unwrap_or_default()).collect();
+    assert_eq!(places, ["bramble.toml:4:3", "bramble.toml:5:3", "bramble.toml:7:1", "bramble.toml:8:9"], "{said}");
+}
+
+#[test]
+fn fixed_and_dns_take_a_table_inline_or_as_a_section() {
+    let inline =
+        text("[discovery]\nfixed = { producer = [\"192.0.2.7:9001\", \"[2001:db8::7]:9001\"] }").expect("fine");
+    let section = text("[discovery.fixed]\nproducer = [\"192.0.2.7:9001\", \"[2001:db8::7]:9001\"]").expect("fine");
+    assert_eq!(inline, section);
+    assert_eq!(inline.discovery.fixed["producer"].len(), 2);
+}
+
+#[test]
+fn the_section_of_the_image_is_left_to_its_builder() {
+    assert_eq!(text("[pi]\nhostname = \"pi-1\"\nroles = [\"producer\"]"), Ok(Config::for_role(Role::Consumer)));
+}
+
+#[test]
+fn a_file_that_was_named_must_be_there() {
+    let missing = PathBuf::from("/nonexistent/bramble.toml");
+    let sources = Sources { file: ConfigFile::Path(missing), ..Sources::default() };
+    let said = Config::load(Role::Consumer, &sources).expect_err("it is missing").to_string();
+    assert!(said.starts_with("/nonexistent/bramble.toml: cannot be read: "), "{said}");
+}
+
+#[test]
+fn an_endless_file_is_not_read_to_its_end() {
+    let sources = Sources { file: ConfigFile::Path("/dev/zero".into()), ..Sources::default() };
+    let said = Config::load(Role::Consumer, &sources).expect_err("it has no end").to_string();
+    assert!(said.contains("larger than 1 MiB"), "{said}");
+}
+
+#[test]
+fn columns_count_characters_and_a_byte_order_mark_is_no_mistake() {
+    assert!(text("\u{feff}[call]\ntimeout = \"4s\"").is_ok());
+    assert!(mistakes("[node]\r\n\"zöne\" = { \"ü\" = 1 }").starts_with("bramble.toml:2:1: node.zöne: "));
+    assert!(mistakes("node.\"ö\".x = 1\nnode.zone = 3").contains("bramble.toml:2:13: node.zone: 3 is not text"));
+}
+
+fn word<T: Copy + std::fmt::Debug>(words: &'static [(T, &'static str)]) -> impl Strategy<Value = T> {
+    prop::sample::select(words.iter().map(|(word, _)| *word).collect::<Vec<_>>())
+}
+
+prop_compose! {
+    fn any_time()(millis in prop_oneof![1..5000_u64, 1..30 * 86_400_000_u64]) -> Duration {
+        Duration::from_millis(millis)
+    }
+}
+
+prop_compose! {
+    /// A right configuration, with a value of each kind that is not the default.
+    fn any_config()(
+        times in prop::collection::vec(any_time(), 6),
+        path in prop::option::of("[^\0]{1,40}"),
+        zone in "[A-Za-z0-9._-]{0,32}",
+        weight in 1..=100_u32,
+        (share, rate) in (0.0..=1.0_f64, 1e-9..=1.0_f64),
+        max_body in prop_oneof![0..=1_usize << 30, (0..1024_usize).prop_map(|n| n << 20)],
+        listen in prop::option::of(any::<SocketAddr>().prop_map(|a| SocketAddr::new(a.ip(), a.port()))),
+        interfaces in prop::collection::vec("[a-z][a-z0-9.@-]{0,14}", 0..4),
+        fixed in prop::collection::btree_map(
+            "[a-z]([a-z0-9-]{0,30}[a-z0-9])?",
+            prop::collection::vec((any::<std::net::IpAddr>(), 1..=65535_u16).prop_map(SocketAddr::from), 1..4),
+            0..4,
+        ),
+        (policy, fallback) in (word(Policy::WORDS), word(Fallback::WORDS)),
+        prefer_zone in any::<bool>(),
+    ) -> Config {
+        let mut config = Config::for_role(Role::Consumer);
+        config.call.timeout = times[0].max(times[1]);
+        config.call.attempt_timeout = times[0].min(times[1]);
+        config.call.hedge_after = Some(times[2]).filter(|after| *after <= config.call.timeout);
+        config.breaker.open_for = times[3].min(times[4]);
+        config.breaker.open_for_max = times[3].max(times[4]);
+        config.cache.stale_if_error = times[5];
+        config.breaker.ramp = Duration::ZERO;
+        config.node.cluster_key_file = path.map(PathBuf::from);
+        config.node.zone = zone;
+        config.node.weight = weight;
+        config.call.retry_budget = share;
+        config.breaker.failure_rate = rate;
+        config.server.max_body = max_body;
+        config.server.listen = listen;
+        config.discovery.interfaces = interfaces;
+        config.discovery.dns = fixed.keys().map(|name| (name.clone(), format!("{name}.example:80"))).collect();
+        config.discovery.fixed = fixed;
+        config.balance.policy = policy;
+        config.balance.prefer_zone = prefer_zone;
+        config.call.fallback = fallback;
+        config
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_shown_reads_back_to_the_same(config in any_config()) {
+        prop_assert_eq!(text(&config.to_toml()), Ok(config));
+    }
+
+    #[test]
+    fn arbitrary_text_is_read_or_refused(source in "\\PC*") {
+        let _ = text(&source);
+    }
+
+    #[test]
+    fn a_file_with_one_stray_piece_is_read_or_refused_with_a_line(at in 0..DOCUMENTED.len(), piece in "[\\PC\n]{0,4}") {
+        let mut source = uncommented();
+        if source.is_char_boundary(at) {
+            source.insert_str(at, &piece);
+        }
+        if let Err(error) = text(&source) {
+            for mistake in error.mistakes() {
+                let in_file = matches!(&mistake.origin, Origin::Line { line, column, .. }
+                    if (1..=source.lines().count() + 1).contains(line) && *column >= 1);
+                prop_assert!(in_file, "{}", mistake);
+            }
+        }
+    }
+
+    #[test]
+    fn an_arbitrary_variable_is_read_or_refused(at in 0..46_usize, value in "\\PC{0,40}") {
+        let keys = Config::for_role(Role::Consumer).to_toml();
+        let mut names = Vec::new();
+        let mut section = "";
+        for line in keys.lines() {
+            match line.split_once(" = ") {
+                Some((key, _)) => names.push(format!("BRAMBLE__{section}__{key}").to_ascii_uppercase()),
+                None => section = line.trim_matches(['[', ']']),
+            }
+        }
+        let name = &names[at % names.len()];
+        if let Err(error) = variable(name, &value) {
+            let message = error.to_string();
+            prop_assert!(message.contains(&**name), "{}", message);
+        }
+    }
+}
