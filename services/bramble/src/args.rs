@@ -128,6 +128,9 @@ pub(crate) struct Demo {
     /// How many producers to start
     #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
     pub(crate) producers: u8,
+    /// Name of the cluster; two demos with different names do not see each other
+    #[arg(long, value_name = "NAME", default_value = "bramble")]
+    pub(crate) cluster: String,
 }
 
 #[derive(Debug, clap::Args)]

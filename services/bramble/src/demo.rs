@@ -30,7 +30,7 @@ pub(crate) fn run(options: &Demo) -> Result<(), Failure> {
     on_executor(1, |executor| async move {
         let signals = Signals::new([Signal::Term, Signal::Int])
             .map_err(|error| Failure::Running(format!("asking for signals: {error}")))?;
-        let spawner = Spawner::new(executor)?;
+        let spawner = Spawner::new(executor, &options.cluster)?;
         let mut children = Vec::new();
         let ended = play(options, &folder.0, &spawner, &mut children, signals).await;
         for child in &mut children {

@@ -1,6 +1,7 @@
 //! One role as a child process. It reads a pipe that only this process holds open: when this process ends, however it
 //! ends, the pipe closes and the child ends too.
 
+use std::cell::Cell;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -24,9 +25,10 @@ const COLOURS: [u8; 6] = [36, 33, 35, 32, 34, 31];
 /// Starts children.
 pub(super) struct Spawner {
     program: PathBuf,
+    cluster: String,
     executor: Arc<Executor<'static>>,
     is_coloured: bool,
-    next_colour: std::cell::Cell<usize>,
+    next_colour: Cell<usize>,
 }
 
 /// A role that runs.
@@ -39,9 +41,15 @@ pub(super) struct Child {
 }
 
 impl Spawner {
-    pub(super) fn new(executor: Arc<Executor<'static>>) -> Result<Self, Failure> {
+    pub(super) fn new(executor: Arc<Executor<'static>>, cluster: &str) -> Result<Self, Failure> {
         let program = std::env::current_exe().map_err(|error| Failure::Running(format!("own program: {error}")))?;
-        Ok(Self { program, executor, is_coloured: io::stderr().is_terminal(), next_colour: Default::default() })
+        Ok(Self {
+            program,
+            cluster: cluster.to_owned(),
+            executor,
+            is_coloured: io::stderr().is_terminal(),
+            next_colour: Cell::default(),
+        })
     }
 
     /// Starts a role on loopback. It reads no configuration but `variables`, so that the demo is the same everywhere.
@@ -56,7 +64,7 @@ impl Spawner {
                 command.env_remove(variable);
             }
         }
-        command.env("BRAMBLE__DISCOVERY__INTERFACES", r#"["lo"]"#);
+        command.env("BRAMBLE__DISCOVERY__INTERFACES", r#"["lo"]"#).env("BRAMBLE__NODE__CLUSTER", &self.cluster);
         command.envs(variables.iter().map(|(variable, value)| (variable, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut process = command.spawn().map_err(|error| Failure::Running(format!("{name}: {error}")))?;
