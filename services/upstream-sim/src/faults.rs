@@ -82,6 +82,7 @@ impl Faults {
             "status" => self.status = Some(status(value)?),
             "hang" => self.hang = value.as_bool().ok_or("must be true or false")?,
             "garbage" => self.garbage = value.as_bool().ok_or("must be true or false")?,
+            "only" if value.is_null() => self.only = None, // as `view` shows it
             "only" => {
                 let text = value.as_str().ok_or("must be a postal code and country, for example \"70569,DE\"")?;
                 let (zip, country) = split_zip(text);

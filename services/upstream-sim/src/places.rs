@@ -109,7 +109,9 @@ impl Places {
         if let Some(line) = twice {
             return Err(PlacesError { line, what: "this postal code stands there twice" });
         }
-        Ok(Self { rows: rows.into_iter().map(|(row, _)| row).collect() })
+        let mut rows: Vec<_> = rows.into_iter().map(|(row, _)| row).collect();
+        rows.shrink_to_fit();
+        Ok(Self { rows })
     }
 
     /// Every place, by country and postal code; its position is its index.

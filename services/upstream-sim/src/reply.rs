@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
-use tide::http::headers::CONNECTION;
+use tide::http::headers::{CONNECTION, CONTENT_TYPE};
 use tide::{Response, StatusCode};
 
 const JSON: &str = "application/json; charset=utf-8";
@@ -104,7 +104,9 @@ impl From<Reply> for Response {
             Cow::Borrowed(text) => tide::Body::from(text),
             Cow::Owned(text) => tide::Body::from(text),
         };
-        let mut response = Response::builder(status).body(body).content_type(reply.content_type).build();
+        let mut response = Response::builder(status).body(body).build();
+        // Not as a `Mime`: that would drop the space upstream sends.
+        response.insert_header(CONTENT_TYPE, reply.content_type);
         if reply.close {
             response.insert_header(CONNECTION, "close");
         }

@@ -71,7 +71,7 @@ async fn set(mut request: Request<Arc<Sim>>) -> tide::Result {
     let sim = request.state();
     match Faults::parse(&body, &sim.places) {
         Ok(faults) => {
-            log::info!("faults set: {faults:?}");
+            log::info!("faults set: {}", serde_json::to_string(&faults.view(&sim.places)).unwrap_or_default());
             *lock(&sim.faults) = faults;
             Ok(shown(sim))
         }

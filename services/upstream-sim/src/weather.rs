@@ -171,10 +171,10 @@ impl Air {
         let temp = climate(spot)
             + spot.draw(Field::Front) * (2.0 + 4.5 * polewards)
             + afternoon * (1.5 + 4.5 * (1.0 - cloud)) * spot.lat.to_radians().cos()
-            + hashed(Field::Continent, spot.lat, spot.lon)
+            + hashed(Field::Local, spot.lat, spot.lon)
             - 0.5;
         let damp = 66.0 + 30.0 * (cloud - 0.5) - 13.0 * afternoon + 18.0 * spot.draw(Field::Moisture);
-        let driest = if fall.is_some() { 70.0 } else { 8.0 };
+        let driest = fall.map_or(8.0, |mm| 72.0 + 4.0 * mm.min(6.0));
         let wind = 3.4 + 4.0 * spot.draw(Field::Wind) - 2.5 * high + 0.6 * afternoon;
         Self {
             temp,
@@ -194,7 +194,7 @@ impl Air {
             (Some(mm), _) if self.temp >= 18.0 && mm >= 1.5 && afternoon => (Condition::of_thunder(mm), 7_000),
             (Some(mm), _) => (Condition::of_rain(mm), if mm < 2.5 { 10_000 } else { 6_000 }),
             (_, Some(mm)) => (Condition::of_snow(mm), (5_000.0 / (0.4 + mm)).clamp(600.0, 9_000.0) as u16),
-            // Below 1 km it is fog, below 5 km mist (WMO, International Cloud Atlas).
+            // Below 1 km it is fog, below 5 km mist (METAR's FG and BR).
             _ if self.humidity >= 94.0 && self.wind < 2.0 => (&condition::FOG, 150 + (400.0 * self.wind) as u16),
             _ if self.humidity >= 91.0 && self.wind < 3.5 => (&condition::MIST, 1_200 + (1_000.0 * self.wind) as u16),
             _ => (Condition::of_clouds(self.clouds), 10_000),
@@ -203,11 +203,17 @@ impl Air {
 }
 
 /// Mean temperature of latitude and season, °C: 28 at the equator, 9 at 50 degrees, summers further from winters on
-/// land towards the poles and less so in the south, where there is more sea.
+/// land towards the poles and less so in the south, where there is more sea. Fitted by hand to the
+/// January and July means of Stuttgart, Stockholm, New York and Winnipeg.
 fn climate(spot: &Spot) -> f64 {
-    let inland = 1.0 + 0.25 * smooth(Field::Continent, spot.lat, spot.lon, 0.0);
+    let bump = |centre: f64, width: f64| (-((spot.lon - centre) / width).powi(2)).exp();
+    // The warm current off Europe, and the inside of North America and Asia.
+    let current = bump(5.0, 25.0) * ((spot.lat - 42.0) / 16.0).clamp(0.0, 1.5);
+    let inland = (bump(-97.0, 22.0) + bump(75.0, 35.0)) * ((spot.lat - 30.0) / 20.0).clamp(0.0, 1.5);
     let sea = if spot.lat < 0.0 { 0.65 } else { 1.0 };
-    28.0 - 32.0 * spot.lat.to_radians().sin().powi(2) + spot.season * (1.0 + 0.18 * spot.lat.abs()) * inland * sea
+    let mean = 28.0 - 32.0 * spot.lat.to_radians().sin().powi(2) + 4.0 * current - 5.0 * inland;
+    let swing = (1.0 + 0.18 * spot.lat.abs()) * (1.0 + 0.7 * inland - 0.2 * current) * sea;
+    mean + spot.season * swing
 }
 
 /// mm an hour out of a cover of cloud; only a thick one gives any.

@@ -12,7 +12,7 @@ pub(super) enum Field {
     Rain,
     Wind,
     Bearing,
-    Continent,
+    Local,
     Height,
 }
 

@@ -1,7 +1,7 @@
 //! When the sun rises and sets, for the icon's `d` or `n` and for `sys`.
 //!
-//! The sunrise equation with the equation of the centre and the equation of time (J. Meeus, Astronomical Algorithms,
-//! ch. 25, in the short form of the US Naval Observatory's almanac); good to about two minutes below the polar circles.
+//! The sunrise equation with the equation of the centre and the equation of time, and the constants of L. Strous,
+//! "Position of the Sun" (aa.quae.nl); good to about two minutes below the polar circles.
 
 const DAY_S: f64 = 86_400.0;
 /// Noon of 1 January 2000 UTC, the epoch of the elements below, in Unix seconds.

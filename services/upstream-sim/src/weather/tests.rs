@@ -123,6 +123,23 @@ fn july_is_summer_in_the_north_and_winter_in_the_south() {
 }
 
 #[test]
+fn months_are_about_as_warm_as_they_are_where_people_measured() {
+    // January and July means, °C, rounded to halves; published tables differ by a degree or two with their period.
+    for (zip, country, january, july) in [
+        ("70173", "DE", 1.5, 19.5),
+        ("11120", "SE", -1.5, 18.5),
+        ("R3H", "CA", -16.5, 20.0),
+        ("C1002", "AR", 25.0, 11.5),
+        ("018956", "SG", 26.5, 28.0),
+        ("100-0001", "JP", 5.5, 26.0),
+    ] {
+        let mean_of = |season| mean_temp(season, |place| (place.zip(), place.country()) == (zip, country));
+        let found = (mean_of(SEASONS[0]), mean_of(SEASONS[2]));
+        assert!((found.0 - january).abs() < 6.0 && (found.1 - july).abs() < 6.0, "{zip},{country}: {found:?}");
+    }
+}
+
+#[test]
 fn afternoons_are_warmer_than_nights_by_the_suns_clock() {
     let at_hour = |season: u64, hour: f64| {
         mean(places().all().iter().map(move |place| {
