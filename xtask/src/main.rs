@@ -1,1 +1,87 @@
-fn main() {}
+//! Runs what a developer or a CI machine runs, and installs what it needs first: one command on a fresh checkout.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is for the terminal")]
+
+use std::process::ExitCode;
+
+mod bench;
+mod deny;
+mod install;
+mod msrv;
+mod run;
+mod tiers;
+
+use run::Workspace;
+
+const USAGE: &str = "\
+Usage: cargo xtask COMMAND
+
+  test [--only TIER]...   all tests, or those of a tier
+  bench [NAME]...         all benches, or those named";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match dispatch(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(why)) => {
+            eprintln!("{why}\n\n{USAGE}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Run(why)) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+enum Failure {
+    Usage(String),
+    Run(String),
+}
+
+fn dispatch(arguments: &[&str]) -> Result<(), Failure> {
+    let workspace = Workspace::find();
+    match arguments {
+        ["test", rest @ ..] => tiers::test(&workspace, &only(rest)?),
+        ["bench", names @ ..] => bench::run(&workspace, names).map_err(Failure::Run),
+        ["-h" | "--help" | "help"] => {
+            println!("{USAGE}\n\nTiers: {}", tiers::names().join(", "));
+            Ok(())
+        }
+        [] => Err(Failure::Usage("No command was given.".to_owned())),
+        [other, ..] => Err(Failure::Usage(format!("There is no command {other:?}."))),
+    }
+}
+
+/// The tiers named by `--only TIER`, `--only=TIER` or `--only TIER,TIER`.
+fn only<'a>(arguments: &[&'a str]) -> Result<Vec<&'a str>, Failure> {
+    let mut names = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let value = match argument.strip_prefix("--only") {
+            Some("") => rest.next().copied(),
+            Some(value) => value.strip_prefix('='),
+            None => None,
+        };
+        let value = value.ok_or_else(|| Failure::Usage(format!("{argument:?} was not understood.")))?;
+        names.extend(value.split(','));
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::only;
+
+    #[test]
+    fn tiers_are_named_in_any_of_the_usual_ways() {
+        for arguments in [&["--only", "unit", "--only=browser"][..], &["--only", "unit,browser"]] {
+            assert_eq!(only(arguments).ok(), Some(vec!["unit", "browser"]));
+        }
+        assert_eq!(only(&[]).ok(), Some(vec![]));
+        for wrong in [&["--only"][..], &["unit"], &["--onlyunit"]] {
+            assert!(only(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What a step needs and a machine may lack. The system is changed by root on Debian only; elsewhere one is told.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::run::{self, Workspace};
+
+/// A program, and the Debian package that has it.
+pub(crate) struct Package {
+    pub(crate) program: &'static str,
+    pub(crate) package: &'static str,
+}
+
+/// Sees to it that all programs are there.
+pub(crate) fn packages(needed: &[Package]) -> Result<(), String> {
+    let user = run::output(Command::new("id").arg("-u"));
+    provide(needed, user.is_ok_and(|user| user.trim() == "0") && on_path("apt-get").is_some())
+}
+
+fn provide(needed: &[Package], may_install: bool) -> Result<(), String> {
+    let missing: Vec<_> = needed.iter().filter(|need| on_path(need.program).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = missing.iter().map(|need| need.package).collect();
+    if !may_install {
+        return Err(format!("missing: {0}; on Debian, `sudo apt-get install {0}` brings it", names.join(" ")));
+    }
+    println!("\n== install {}", names.join(" "));
+    apt(&["update"])?;
+    apt(&[&["install", "--yes", "--no-install-recommends"], names.as_slice()].concat())?;
+    match missing.iter().find(|need| on_path(need.program).is_none()) {
+        Some(need) => Err(format!("package {} was installed, but there is no program {}", need.package, need.program)),
+        None => Ok(()),
+    }
+}
+
+fn apt(arguments: &[&str]) -> Result<(), String> {
+    run::finish(Command::new("apt-get").arg("--quiet=2").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+/// A program from crates.io in exactly this version: from the tools of earlier runs, from `PATH`, or built now.
+pub(crate) fn crates_io(workspace: &Workspace, name: &str, version: &str) -> Result<PathBuf, String> {
+    let is_right = |program: &Path| {
+        run::output(Command::new(program).arg("--version"))
+            .is_ok_and(|said| said.split_whitespace().nth(1) == Some(version))
+    };
+    let kept = workspace.tools.join("bin").join(name);
+    if let Some(program) = [Some(kept.clone()), on_path(name)].into_iter().flatten().find(|program| is_right(program)) {
+        return Ok(program);
+    }
+    println!("Building {name} {version}, once; this takes some minutes.");
+    let mut cargo = workspace.cargo(["install", "--quiet", "--locked", name, "--version", version, "--root"]);
+    // In a target directory of its own: what it builds is of no use to the workspace.
+    run::finish(cargo.arg(&workspace.tools).env_remove("CARGO_TARGET_DIR"))?;
+    Ok(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_install_is_told_what_is_missing() {
+        let needed = [
+            Package { program: "cargo", package: "cargo" },
+            Package { program: "no-such-program", package: "no-such-package" },
+        ];
+        let why = provide(&needed, false).expect_err("one is missing");
+        assert_eq!(why, "missing: no-such-package; on Debian, `sudo apt-get install no-such-package` brings it");
+        assert_eq!(provide(&needed[..1], false), Ok(()));
+    }
+}

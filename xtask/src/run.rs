@@ -1,0 +1,63 @@
+//! Programs are run where the workspace is, and say what failed in one sentence.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The checkout, and where what is installed for it goes.
+pub(crate) struct Workspace {
+    pub(crate) root: PathBuf,
+    /// Programs that are built once and kept between checkouts.
+    pub(crate) tools: PathBuf,
+}
+
+impl Workspace {
+    pub(crate) fn find() -> Self {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = manifest.parent().expect("xtask/ lies in the workspace").to_owned();
+        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
+        let cache = cache.unwrap_or_else(std::env::temp_dir);
+        Self { root, tools: cache.join("bramble/tools") }
+    }
+
+    /// A program to be run in the workspace.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.root);
+        command
+    }
+
+    /// The cargo that runs this, and no other toolchain's.
+    pub(crate) fn cargo<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
+        let mut command = self.command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.args(arguments);
+        command
+    }
+}
+
+/// Runs it to its end with our own stdout and stderr.
+pub(crate) fn finish(command: &mut Command) -> Result<(), String> {
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{} ended with {status}", shown(command))),
+        Err(error) => Err(format!("{} could not be started: {error}", shown(command))),
+    }
+}
+
+/// Runs it to its end. Its stdout if it succeeded, else what it wrote to stderr.
+pub(crate) fn output(command: &mut Command) -> Result<String, String> {
+    let output = command.output().map_err(|error| format!("{} could not be started: {error}", shown(command)))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{} ended with {}:\n{}", shown(command), output.status, said.trim_end()))
+}
+
+/// The command as one would type it.
+fn shown(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let words = std::iter::once(program.file_name().unwrap_or(program.as_os_str())).chain(command.get_args());
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+}
