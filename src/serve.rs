@@ -33,8 +33,8 @@ pub enum Error {
     #[error("{0}")]
     Setup(String),
     /// It could not listen.
-    #[error(transparent)]
-    Listen(#[from] transport::server::ListenError),
+    #[error("{0}")]
+    Listen(std::io::Error),
     /// The system refused something else.
     #[error("{doing}: {cause}")]
     System {
@@ -102,7 +102,7 @@ impl Host {
         let directory = Directory::new(now);
         let resolver = Resolver::from_system();
         let wire = wire(&config, resolver.clone())?;
-        executor.spawn(wire.clone().sweep_forever()).detach();
+        executor.spawn(wire.clone().keep_tidy()).detach();
         discovery::fixed::fill(&directory, &config.discovery.fixed, now);
         discovery::dns::follow(&directory, &config.discovery.dns, &resolver, &executor);
         let mdns = (config.discovery.mdns && role != Role::UpstreamSim)
@@ -113,7 +113,7 @@ impl Host {
 
     /// A client for other services.
     pub fn client(&self) -> Client {
-        Client::new(&self.config, self.directory.clone(), self.wire.clone(), Arc::clone(&self.executor))
+        Client::new(self.config.clone(), self.directory.clone(), self.wire.clone())
     }
 
     /// A client for one address of the outside world, on the same wire.
@@ -131,7 +131,7 @@ impl Host {
         S: Clone + Send + Sync + 'static,
     {
         let told_to_end = Ends::new(self.ends_with_stdin)?;
-        let listener = transport::server::listen(self.config.listen(self.role))?;
+        let listener = transport::server::listen(self.config.listen(self.role)).map_err(Error::Listen)?;
         let addr = listener.get_ref().local_addr().map_err(|cause| Error::System { doing: "listening", cause })?;
         let health = Arc::new(Health::default());
         let stats = Arc::new(transport::server::Stats::default());
@@ -204,9 +204,12 @@ pub fn block_on<T>(threads: usize, executor: &Arc<Executor<'static>>, work: impl
 }
 
 fn wire(config: &Config, resolver: Resolver) -> Result<Wire, Error> {
-    let mut settings = transport::client::Settings::new(resolver);
-    settings.ca_file.clone_from(&config.producer.ca_file);
-    settings.timeout = config.call.timeout;
+    let settings = transport::client::Settings {
+        timeout: config.call.timeout,
+        ca_file: config.producer.ca_file.clone(),
+        resolver,
+        ..Default::default()
+    };
     Wire::new(settings).map_err(|error| Error::Setup(error.to_string()))
 }
 

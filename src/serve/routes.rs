@@ -56,7 +56,7 @@ impl Told {
         for ((service, source), count) in self.instances() {
             page.sample(&[("service", &service), ("source", source)], count);
         }
-        self.stats.metrics(&mut page);
+        self.server(&mut page);
         for one in &self.collect {
             one.metrics(&mut page);
         }
@@ -64,6 +64,20 @@ impl Told {
         response.set_body(Body::from_string(page.finish()));
         response.set_content_type(OpenMetrics::CONTENT_TYPE);
         response
+    }
+
+    fn server(&self, page: &mut OpenMetrics) {
+        let seen = self.stats.snapshot();
+        page.family("bramble_server_connections", Kind::Gauge, "Connections that are open.");
+        page.sample(&[], seen.open_connections);
+        page.family("bramble_server_connections_refused", Kind::Counter, "Connections beyond max_connections.");
+        page.sample(&[], seen.refused_connections);
+        page.family("bramble_server_answers", Kind::Counter, "Answers by the first digit of their status.");
+        for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"].iter().zip(seen.answers) {
+            page.sample(&[("status", class)], count);
+        }
+        page.family("bramble_server_panics", Kind::Counter, "Handlers that panicked; each was answered 500.");
+        page.sample(&[], seen.handler_panics);
     }
 
     fn instances(&self) -> std::collections::BTreeMap<(Arc<str>, &'static str), usize> {
