@@ -78,7 +78,9 @@ mod tests {
 
     #[test]
     fn broken_escapes_are_text_like_any_other() {
-        for (query, zip) in [("zip=%zz", "%zz"), ("zip=%", "%"), ("zip=%ff", "\u{fffd}"), ("zip", ""), ("zip=a=b", "a=b")] {
+        for (query, zip) in
+            [("zip=%zz", "%zz"), ("zip=%", "%"), ("zip=%ff", "\u{fffd}"), ("zip", ""), ("zip=a=b", "a=b")]
+        {
             assert_eq!(typed(query).zip.as_deref(), Some(zip), "{query}");
         }
         assert_eq!(typed("&&=&%3d").zip, None);

@@ -32,25 +32,28 @@ pub fn page(typed: &Typed, query: &Query, error: &ApiError) -> Markup {
     let Words { heading, happened, advice } = words(query, error.code);
     let said = error.message.trim();
     let end = said.char_indices().nth(REPEATED).map_or(said.len(), |(at, _)| at);
-    layout::page(&format!("Error: {}", heading.to_lowercase()), &html! {
-        section.card.failure {
-            (icon::no_weather())
-            h1 { (heading) }
-            p.happened { (happened) }
-            p { (advice) }
-            @if error.code != Code::UnknownPlace {
-                p.actions {
-                    @if error.code != Code::UpstreamRejected {
-                        a.button href=(result::address(query)) { "Try again" }
+    layout::page(
+        &format!("Error: {}", heading.to_lowercase()),
+        &html! {
+            section.card.failure {
+                (icon::no_weather())
+                h1 { (heading) }
+                p.happened { (happened) }
+                p { (advice) }
+                @if error.code != Code::UnknownPlace {
+                    p.actions {
+                        @if error.code != Code::UpstreamRejected {
+                            a.button href=(result::address(query)) { "Try again" }
+                        }
+                        a.button.quiet href="/" { "New search" }
                     }
-                    a.button.quiet href="/" { "New search" }
                 }
+                @if !said.is_empty() { p.fine { "The answer was: " q dir="auto" { (said.get(..end).unwrap_or_default()) } } }
+                p.fine { "Status " (error.code.status()) }
             }
-            @if !said.is_empty() { p.fine { "The answer was: " q dir="auto" { (said.get(..end).unwrap_or_default()) } } }
-            p.fine { "Status " (error.code.status()) }
-        }
-        @if error.code == Code::UnknownPlace { (form::fields(typed, &[])) }
-    })
+            @if error.code == Code::UnknownPlace { (form::fields(typed, &[])) }
+        },
+    )
 }
 
 fn words(query: &Query, code: Code) -> Words {
@@ -107,14 +110,17 @@ pub fn broken() -> Markup {
 }
 
 fn plain(heading: &str, happened: &str, advice: &str, status: u16) -> Markup {
-    layout::page(&format!("Error: {}", heading.to_lowercase()), &html! {
-        section.card.failure {
-            (icon::no_weather())
-            h1 { (heading) }
-            p.happened { (happened) }
-            p { (advice) }
-            p.actions { a.button href="/" { "New search" } }
-            p.fine { "Status " (status) }
-        }
-    })
+    layout::page(
+        &format!("Error: {}", heading.to_lowercase()),
+        &html! {
+            section.card.failure {
+                (icon::no_weather())
+                h1 { (heading) }
+                p.happened { (happened) }
+                p { (advice) }
+                p.actions { a.button href="/" { "New search" } }
+                p.fine { "Status " (status) }
+            }
+        },
+    )
 }

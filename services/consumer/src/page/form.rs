@@ -57,15 +57,20 @@ impl<'a> From<&'a ApiError> for Mistake<'a> {
 /// The page with the form: empty, or with what was typed and what is wrong with it.
 pub fn page(typed: &Typed, mistakes: &[Mistake<'_>]) -> Markup {
     let title = if mistakes.is_empty() { "Weather by postal code" } else { "Error: check what you typed" };
-    layout::page(title, &html! {
-        (summary(mistakes))
-        section.welcome {
-            (icon::draw(Some("02d")))
-            h1 { "How is the weather?" }
-            p { "Anywhere with a postal code." }
-        }
-        (fields(typed, mistakes))
-    })
+    layout::page(
+        title,
+        &html! {
+            (summary(mistakes))
+            section.welcome {
+                (icon::draw(Some("02d")))
+                div {
+                    h1 { "How is the weather?" }
+                    p { "Anywhere with a postal code." }
+                }
+            }
+            (fields(typed, mistakes))
+        },
+    )
 }
 
 /// The form itself.

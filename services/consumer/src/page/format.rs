@@ -29,8 +29,7 @@ pub(super) fn number(value: Option<f64>, decimals: usize) -> Option<String> {
 
 /// A moment for `datetime=` and for a person: `2026-11-21T14:04:43Z` and `21 Nov 2026, 14:04 UTC`.
 pub(super) fn utc(time: SystemTime) -> Option<(String, String)> {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     time.duration_since(UNIX_EPOCH).ok().filter(|since| since.as_secs() <= LAST)?;
     let machine = humantime::format_rfc3339_seconds(time).to_string();
     let (year, clock) = (machine.get(0..4)?, machine.get(11..16)?);

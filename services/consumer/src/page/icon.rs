@@ -8,14 +8,22 @@ use maud::{Markup, PreEscaped, html};
 const SUN: &str = r#"<g class="sun"><circle cx="32" cy="32" r="11.5"/><path d="M32 8v7M32 49v7M8 32h7M49 32h7M15 15l5 5M44 44l5 5M49 15l-5 5M20 44l-5 5"/></g>"#;
 const MOON: &str = r#"<path class="moon" d="M36.5 10.5a22 22 0 1 0 17.8 30.4A18.5 18.5 0 0 1 36.5 10.5z"/><path class="star" d="M48 12l1.5 4 4 1.5-4 1.5-1.5 4-1.5-4-4-1.5 4-1.5zM55 27l.9 2.4 2.4.9-2.4.9-.9 2.4-.9-2.4-2.4-.9 2.4-.9z"/>"#;
 /// Sun and moon where they look out from behind a cloud.
-const SUN_BEHIND: &str = r#"<g class="sun"><circle cx="41" cy="22" r="9"/><path d="M41 4v5M59 22h-5M53.7 9.3l-3.5 3.5M28.3 9.3l3.5 3.5M53.7 34.7l-3.5-3.5"/></g>"#;
-const MOON_BEHIND: &str = r#"<path class="moon" d="M44 6a14 14 0 1 0 13.6 19.4A12.5 12.5 0 0 1 44 6z"/>"#;
-const CLOUD: &str = r#"<path class="cloud" d="M17 52a11 11 0 0 1-1.4-21.9 15.5 15.5 0 0 1 29.6-2.4A12.2 12.2 0 0 1 45.5 52z"/>"#;
+const SUN_BEHIND: &str = r#"<g class="sun"><circle cx="43" cy="21" r="10"/><path d="M43 2.5V6M60.5 21h1.5M56 8l-2.5 2.5M30 8l2.5 2.5M56 34l-2.5-2.5"/></g>"#;
+const MOON_BEHIND: &str =
+    r#"<path class="moon" d="M37 6.4a14 14 0 1 1 0 24.2 15 15 0 0 0 0-24.2z" transform="rotate(-28 44 18.5)"/>"#;
+const CLOUD: &str =
+    r#"<path class="cloud" d="M17 52a11 11 0 0 1-1.4-21.9 15.5 15.5 0 0 1 29.6-2.4A12.2 12.2 0 0 1 45.5 52z"/>"#;
+/// The cloud, smaller, where sun or moon look out from behind it.
+const CLOUD_SMALL: &str = r#"<path class="cloud" transform="translate(0 8.5) scale(.87)" d="M17 52a11 11 0 0 1-1.4-21.9 15.5 15.5 0 0 1 29.6-2.4A12.2 12.2 0 0 1 45.5 52z"/>"#;
+/// The same, higher.
+const CLOUD_SMALL_HIGH: &str = r#"<path class="cloud" transform="scale(.87)" d="M17 52a11 11 0 0 1-1.4-21.9 15.5 15.5 0 0 1 29.6-2.4A12.2 12.2 0 0 1 45.5 52z"/>"#;
 /// The cloud, higher, where something falls from it.
-const CLOUD_HIGH: &str = r#"<path class="cloud" d="M17 42a11 11 0 0 1-1.4-21.9 15.5 15.5 0 0 1 29.6-2.4A12.2 12.2 0 0 1 45.5 42z"/>"#;
-const CLOUD_BEHIND: &str = r#"<path class="cloud dim" d="M33 35a8 8 0 0 1 .6-16 11.5 11.5 0 0 1 21.2 1.6A7.5 7.5 0 0 1 54 35z"/>"#;
+const CLOUD_HIGH: &str =
+    r#"<path class="cloud" d="M17 42a11 11 0 0 1-1.4-21.9 15.5 15.5 0 0 1 29.6-2.4A12.2 12.2 0 0 1 45.5 42z"/>"#;
+const CLOUD_BEHIND: &str =
+    r#"<path class="cloud dim" d="M34 34a9 9 0 0 1 .2-18 12 12 0 0 1 21.6 2A8 8 0 0 1 55 34z"/>"#;
 const SHOWER: &str = r#"<path class="rain" d="M17 47l-2.5 6M26 47l-2.5 6M35 47l-2.5 6M44 47l-2.5 6M20 56l-1.5 4M29 56l-1.5 4M38 56l-1.5 4"/>"#;
-const RAIN: &str = r#"<path class="rain" d="M21 47l-3.5 9M32 47l-3.5 9M43 47l-3.5 9"/>"#;
+const RAIN: &str = r#"<path class="rain" d="M17 50l-3.5 9M28 50l-3.5 9M39 50l-3.5 9"/>"#;
 const BOLT: &str = r#"<path class="bolt" d="M33 36l-11 14h8l-4 11 13-15h-8l5-10z"/>"#;
 const SNOW: &str = r#"<path class="snow" d="M19 46v8M15.5 48l7 4M22.5 48l-7 4M42 46v8M38.5 48l7 4M45.5 48l-7 4M30.5 53v8M27 55l7 4M34 55l-7 4"/>"#;
 const MIST: &str = r#"<path class="mist" d="M14 18h30M22 27h32M10 36h36M20 45h32M16 54h24"/>"#;
@@ -36,13 +44,13 @@ pub fn draw(code: Option<&str>) -> Markup {
     let parts: &[&str] = match code.and_then(read) {
         Some(("01", false)) => &[SUN],
         Some(("01", true)) => &[MOON],
-        Some(("02", false)) => &[SUN_BEHIND, CLOUD],
-        Some(("02", true)) => &[MOON_BEHIND, CLOUD],
+        Some(("02", false)) => &[SUN_BEHIND, CLOUD_SMALL],
+        Some(("02", true)) => &[MOON_BEHIND, CLOUD_SMALL],
         Some(("03", _)) => &[CLOUD],
         Some(("04", _)) => &[CLOUD_BEHIND, CLOUD],
         Some(("09", _)) => &[CLOUD_HIGH, SHOWER],
-        Some(("10", false)) => &[SUN_BEHIND, CLOUD_HIGH, RAIN],
-        Some(("10", true)) => &[MOON_BEHIND, CLOUD_HIGH, RAIN],
+        Some(("10", false)) => &[SUN_BEHIND, CLOUD_SMALL_HIGH, RAIN],
+        Some(("10", true)) => &[MOON_BEHIND, CLOUD_SMALL_HIGH, RAIN],
         Some(("11", _)) => &[CLOUD_HIGH, BOLT],
         Some(("13", _)) => &[CLOUD_HIGH, SNOW],
         Some(("50", _)) => &[MIST],
@@ -82,13 +90,13 @@ pub(super) fn sky(code: Option<&str>) -> &'static str {
     }
 }
 
-/// How new a report is, as a shape: a disc, a ring, a triangle, a broken ring.
+/// How new a report is, as a shape: a disc, a ring, a triangle, a crossed-out ring.
 pub(super) fn shape(source: Source) -> Markup {
     small(match source {
         Source::Live => r#"<circle cx="8" cy="8" r="6"/>"#,
-        Source::Cache => r#"<circle class="line" cx="8" cy="8" r="5"/>"#,
+        Source::Cache => r#"<circle class="line thick" cx="8" cy="8" r="5"/>"#,
         Source::Stale => r#"<path fill-rule="evenodd" d="M8 1l7.5 14H.5zM7 6v4.5h2V6zM7 11.5v2h2v-2z"/>"#,
-        Source::Empty => r#"<circle class="line broken" cx="8" cy="8" r="5"/>"#,
+        Source::Empty => r#"<g class="line"><circle cx="8" cy="8" r="5.5"/><path d="M4 12l8-8"/></g>"#,
     })
 }
 

@@ -20,32 +20,35 @@ pub fn page(query: &Query, report: &Report, now: SystemTime) -> Markup {
         Some(_) => format!("{late}{temperature} in {place}"),
         None => format!("{late}Weather in {place}"),
     };
-    layout::page(&title, &html! {
-        (caution(report, now))
-        article.card.weather {
-            div.sky.(icon::sky(report.icon.as_deref())) {
-                div.where {
-                    h1 dir="auto" { (place) }
-                    p { (query.zip) ", " (country_of(query)) }
-                }
-                div.now {
-                    (icon::draw(report.icon.as_deref()))
-                    div {
-                        p.temperature { (big(report.temperature_c)) }
-                        p.description dir="auto" { (description(report)) }
+    layout::page(
+        &title,
+        &html! {
+            (caution(report, now))
+            article.card.weather {
+                div.sky.(icon::sky(report.icon.as_deref())) {
+                    div.where {
+                        h1 dir="auto" { (place) }
+                        p { (query.zip) ", " (country_of(query)) }
+                    }
+                    div.now {
+                        (icon::draw(report.icon.as_deref()))
+                        div {
+                            p.temperature { (big(report.temperature_c)) }
+                            (description(report))
+                        }
                     }
                 }
+                div.details {
+                    (state(report, now))
+                    (facts(report, now))
+                }
             }
-            div.details {
-                (state(report, now))
-                (facts(report, now))
+            p.actions {
+                a.button href="/" { "New search" }
+                a.quiet.button href={ "/api" (query.to_path()) } { "As JSON" }
             }
-        }
-        p.actions {
-            a.button href="/" { "New search" }
-            a.quiet.button href={ "/api" (query.to_path()) } { "As JSON" }
-        }
-    })
+        },
+    )
 }
 
 /// The address of the page for a question, to come back to.
@@ -74,10 +77,13 @@ fn big(celsius: Option<f64>) -> Markup {
 }
 
 /// In the weather service's words, else in ours for its icon.
-fn description(report: &Report) -> &str {
-    match report.description.as_deref().map(str::trim) {
-        Some(words) if !words.is_empty() => words,
-        _ => report.icon.as_deref().and_then(icon::words).unwrap_or("Conditions not reported"),
+fn description(report: &Report) -> Markup {
+    let words = report.description.as_deref().map(str::trim).filter(|words| !words.is_empty());
+    html! {
+        @match words.or_else(|| report.icon.as_deref().and_then(icon::words)) {
+            Some(words) => { p.description dir="auto" { (words) } }
+            None => { p.description.absent { "Conditions " (ABSENT) } }
+        }
     }
 }
 
@@ -111,7 +117,7 @@ fn state(report: &Report, now: SystemTime) -> Markup {
         Source::Stale => ("stale", "Out of date", format!("fetched {age}")),
         Source::Empty => ("none", "No data", "nobody answered".into()),
     };
-    html! { p.state.(class) { (icon::shape(report.source)) strong { (word) } span { (meaning) } } }
+    html! { p.state { strong.(class) { (icon::shape(report.source)) (word) } " " span { (meaning) } } }
 }
 
 /// When the report was fetched; its own word counts, for the node that made it may have another clock.
@@ -158,18 +164,21 @@ fn fact(name: &str, value: Option<f64>, decimals: usize, unit: &str) -> Markup {
 /// The page for a report that says there is none.
 fn nothing(query: &Query, report: &Report) -> Markup {
     let place = name_of(query);
-    layout::page(&format!("No data for {place}"), &html! {
-        section.card.failure {
-            (icon::no_weather())
-            h1 { "No data for " (place) }
-            p.happened { "Nobody could tell the weather, and no earlier answer is at hand. There is nothing to show." }
-            p { "This says nothing about the weather. Try again in a few seconds." }
-            p.actions {
-                a.button href=(address(query)) { "Try again" }
-                a.button.quiet href="/" { "New search" }
+    layout::page(
+        &format!("No data for {place}"),
+        &html! {
+            section.card.failure {
+                (icon::no_weather())
+                h1 { "No data for " (place) }
+                p.happened { "Nobody could tell the weather, and no earlier answer is at hand. There is nothing to show." }
+                p { "This says nothing about the weather. Try again in a few seconds." }
+                p.actions {
+                    a.button href=(address(query)) { "Try again" }
+                    a.button.quiet href="/" { "New search" }
+                }
+                p.state { strong.none { (icon::shape(Source::Empty)) "No data" } " " span { (report.message) } }
+                @if let Some(id) = report.served_by.as_deref() { p.fine { "Answered by " code { (id) } } }
             }
-            p.state.none { (icon::shape(Source::Empty)) strong { "No data" } span { (report.message) } }
-            @if let Some(id) = report.served_by.as_deref() { p.fine { "Answered by " code { (id) } } }
-        }
-    })
+        },
+    )
 }
