@@ -15,11 +15,10 @@ use crate::{Settings, State};
 /// How much time the caller has left, as Envoy and every service here say it.
 const TIME_LEFT: &str = "x-envoy-expected-rq-timeout-ms";
 
-/// What became of a question.
-enum Answer {
+/// Why a question has no report.
+enum Failure {
     Mistyped(Vec<QueryError>),
     Refused(Query, ApiError),
-    Report(Query, Report),
 }
 
 /// The form, or what was found for what was typed into it.
@@ -30,12 +29,12 @@ pub(crate) async fn page(request: Request<State>) -> tide::Result {
     }
     let (answer, took) = ask(&request, &typed).await;
     let response = match answer {
-        Answer::Mistyped(errors) => {
+        Err(Failure::Mistyped(errors)) => {
             let mistakes: Vec<_> = errors.into_iter().map(form::Mistake::from).collect();
             html(400, form::page(&typed, &mistakes))
         }
-        Answer::Refused(query, error) => refused(&typed, &query, &error),
-        Answer::Report(query, report) => html(200, result::page(&query, &report, SystemTime::now())),
+        Err(Failure::Refused(query, error)) => refused(&typed, &query, &error),
+        Ok((query, report)) => html(200, result::page(&query, &report, SystemTime::now())),
     };
     Ok(timed(response, took))
 }
@@ -44,29 +43,29 @@ pub(crate) async fn page(request: Request<State>) -> tide::Result {
 pub(crate) async fn json(request: Request<State>) -> tide::Result {
     let (answer, took) = ask(&request, &Typed::of(request.url())).await;
     let response = match answer {
-        Answer::Mistyped(errors) => json_error(&ApiError::new(
+        Err(Failure::Mistyped(errors)) => json_error(&ApiError::new(
             errors.first().map_or(Code::InvalidZip, |error| error.code()),
             errors.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
         )),
-        Answer::Refused(_, error) => json_error(&error),
-        Answer::Report(_, report) => json_report(&report, &request.state().settings),
+        Err(Failure::Refused(_, error)) => json_error(&error),
+        Ok((_, report)) => json_report(&report, &request.state().settings),
     };
     Ok(timed(response, took))
 }
 
 /// Asks, if there is something to ask. How long that took is `None` if nobody was asked.
-async fn ask(request: &Request<State>, typed: &Typed) -> (Answer, Option<Duration>) {
+async fn ask(request: &Request<State>, typed: &Typed) -> (Result<(Query, Report), Failure>, Option<Duration>) {
     let query = match typed.parse() {
         Ok(query) => query,
-        Err(errors) => return (Answer::Mistyped(errors), None),
+        Err(errors) => return (Err(Failure::Mistyped(errors)), None),
     };
     let state = request.state();
     let left = request.header(TIME_LEFT).and_then(|value| value.as_str().trim().parse().ok());
     let started = Instant::now();
     let deadline = started + time_left(left, state.settings.call_timeout);
     let answer = match state.ask.weather(&query, deadline).await {
-        Ok(report) => Answer::Report(query, report),
-        Err(error) => Answer::Refused(query, error),
+        Ok(report) => Ok((query, report)),
+        Err(error) => Err(Failure::Refused(query, error)),
     };
     (answer, Some(started.elapsed()))
 }

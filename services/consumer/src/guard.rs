@@ -43,7 +43,7 @@ fn speak(response: &mut Response) {
             response.insert_header(ALLOW, "GET, HEAD");
             failure::wrong_method()
         }
-        status if status.is_server_error() => failure::broken(),
+        StatusCode::InternalServerError => failure::broken(),
         _ => return,
     };
     response.set_body(page.into_string());

@@ -170,7 +170,7 @@ fn a_stale_report_warns_in_title_notice_and_mark() {
         let page = got.page();
         assert_eq!(html::title(page), "Out of date: 3 °C in Büsnau · Bramble");
         assert!(page.contains(message) && page.contains("fetched 2 hours ago"), "{message}");
-        assert!(page.find(message) < page.find("Büsnau</h1>"), "the caution comes first");
+        assert!(page.find(message) < page.find("Büsnau</bdi>"), "the caution comes first");
         assert!(!page.contains("Live") && !page.contains("still good"));
     }
 }

@@ -27,7 +27,7 @@ pub fn page(query: &Query, report: &Report, now: SystemTime) -> Markup {
             article.card.weather {
                 div.sky.(icon::sky(report.icon.as_deref())) {
                     div.where {
-                        h1 dir="auto" { (place) }
+                        h1 { bdi { (place) } }
                         p { (query.zip) ", " (country_of(query)) }
                     }
                     div.now {
@@ -81,7 +81,7 @@ fn description(report: &Report) -> Markup {
     let words = report.description.as_deref().map(str::trim).filter(|words| !words.is_empty());
     html! {
         @match words.or_else(|| report.icon.as_deref().and_then(icon::words)) {
-            Some(words) => { p.description dir="auto" { (words) } }
+            Some(words) => { p.description { bdi { (words) } } }
             None => { p.description.absent { "Conditions " (ABSENT) } }
         }
     }
