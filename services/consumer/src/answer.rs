@@ -70,8 +70,10 @@ async fn ask(request: &Request<State>, typed: &Typed) -> (Result<(Query, Report)
     (answer, Some(started.elapsed()))
 }
 
-/// The caller's time if it says so, but never more than is configured.
+/// The caller's time if it says so, but never more than is configured, nor so much that no clock has a name for it.
 fn time_left(caller_ms: Option<u64>, call_timeout: Duration) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(86_400);
+    let call_timeout = call_timeout.min(LONGEST);
     caller_ms.map_or(call_timeout, |ms| Duration::from_millis(ms).min(call_timeout))
 }
 
@@ -138,5 +140,6 @@ mod tests {
         assert_eq!(time_left(Some(200), configured), Duration::from_millis(200));
         assert_eq!(time_left(Some(0), configured), Duration::ZERO);
         assert_eq!(time_left(Some(u64::MAX), configured), configured);
+        assert!(Instant::now().checked_add(time_left(Some(u64::MAX), Duration::MAX)).is_some());
     }
 }

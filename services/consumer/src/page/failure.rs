@@ -84,10 +84,10 @@ fn words(query: &Query, code: Code) -> Words {
         },
         Code::Unavailable | Code::InvalidZip | Code::InvalidCountry => Words {
             heading: "No weather available now",
-            happened: html! { "Nobody could tell the weather in " (place) ", and no earlier answer is at hand." },
+            happened: html! { "Nobody could tell the weather in " (place) "." },
             advice: html! {
                 "Either no producer is running on this network, or none can reach the weather service. "
-                "Try again in a few seconds: whoever comes back is found at once."
+                "Try again in a few seconds: a producer that comes back is found by itself."
             },
         },
     }

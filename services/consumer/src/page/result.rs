@@ -170,7 +170,7 @@ fn nothing(query: &Query, report: &Report) -> Markup {
             section.card.failure {
                 (icon::no_weather())
                 h1 { "No data for " (place) }
-                p.happened { "Nobody could tell the weather, and no earlier answer is at hand. There is nothing to show." }
+                p.happened { "Nobody could tell the weather, so there is nothing to show." }
                 p { "This says nothing about the weather. Try again in a few seconds." }
                 p.actions {
                     a.button href=(address(query)) { "Try again" }
