@@ -9,7 +9,9 @@
 //! shared store (Redis) belongs inside the flight, between this memory and the fetch: the path of a fresh hit stays
 //! one lock and one clone.
 
+mod answer;
 mod flight;
+mod freshness;
 pub mod memory;
 
 use std::collections::HashMap;
@@ -23,173 +25,16 @@ use std::time::{Duration, Instant, SystemTime};
 use futures_lite::{FutureExt, future};
 
 use crate::config;
-use flight::{Flight, Landing, Outcome};
+use answer::MAX_REMEMBERED;
+pub use answer::{Failure, Found, How, Kept, Missed};
+use flight::{Flight, Flights, Landing, Outcome};
+pub use freshness::{Freshness, Lifetimes};
 pub use memory::Entry;
 use memory::{Bounds, Memory};
 
 /// Four times what the default 1,024 weather reports take; even at a million entries configured, a flood of long
 /// answers takes no more of a Pi Zero's 512 MB.
 pub const MAX_BYTES: usize = 4 << 20;
-
-/// A fetch that hung or panicked is not tried again at once; nothing is known about why, so it is not held up long.
-const AFTER_LOSS: Duration = Duration::from_secs(1);
-
-/// No failure is remembered longer, whatever it says of itself.
-const MAX_REMEMBERED: Duration = Duration::from_secs(300);
-
-/// What an answer of some age is good for (RFC 5861).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Freshness {
-    /// Given without asking anew.
-    Fresh,
-    /// Given at once, while one refresh runs.
-    StaleWhileRevalidate,
-    /// Given only if nothing newer can be had.
-    StaleIfError,
-    /// Not given.
-    Expired,
-}
-
-/// How long an answer is good for what. The stale times both count from the end of `fresh_for`, as in RFC 5861.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lifetimes {
-    /// Given without asking anew.
-    pub fresh_for: Duration,
-    /// After that, given at once while one refresh runs.
-    pub stale_while_revalidate: Duration,
-    /// After `fresh_for`, given when nothing newer can be had.
-    pub stale_if_error: Duration,
-}
-
-impl From<&config::Cache> for Lifetimes {
-    fn from(config: &config::Cache) -> Self {
-        Self {
-            fresh_for: config.fresh_for,
-            stale_while_revalidate: config.stale_while_revalidate,
-            stale_if_error: config.stale_if_error,
-        }
-    }
-}
-
-impl Lifetimes {
-    /// What an answer of this age is good for. At exactly `fresh_for` it is stale.
-    pub fn at(&self, age: Duration) -> Freshness {
-        match age.checked_sub(self.fresh_for) {
-            None => Freshness::Fresh,
-            Some(stale) if stale < self.stale_while_revalidate => Freshness::StaleWhileRevalidate,
-            Some(stale) if stale < self.stale_if_error => Freshness::StaleIfError,
-            Some(_) => Freshness::Expired,
-        }
-    }
-
-    /// From this age on an answer is good for nothing.
-    pub fn kept_for(&self) -> Duration {
-        self.fresh_for.saturating_add(self.stale_while_revalidate.max(self.stale_if_error))
-    }
-}
-
-/// What a cache must know of an error of its fetches.
-pub trait Failure: Clone + Send + Sync + 'static {
-    /// Whether an old answer is better than this error: yes if nobody could say (5xx, timeout, unreachable, 429), no if
-    /// the answer is known (404, a bad question).
-    fn stale_may_stand_in(&self) -> bool;
-
-    /// For how long the same question gets the same error without a fetch; at most five minutes. Zero: not at all.
-    fn remember_for(&self) -> Duration;
-}
-
-impl Failure for Infallible {
-    fn stale_may_stand_in(&self) -> bool {
-        match *self {}
-    }
-
-    fn remember_for(&self) -> Duration {
-        match *self {}
-    }
-}
-
-/// Why there is no answer from a fetch.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Missed<E> {
-    /// The fetch failed, now or a moment ago.
-    #[error(transparent)]
-    Failed(E),
-    /// The caller's time is over; the fetch goes on for those who come after.
-    #[error("no answer in the time the caller has")]
-    Late,
-    /// The fetch took longer than any may.
-    #[error("the fetch took too long and was given up")]
-    TimedOut,
-    /// The fetch panicked, or the process ends.
-    #[error("the fetch broke off")]
-    Lost,
-    /// As many fetches are under way as may be.
-    #[error("too many fetches are under way")]
-    Busy,
-}
-
-impl<E: Failure> Missed<E> {
-    /// Whether an old answer is better than this error.
-    pub fn stale_may_stand_in(&self) -> bool {
-        match self {
-            Self::Failed(error) => error.stale_may_stand_in(),
-            _ => true,
-        }
-    }
-
-    fn remember_for(&self) -> Duration {
-        match self {
-            Self::Failed(error) => error.remember_for().min(MAX_REMEMBERED),
-            Self::TimedOut | Self::Lost => AFTER_LOSS,
-            Self::Late | Self::Busy => Duration::ZERO,
-        }
-    }
-}
-
-/// How an answer was come by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum How<E> {
-    /// Fetched for this question, or for an equal one at the same time.
-    Fetched,
-    /// Kept, and still good.
-    Fresh,
-    /// Kept, and out of date; a refresh is under way, unless one has just failed.
-    Revalidating,
-    /// Kept, and out of date, because the fetch failed so.
-    StaleIfError(Missed<E>),
-}
-
-/// An answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found<V, E> {
-    /// The answer itself.
-    pub value: V,
-    /// When it was asked for.
-    pub stored_at: SystemTime,
-    /// How long ago that is.
-    pub age: Duration,
-    /// How it was come by.
-    pub how: How<E>,
-}
-
-/// A kept answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept<V> {
-    /// The answer itself.
-    pub value: V,
-    /// When it was asked for.
-    pub stored_at: SystemTime,
-    /// How long ago that is.
-    pub age: Duration,
-    /// What it is good for.
-    pub freshness: Freshness,
-}
-
-impl<V> Kept<V> {
-    fn found<E>(self, how: How<E>) -> Found<V, E> {
-        Found { value: self.value, stored_at: self.stored_at, age: self.age, how }
-    }
-}
 
 /// What bounds a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -261,7 +106,7 @@ struct Shared<V: Clone, E: Failure> {
     answers: Memory<V>,
     failures: Memory<Remembered<E>>,
     /// One for each question that is being fetched; at most `max_in_flight`.
-    flights: Mutex<HashMap<Arc<str>, Arc<Flight<V, E>>>>,
+    flights: Mutex<Flights<V, E>>,
     counters: Counters,
 }
 
@@ -307,7 +152,8 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
     }
 
     /// The answer to the question `key`: kept and fresh, or kept and stale while one `fetch` refreshes it, or fetched,
-    /// or kept and stale because the fetch failed. At most one fetch of a question is under way at any time; it runs on
+    /// or kept and stale because the fetch failed. `fetch` is called only to start a fetch, and must not block. At most
+    /// one fetch of a question is under way at any time; it runs on
     /// the executor up to [`Settings::fetch_for`], whether or not somebody still waits.
     ///
     /// # Errors
@@ -321,7 +167,7 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
         fetch: F,
     ) -> Result<Found<V, E>, Missed<E>>
     where
-        F: FnOnce() -> Fut + Send + 'static,
+        F: FnOnce() -> Fut,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
     {
         let counters = &self.shared.counters;
@@ -372,7 +218,7 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
     /// Joins the flight for `key`, or starts it. All is decided under one lock: of any number of callers, one starts.
     fn board<F, Fut>(&self, key: &str, now: SystemTime, fetch: F) -> Boarding<V, E>
     where
-        F: FnOnce() -> Fut + Send + 'static,
+        F: FnOnce() -> Fut,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
     {
         let mut flights = self.shared.flights();
@@ -390,6 +236,7 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
         if flights.len() >= self.shared.settings.max_in_flight {
             return Boarding::Refused(Missed::Busy);
         }
+        let fetch = fetch();
         let key: Arc<str> = key.into();
         let flight = Arc::new(Flight::new());
         flights.insert(Arc::clone(&key), Arc::clone(&flight));
@@ -402,16 +249,15 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
 }
 
 /// Fetches, keeps what came of it, and lands.
-async fn fly<V, E, F, Fut>(landing: Landing<V, E>, now: SystemTime, fetch: F)
+async fn fly<V, E, Fut>(landing: Landing<V, E>, now: SystemTime, fetch: Fut)
 where
     V: Clone + Send + Sync + 'static,
     E: Failure,
-    F: FnOnce() -> Fut + Send + 'static,
     Fut: Future<Output = Result<V, E>> + Send + 'static,
 {
     let shared = Arc::clone(&landing.shared);
     let started = Instant::now();
-    let fetched = async { fetch().await.map_err(Missed::Failed) };
+    let fetched = async { fetch.await.map_err(Missed::Failed) };
     let timed_out = async {
         async_io::Timer::at(started + shared.settings.fetch_for).await;
         Err(Missed::TimedOut)
@@ -432,7 +278,7 @@ where
 }
 
 impl<V: Clone, E: Failure> Shared<V, E> {
-    fn flights(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Flight<V, E>>>> {
+    fn flights(&self) -> MutexGuard<'_, Flights<V, E>> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -2,6 +2,7 @@
 //!
 //! A flight is one fetch under way. It belongs to nobody who waits for it: a caller that gives up takes nothing down.
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -12,6 +13,9 @@ use super::{Entry, Failure, Missed, Shared};
 
 /// How a fetch ended, as each who waited gets it.
 pub(super) type Outcome<V, E> = Result<Entry<V>, Missed<E>>;
+
+/// Fetches under way, by question.
+pub(super) type Flights<V, E> = HashMap<Arc<str>, Arc<Flight<V, E>>>;
 
 /// One fetch under way, or just over.
 pub(super) struct Flight<V, E> {

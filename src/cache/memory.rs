@@ -159,9 +159,10 @@ impl<V: Clone> Memory<V> {
     fn drop_gone(&self, table: &mut Table<V>, now: SystemTime) {
         loop {
             let ends = [table.by_age.values().next(), table.by_age.values().next_back()];
-            let gone = ends.into_iter().flatten().find(|key| {
-                table.slots.get(&***key).is_some_and(|slot| self.is_gone(&slot.entry, now))
-            });
+            let gone = ends
+                .into_iter()
+                .flatten()
+                .find(|key| table.slots.get(&***key).is_some_and(|slot| self.is_gone(&slot.entry, now)));
             let Some(key) = gone.cloned() else { return };
             table.remove(&key);
         }
