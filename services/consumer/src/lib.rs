@@ -5,8 +5,6 @@
 //! function of typed input and `now`.
 
 mod answer;
-pub mod asset;
-mod guard;
 pub mod input;
 pub mod page;
 
@@ -53,11 +51,9 @@ pub struct State {
 /// security headers, that of a route added later too.
 pub fn app(ask: Arc<dyn Ask>, settings: Settings) -> tide::Server<State> {
     let mut app = tide::with_state(State { ask, settings });
-    app.with(guard::Guard);
+    page::SITE.furnish(&mut app);
     app.at("/").get(answer::page);
     app.at("/api/weather").get(answer::json);
-    app.at(asset::STYLE.path).get(|request: tide::Request<State>| async move { Ok(asset::STYLE.answer(&request)) });
-    app.at(asset::FAVICON.path).get(|request: tide::Request<State>| async move { Ok(asset::FAVICON.answer(&request)) });
     app
 }
 

@@ -4,5 +4,19 @@ pub mod failure;
 pub mod form;
 mod format;
 pub mod icon;
-pub mod layout;
 pub mod result;
+
+use bramble_look::Site;
+use maud::html;
+
+/// The frame of every page here.
+pub const SITE: Site = Site {
+    motto: "Weather by postal code",
+    back: "New search",
+    footer: || {
+        html! {
+            "Found, asked and answered on the local network. Weather data by "
+            a href="https://openweathermap.org/" { "OpenWeather" } "."
+        }
+    },
+};

@@ -8,7 +8,6 @@ use tide::http::{Method, Request, Response, Url};
 
 use super::*;
 
-mod contrast;
 mod html;
 
 /// Always says the same, and remembers what it was asked and how long it had.
@@ -391,7 +390,7 @@ fn a_caller_in_a_hurry_shortens_the_deadline() {
 #[test]
 fn the_stylesheet_is_fetched_once() {
     let fake = fake(Ok(report()));
-    for asset in [asset::STYLE, asset::FAVICON] {
+    for asset in [bramble_look::asset::STYLE, bramble_look::asset::FAVICON] {
         let got = send(&fake, Method::Get, &asset.href(), &[]);
         assert_eq!(got.status(), 200);
         assert_eq!(got.header("cache-control"), Some("public, max-age=31536000, immutable"));

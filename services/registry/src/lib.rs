@@ -29,7 +29,8 @@ pub async fn run(host: Host) -> Result<(), Error> {
 
 /// The page on `/`, and the same as JSON on `/api/services`.
 pub fn app(id: Arc<str>, directory: Directory) -> tide::Server<State> {
-    let mut app = bramble_look::app(State { id, directory });
+    let mut app = tide::with_state(State { id, directory });
+    page::SITE.furnish(&mut app);
     app.at("/").get(services);
     app.at("/api/services").get(services_as_json);
     app
@@ -38,7 +39,7 @@ pub fn app(id: Arc<str>, directory: Directory) -> tide::Server<State> {
 async fn services(request: Request<State>) -> tide::Result {
     let State { id, directory } = request.state();
     let all = directory.all(Instant::now());
-    Ok(bramble_look::html(StatusCode::Ok, page::services(id, &all)))
+    Ok(bramble_look::answer(StatusCode::Ok, page::services(id, &all)))
 }
 
 async fn services_as_json(request: Request<State>) -> tide::Result {

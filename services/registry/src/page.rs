@@ -3,7 +3,15 @@
 use std::time::Duration;
 
 use bramble::discovery::{Seen, Status};
+use bramble_look::Site;
 use maud::{Markup, html};
+
+/// The frame of every page here.
+pub(crate) const SITE: Site = Site {
+    motto: "Services on this network",
+    back: "All services",
+    footer: || html! { "Seen by mDNS from this node. No other service depends on this page." },
+};
 
 /// Every instance this node sees, one table a service.
 pub fn services(own_id: &str, all: &[Seen]) -> Markup {
@@ -13,10 +21,10 @@ pub fn services(own_id: &str, all: &[Seen]) -> Markup {
         count => format!("{count} instances"),
     };
     let by_service = all.chunk_by(|a, b| a.instance.service == b.instance.service);
-    bramble_look::page(
+    SITE.page(
         &title,
         &html! {
-            h1 { "Services on this network" }
+            h1 { (title) }
             p { "This is what " code { (own_id) } " sees. Another node may see it a moment earlier or later." }
             @if all.is_empty() {
                 p.note { "Nobody is there. Is a service running, and is mDNS (UDP 5353) allowed on this network?" }
@@ -58,7 +66,7 @@ fn row(seen: &Seen) -> Markup {
         tr {
             th scope="row" { (one.id) }
             td { a href={ "http://" (one.addr) "/healthz" } { (one.addr) } }
-            td { (status(one.status)) }
+            td.state { (status(one.status)) }
             td { (or_dash(&one.zone)) }
             td { (one.weight) }
             td { (or_dash(&one.version)) }
@@ -71,8 +79,8 @@ fn row(seen: &Seen) -> Markup {
 /// A word, a shape and a colour: each says it alone.
 fn status(status: Status) -> Markup {
     match status {
-        Status::Up => html! { span.status.live { span aria-hidden="true" { "● " } "up" } },
-        Status::Drain => html! { span.status.stale { span aria-hidden="true" { "◐ " } "ending" } },
+        Status::Up => html! { strong.live { span aria-hidden="true" { "●" } "up" } },
+        Status::Drain => html! { strong.stale { span aria-hidden="true" { "◐" } "ending" } },
     }
 }
 

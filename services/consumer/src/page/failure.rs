@@ -5,7 +5,7 @@ use std::time::Duration;
 use bramble_weather::{ApiError, Code, Query};
 use maud::{Markup, html};
 
-use super::{form, icon, layout, result};
+use super::{SITE, form, icon, result};
 use crate::input::Typed;
 
 /// Longest sentence of another service that is repeated; more is not meant for a person.
@@ -32,7 +32,7 @@ pub fn page(typed: &Typed, query: &Query, error: &ApiError) -> Markup {
     let Words { heading, happened, advice } = words(query, error.code);
     let said = error.message.trim();
     let end = said.char_indices().nth(REPEATED).map_or(said.len(), |(at, _)| at);
-    layout::page(
+    SITE.page(
         &format!("Error: {}", heading.to_lowercase()),
         &html! {
             section.card.failure {
@@ -91,36 +91,4 @@ fn words(query: &Query, code: Code) -> Words {
             },
         },
     }
-}
-
-/// The page of an address that leads nowhere.
-pub fn no_such_page() -> Markup {
-    plain("Page not found", "There is nothing at this address.", "Start with the form:", 404)
-}
-
-/// The page for a method other than GET.
-pub fn wrong_method() -> Markup {
-    plain("This page can only be read", "The form asks with GET; nothing here takes anything else.", "Start here:", 405)
-}
-
-/// The page for a mistake of ours.
-pub fn broken() -> Markup {
-    let happened = "That is a mistake of this program, not of yours. There is no weather to show.";
-    plain("Something broke here", happened, "If it stays so, the log of this node says why.", 500)
-}
-
-fn plain(heading: &str, happened: &str, advice: &str, status: u16) -> Markup {
-    layout::page(
-        &format!("Error: {}", heading.to_lowercase()),
-        &html! {
-            section.card.failure {
-                (icon::no_weather())
-                h1 { (heading) }
-                p.happened { (happened) }
-                p { (advice) }
-                p.actions { a.button href="/" { "New search" } }
-                p.fine { "Status " (status) }
-            }
-        },
-    )
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bramble_weather::{ApiError, COUNTRIES, Code, QueryError};
 use maud::{Markup, html};
 
-use super::{icon, layout};
+use super::{SITE, icon};
 use crate::input::Typed;
 
 /// A field of the form.
@@ -57,7 +57,7 @@ impl<'a> From<&'a ApiError> for Mistake<'a> {
 /// The page with the form: empty, or with what was typed and what is wrong with it.
 pub fn page(typed: &Typed, mistakes: &[Mistake<'_>]) -> Markup {
     let title = if mistakes.is_empty() { "Weather by postal code" } else { "Error: check what you typed" };
-    layout::page(
+    SITE.page(
         title,
         &html! {
             (summary(mistakes))

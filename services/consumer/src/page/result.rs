@@ -6,7 +6,7 @@ use bramble_weather::{COUNTRIES, Query, Report, Source};
 use maud::{Markup, html};
 
 use super::format::{self, ABSENT, ago, quantity, utc};
-use super::{icon, layout};
+use super::{SITE, icon};
 
 /// The page with the report for a question.
 pub fn page(query: &Query, report: &Report, now: SystemTime) -> Markup {
@@ -20,7 +20,7 @@ pub fn page(query: &Query, report: &Report, now: SystemTime) -> Markup {
         Some(_) => format!("{late}{temperature} in {place}"),
         None => format!("{late}Weather in {place}"),
     };
-    layout::page(
+    SITE.page(
         &title,
         &html! {
             (caution(report, now))
@@ -164,7 +164,7 @@ fn fact(name: &str, value: Option<f64>, decimals: usize, unit: &str) -> Markup {
 /// The page for a report that says there is none.
 fn nothing(query: &Query, report: &Report) -> Markup {
     let place = name_of(query);
-    layout::page(
+    SITE.page(
         &format!("No data for {place}"),
         &html! {
             section.card.failure {

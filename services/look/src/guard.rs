@@ -4,7 +4,7 @@ use tide::http::headers::{ALLOW, CACHE_CONTROL};
 use tide::http::mime;
 use tide::{Middleware, Next, Request, Response, StatusCode};
 
-use crate::page::failure;
+use crate::{Site, plain};
 
 /// Sent with every answer. Pages have no script and no inline style, so the strictest policy costs nothing; an address
 /// holds where somebody lives, so no other site learns it.
@@ -19,14 +19,14 @@ const HEADERS: [(&str, &str); 4] = [
 ];
 
 /// Adds the security headers, and a page where the router has only a status.
-pub(crate) struct Guard;
+pub(crate) struct Guard(pub(crate) &'static Site);
 
 #[async_trait::async_trait]
 impl<S: Clone + Send + Sync + 'static> Middleware<S> for Guard {
     async fn handle(&self, request: Request<S>, next: Next<'_, S>) -> tide::Result {
         let mut response = next.run(request).await;
         if response.is_empty() == Some(true) {
-            speak(&mut response);
+            speak(self.0, &mut response);
         }
         for (name, value) in HEADERS {
             response.insert_header(name, value);
@@ -36,14 +36,14 @@ impl<S: Clone + Send + Sync + 'static> Middleware<S> for Guard {
 }
 
 /// Gives a bare error status its page.
-fn speak(response: &mut Response) {
+fn speak(site: &Site, response: &mut Response) {
     let page = match response.status() {
-        StatusCode::NotFound => failure::no_such_page(),
+        StatusCode::NotFound => plain::no_such_page(site),
         StatusCode::MethodNotAllowed => {
             response.insert_header(ALLOW, "GET, HEAD");
-            failure::wrong_method()
+            plain::wrong_method(site)
         }
-        StatusCode::InternalServerError => failure::broken(),
+        StatusCode::InternalServerError => plain::broken(site),
         _ => return,
     };
     response.set_body(page.into_string());
