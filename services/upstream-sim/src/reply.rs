@@ -113,3 +113,18 @@ impl From<Reply> for Response {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_closing_reply_ends_the_connection() {
+        let connection = |reply: Reply| {
+            let response = Response::from(reply);
+            (u16::from(response.status()), response.header(CONNECTION).map(|value| value.as_str().to_owned()))
+        };
+        assert_eq!(connection(Reply::gateway_page(504)), (504, None));
+        assert_eq!(connection(Reply::gateway_page(504).closing()), (504, Some("close".into())));
+    }
+}

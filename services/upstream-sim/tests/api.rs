@@ -108,6 +108,7 @@ fn a_place_is_found_by_postal_code_position_and_name() {
     for query in ["zip=%2070569%20,de", "lat=48.7421&lon=9.0919", "q=büsnau,de", "q=B%C3%BCsnau", "q=Büsnau,BW,DE"] {
         assert_eq!(weather(&app, query), by_zip, "{query}");
     }
+    assert_eq!(weather(&app, "zip=70569,DE&zip=80331,DE"), by_zip, "of two the first counts");
     assert_eq!(weather(&app, "zip=sw1a1aa,GB")["name"], "London");
     assert_eq!(weather(&app, "zip=k1a+0b1,ca")["name"], "Ottawa");
     let places = Places::embedded();
