@@ -16,7 +16,6 @@ pub mod memory;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -147,14 +146,17 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
 
     /// Keeps an answer that was asked for at `stored_at`. False if it is not kept: it is empty, too large or too old,
     /// or what is there is newer.
+    ///
+    /// Whoever puts the answer of another process, whose clock may be off, hands in its own `now` less the age it was
+    /// told: an entry from the future has an age that nobody knows, and is not kept.
     pub async fn put(&self, key: &str, value: V, stored_at: SystemTime, now: SystemTime) -> bool {
         self.shared.keep(key, &Entry { value, stored_at }, now)
     }
 
     /// The answer to the question `key`: kept and fresh, or kept and stale while one `fetch` refreshes it, or fetched,
     /// or kept and stale because the fetch failed. `fetch` is called only to start a fetch, and must not block. At most
-    /// one fetch of a question is under way at any time; it runs on
-    /// the executor up to [`Settings::fetch_for`], whether or not somebody still waits.
+    /// one fetch of a question is under way at any time; it runs on the executor up to [`Settings::fetch_for`], whether
+    /// or not somebody still waits.
     ///
     /// # Errors
     /// The fetch failed (or did a moment ago), there was no answer by `deadline`, or too many fetches are under way;

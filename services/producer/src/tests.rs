@@ -184,7 +184,11 @@ fn the_fallback_is_a_choice() {
         bench.run(async {
             bench.ask("70569", 0).await.expect("a report");
             bench.does(DOWN);
-            assert_eq!(bench.ask("70569", 700).await.ok().map(|report| report.source), source, "{fallback:?}");
+            let report = bench.ask("70569", 700).await.ok();
+            assert_eq!(report.as_ref().map(|report| report.source), source, "{fallback:?}");
+            if fallback == Fallback::FailSilent {
+                assert_eq!(report, Some(Report::empty()), "every value is null");
+            }
             bench.does(Does::Answer(404, NOT_FOUND));
             assert_eq!(code(bench.ask("1", 700).await), Code::UnknownPlace, "{fallback:?}");
             bench.does(GOOD);

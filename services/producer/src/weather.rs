@@ -164,7 +164,7 @@ impl Weather {
 
     fn without_answer(&self, missed: &Missed<UpstreamError>) -> Result<Report, Refusal> {
         if self.fallback == Fallback::FailSilent && missed.stale_may_stand_in() {
-            return Ok(Report { served_by: Some(self.id.clone()), ..Report::empty() });
+            return Ok(Report::empty());
         }
         Err(refusal(missed))
     }
