@@ -195,7 +195,7 @@ impl CircuitBreaker {
             consecutive_failures: self.streak.count(word.generation()),
             open_for: recovery.open_for,
             ramp_share: match state {
-                State::Ramping => self.ramp_share(now),
+                State::Ramping => self.rules.ramp.share(self.ramp_elapsed(now)),
                 state => f64::from(u8::from(state.is_available())),
             },
             probes: recovery.probes,
@@ -213,14 +213,16 @@ impl CircuitBreaker {
                     return Err(Refusal { state: State::Open, retry_at: Some(self.opens_again()) });
                 }
                 State::Ramping => {
-                    let share = self.ramp_share(now);
-                    if share >= 1.0 {
+                    let elapsed = self.ramp_elapsed(now);
+                    if elapsed >= self.rules.ramp.length {
                         self.finish_ramp(word, now);
-                    } else if ramp::admits(self.seed, self.turns.fetch_add(1, Ordering::Relaxed), share) {
-                        return Ok(word);
-                    } else {
-                        return Err(Refusal { state: State::Ramping, retry_at: None });
+                        continue;
                     }
+                    let turn = self.turns.fetch_add(1, Ordering::Relaxed);
+                    return match ramp::admits(self.seed, turn, self.rules.ramp.share(elapsed)) {
+                        true => Ok(word),
+                        false => Err(Refusal { state: State::Ramping, retry_at: None }),
+                    };
                 }
                 State::Open | State::HalfOpen => {
                     if let Some(answer) = self.admit_probe(now) {
@@ -304,9 +306,8 @@ impl CircuitBreaker {
         self.epoch + Duration::from_nanos(self.until.load(Ordering::Relaxed))
     }
 
-    fn ramp_share(&self, now: Instant) -> f64 {
-        let from = self.ramp_from.load(Ordering::Relaxed);
-        self.rules.ramp.share(Duration::from_nanos(self.elapsed(now).saturating_sub(from)))
+    fn ramp_elapsed(&self, now: Instant) -> Duration {
+        Duration::from_nanos(self.elapsed(now).saturating_sub(self.ramp_from.load(Ordering::Relaxed)))
     }
 }
 

@@ -13,16 +13,18 @@ mod callee;
 mod show;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt as _;
 use smol::Timer;
 
-use crate::bulkhead;
+use crate::balance::{Endpoint, NoPick, Pick};
+use crate::breaker::InvalidSetting;
 use crate::config::Config;
 use crate::discovery::Directory;
-use crate::transport;
+use crate::retry::Backoff;
 use crate::transport::client::Wire;
 
 use attempt::Attempt;
@@ -75,8 +77,13 @@ pub enum Error {
         retry_at: Option<Instant>,
     },
     /// Too many calls are in flight already.
-    #[error(transparent)]
-    Full(#[from] bulkhead::Full),
+    #[error("{max} calls to {service} are in flight already, and call.max_concurrent allows no more")]
+    Full {
+        /// The service that was asked for.
+        service: Arc<str>,
+        /// How many are allowed.
+        max: usize,
+    },
     /// The time was over.
     #[error("no {service} answered in time")]
     DeadlineExceeded {
@@ -89,7 +96,7 @@ pub enum Error {
         /// The instance that was asked last.
         instance: Arc<str>,
         /// What happened on the wire.
-        cause: transport::client::Error,
+        cause: surf::Error,
     },
 }
 
@@ -110,38 +117,87 @@ struct Inner {
 
 impl Client {
     /// A client that finds instances in `directory` and reaches them by `wire`.
-    pub fn new(config: Config, directory: Directory, wire: Wire) -> Self {
+    ///
+    /// # Errors
+    /// A setting that makes no sense.
+    pub fn new(config: Config, directory: Directory, wire: Wire) -> Result<Self, InvalidSetting> {
+        Callee::new("any", &config, Instant::now())?; // what would fail for one service fails for all, so it fails here
         let inner = Inner { config, directory, surf: wire.into_surf(), callees: RwLock::default() };
-        Self { inner: Arc::new(inner) }
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Asks one instance of `service` after the other until one answers, the time is over, or asking on would do harm.
     ///
     /// # Errors
-    /// When there is no answer. A status that tells of a failure (500) is one, if no other instance had a better.
+    /// When there is no answer. A status that tells of a failure (500) is an answer, if no other instance had a better.
     pub async fn get(&self, service: &str, call: Call<'_>) -> Result<Answer, Error> {
         let callee = self.callee(service);
-        let _place = callee.bulkhead.try_enter()?;
-        callee.begin(Instant::now());
-        let mut tried = Vec::new();
+        let result = self.get_from(&callee, call).await;
+        let counter = match &result {
+            Ok(answer) if answer.status < 500 => &callee.counts.answered,
+            Ok(_) | Err(Error::Failed { .. } | Error::DeadlineExceeded { .. }) => &callee.counts.failed,
+            Err(Error::NobodyThere { .. } | Error::AllOpen { .. } | Error::Full { .. }) => &callee.counts.refused,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        result
+    }
+
+    async fn get_from(&self, callee: &Callee, call: Call<'_>) -> Result<Answer, Error> {
+        let Ok(_seat) = callee.bulkhead.try_enter() else {
+            return Err(Error::Full { service: Arc::clone(&callee.service), max: callee.bulkhead.max() });
+        };
+        callee.budget.deposit(Instant::now());
+        let mut tried: Vec<Arc<Endpoint>> = Vec::new();
+        let mut backoff = Backoff::default();
         let mut last = None;
         loop {
-            let pick = match self.pick(&callee, &tried, call.deadline).await {
+            let now = Instant::now();
+            let pick = match self.pick(callee, &tried, call.deadline).await {
                 Ok(pick) => pick,
                 Err(error) => return last.unwrap_or(Err(error)),
             };
-            tried.push(pick.endpoint().id());
-            let attempt = Attempt::of(&call, pick, self.inner.config.call.attempt_timeout);
-            let (answer, may_ask_again) = attempt.run(&self.inner.surf, &callee).await;
-            if !may_ask_again || !callee.may_retry(Instant::now()) {
+            if let Some(last) = last.take() {
+                // Asked last, when somebody would take the call: what a circuit refuses costs no budget.
+                if !callee.budget.try_withdraw(now) {
+                    return last;
+                }
+                callee.counts.retries.fetch_add(1, Ordering::Relaxed);
+            }
+            tried.push(Arc::clone(pick.endpoint()));
+            let attempt = Attempt::new(&call, pick, self.inner.config.call.attempt_timeout, Instant::now());
+            let (answer, may_ask_again) = attempt.run(&self.inner.surf).await;
+            let pause = backoff.next_wait(&mut fastrand::Rng::new());
+            if !may_ask_again || Instant::now() + pause >= call.deadline {
                 return answer;
             }
+            log::debug!("asking another {}: {}", callee.service, why(&answer));
             last = Some(answer);
-            let pause = callee.backoff(tried.len());
-            if Instant::now() + pause >= call.deadline {
-                return last.unwrap_or_else(|| Err(callee.too_late()));
-            }
             Timer::after(pause).await;
+        }
+    }
+
+    /// Chooses an instance. In the first moments of this process it waits for one to be found.
+    async fn pick(&self, callee: &Callee, tried: &[Arc<Endpoint>], deadline: Instant) -> Result<Pick, Error> {
+        let directory = &self.inner.directory;
+        loop {
+            let changed = directory.changed();
+            let now = Instant::now();
+            if now >= deadline {
+                return Err(callee.too_late());
+            }
+            callee.refresh(directory, now);
+            let service = || Arc::clone(&callee.service);
+            match callee.balancer.pick(now, &mut fastrand::Rng::new(), tried) {
+                Ok(pick) => return Ok(pick),
+                Err(NoPick::Empty) if directory.is_settling(now) => {}
+                Err(NoPick::Empty) => return Err(Error::NobodyThere { service: service() }),
+                Err(NoPick::AllTried) => return Err(Error::AllOpen { service: service(), retry_at: None }),
+                Err(NoPick::AllRefuse { retry_at }) => return Err(Error::AllOpen { service: service(), retry_at }),
+            }
+            let patience = async {
+                Timer::at(deadline).await;
+            };
+            changed.or(patience).await;
         }
     }
 
@@ -152,7 +208,17 @@ impl Client {
         }
         drop(callees);
         let mut callees = self.inner.callees.write().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(Callee::new(service, &self.inner.config, Instant::now()));
+        let new = || {
+            let callee = Callee::new(service, &self.inner.config, Instant::now());
+            Arc::new(callee.expect("the settings were checked when the client was made"))
+        };
         Arc::clone(callees.entry(service.into()).or_insert_with(new))
+    }
+}
+
+fn why(answer: &Result<Answer, Error>) -> String {
+    match answer {
+        Ok(answer) => format!("{} answered {}", answer.from, answer.status),
+        Err(error) => error.to_string(),
     }
 }

@@ -112,8 +112,12 @@ impl Host {
     }
 
     /// A client for other services.
-    pub fn client(&self) -> Client {
+    ///
+    /// # Errors
+    /// A setting that makes no sense.
+    pub fn client(&self) -> Result<Client, Error> {
         Client::new(self.config.clone(), self.directory.clone(), self.wire.clone())
+            .map_err(|error| Error::Setup(error.to_string()))
     }
 
     /// A client for one address of the outside world, on the same wire.

@@ -1,11 +1,12 @@
 //! `bramble weather`: one question from the terminal, by the same way as the form's.
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bramble::config::Role;
 use bramble::serve::Host;
-use bramble_consumer::Producers;
+use bramble_consumer::{Ask as _, Producers, Question};
 use bramble_weather::{Query, Report, Source};
 
 use crate::Failure;
@@ -21,9 +22,10 @@ pub(crate) fn run(options: &Weather) -> Result<(), Failure> {
     let patience = config.call.timeout;
     let report = on_executor(1, |executor| async move {
         let host = Host::new(Role::Command, config, executor)?;
-        let producers = Producers::new(host.client());
-        let answer = producers.ask(&query, Instant::now() + patience).await;
-        answer.map_err(|error| Failure::Running(error.message))
+        let producers = Producers::new(&host.config, host.client()?, Arc::clone(&host.executor));
+        let producers = producers.map_err(|error| Failure::Usage(error.to_string()))?;
+        let question = Question { query: &query, deadline: Instant::now() + patience, trace: None };
+        producers.weather(&question).await.map_err(|error| Failure::Running(error.message))
     })?;
     print(&report, options.json).map_err(|error| Failure::Running(format!("standard output: {error}")))
 }

@@ -53,7 +53,7 @@ async fn play(
 ) -> Result<(), Failure> {
     let interrupted = async {
         signals.next().await;
-        Ok(false)
+        Ok::<bool, Failure>(false)
     };
     let started = async {
         let late = async {
@@ -61,7 +61,7 @@ async fn play(
             Err(Failure::Running("the demo was not ready within 20 s; the lines above say what is in the way".into()))
         };
         start_all(options, folder, spawner, children).or(late).await?;
-        Ok(true)
+        Ok::<bool, Failure>(true)
     };
     if !interrupted.or(started).await? {
         return Ok(());

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use bramble::client::{TIME_LEFT, TRACE};
 use bramble_weather::{ApiError, Code, Query, QueryError, Report, Source};
 use maud::Markup;
 use tide::http::headers::{AGE, CACHE_CONTROL, HeaderName, RETRY_AFTER};
@@ -10,10 +11,7 @@ use tide::{Request, Response, ResponseBuilder};
 
 use crate::input::Typed;
 use crate::page::{failure, form, result};
-use crate::{Settings, State};
-
-/// How much time the caller has left, as Envoy and every service here say it.
-const TIME_LEFT: &str = "x-envoy-expected-rq-timeout-ms";
+use crate::{Question, Settings, State};
 
 /// Why a question has no report.
 enum Failure {
@@ -63,7 +61,8 @@ async fn ask(request: &Request<State>, typed: &Typed) -> (Result<(Query, Report)
     let left = request.header(TIME_LEFT).and_then(|value| value.as_str().trim().parse().ok());
     let started = Instant::now();
     let deadline = started + time_left(left, state.settings.call_timeout);
-    let answer = match state.ask.weather(&query, deadline).await {
+    let trace = request.header(TRACE).map(|values| values.as_str());
+    let answer = match state.ask.weather(&Question { query: &query, deadline, trace }).await {
         Ok(report) => Ok((query, report)),
         Err(error) => Err(Failure::Refused(query, error)),
     };

@@ -7,22 +7,49 @@
 mod answer;
 pub mod input;
 pub mod page;
+mod producers;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use bramble::serve::{Error, Host};
 use bramble_weather::{ApiError, Query, Report};
+
+pub use producers::Producers;
+
+/// A question, and what is to be known about whoever asks it.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The place.
+    pub query: &'a Query,
+    /// After that nobody waits for the answer.
+    pub deadline: Instant,
+    /// The trace it belongs to (W3C Trace Context), to be passed on.
+    pub trace: Option<&'a str>,
+}
 
 /// Whoever knows the weather.
 #[async_trait]
 pub trait Ask: Send + Sync + 'static {
-    /// The weather at a place, by `deadline` at the latest: after that nobody waits for it, so the answer is
+    /// The weather at a place, by the question's deadline at the latest; after it the answer is
     /// [`Code::DeadlineExceeded`](bramble_weather::Code::DeadlineExceeded).
     ///
     /// # Errors
     /// Why there is no report, for the page of that name.
-    async fn weather(&self, query: &Query, deadline: Instant) -> Result<Report, ApiError>;
+    async fn weather(&self, question: &Question<'_>) -> Result<Report, ApiError>;
+}
+
+/// Serves the form until the process is told to end.
+///
+/// # Errors
+/// When it cannot listen, or a setting makes no sense.
+pub async fn run(host: Host) -> Result<(), Error> {
+    let producers = Producers::new(&host.config, host.client()?, Arc::clone(&host.executor));
+    let producers = Arc::new(producers.map_err(|error| Error::Setup(error.to_string()))?);
+    let settings = Settings { call_timeout: host.config.call.timeout, fresh_for: host.config.cache.fresh_for };
+    let app = app(Arc::clone(&producers) as Arc<dyn Ask>, settings);
+    host.serve(app, vec![producers]).await
 }
 
 /// What the pages need to know of the configuration.

@@ -18,9 +18,9 @@ struct Fake {
 
 #[async_trait]
 impl Ask for Fake {
-    async fn weather(&self, query: &Query, deadline: Instant) -> Result<Report, ApiError> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        self.asked.lock().expect("no panic while locked").push((query.clone(), left));
+    async fn weather(&self, question: &Question<'_>) -> Result<Report, ApiError> {
+        let left = question.deadline.saturating_duration_since(Instant::now());
+        self.asked.lock().expect("no panic while locked").push((question.query.clone(), left));
         self.says.clone()
     }
 }

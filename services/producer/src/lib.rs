@@ -10,8 +10,24 @@ pub mod routes;
 pub mod upstream;
 pub mod weather;
 
+mod told;
+
+use std::sync::Arc;
+
+use bramble::serve::{Error, Host};
+
 pub use routes::app;
 pub use weather::Weather;
+
+/// Serves until the process is told to end.
+///
+/// # Errors
+/// There is no key, the weather API's address would send it in the clear, or it cannot listen.
+pub async fn run(host: Host) -> Result<(), Error> {
+    let weather = Weather::new(&host.config, host.outside(), Arc::clone(&host.executor), &host.id);
+    let weather = Arc::new(weather.map_err(|error| Error::Setup(error.to_string()))?);
+    host.serve(app(Arc::clone(&weather)), vec![weather]).await
+}
 
 #[cfg(test)]
 mod tests;

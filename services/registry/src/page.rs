@@ -14,7 +14,7 @@ pub(crate) const SITE: Site = Site {
 };
 
 /// Every instance this node sees, one table a service.
-pub fn services(own_id: &str, all: &[Seen]) -> Markup {
+pub(crate) fn services(own_id: &str, all: &[Seen]) -> Markup {
     let title = match all.len() {
         0 => "Nobody is there".to_owned(),
         1 => "1 instance".to_owned(),

@@ -38,3 +38,11 @@ pub use places::{Place, Places, PlacesError};
 pub use routes::app;
 pub use sim::{Clock, Settings, Sim};
 pub use weather::{Condition, Language, Sun, Weather, offset_s, weather_at};
+
+/// Serves until the process is told to end.
+///
+/// # Errors
+/// When it cannot listen.
+pub async fn run(host: bramble::serve::Host, settings: Settings) -> Result<(), bramble::serve::Error> {
+    host.serve(app(settings), Vec::new()).await
+}

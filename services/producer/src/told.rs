@@ -1,0 +1,41 @@
+//! What the service tells of itself under `/metrics`.
+
+use bramble::telemetry::{Collect, Kind, OpenMetrics};
+
+use crate::Weather;
+
+impl Collect for Weather {
+    fn metrics(&self, to: &mut OpenMetrics) {
+        let counts = self.counts();
+        let (cache, upstream) = (counts.cache, counts.upstream);
+        to.family("bramble_cache_questions", Kind::Counter, "Questions by how they were answered.");
+        for (how, count) in [
+            ("fresh", cache.fresh),
+            ("revalidating", cache.revalidating),
+            ("stale_if_error", cache.stale_if_error),
+            ("fetched", cache.fetched),
+            ("missed", cache.missed),
+        ] {
+            to.sample(&[("answered", how)], count);
+        }
+        to.family("bramble_cache_evicted", Kind::Counter, "Answers that went for want of room.");
+        to.sample(&[], cache.evicted);
+        to.family("bramble_cache_entries", Kind::Gauge, "Answers kept.");
+        to.sample(&[], cache.entries);
+        to.family("bramble_cache_size_bytes", Kind::Gauge, "Memory they take.");
+        to.sample(&[], cache.bytes);
+        to.family("bramble_upstream_calls", Kind::Counter, "Calls to the weather API by their result.");
+        for (result, count) in [
+            ("answered", upstream.answered),
+            ("not_found", upstream.not_found),
+            ("rejected", upstream.rejected),
+            ("rate_limited", upstream.rate_limited),
+            ("failed", upstream.failed),
+            ("unreachable", upstream.unreachable),
+            ("timed_out", upstream.timed_out),
+            ("held_back", upstream.held_back),
+        ] {
+            to.sample(&[("result", result)], count);
+        }
+    }
+}

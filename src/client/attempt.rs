@@ -1,0 +1,115 @@
+//! One request to one instance, and what its outcome teaches.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http_types::headers::RETRY_AFTER;
+use http_types::{Method, Request, Url};
+
+use super::{Answer, Call, Error, TIME_LEFT, TRACE};
+use crate::balance::Pick;
+use crate::breaker::Outcome;
+use crate::transport::client::{Deadline, Error as WireError};
+
+/// A request that is about to be sent.
+pub(super) struct Attempt {
+    request: Request,
+    pick: Pick,
+    started: Instant,
+}
+
+impl Attempt {
+    /// A request for `pick`, with as much time as `attempt_timeout` and the call's deadline leave.
+    pub(super) fn new(call: &Call<'_>, pick: Pick, attempt_timeout: Duration, now: Instant) -> Self {
+        let deadline = call.deadline.min(now + attempt_timeout);
+        let url = format!("http://{}{}", pick.endpoint().address(), call.path);
+        let url = Url::parse(&url).expect("an address and an escaped path make a URL");
+        let mut request = Request::new(Method::Get, url);
+        let left = deadline.saturating_duration_since(now).as_millis();
+        request.insert_header(TIME_LEFT, left.to_string());
+        if let Some(trace) = call.trace.filter(|trace| is_trace(trace)) {
+            request.insert_header(TRACE, trace);
+        }
+        request.ext_mut().insert(Deadline(deadline));
+        Self { request, pick, started: now }
+    }
+
+    /// Sends it, teaches the balancer, and says whether another instance might do better.
+    pub(super) async fn run(self, surf: &surf::Client) -> (Result<Answer, Error>, bool) {
+        let Self { request, pick, started } = self;
+        let from: Arc<str> = pick.endpoint().id().into();
+        let answer = send(surf, request, &from).await;
+        let now = Instant::now();
+        let outcome = match &answer {
+            Ok(answer) => of_status(answer, now - started),
+            Err(error) => of_error(error),
+        };
+        pick.finish(outcome, now);
+        let may_ask_again = !matches!(outcome, Outcome::Success { .. } | Outcome::Ignored);
+        let answer = answer.map_err(|cause| Error::Failed { instance: from, cause });
+        (answer, may_ask_again)
+    }
+}
+
+async fn send(surf: &surf::Client, request: Request, from: &Arc<str>) -> surf::Result<Answer> {
+    let mut response = surf.send(request).await?;
+    let retry_after = response.header(RETRY_AFTER).and_then(|value| value.as_str().trim().parse().ok());
+    let body = response.body_bytes().await?;
+    Ok(Answer {
+        status: response.status().into(),
+        body,
+        retry_after: retry_after.map(Duration::from_secs),
+        from: Arc::clone(from),
+    })
+}
+
+/// What a status says about who sent it. That a place is unknown or a question wrong says nothing.
+fn of_status(answer: &Answer, latency: Duration) -> Outcome {
+    match answer.status {
+        429 => Outcome::Rejected { retry_after: answer.retry_after },
+        500.. => Outcome::Failure,
+        400.. => Outcome::Ignored,
+        _ => Outcome::Success { latency },
+    }
+}
+
+fn of_error(error: &surf::Error) -> Outcome {
+    match WireError::of(error) {
+        Some(error) if error.is_refused() => Outcome::Refused,
+        Some(error) if error.is_timeout() => Outcome::Timeout,
+        _ => Outcome::Failure,
+    }
+}
+
+/// Whether this is a W3C `traceparent`: it goes into headers and logs, so nothing else may pass.
+fn is_trace(text: &str) -> bool {
+    text.len() == 55 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16) -> Answer {
+        Answer { status, body: Vec::new(), retry_after: Some(Duration::from_secs(7)), from: "producer-a".into() }
+    }
+
+    #[test]
+    fn an_unknown_place_and_a_bad_question_are_no_fault_of_who_was_asked() {
+        for status in [400, 404, 405] {
+            assert_eq!(of_status(&answer(status), Duration::ZERO), Outcome::Ignored);
+        }
+        assert_eq!(of_status(&answer(503), Duration::ZERO), Outcome::Failure);
+        assert_eq!(of_status(&answer(200), Duration::ZERO), Outcome::Success { latency: Duration::ZERO });
+        let patience = Some(Duration::from_secs(7));
+        assert_eq!(of_status(&answer(429), Duration::ZERO), Outcome::Rejected { retry_after: patience });
+    }
+
+    #[test]
+    fn only_a_trace_is_passed_on_as_one() {
+        assert!(is_trace("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
+        for forged in ["", "00-4bf9", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\nx: y"] {
+            assert!(!is_trace(forged), "{forged:?}");
+        }
+    }
+}
