@@ -100,8 +100,30 @@ pub struct Directory {
     inner: Arc<Inner>,
 }
 
+/// Of which instances the log tells at its default level: each of them in every process would drown the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// All of them.
+    Everyone,
+    /// Those of one service.
+    Of(&'static str),
+    /// None.
+    Nobody,
+}
+
+impl Told {
+    fn level(self, instance: &Instance) -> log::Level {
+        match self {
+            Self::Everyone => log::Level::Info,
+            Self::Of(service) if *service == *instance.service => log::Level::Info,
+            _ => log::Level::Debug,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Inner {
+    told: Told,
     known: RwLock<Known>,
     /// Grows with each change, so that a reader sees without a lock that nothing is new.
     version: AtomicU64,
@@ -189,7 +211,7 @@ impl Directory {
     /// Takes in what `source` says about `key`. Says in the log what is new; beyond the bounds, what is new is refused.
     pub fn apply(&self, source: Source, key: &str, change: Change, now: Instant) {
         let mut known = self.inner.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.apply(source, key, change, now) {
+        if known.apply(source, key, change, self.inner.told, now) {
             self.inner.version.fetch_add(1, Ordering::Release);
             drop(known);
             self.inner.changed.notify(usize::MAX);
@@ -222,7 +244,7 @@ impl Directory {
 
 impl Known {
     /// True if anything changed.
-    fn apply(&mut self, source: Source, key: &str, change: Change, now: Instant) -> bool {
+    fn apply(&mut self, source: Source, key: &str, change: Change, told: Told, now: Instant) -> bool {
         let at = (source, Box::from(key));
         let service = match change {
             Change::Is(instance) => {
@@ -236,10 +258,11 @@ impl Known {
                 }
                 let since = old.map_or(now, |entry| entry.since);
                 let moved_from = old.map(|entry| Arc::clone(&entry.instance.service));
+                let level = told.level(&instance);
                 match (old, instance.status) {
-                    (None, _) => log::info!("found {} at {} by {}", instance.id, instance.addr, source.as_str()),
-                    (Some(_), Status::Drain) => log::info!("{} is ending", instance.id),
-                    (Some(_), Status::Up) => log::info!("{} is now at {}", instance.id, instance.addr),
+                    (None, _) => log::log!(level, "found {} at {} by {}", instance.id, instance.addr, source.as_str()),
+                    (Some(_), Status::Drain) => log::log!(level, "{} is ending", instance.id),
+                    (Some(_), Status::Up) => log::log!(level, "{} is now at {}", instance.id, instance.addr),
                 }
                 let service = Arc::clone(&instance.service);
                 self.entries.insert(at, Entry { instance: Arc::new(instance), since });
@@ -250,7 +273,7 @@ impl Known {
             }
             Change::Gone => {
                 let Some(entry) = self.entries.remove(&at) else { return false };
-                log::info!("{} is gone from {}", entry.instance.id, source.as_str());
+                log::log!(told.level(&entry.instance), "{} is gone from {}", entry.instance.id, source.as_str());
                 Arc::clone(&entry.instance.service)
             }
         };
@@ -305,7 +328,7 @@ mod tests {
     #[test]
     fn what_two_sources_tell_of_one_address_is_one_instance_with_the_name_mdns_gives_it() {
         let now = Instant::now();
-        let directory = Directory::new(now);
+        let directory = Directory::new(Told::Nobody, now);
         directory.replace(Source::Fixed, "producer", vec![instance("127.0.0.1:1", 1, Source::Fixed)], now);
         directory.apply(Source::Mdns, "a", Change::Is(instance("producer-a", 1, Source::Mdns)), now);
         assert_eq!(ids(&directory), ["producer-a"]);
@@ -316,7 +339,7 @@ mod tests {
     #[test]
     fn an_alias_that_loses_an_address_loses_that_instance_alone() {
         let now = Instant::now();
-        let directory = Directory::new(now);
+        let directory = Directory::new(Told::Nobody, now);
         let three = [1, 2, 3].map(|port| instance(&port.to_string(), port, Source::Dns));
         directory.replace(Source::Dns, "producer", three.to_vec(), now);
         directory.replace(Source::Dns, "producer", vec![three[0].clone(), three[2].clone()], now);
@@ -326,7 +349,7 @@ mod tests {
     #[test]
     fn what_is_already_known_changes_nothing_and_wakes_nobody() {
         let now = Instant::now();
-        let directory = Directory::new(now);
+        let directory = Directory::new(Told::Nobody, now);
         directory.apply(Source::Mdns, "a", Change::Is(instance("producer-a", 1, Source::Mdns)), now);
         let version = directory.version();
         directory.apply(Source::Mdns, "a", Change::Is(instance("producer-a", 1, Source::Mdns)), now);
@@ -337,7 +360,7 @@ mod tests {
     #[test]
     fn a_flood_of_forged_instances_is_cut_off_and_the_first_ones_stay() {
         let now = Instant::now();
-        let directory = Directory::new(now);
+        let directory = Directory::new(Told::Nobody, now);
         for port in 1..=2000 {
             let forged = instance(&format!("producer-{port:05}"), port, Source::Mdns);
             directory.apply(Source::Mdns, &port.to_string(), Change::Is(forged), now);

@@ -17,7 +17,7 @@ use smol::{Executor, Timer};
 use crate::client::Client;
 use crate::config::{Config, Role};
 use crate::discovery::mdns::Mdns;
-use crate::discovery::{self, Announcement, Directory, Registration, Status};
+use crate::discovery::{self, Announcement, Directory, Registration, Status, Told};
 use crate::resolve::Resolver;
 use crate::telemetry::Collect;
 use crate::transport;
@@ -99,7 +99,7 @@ impl Host {
     pub fn new(role: Role, config: Config, executor: Arc<Executor<'static>>) -> Result<Self, Error> {
         let now = Instant::now();
         let id = format!("{}-{:016x}", role.as_str(), fastrand::u64(..));
-        let directory = Directory::new(now);
+        let directory = Directory::new(told(role), now);
         let resolver = Resolver::from_system();
         let wire = wire(&config, resolver.clone())?;
         executor.spawn(wire.clone().keep_tidy()).detach();
@@ -205,6 +205,15 @@ pub fn block_on<T>(threads: usize, executor: &Arc<Executor<'static>>, work: impl
         }
     }
     smol::block_on(executor.run(work))
+}
+
+/// Whose coming and going the log of `role` tells of.
+fn told(role: Role) -> Told {
+    match role {
+        Role::Consumer => Told::Of("producer"),
+        Role::Registry => Told::Everyone,
+        Role::Producer | Role::UpstreamSim | Role::Command => Told::Nobody,
+    }
 }
 
 fn wire(config: &Config, resolver: Resolver) -> Result<Wire, Error> {

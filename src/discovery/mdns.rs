@@ -310,7 +310,7 @@ mod tests {
         let browser = Mdns::start(&config, Role::Command).expect("a thread");
         let server = Mdns::start(&config, Role::Command).expect("a thread");
         smol::block_on(executor.run(async {
-            let directory = Directory::new(Instant::now());
+            let directory = Directory::new(crate::discovery::Told::Nobody, Instant::now());
             let _browsing = browser.browse("home".into(), directory.clone(), &executor).expect("a running daemon");
             let (other, _) = server.register(announcement("producer-b", "work"), 4712, false).expect("a running daemon");
             let (mut own, told) = server.register(announcement("producer-a", "home"), 4711, true).expect("a running daemon");

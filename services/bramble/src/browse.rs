@@ -13,10 +13,11 @@ use crate::Failure;
 use crate::args::Browse;
 use crate::roles::on_executor;
 
-/// After this long without news, whoever wanted to answer has answered: mDNS answers within 120 ms (RFC 6762, 6).
-const QUIET: Duration = Duration::from_millis(700);
+/// After this long without news, whoever wanted to answer has answered: who has just answered somebody else stays quiet
+/// for a second (RFC 6762, 6), and is asked again after that second (5.2).
+const QUIET: Duration = Duration::from_millis(1300);
 /// The longest a list is waited for.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(4);
 
 pub(crate) fn run(options: &Browse) -> Result<(), Failure> {
     let config = options.settings.load(Role::Command, Vec::new())?;
