@@ -1,5 +1,7 @@
 //! The server against peers of every kind, byte by byte over real sockets on loopback.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use std::future::Future;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -226,7 +228,7 @@ impl Peer {
     }
 
     async fn more(&mut self) -> io::Result<usize> {
-        let mut part = [0; 16 << 10];
+        let mut part = [0; 4 << 10];
         let n = self.stream.read(&mut part).await?;
         self.read.extend_from_slice(&part[..n]);
         Ok(n)
@@ -620,6 +622,55 @@ fn an_unread_body_is_never_taken_for_a_request() {
 }
 
 #[test]
+fn a_body_that_comes_after_its_answer_is_no_request_either() {
+    let limits = Limits { header_timeout: SOON, idle_timeout: SOON * 2, ..limits() };
+    with_server(limits, async |server| {
+        for body in ["\ncontent-length: 1\ntransfer-encoding: chunked\n", "PRI * HTTP/2.0", "GET /hello HT"] {
+            let mut peer = server.connect().await;
+            let head = format!("POST /ignore HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", body.len());
+            peer.send(head).await;
+            assert_eq!(peer.answer().await.body, "ignored");
+            let _ = peer.stream.write_all(body.as_bytes()).await; // the server may be gone, and rightly
+            assert_eq!(peer.whatever_comes().await, "", "after {body:?}");
+        }
+    });
+}
+
+#[test]
+fn no_damaged_request_makes_anything_panic() {
+    let whole = [
+        "GET /path/a%20b?c=d HTTP/1.1\r\nhost: a:81\r\naccept: */*\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nhost: [::1]\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\nhello",
+        "POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nx: y\r\n\r\n",
+        "GET http://a/path/x HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n",
+    ];
+    let spice = b"\0\r\n\t /:@?#%[]*\\,;\x7f\x80\xc3\xbc\xff";
+    let limits = Limits { header_timeout: SOON, body_timeout: SOON, idle_timeout: SOON, ..limits() };
+    with_server(limits, async |server| {
+        let mut random = fastrand::Rng::with_seed(8088);
+        for _ in 0..600 {
+            let mut request = whole[random.usize(..whole.len())].as_bytes().to_vec();
+            for _ in 0..random.usize(1..4) {
+                let at = random.usize(..request.len());
+                match random.u8(..4) {
+                    0 => drop(request.remove(at)),
+                    1 => request.insert(at, spice[random.usize(..spice.len())]),
+                    2 => request[at] = random.u8(..),
+                    _ => request[at] = spice[random.usize(..spice.len())],
+                }
+            }
+            let mut peer = server.connect().await;
+            peer.send(&request).await;
+            peer.stream.get_ref().shutdown(Shutdown::Write).unwrap();
+            peer.whatever_comes().await;
+            let shown = String::from_utf8_lossy(&request);
+            assert_eq!(server.stats.snapshot().handler_panics, 0, "{shown:?}");
+        }
+        server.is_well().await;
+    });
+}
+
+#[test]
 fn a_hundred_requests_at_once_are_answered_in_order() {
     with_server(limits(), async |server| {
         let mut peer = server.connect().await;
@@ -702,7 +753,7 @@ fn a_panic_is_500_and_the_server_lives() {
         assert!(!answer.contains("on purpose"), "what went wrong inside is not told outside: {answer}");
         let answer = server.connect().await.ask_whatever("GET /body-panic HTTP/1.1\r\nhost: a\r\n\r\n").await;
         assert!(!answer.ends_with("0\r\n\r\n"), "{answer}");
-        assert_eq!(server.stats.snapshot().handler_panics, 1);
+        assert_eq!(server.stats.snapshot().handler_panics, 2);
         server.until(|stats| stats.open_connections == 0).await;
         server.is_well().await;
     });

@@ -79,8 +79,10 @@ impl Progress {
     }
 
     /// Bytes came: of a new request, if none was under way. Says whether that is so.
+    ///
+    /// After an answer that did not wait for the body nobody but hyper can say; then it is no.
     pub(super) fn received(&self) -> bool {
-        let begins = self.state.load(Relaxed) & PHASE == IDLE;
+        let begins = self.state.load(Relaxed) & PHASE == IDLE && !self.has_unread();
         if begins {
             self.enter(HEAD);
         }
@@ -89,6 +91,9 @@ impl Progress {
 
     /// A request's head is whole.
     pub(super) fn handling(&self) {
+        if self.has_unread() {
+            self.unread.store(false, Relaxed); // hyper has skipped it
+        }
         self.enter(BUSY);
     }
 
