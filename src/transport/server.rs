@@ -87,7 +87,7 @@ pub struct Snapshot {
     pub answers: [u64; 5],
     /// Connections over the limit.
     pub refused_connections: u64,
-    /// Handlers that panicked.
+    /// Handlers, and bodies of their answers, that panicked.
     pub handler_panics: u64,
 }
 
@@ -251,8 +251,8 @@ fn admit<S: Clone + Send + Sync + 'static>(
         let place = Place::take(shared);
         let run = connection::run(stream, peer, Arc::clone(shared));
         let run = async move {
-            let _place = place;
             if AssertUnwindSafe(run).catch_unwind().await.is_err() {
+                place.0.stats.panics.fetch_add(1, Relaxed);
                 log::error!("connection of {peer} cut: the body of an answer panicked");
             }
         };

@@ -20,7 +20,7 @@ use hyper::service::{HttpService, service_fn};
 use super::answer::{Session, answer};
 use super::body::ResponseBody;
 use super::convert::{MAX_TARGET, Peer};
-use super::progress::{Progress, Waits, Watchdog};
+use super::progress::{Progress, WaitsFor, Watchdog};
 use super::refusal::{self, Refusal};
 use super::{Shared, Stop};
 use crate::transport::io::Io;
@@ -38,7 +38,7 @@ enum End {
     Unparsable,
     /// The peer's fault or an unfinished answer: nothing more can be said.
     Broken,
-    Overdue(Waits),
+    Overdue(WaitsFor),
     Cut,
 }
 
@@ -70,8 +70,8 @@ pub(super) async fn run<S: Clone + Send + Sync + 'static>(
             progress.leave_unread();
             None
         }
-        End::Overdue(Waits::ForHead) => Some(&refusal::HEADER_TIMEOUT),
-        End::Overdue(Waits::ForBody { answering: false }) => Some(&refusal::BODY_TIMEOUT),
+        End::Overdue(WaitsFor::Head) => Some(&refusal::HEADER_TIMEOUT),
+        End::Overdue(WaitsFor::Body { answering: false }) => Some(&refusal::BODY_TIMEOUT),
         End::Overdue(_) | End::Broken | End::Cut => return,
     };
     if let Some(refusal) = refusal {

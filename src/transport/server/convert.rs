@@ -23,7 +23,8 @@ pub(super) struct Peer {
     peer: String,
     local: String,
     /// The Host that was named last and what it means: a connection's requests rarely name two.
-    host: Mutex<Option<(HeaderValue, Url)>>,
+    /// A copy, for a `HeaderValue` would keep hyper's whole read buffer.
+    host: Mutex<Option<(Box<[u8]>, Url)>>,
 }
 
 impl Peer {
@@ -35,8 +36,8 @@ impl Peer {
     /// `http://HOST` + `path`, without parsing the host anew each time.
     fn url(&self, host: &HeaderValue, path: &str) -> Result<Url, &'static Refusal> {
         let mut last = self.host.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.as_ref().is_none_or(|(known, _)| known != host) {
-            *last = Some((host.clone(), base(host).ok_or(&refusal::BAD_HOST)?));
+        if last.as_ref().is_none_or(|(known, _)| **known != *host.as_bytes()) {
+            *last = Some((host.as_bytes().into(), base(host).ok_or(&refusal::BAD_HOST)?));
         }
         let (_, base) = last.as_ref().expect("it was set above");
         // "//name" would be taken for a host.

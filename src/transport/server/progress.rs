@@ -30,27 +30,27 @@ const CHANGE: u32 = STATE + 1;
 
 /// What a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Waits {
+pub(super) enum WaitsFor {
     /// For the next request.
-    ForRequest,
+    Request,
     /// For the rest of a request's head.
-    ForHead,
+    Head,
     /// For the body; `answering` if the answer has begun.
-    ForBody { answering: bool },
+    Body { answering: bool },
     /// For the peer to take more of the answer.
-    ForPeer,
+    Peer,
     /// For the handler, which takes the time it needs.
-    ForHandler,
+    Handler,
 }
 
-impl Waits {
+impl WaitsFor {
     fn limit(self, limits: &Limits) -> Option<Duration> {
         match self {
-            Self::ForRequest => Some(limits.idle_timeout),
-            Self::ForHead => Some(limits.header_timeout),
-            Self::ForBody { .. } => Some(limits.body_timeout),
-            Self::ForPeer => Some(limits.write_timeout),
-            Self::ForHandler => None,
+            Self::Request => Some(limits.idle_timeout),
+            Self::Head => Some(limits.header_timeout),
+            Self::Body { .. } => Some(limits.body_timeout),
+            Self::Peer => Some(limits.write_timeout),
+            Self::Handler => None,
         }
     }
 }
@@ -79,8 +79,10 @@ impl Progress {
     }
 
     /// Bytes came: of a new request, if none was under way. Says whether that is so.
+    ///
+    /// After an answer that did not wait for the body nobody but hyper can say; then it is no.
     pub(super) fn received(&self) -> bool {
-        let begins = self.state.load(Relaxed) & PHASE == IDLE;
+        let begins = self.state.load(Relaxed) & PHASE == IDLE && !self.has_unread();
         if begins {
             self.enter(HEAD);
         }
@@ -89,6 +91,9 @@ impl Progress {
 
     /// A request's head is whole.
     pub(super) fn handling(&self) {
+        if self.has_unread() {
+            self.unread.store(false, Relaxed); // hyper has skipped it
+        }
         self.enter(BUSY);
     }
 
@@ -151,14 +156,14 @@ impl Progress {
         self.refused.get().copied()
     }
 
-    fn waits(state: u32) -> Waits {
+    fn waits(state: u32) -> WaitsFor {
         let answering = state & PHASE == ANSWERING;
         match state & PHASE {
-            _ if state & STALLED != 0 => Waits::ForPeer,
-            _ if state & BODY_AWAITED != 0 => Waits::ForBody { answering },
-            IDLE => Waits::ForRequest,
-            HEAD => Waits::ForHead,
-            _ => Waits::ForHandler,
+            _ if state & STALLED != 0 => WaitsFor::Peer,
+            _ if state & BODY_AWAITED != 0 => WaitsFor::Body { answering },
+            IDLE => WaitsFor::Request,
+            HEAD => WaitsFor::Head,
+            _ => WaitsFor::Handler,
         }
     }
 }
@@ -177,7 +182,12 @@ impl Watchdog {
     }
 
     /// To be called after each poll of the connection, always by the same task: what has been waited for too long.
-    pub(super) fn poll_overdue(&mut self, cx: &mut Context<'_>, progress: &Progress, limits: &Limits) -> Poll<Waits> {
+    pub(super) fn poll_overdue(
+        &mut self,
+        cx: &mut Context<'_>,
+        progress: &Progress,
+        limits: &Limits,
+    ) -> Poll<WaitsFor> {
         let (overdue, arm) = self.look(progress.state.load(Relaxed), Instant::now(), limits);
         if let Some(waits) = overdue {
             return Poll::Ready(waits);
@@ -192,7 +202,7 @@ impl Watchdog {
     }
 
     /// What is overdue at `now`, or else when to arm the timer, if it is not armed in time already.
-    fn look(&mut self, state: u32, now: Instant, limits: &Limits) -> (Option<Waits>, Option<Instant>) {
+    fn look(&mut self, state: u32, now: Instant, limits: &Limits) -> (Option<WaitsFor>, Option<Instant>) {
         if state != self.seen {
             self.seen = state;
             self.since = now;
@@ -249,7 +259,7 @@ mod tests {
         let fired = start + limits.idle_timeout;
         assert_eq!(dog.look(state(&progress), fired, &limits), (None, Some(last + limits.idle_timeout)));
         let over = last + limits.idle_timeout;
-        assert_eq!(dog.look(state(&progress), over, &limits), (Some(Waits::ForRequest), None));
+        assert_eq!(dog.look(state(&progress), over, &limits), (Some(WaitsFor::Request), None));
     }
 
     #[test]
@@ -264,7 +274,7 @@ mod tests {
             assert_eq!(dog.look(state(&progress), start + Duration::from_secs(second), &limits), (None, None));
         }
         let over = start + limits.header_timeout;
-        assert_eq!(dog.look(state(&progress), over, &limits).0, Some(Waits::ForHead));
+        assert_eq!(dog.look(state(&progress), over, &limits).0, Some(WaitsFor::Head));
     }
 
     #[test]
@@ -278,7 +288,7 @@ mod tests {
         assert_eq!(dog.look(state(&progress), hour(1), &limits), (None, None));
         progress.body_awaited();
         assert_eq!(dog.look(state(&progress), hour(1), &limits).1, Some(hour(1) + limits.body_timeout));
-        assert_eq!(dog.look(state(&progress), hour(2), &limits).0, Some(Waits::ForBody { answering: false }));
+        assert_eq!(dog.look(state(&progress), hour(2), &limits).0, Some(WaitsFor::Body { answering: false }));
         progress.body_done(true);
         progress.answering();
         progress.stalled(true);
@@ -287,6 +297,6 @@ mod tests {
         progress.stalled(true);
         let more = hour(2) + limits.write_timeout;
         assert_eq!(dog.look(state(&progress), more, &limits).0, None, "there was progress in between");
-        assert_eq!(dog.look(state(&progress), hour(3), &limits).0, Some(Waits::ForPeer));
+        assert_eq!(dog.look(state(&progress), hour(3), &limits).0, Some(WaitsFor::Peer));
     }
 }

@@ -19,7 +19,8 @@ const fn refusal(status: Status, code: &'static str, message: &'static str) -> R
 }
 
 pub(super) static BAD_HOST: Refusal = refusal(Status::BAD_REQUEST, "bad_request", "exactly one valid Host is needed");
-pub(super) static BAD_TARGET: Refusal = refusal(Status::BAD_REQUEST, "bad_request", "the request's target is not a URL");
+pub(super) static BAD_TARGET: Refusal =
+    refusal(Status::BAD_REQUEST, "bad_request", "the request's target is not a URL");
 pub(super) static TWO_LENGTHS: Refusal =
     refusal(Status::BAD_REQUEST, "bad_request", "Content-Length and Transfer-Encoding exclude each other");
 pub(super) static HEADER_TIMEOUT: Refusal =
