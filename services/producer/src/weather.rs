@@ -143,7 +143,6 @@ impl Weather {
     /// As [`Weather::report`].
     pub async fn report_at(&self, query: &Query, now: Moment, deadline: Instant) -> Result<Report, Refusal> {
         let key = [query.zip.as_str(), "|", query.country.as_str(), &self.key_end].concat();
-        let deadline = deadline.min(now.steady + self.timeout);
         let fetch = || {
             let (upstream, query) = (Arc::clone(&self.upstream), query.clone());
             async move { upstream.fetch(&query, now.steady).await.map(Arc::new) }
