@@ -94,7 +94,7 @@ async fn answer(request: Request<Arc<Weather>>) -> tide::Result {
             Ok(report) => format!("{:?}", report.source),
             Err(refusal) => format!("{:?}", refusal.error.code),
         };
-        log::debug!("{:?} after {:?}, trace {}", told, started.elapsed(), trace(&request));
+        log::debug!("weather: {told} after {:?}, trace {}", started.elapsed(), trace(&request));
     }
     match outcome {
         Ok(report) => told(&report, weather.fresh_for(), started.elapsed()),
@@ -117,16 +117,13 @@ fn trace(request: &Request<Arc<Weather>>) -> &str {
 
 fn told(report: &Report, fresh_for: Duration, took: Duration) -> tide::Result {
     let age = report.age_s.unwrap_or_default();
-    let caching = match report.source {
-        Source::Live | Source::Cache => format!("max-age={}", fresh_for.as_secs()), // from fetching on; `age` counts into it
-        Source::Stale => "max-age=0, must-revalidate".to_owned(),
-        Source::Empty => "no-store".to_owned(),
-    };
-    let source = match report.source {
-        Source::Live => "live",
-        Source::Cache => "cache",
-        Source::Stale => "stale",
-        Source::Empty => "empty",
+    // `max-age` counts from fetching on, so `age` is part of it (RFC 9111, 4.2).
+    let fresh = || format!("max-age={}", fresh_for.as_secs());
+    let (source, caching) = match report.source {
+        Source::Live => ("live", fresh()),
+        Source::Cache => ("cache", fresh()),
+        Source::Stale => ("stale", "max-age=0, must-revalidate".to_owned()),
+        Source::Empty => ("empty", "no-store".to_owned()),
     };
     let response = json(200, serde_json::to_string(report)?)
         .header("age", age.to_string())
