@@ -307,11 +307,11 @@ impl<V: Clone, E: Failure> Shared<V, E> {
         }
     }
 
-    /// The failure of a moment ago. One whose end lies further away than any may comes from a clock that was set back.
+    /// The failure of a moment ago. A clock that was set back frees it, as it does all entries.
     fn recall(&self, key: &str, now: SystemTime) -> Option<Missed<E>> {
         let Remembered { missed, until } = self.failures.get(key, now)?.value;
         let left = until.duration_since(now).ok()?;
-        (!left.is_zero() && left <= MAX_REMEMBERED).then_some(missed)
+        (!left.is_zero()).then_some(missed)
     }
 
     fn conclude(

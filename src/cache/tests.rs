@@ -169,6 +169,18 @@ fn n_equal_questions_at_once_make_one_fetch() {
 }
 
 #[test]
+fn a_flight_that_landed_while_one_looked_is_not_flown_again() {
+    let bench = bench();
+    bench.run(async {
+        bench.ask("a", at(0), Ok("one")).await.expect("fetched");
+        // What a caller does that found nothing kept just before the flight landed.
+        let boarding = bench.cache.board("a", at(0), || async { Ok("two") });
+        assert!(matches!(boarding, Boarding::There(Kept { value: "one", .. })));
+        assert!(bench.cache.shared.flights().is_empty());
+    });
+}
+
+#[test]
 fn n_equal_questions_on_several_threads_make_one_fetch() {
     let bench = Arc::new(bench());
     let (stop, stopped) = smol::channel::bounded::<()>(1);

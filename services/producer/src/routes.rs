@@ -84,8 +84,9 @@ async fn answer(request: Request<Arc<Weather>>) -> tide::Result {
         return Ok(json(405, body.to_owned()).header("allow", "GET, HEAD").build());
     }
     let weather = request.state();
+    let left = time_left(request.header(TIME_LEFT).map(|values| values.last().as_str()), weather.timeout());
     let outcome = match question(request.url().query().unwrap_or_default()) {
-        Ok(query) => weather.report(&query, deadline(&request, started)).await,
+        Ok(query) => weather.report(&query, started + left).await,
         Err(error) => Err(Refusal { error, retry_after: None }),
     };
     if log::log_enabled!(log::Level::Debug) {
@@ -93,7 +94,7 @@ async fn answer(request: Request<Arc<Weather>>) -> tide::Result {
             Ok(report) => format!("{:?}", report.source),
             Err(refusal) => format!("{:?}", refusal.error.code),
         };
-        log::debug!("{:?} after {:?}, trace {}", told, started.elapsed(), trace(&request));
+        log::debug!("weather: {told} after {:?}, trace {}", started.elapsed(), trace(&request));
     }
     match outcome {
         Ok(report) => told(&report, weather.fresh_for(), started.elapsed()),
@@ -101,12 +102,10 @@ async fn answer(request: Request<Arc<Weather>>) -> tide::Result {
     }
 }
 
-/// The caller's deadline, less the way back. Without one, it is the service's own timeout that bounds the work.
-fn deadline(request: &Request<Arc<Weather>>, started: Instant) -> Instant {
-    let own = request.state().timeout();
-    let left = request.header(TIME_LEFT).and_then(|value| value.last().as_str().trim().parse().ok());
-    let left = left.map_or(own, |left| Duration::from_millis(left).min(own));
-    started + (left - WAY_BACK.min(left / 10))
+/// The time a caller has left by its header, at most our own, less the way back. What is no number counts as none.
+fn time_left(header: Option<&str>, own: Duration) -> Duration {
+    let left = header.and_then(|left| left.trim().parse().ok()).map_or(own, Duration::from_millis).min(own);
+    left - WAY_BACK.min(left / 10)
 }
 
 /// The trace's name for the log, or a dash for what is none (W3C Trace Context: hexadecimal digits and dashes).
@@ -118,16 +117,13 @@ fn trace(request: &Request<Arc<Weather>>) -> &str {
 
 fn told(report: &Report, fresh_for: Duration, took: Duration) -> tide::Result {
     let age = report.age_s.unwrap_or_default();
-    let caching = match report.source {
-        Source::Live | Source::Cache => format!("max-age={}", fresh_for.as_secs()), // from fetching on; `age` counts into it
-        Source::Stale => "max-age=0, must-revalidate".to_owned(),
-        Source::Empty => "no-store".to_owned(),
-    };
-    let source = match report.source {
-        Source::Live => "live",
-        Source::Cache => "cache",
-        Source::Stale => "stale",
-        Source::Empty => "empty",
+    // `max-age` counts from fetching on, so `age` is part of it (RFC 9111, 4.2).
+    let fresh = || format!("max-age={}", fresh_for.as_secs());
+    let (source, caching) = match report.source {
+        Source::Live => ("live", fresh()),
+        Source::Cache => ("cache", fresh()),
+        Source::Stale => ("stale", "max-age=0, must-revalidate".to_owned()),
+        Source::Empty => ("empty", "no-store".to_owned()),
     };
     let response = json(200, serde_json::to_string(report)?)
         .header("age", age.to_string())
@@ -156,4 +152,27 @@ fn json(status: u16, body: String) -> tide::ResponseBuilder {
 /// What the answer came from, and milliseconds of work (W3C Server Timing).
 fn timing(source: &str, took: Duration) -> String {
     format!("weather;desc=\"{source}\";dur={:.1}", took.as_secs_f64() * 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_is_the_callers_within_our_own_less_the_way_back() {
+        let own = Duration::from_secs(1);
+        for (header, left) in [
+            (None, 980),
+            (Some("500"), 480),
+            (Some(" 100 "), 90),
+            (Some("0"), 0),
+            (Some("5000"), 980),
+            (Some("18446744073709551615"), 980),
+            (Some("99999999999999999999"), 980),
+            (Some("-1"), 980),
+            (Some("soon"), 980),
+        ] {
+            assert_eq!(time_left(header, own), Duration::from_millis(left), "{header:?}");
+        }
+    }
 }

@@ -268,9 +268,9 @@ fn each_error_has_its_status_and_the_passing_ones_a_time_to_wait() {
         (Does::Limit("soon"), 429, Code::RateLimited, "60"),
         (Does::Limit("99999"), 429, Code::RateLimited, "600"),
         (Does::Answer(401, BAD_KEY), 502, Code::UpstreamRejected, ""),
-        (DOWN, 503, Code::Unavailable, "5"),
-        (Does::Answer(200, "<html>"), 503, Code::Unavailable, "5"),
-        (Does::Fail, 503, Code::Unavailable, "5"),
+        (DOWN, 503, Code::Unavailable, "1"),
+        (Does::Answer(200, "<html>"), 503, Code::Unavailable, "1"),
+        (Does::Fail, 503, Code::Unavailable, "1"),
     ] {
         let bench = Bench::new(does);
         bench.run(async {

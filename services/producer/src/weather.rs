@@ -18,9 +18,6 @@ const REMEMBER_UNKNOWN: Duration = Duration::from_secs(60);
 /// After a failure a place is asked for once a second at most. Longer, and a recovery would show late.
 const REMEMBER_FAILURE: Duration = Duration::from_secs(1);
 
-/// What a caller is told to wait after a failure that does not say how long it lasts.
-const RETRY_LATER: Duration = Duration::from_secs(5);
-
 /// The cache's own patience beyond a call's timeout: it is there for a call that ignores its own.
 const BACKSTOP: Duration = Duration::from_millis(250);
 
@@ -143,7 +140,6 @@ impl Weather {
     /// As [`Weather::report`].
     pub async fn report_at(&self, query: &Query, now: Moment, deadline: Instant) -> Result<Report, Refusal> {
         let key = [query.zip.as_str(), "|", query.country.as_str(), &self.key_end].concat();
-        let deadline = deadline.min(now.steady + self.timeout);
         let fetch = || {
             let (upstream, query) = (Arc::clone(&self.upstream), query.clone());
             async move { upstream.fetch(&query, now.steady).await.map(Arc::new) }
@@ -241,7 +237,7 @@ fn refusal(missed: &Missed<UpstreamError>) -> Refusal {
     };
     let retry_after = match (missed, code) {
         (Missed::Failed(UpstreamError::RateLimited { retry_after: Some(left) }), _) => Some(*left),
-        (_, Code::RateLimited | Code::Unavailable) => Some(RETRY_LATER),
+        (_, Code::RateLimited | Code::Unavailable) => Some(REMEMBER_FAILURE),
         _ => None,
     };
     Refusal { error: ApiError::new(code, message), retry_after }

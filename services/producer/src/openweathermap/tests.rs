@@ -164,6 +164,7 @@ fn a_status_counts_without_a_readable_body() {
         assert_eq!(parse(503, body), Err(UpstreamError::Failed { status: 503 }));
         assert!(matches!(parse(200, body), Err(UpstreamError::Unusable { status: 200, .. })), "{body:?}");
     }
+    assert_eq!(parse(503, &body("ok/79-seoul-2022.json")), Err(UpstreamError::Failed { status: 503 }));
     assert_eq!(parse(200, br#"{"cod":500,"message":"x"}"#), Err(UpstreamError::Failed { status: 500 }));
 }
 
