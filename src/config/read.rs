@@ -136,17 +136,13 @@ impl Reader {
         }
         // Below a broken heading, nobody knows to which section a key belongs.
         let headings = broken.keys().any(|line| lines.from(*line).trim_start_matches([' ', '\t']).starts_with('['));
-        let sound = |origin: &Origin| match origin {
-            Origin::Line { line, .. } => !headings && !broken.contains_key(line),
-            _ => true,
-        };
-        let known = self.mistakes.len();
         for (name, section) in table.get_ref().iter() {
             self.section(name, section, &place);
         }
-        let mut found = self.mistakes.split_off(known);
-        found.retain(|mistake| sound(&mistake.origin));
-        self.mistakes.extend(found);
+        self.mistakes.retain(|mistake| match mistake.origin {
+            Origin::Line { line, .. } => !headings && !broken.contains_key(&line),
+            _ => true,
+        });
         self.mistakes.extend(broken.into_values());
     }
 
@@ -207,8 +203,10 @@ impl Reader {
     }
 
     fn finish(mut self) -> Result<Config, ConfigError> {
-        for conflict in check::conflicts(&self.config) {
-            // With a mistake in one of the two, the other is compared with a default that nobody chose.
+        // What could not be read would be compared as the default, which nobody chose.
+        let unread = self.mistakes.iter().any(|mistake| mistake.key.is_empty());
+        let conflicts = if unread { Vec::new() } else { check::conflicts(&self.config) };
+        for conflict in conflicts {
             if self.mistakes.iter().any(|mistake| conflict.keys.contains(&mistake.key.as_str())) {
                 continue;
             }

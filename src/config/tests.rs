@@ -225,6 +225,7 @@ fn keys_that_contradict_each_other_are_named_both() {
     );
     assert!(mistakes("[call]\nhedge_after = \"4s\"").contains("call.hedge_after: 4s is longer than call.timeout = 3s"));
     // The first mistake explains it all.
+    assert_eq!(mistakes("[call\ntimeout = \"9s\"\n[breaker]\nopen_for = \"2m\"").lines().count(), 1);
     assert_eq!(mistakes("[call]\ntimeout = \"1x\"\nattempt_timeout = \"5s\"").lines().count(), 1);
 }
 
