@@ -1,1 +1,158 @@
-//! Not written yet.
+//! One call to "a producer", whichever that is: who is there, who of them is best, whether it may be asked, and who is
+//! asked next if it does not answer.
+//!
+//! ```text
+//! Bulkhead -> Directory -> Balancer (-> CircuitBreaker of the endpoint) -> Wire -> Budget, Backoff -> again elsewhere
+//! ```
+//!
+//! There is one deadline for the whole call. Each attempt gets `attempt_timeout`, but never more than what is left; a
+//! second attempt goes to an endpoint that was not tried yet.
+
+mod attempt;
+mod callee;
+mod show;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use futures_lite::FutureExt as _;
+use smol::Timer;
+
+use crate::bulkhead;
+use crate::config::Config;
+use crate::discovery::Directory;
+use crate::transport;
+use crate::transport::client::Wire;
+
+use attempt::Attempt;
+use callee::Callee;
+
+/// The header by which a caller says how many milliseconds it will still wait.
+pub const TIME_LEFT: &str = "x-envoy-expected-rq-timeout-ms";
+/// The header that names the trace a request belongs to (W3C Trace Context).
+pub const TRACE: &str = "traceparent";
+
+/// A question to a service: a GET, so it may be asked again elsewhere.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// Path and query, already escaped.
+    pub path: &'a str,
+    /// When the answer must be there.
+    pub deadline: Instant,
+    /// The trace to pass on.
+    pub trace: Option<&'a str>,
+}
+
+/// What an instance answered. Any status: a 404 is an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// The body, whole.
+    pub body: Vec<u8>,
+    /// `Retry-After`, where it is in seconds.
+    pub retry_after: Option<Duration>,
+    /// The instance that answered.
+    pub from: Arc<str>,
+}
+
+/// Why nobody answered.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Discovery has found nobody.
+    #[error("no {service} has been found; is one running, and is mDNS (UDP 5353) allowed on this network?")]
+    NobodyThere {
+        /// The service that was asked for.
+        service: Arc<str>,
+    },
+    /// Everybody who is there has failed lately and is left alone.
+    #[error("every {service} has failed lately and is left alone for a moment")]
+    AllOpen {
+        /// The service that was asked for.
+        service: Arc<str>,
+        /// When the next one may be asked, if known.
+        retry_at: Option<Instant>,
+    },
+    /// Too many calls are in flight already.
+    #[error(transparent)]
+    Full(#[from] bulkhead::Full),
+    /// The time was over.
+    #[error("no {service} answered in time")]
+    DeadlineExceeded {
+        /// The service that was asked for.
+        service: Arc<str>,
+    },
+    /// The last attempt failed on the way.
+    #[error("{instance} did not answer: {cause}")]
+    Failed {
+        /// The instance that was asked last.
+        instance: Arc<str>,
+        /// What happened on the wire.
+        cause: transport::client::Error,
+    },
+}
+
+/// Calls services by name. Cheap to clone; all clones share what they learn.
+#[derive(Debug, Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    directory: Directory,
+    surf: surf::Client,
+    /// One entry a service that was ever called; services are named by this program, not by its callers.
+    callees: RwLock<BTreeMap<Box<str>, Arc<Callee>>>,
+}
+
+impl Client {
+    /// A client that finds instances in `directory` and reaches them by `wire`.
+    pub fn new(config: Config, directory: Directory, wire: Wire) -> Self {
+        let inner = Inner { config, directory, surf: wire.into_surf(), callees: RwLock::default() };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Asks one instance of `service` after the other until one answers, the time is over, or asking on would do harm.
+    ///
+    /// # Errors
+    /// When there is no answer. A status that tells of a failure (500) is one, if no other instance had a better.
+    pub async fn get(&self, service: &str, call: Call<'_>) -> Result<Answer, Error> {
+        let callee = self.callee(service);
+        let _place = callee.bulkhead.try_enter()?;
+        callee.begin(Instant::now());
+        let mut tried = Vec::new();
+        let mut last = None;
+        loop {
+            let pick = match self.pick(&callee, &tried, call.deadline).await {
+                Ok(pick) => pick,
+                Err(error) => return last.unwrap_or(Err(error)),
+            };
+            tried.push(pick.endpoint().id());
+            let attempt = Attempt::of(&call, pick, self.inner.config.call.attempt_timeout);
+            let (answer, may_ask_again) = attempt.run(&self.inner.surf, &callee).await;
+            if !may_ask_again || !callee.may_retry(Instant::now()) {
+                return answer;
+            }
+            last = Some(answer);
+            let pause = callee.backoff(tried.len());
+            if Instant::now() + pause >= call.deadline {
+                return last.unwrap_or_else(|| Err(callee.too_late()));
+            }
+            Timer::after(pause).await;
+        }
+    }
+
+    fn callee(&self, service: &str) -> Arc<Callee> {
+        let callees = self.inner.callees.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(callee) = callees.get(service) {
+            return Arc::clone(callee);
+        }
+        drop(callees);
+        let mut callees = self.inner.callees.write().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Callee::new(service, &self.inner.config, Instant::now()));
+        Arc::clone(callees.entry(service.into()).or_insert_with(new))
+    }
+}

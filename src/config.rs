@@ -39,6 +39,19 @@ pub enum Role {
     Command,
 }
 
+impl Role {
+    /// The service's name, as in `producer-5f0c2a9be81d4477`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Producer => "producer",
+            Self::Consumer => "consumer",
+            Self::Registry => "registry",
+            Self::UpstreamSim => "upstream-sim",
+            Self::Command => "command",
+        }
+    }
+}
+
 /// Everything that can be set. [`Config::for_role`] is what a role has when nothing is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {

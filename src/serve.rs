@@ -1,1 +1,276 @@
-//! Not written yet.
+//! What every service does besides its own work: listen, say that it is there, answer for its health, and end without
+//! anybody noticing. A [`Host`] is made first, the service builds its routes with it, and [`Host::serve`] does the rest.
+
+mod routes;
+
+use std::io::{Stdin, Write as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use async_io::Async;
+use async_signal::{Signal, Signals};
+use futures_lite::{AsyncReadExt as _, FutureExt as _, StreamExt as _};
+use smol::{Executor, Timer};
+
+use crate::client::Client;
+use crate::config::{Config, Role};
+use crate::discovery::mdns::Mdns;
+use crate::discovery::{self, Announcement, Directory, Registration, Status};
+use crate::resolve::Resolver;
+use crate::telemetry::Collect;
+use crate::transport;
+use crate::transport::client::Wire;
+
+/// How long a service goes on serving after it has said goodbye: the news must reach everybody who might still call.
+const SERVES_ON: Duration = Duration::from_millis(1500);
+
+/// Why a service cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It was told to do what cannot be done; the sentence says what to change. Exit code 2.
+    #[error("{0}")]
+    Setup(String),
+    /// It could not listen.
+    #[error("{0}")]
+    Listen(std::io::Error),
+    /// The system refused something else.
+    #[error("{doing}: {cause}")]
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+}
+
+/// Where a service is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Phase {
+    Starting,
+    Ready,
+    Draining,
+}
+
+/// The phase, shared with whoever answers `/readyz`.
+#[derive(Debug, Default)]
+struct Health(AtomicU8);
+
+impl Health {
+    fn set(&self, phase: Phase) {
+        self.0.store(phase as u8, Ordering::Release);
+    }
+
+    fn phase(&self) -> Phase {
+        match self.0.load(Ordering::Acquire) {
+            0 => Phase::Starting,
+            1 => Phase::Ready,
+            _ => Phase::Draining,
+        }
+    }
+}
+
+/// A process that serves or calls: its settings, its name, what it knows of others, and its wire to them.
+#[derive(Debug)]
+pub struct Host {
+    /// Which service it is.
+    pub role: Role,
+    /// Its settings.
+    pub config: Config,
+    /// Where its tasks run.
+    pub executor: Arc<Executor<'static>>,
+    /// `SERVICE-<16 hex>`, new for each process.
+    pub id: Arc<str>,
+    /// Whom it knows of.
+    pub directory: Directory,
+    /// Whether it also ends when standard input closes: a child then never outlives its parent.
+    pub ends_with_stdin: bool,
+    wire: Wire,
+    mdns: Option<Mdns>,
+}
+
+impl Host {
+    /// Starts looking for others; serves nothing yet.
+    ///
+    /// # Errors
+    /// When the configuration names what is not there.
+    pub fn new(role: Role, config: Config, executor: Arc<Executor<'static>>) -> Result<Self, Error> {
+        let now = Instant::now();
+        let id = format!("{}-{:016x}", role.as_str(), fastrand::u64(..));
+        let directory = Directory::new(now);
+        let resolver = Resolver::from_system();
+        let wire = wire(&config, resolver.clone())?;
+        executor.spawn(wire.clone().keep_tidy()).detach();
+        discovery::fixed::fill(&directory, &config.discovery.fixed, now);
+        discovery::dns::follow(&directory, &config.discovery.dns, &resolver, &executor);
+        let mdns = (config.discovery.mdns && role != Role::UpstreamSim)
+            .then(|| browse(role, &config, &directory, &executor))
+            .and_then(|mdns| mdns.map_err(|error| log::error!("{error}")).ok());
+        Ok(Self { role, config, executor, id: id.into(), directory, ends_with_stdin: false, wire, mdns })
+    }
+
+    /// A client for other services.
+    pub fn client(&self) -> Client {
+        Client::new(self.config.clone(), self.directory.clone(), self.wire.clone())
+    }
+
+    /// A client for one address of the outside world, on the same wire.
+    pub fn outside(&self) -> surf::Client {
+        self.wire.clone().into_surf()
+    }
+
+    /// Serves `app` until SIGTERM or SIGINT, with the routes every service has, and ends after what was in flight.
+    /// Prints the one line on standard output once it can serve.
+    ///
+    /// # Errors
+    /// When it cannot listen, or the system gives no signals.
+    pub async fn serve<S>(mut self, mut app: tide::Server<S>, told: Vec<Arc<dyn Collect>>) -> Result<(), Error>
+    where
+        S: Clone + Send + Sync + 'static,
+    {
+        let told_to_end = Ends::new(self.ends_with_stdin)?;
+        let listener = transport::server::listen(self.config.listen(self.role)).map_err(Error::Listen)?;
+        let addr = listener.get_ref().local_addr().map_err(|cause| Error::System { doing: "listening", cause })?;
+        let health = Arc::new(Health::default());
+        let stats = Arc::new(transport::server::Stats::default());
+        routes::add(&mut app, routes::Told::new(&self, told, Arc::clone(&health), Arc::clone(&stats)));
+
+        let mdns = self.mdns.take();
+        let registration = mdns.as_ref().and_then(|mdns| self.register(mdns, addr));
+        say_listening(addr);
+        health.set(Phase::Ready);
+
+        let until_end = end(told_to_end, health, registration);
+        let options = transport::server::Options {
+            limits: (&self.config.server).into(),
+            executor: Arc::clone(&self.executor),
+            stats,
+        };
+        let drained = transport::server::serve(listener, app, options, until_end).await;
+        if drained.cut > 0 {
+            log::warn!("{} connections were cut: they had not ended within drain_timeout", drained.cut);
+        }
+        if let Some(mdns) = mdns {
+            mdns.shutdown();
+        }
+        log::info!("{} has ended", self.id);
+        Ok(())
+    }
+
+    /// Tells the LAN. What is in its way is said in the log, and heals by itself when the network does.
+    fn register(&self, mdns: &Mdns, addr: SocketAddr) -> Option<Registration> {
+        let said = Announcement {
+            cluster: self.config.node.cluster.clone(),
+            id: self.id.to_string(),
+            service: self.role.as_str().into(),
+            path: "/".into(),
+            zone: self.config.node.zone.clone(),
+            weight: self.config.node.weight,
+            status: Status::Up,
+        };
+        match mdns.register(said, addr.port(), self.role == Role::Consumer) {
+            Ok((registration, announced)) => {
+                let id = Arc::clone(&self.id);
+                let told = async move {
+                    match announced.await {
+                        Ok(()) => log::info!("{id} is announced by mDNS"),
+                        Err(error) => log::error!("{error}"),
+                    }
+                };
+                self.executor.spawn(told).detach();
+                Some(registration)
+            }
+            Err(error) => {
+                log::error!("{error}");
+                None
+            }
+        }
+    }
+}
+
+/// Runs `work` to its end on `threads` threads, this one included.
+pub fn block_on<T>(threads: usize, executor: &Arc<Executor<'static>>, work: impl Future<Output = T>) -> T {
+    for number in 1..threads {
+        let executor = Arc::clone(executor);
+        let run = move || smol::block_on(executor.run(std::future::pending::<()>()));
+        if let Err(error) = std::thread::Builder::new().name(format!("worker-{number}")).spawn(run) {
+            log::warn!("going on with {number} threads: {error}");
+            break;
+        }
+    }
+    smol::block_on(executor.run(work))
+}
+
+fn wire(config: &Config, resolver: Resolver) -> Result<Wire, Error> {
+    let settings = transport::client::Settings {
+        timeout: config.call.timeout,
+        ca_file: config.producer.ca_file.clone(),
+        resolver,
+        ..Default::default()
+    };
+    Wire::new(settings).map_err(|error| Error::Setup(error.to_string()))
+}
+
+fn browse(role: Role, config: &Config, directory: &Directory, executor: &Executor<'static>) -> Result<Mdns, discovery::mdns::Error> {
+    let mdns = Mdns::start(&config.discovery, role)?;
+    mdns.browse(config.node.cluster.clone(), directory.clone(), executor)?.detach();
+    Ok(mdns)
+}
+
+/// What tells a service to end.
+struct Ends {
+    signals: Signals,
+    stdin: Option<Async<Stdin>>,
+}
+
+impl Ends {
+    fn new(ends_with_stdin: bool) -> Result<Self, Error> {
+        let signals = Signals::new([Signal::Term, Signal::Int])
+            .map_err(|cause| Error::System { doing: "asking for signals", cause })?;
+        let stdin = ends_with_stdin.then(|| Async::new(std::io::stdin())).transpose();
+        let stdin = stdin.map_err(|cause| Error::System { doing: "watching standard input", cause })?;
+        Ok(Self { signals, stdin })
+    }
+
+    /// Resolves at the next signal, or when standard input has closed.
+    async fn next(&mut self) {
+        let signal = async {
+            self.signals.next().await;
+        };
+        match &mut self.stdin {
+            Some(stdin) => signal.or(closed(stdin)).await,
+            None => signal.await,
+        }
+    }
+}
+
+/// Resolves when the other end of `stdin` has closed; what it says before is of no interest.
+async fn closed(stdin: &mut Async<Stdin>) {
+    let mut ignored = [0; 64];
+    while let Ok(1..) = stdin.read(&mut ignored).await {}
+}
+
+/// Resolves when the last request has been let in. A second signal shortens the farewell.
+async fn end(mut told: Ends, health: Arc<Health>, registration: Option<Registration>) {
+    told.next().await;
+    told.stdin = None; // once closed it stays so, and would count as the second signal
+    log::info!("ending: no new work, finishing what is there");
+    health.set(Phase::Draining);
+    let Some(mut registration) = registration else { return };
+    let farewell = async {
+        let served_on = Timer::after(SERVES_ON);
+        registration.drain();
+        registration.end().await;
+        served_on.await;
+    };
+    farewell.or(told.next()).await;
+}
+
+/// The one line that scripts wait for.
+fn say_listening(addr: SocketAddr) {
+    let mut out = std::io::stdout().lock();
+    // Nobody may be reading; that is no reason not to serve.
+    let _ = writeln!(out, "listening on http://{addr}").and_then(|()| out.flush());
+}

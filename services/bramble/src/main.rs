@@ -1,1 +1,64 @@
-fn main() {}
+//! The `bramble` command: one binary, one subcommand a role.
+
+mod args;
+mod ask;
+mod browse;
+mod demo;
+mod logging;
+mod roles;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Args, Command};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    logging::start();
+    let ended = match args.command {
+        Command::Producer(options) => roles::producer(&options),
+        Command::Consumer(options) => roles::consumer(&options),
+        Command::Registry(options) => roles::registry(&options),
+        Command::UpstreamSim(options) => roles::upstream_sim(options),
+        Command::Demo(options) => demo::run(&options),
+        Command::Browse(options) => browse::run(&options),
+        Command::Weather(options) => ask::run(&options),
+        Command::CheckConfig(options) => roles::check_config(&options),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            logging::say_failed(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
+/// Why a command did not do its work.
+#[derive(Debug)]
+enum Failure {
+    /// What was asked for cannot be done; the sentence says what to change.
+    Usage(String),
+    /// It failed while running.
+    Running(String),
+}
+
+impl Failure {
+    /// 1 failed while running, 2 wrong usage or configuration.
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Running(_) => ExitCode::from(1),
+            Self::Usage(_) => ExitCode::from(2),
+        }
+    }
+}
+
+impl From<bramble::serve::Error> for Failure {
+    fn from(error: bramble::serve::Error) -> Self {
+        match error {
+            bramble::serve::Error::Setup(_) => Self::Usage(error.to_string()),
+            _ => Self::Running(error.to_string()),
+        }
+    }
+}

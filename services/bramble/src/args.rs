@@ -1,0 +1,191 @@
+//! What can be typed behind `bramble`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use bramble::config::{Config, Role, Sources};
+use clap::{Parser, Subcommand};
+
+use crate::Failure;
+
+/// Weather services for a cluster of Raspberry Pis: they find each other without a central server, and keep answering
+/// while Pis die, cables are pulled and the internet is down.
+#[derive(Debug, Parser)]
+#[command(name = "bramble", version, about, long_about = None, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Try everything on this machine: stand-in, producers, form and page
+    Demo(Demo),
+    /// Answer GET /weather from OpenWeatherMap
+    Producer(Service),
+    /// Serve the web form on port 8088
+    Consumer(Service),
+    /// Serve the page of all services on port 8761
+    Registry(Service),
+    /// Stand in for OpenWeatherMap: same addresses, bodies and errors
+    UpstreamSim(UpstreamSim),
+    /// Ask for the weather from the terminal
+    Weather(Weather),
+    /// List the services on the LAN
+    Browse(Browse),
+    /// Print the configuration as it takes effect, or every mistake in it
+    CheckConfig(CheckConfig),
+}
+
+/// Where the settings come from.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Settings {
+    /// Read this file instead of /etc/bramble/bramble.toml
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set one key, as in --set call.timeout=2s; may be repeated
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Settings {
+    /// The settings of `role`: code, file, environment, flags; later ones win.
+    pub(crate) fn load(&self, role: Role, flags: Vec<(String, String)>) -> Result<Config, Failure> {
+        let mut sources = Sources::of_process(self.config.clone());
+        for set in &self.set {
+            let pair = set.split_once('=');
+            let (key, value) = pair.ok_or_else(|| Failure::Usage(format!("--set {set}: write SECTION.KEY=VALUE")))?;
+            sources.flags.push((key.trim().into(), value.trim().into()));
+        }
+        sources.flags.extend(flags);
+        Config::load(role, &sources).map_err(|error| Failure::Usage(error.to_string()))
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Service {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// Serve at this address and port; port 0 takes a free one
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) life: Life,
+}
+
+/// When to end, besides SIGTERM.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub(crate) struct Life {
+    /// End when standard input closes, so that no child outlives its parent
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_closes: bool,
+}
+
+impl Service {
+    pub(crate) fn load(&self, role: Role) -> Result<Config, Failure> {
+        self.settings.load(role, listen_flag(self.listen))
+    }
+}
+
+fn listen_flag(listen: Option<SocketAddr>) -> Vec<(String, String)> {
+    listen.map(|addr| ("server.listen".into(), addr.to_string())).into_iter().collect()
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct UpstreamSim {
+    #[command(flatten)]
+    settings: Settings,
+    /// Serve at this address and port; port 0 takes a free one
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Accept this API key; may be repeated
+    #[arg(long = "key", value_name = "KEY", default_value = "demo")]
+    pub(crate) keys: Vec<String>,
+    /// Answer at most this many calls a minute, then 429
+    #[arg(long, value_name = "CALLS")]
+    pub(crate) limit_per_minute: Option<u32>,
+    /// Let other machines set faults too
+    #[arg(long)]
+    pub(crate) allow_remote_faults: bool,
+    #[command(flatten)]
+    pub(crate) life: Life,
+}
+
+impl UpstreamSim {
+    pub(crate) fn load(&self) -> Result<Config, Failure> {
+        self.settings.load(Role::UpstreamSim, listen_flag(Some(self.listen)))
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Demo {
+    /// Port of the form
+    #[arg(long, value_name = "PORT", default_value_t = 8088)]
+    pub(crate) consumer_port: u16,
+    /// Port of the page of all services
+    #[arg(long, value_name = "PORT", default_value_t = 8761)]
+    pub(crate) registry_port: u16,
+    /// How many producers to start
+    #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub(crate) producers: u8,
+    /// Name of the cluster; two demos with different names do not see each other
+    #[arg(long, value_name = "NAME", default_value = "bramble")]
+    pub(crate) cluster: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Weather {
+    /// Postal code, for example 70569 or "SW1A 1AA"
+    pub(crate) zip: String,
+    /// Country in two letters; US if left out
+    pub(crate) country: Option<String>,
+    /// Print the answer as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Browse {
+    /// Go on, and print the list again at each change
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Print JSON, one list a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckConfig {
+    /// The file to check; without it, what a service would read
+    file: Option<PathBuf>,
+    /// Whose defaults to show
+    #[arg(long, value_name = "ROLE", default_value = "consumer", value_parser = ["producer", "consumer", "registry"])]
+    role: String,
+}
+
+impl CheckConfig {
+    pub(crate) fn load(&self) -> Result<Config, Failure> {
+        let role = match self.role.as_str() {
+            "producer" => Role::Producer,
+            "registry" => Role::Registry,
+            _ => Role::Consumer,
+        };
+        Settings { config: self.file.clone(), set: Vec::new() }.load(role, Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_contradict_nothing() {
+        Args::command().debug_assert();
+    }
+}

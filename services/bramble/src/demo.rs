@@ -1,0 +1,187 @@
+//! `bramble demo`: the whole of it on this machine, each role a child process on loopback, so that one can kill a
+//! producer and watch.
+
+mod child;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_signal::{Signal, Signals};
+use futures_lite::{FutureExt as _, StreamExt as _};
+use smol::Timer;
+
+use crate::Failure;
+use crate::args::Demo;
+use crate::roles::on_executor;
+use child::{Child, Spawner};
+
+/// The stand-in's key: it opens nothing.
+const KEY: &str = "demo";
+/// Starting nine processes takes a Pi 2 about two seconds.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
+pub(crate) fn run(options: &Demo) -> Result<(), Failure> {
+    for (name, port) in [("consumer", options.consumer_port), ("registry", options.registry_port)] {
+        is_free(name, port)?;
+    }
+    let folder = Folder::new()?;
+    on_executor(1, |executor| async move {
+        let signals = Signals::new([Signal::Term, Signal::Int])
+            .map_err(|error| Failure::Running(format!("asking for signals: {error}")))?;
+        let spawner = Spawner::new(executor, &options.cluster)?;
+        let mut children = Vec::new();
+        let ended = play(options, &folder.0, &spawner, &mut children, signals).await;
+        for child in &mut children {
+            child.begin_end();
+        }
+        for child in &mut children {
+            child.end().await;
+        }
+        ended
+    })
+}
+
+/// Starts everything, tells what can be done, and waits for the end.
+async fn play(
+    options: &Demo,
+    folder: &Path,
+    spawner: &Spawner,
+    children: &mut Vec<Child>,
+    mut signals: Signals,
+) -> Result<(), Failure> {
+    let interrupted = async {
+        signals.next().await;
+        Ok(false)
+    };
+    let started = async {
+        let late = async {
+            Timer::after(READY_WITHIN).await;
+            Err(Failure::Running("the demo was not ready within 20 s; the lines above say what is in the way".into()))
+        };
+        start_all(options, folder, spawner, children).or(late).await?;
+        Ok(true)
+    };
+    if !interrupted.or(started).await? {
+        return Ok(());
+    }
+    tell(children).map_err(|error| Failure::Running(format!("standard output: {error}")))?;
+    let one_ended = async {
+        loop {
+            Timer::after(Duration::from_millis(500)).await;
+            for child in children.iter_mut() {
+                child.notice_end();
+            }
+        }
+    };
+    let interrupted = async {
+        signals.next().await;
+    };
+    one_ended.or(interrupted).await;
+    Ok(())
+}
+
+async fn start_all(
+    options: &Demo,
+    folder: &Path,
+    spawner: &Spawner,
+    children: &mut Vec<Child>,
+) -> Result<(), Failure> {
+    let key_file = folder.join("api.key");
+    std::fs::write(&key_file, KEY).map_err(|error| Failure::Running(format!("{}: {error}", key_file.display())))?;
+
+    let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).to_string();
+    let stand_in = ["upstream-sim", "--listen", &free, "--key", KEY];
+    children.push(spawner.start("stand-in", &stand_in, &[])?);
+    let upstream = children[0].ready().await?;
+
+    let upstream = ("BRAMBLE__PRODUCER__UPSTREAM", format!("http://{upstream}"));
+    let key_file = ("BRAMBLE__PRODUCER__API_KEY_FILE", key_file.display().to_string());
+    for number in 1..=options.producers {
+        let name = format!("producer {number}");
+        let variables = [upstream.clone(), key_file.clone()];
+        children.push(spawner.start(&name, &["producer", "--listen", &free], &variables)?);
+    }
+    for (role, port) in [("consumer", options.consumer_port), ("registry", options.registry_port)] {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string();
+        children.push(spawner.start(role, &[role, "--listen", &listen], &[])?);
+    }
+    for child in children.iter_mut().skip(1) {
+        child.ready().await?;
+    }
+    Ok(())
+}
+
+/// What to open, and what to try.
+fn tell(children: &[Child]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let (bold, plain) = if out.is_terminal() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+    let at = |name: &str| children.iter().find(|child| child.name == name).and_then(|child| child.addr);
+    writeln!(out, "\n{bold}Bramble is running.{plain} All of it is on this machine; the weather is simulated.\n")?;
+    for (name, what) in [("consumer", "the form"), ("registry", "all services"), ("stand-in", "the weather API")] {
+        if let Some(addr) = at(name) {
+            writeln!(out, "  {what:<16} {bold}http://{addr}/{plain}")?;
+        }
+    }
+    let producers = children.iter().filter(|child| child.name.starts_with("producer"));
+    for child in producers.clone() {
+        if let Some(addr) = child.addr {
+            writeln!(out, "  {:<16} http://{addr}/   (process {})", child.name, child.pid())?;
+        }
+    }
+    writeln!(out, "\n{bold}Try{plain}")?;
+    let mut tries = Vec::new();
+    if let Some(addr) = at("consumer") {
+        tries.push((format!("open http://{addr}/?zip=70569&country=DE"), "the weather in Stuttgart-Vaihingen"));
+    }
+    tries.push(("bramble weather 70569 DE".into(), "the same, from another terminal"));
+    tries.push(("bramble browse".into(), "who is there"));
+    if let Some(child) = producers.clone().next() {
+        tries.push((format!("kill -9 {}", child.pid()), "a producer dies; ask again"));
+    }
+    if let Some(addr) = at("stand-in") {
+        let faults = format!("http://{addr}/sim/faults");
+        tries.push((format!("curl -d '{{\"error_rate\":1}}' {faults}"), "the weather API breaks"));
+        tries.push((format!("curl -X DELETE {faults}"), "and is well again"));
+    }
+    let width = tries.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
+    for (command, what) in tries {
+        writeln!(out, "  {command:<width$}   {what}")?;
+    }
+    writeln!(out, "\nCtrl-C ends everything.\n")?;
+    out.flush()
+}
+
+/// Says plainly that a port is taken, before anything is started.
+fn is_free(name: &str, port: u16) -> Result<(), Failure> {
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            let other = port.checked_add(1).unwrap_or(8080);
+            Err(Failure::Running(format!("port {port} is taken; try --{name}-port {other}")))
+        }
+        Err(error) => Err(Failure::Running(format!("port {port}: {error}"))),
+    }
+}
+
+/// A folder for the demo's key, gone when the demo is.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Self, Failure> {
+        let path = std::env::temp_dir().join(format!("bramble-demo-{}", std::process::id()));
+        match std::fs::create_dir(&path) {
+            Ok(()) => Ok(Self(path)),
+            Err(error) => Err(Failure::Running(format!("{}: {error}", path.display()))),
+        }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            log::warn!("{} stays behind: {error}", self.0.display());
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The commands that serve: settings, executor, host, and then the service's own `run`.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use bramble::config::{Config, Role};
+use bramble::serve::{self, Host};
+use smol::Executor;
+
+use crate::Failure;
+use crate::args::{CheckConfig, Life, Service, UpstreamSim};
+
+pub(crate) fn producer(options: &Service) -> Result<(), Failure> {
+    serve(Role::Producer, options.load(Role::Producer)?, options.life, bramble_producer::run)
+}
+
+pub(crate) fn consumer(options: &Service) -> Result<(), Failure> {
+    serve(Role::Consumer, options.load(Role::Consumer)?, options.life, bramble_consumer::run)
+}
+
+pub(crate) fn registry(options: &Service) -> Result<(), Failure> {
+    serve(Role::Registry, options.load(Role::Registry)?, options.life, bramble_registry::run)
+}
+
+pub(crate) fn upstream_sim(options: UpstreamSim) -> Result<(), Failure> {
+    let config = options.load()?;
+    let life = options.life;
+    let settings = bramble_upstream_sim::Settings {
+        keys: options.keys,
+        limit_per_minute: options.limit_per_minute,
+        allow_remote_faults: options.allow_remote_faults,
+        ..Default::default()
+    };
+    serve(Role::UpstreamSim, config, life, |host| bramble_upstream_sim::run(host, settings))
+}
+
+pub(crate) fn check_config(options: &CheckConfig) -> Result<(), Failure> {
+    let config = options.load()?;
+    let printed = std::io::stdout().write_all(config.to_toml().as_bytes());
+    printed.map_err(|error| Failure::Running(format!("standard output: {error}")))
+}
+
+/// Runs a service to its end.
+fn serve<F>(role: Role, config: Config, life: Life, run: impl FnOnce(Host) -> F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), serve::Error>>,
+{
+    let threads = config.server.threads;
+    on_executor(threads, |executor| async move {
+        let mut host = Host::new(role, config, executor)?;
+        host.ends_with_stdin = life.until_stdin_closes;
+        Ok(run(host).await?)
+    })
+}
+
+/// Runs `work` on an executor of its own.
+pub(crate) fn on_executor<F, T>(threads: usize, work: impl FnOnce(Arc<Executor<'static>>) -> F) -> T
+where
+    F: Future<Output = T>,
+{
+    let executor = Arc::new(Executor::new());
+    serve::block_on(threads, &executor, work(Arc::clone(&executor)))
+}

@@ -1,0 +1,68 @@
+//! How every page looks, and what every page's answer carries: one frame, one stylesheet, one set of headers.
+//!
+//! A service has one [`Site`]; [`Site::furnish`] adds to its routes what the pages are drawn with.
+
+pub mod asset;
+mod guard;
+mod plain;
+
+use maud::{DOCTYPE, Markup, html};
+use tide::{Request, Response, StatusCode};
+
+use asset::{FAVICON, STYLE};
+
+/// What the pages of one service have in common beside what all pages have.
+#[derive(Debug)]
+pub struct Site {
+    /// What it is for, in a few words beside the name.
+    pub motto: &'static str,
+    /// The words on the way back to its first page.
+    pub back: &'static str,
+    /// The last line of each page.
+    pub footer: fn() -> Markup,
+}
+
+impl Site {
+    /// A whole page. `title` says what the page says, in a few words; `main` has exactly one `h1`.
+    pub fn page(&self, title: &str, main: &Markup) -> Markup {
+        html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    title { (title) " · Bramble" }
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    link rel="stylesheet" href=(STYLE.href());
+                    link rel="icon" type="image/svg+xml" href=(FAVICON.href());
+                }
+                body {
+                    header.site {
+                        a.brand href="/" { img src=(FAVICON.href()) alt="" width="32" height="32"; "Bramble" }
+                        span.motto { (self.motto) }
+                    }
+                    main { (main) }
+                    footer.site { p { ((self.footer)()) } }
+                }
+            }
+        }
+    }
+
+    /// Adds the stylesheet and the icon to `app`, the security headers to each of its answers, those of routes added
+    /// later too, and a page where the router has only a status.
+    pub fn furnish<S: Clone + Send + Sync + 'static>(&'static self, app: &mut tide::Server<S>) {
+        app.with(guard::Guard(self));
+        for asset in [&STYLE, &FAVICON] {
+            app.at(asset.path).get(move |request: Request<S>| async move { Ok(asset.answer(&request)) });
+        }
+    }
+}
+
+/// The answer that carries a page. Pages tell of this moment, so none is kept.
+pub fn answer(status: StatusCode, page: Markup) -> Response {
+    let response = Response::builder(status).body(page.into_string()).content_type(tide::http::mime::HTML);
+    response.header(tide::http::headers::CACHE_CONTROL, "no-store").build()
+}
+
+#[cfg(test)]
+mod tests;

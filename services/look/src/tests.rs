@@ -1,0 +1,3 @@
+//! What can be measured of the look.
+
+mod contrast;

@@ -1,0 +1,159 @@
+//! `GET /weather?zip=&country=` as the contract has it: strings become types here, and outcomes become statuses.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bramble_weather::{ApiError, Code, Query, QueryError, Report, Source};
+use tide::http::Method;
+use tide::{Request, Response, StatusCode};
+
+use crate::weather::{Refusal, Weather};
+
+/// The time a caller has left, in milliseconds: Envoy's name for it.
+const TIME_LEFT: &str = "x-envoy-expected-rq-timeout-ms";
+
+/// Of the time a caller has left, this is kept for the way back of an answer that needs all of the rest, or a tenth if
+/// that is less: a stale answer is of use only while its caller is still there.
+const WAY_BACK: Duration = Duration::from_millis(20);
+
+/// The routes of the service.
+pub fn app(weather: Arc<Weather>) -> tide::Server<Arc<Weather>> {
+    let mut app = tide::with_state(weather);
+    app.at("/weather").all(answer);
+    app
+}
+
+/// Reads a query string. `+` and `%20` are spaces; unknown parameters are ignored; one given twice is refused, because
+/// nobody can know which was meant.
+///
+/// # Errors
+/// All that is wrong with it, as one error with the code of the first.
+pub fn question(query: &str) -> Result<Query, ApiError> {
+    let (mut zip, mut country) = (None, None);
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let (slot, code) = match &*decoded(name) {
+            "zip" => (&mut zip, Code::InvalidZip),
+            "country" => (&mut country, Code::InvalidCountry),
+            _ => continue,
+        };
+        if slot.replace(decoded(value)).is_some() {
+            return Err(ApiError::new(code, format!("\"{}\" is given twice; give it once.", decoded(name))));
+        }
+    }
+    Query::parse(zip.as_deref().unwrap_or_default(), country.as_deref()).map_err(|errors| {
+        let code = errors.first().map_or(Code::InvalidZip, |error| error.code());
+        let sentences: Vec<_> = errors.iter().map(QueryError::to_string).collect();
+        ApiError::new(code, sentences.join(" "))
+    })
+}
+
+/// Undoes percent-encoding. What is not UTF-8 then, or no escape, becomes characters that no postal code has.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let digits = rest.clone();
+                match escape(digits) {
+                    Some(byte) => {
+                        rest.nth(1);
+                        byte
+                    }
+                    None => b'%',
+                }
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+fn escape(mut digits: std::str::Bytes<'_>) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let (high, low) = (digit(digits.next()?)?, digit(digits.next()?)?);
+    u8::try_from(high * 16 + low).ok()
+}
+
+async fn answer(request: Request<Arc<Weather>>) -> tide::Result {
+    let started = Instant::now();
+    if !matches!(request.method(), Method::Get | Method::Head) {
+        let body = r#"{"error":{"code":"method_not_allowed","message":"Only GET is answered here."}}"#;
+        return Ok(json(405, body.to_owned()).header("allow", "GET, HEAD").build());
+    }
+    let weather = request.state();
+    let outcome = match question(request.url().query().unwrap_or_default()) {
+        Ok(query) => weather.report(&query, deadline(&request, started)).await,
+        Err(error) => Err(Refusal { error, retry_after: None }),
+    };
+    if log::log_enabled!(log::Level::Debug) {
+        let told = match &outcome {
+            Ok(report) => format!("{:?}", report.source),
+            Err(refusal) => format!("{:?}", refusal.error.code),
+        };
+        log::debug!("{:?} after {:?}, trace {}", told, started.elapsed(), trace(&request));
+    }
+    match outcome {
+        Ok(report) => told(&report, weather.fresh_for(), started.elapsed()),
+        Err(refusal) => refused(&refusal, started.elapsed()),
+    }
+}
+
+/// The caller's deadline, less the way back. Without one, it is the service's own timeout that bounds the work.
+fn deadline(request: &Request<Arc<Weather>>, started: Instant) -> Instant {
+    let own = request.state().timeout();
+    let left = request.header(TIME_LEFT).and_then(|value| value.last().as_str().trim().parse().ok());
+    let left = left.map_or(own, |left| Duration::from_millis(left).min(own));
+    started + (left - WAY_BACK.min(left / 10))
+}
+
+/// The trace's name for the log, or a dash for what is none (W3C Trace Context: hexadecimal digits and dashes).
+fn trace(request: &Request<Arc<Weather>>) -> &str {
+    let value = request.header("traceparent").map_or("-", |values| values.last().as_str());
+    let plain = value.len() <= 128 && value.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    if plain { value } else { "-" }
+}
+
+fn told(report: &Report, fresh_for: Duration, took: Duration) -> tide::Result {
+    let age = report.age_s.unwrap_or_default();
+    let caching = match report.source {
+        Source::Live | Source::Cache => format!("max-age={}", fresh_for.as_secs()), // from fetching on; `age` counts into it
+        Source::Stale => "max-age=0, must-revalidate".to_owned(),
+        Source::Empty => "no-store".to_owned(),
+    };
+    let source = match report.source {
+        Source::Live => "live",
+        Source::Cache => "cache",
+        Source::Stale => "stale",
+        Source::Empty => "empty",
+    };
+    let response = json(200, serde_json::to_string(report)?)
+        .header("age", age.to_string())
+        .header("cache-control", caching)
+        .header("server-timing", timing(source, took));
+    Ok(response.build())
+}
+
+fn refused(refusal: &Refusal, took: Duration) -> tide::Result {
+    let error = &refusal.error;
+    let mut response = json(error.code.status(), serde_json::to_string(error)?)
+        .header("cache-control", "no-store")
+        .header("server-timing", timing("error", took));
+    if let Some(wait) = refusal.retry_after {
+        // Rounded up: who comes a moment too early comes in vain.
+        response = response.header("retry-after", wait.as_millis().div_ceil(1000).max(1).to_string());
+    }
+    Ok(response.build())
+}
+
+fn json(status: u16, body: String) -> tide::ResponseBuilder {
+    let status = StatusCode::try_from(status).unwrap_or(StatusCode::InternalServerError);
+    Response::builder(status).body(body).content_type("application/json")
+}
+
+/// What the answer came from, and milliseconds of work (W3C Server Timing).
+fn timing(source: &str, took: Duration) -> String {
+    format!("weather;desc=\"{source}\";dur={:.1}", took.as_secs_f64() * 1e3)
+}

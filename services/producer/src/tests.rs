@@ -1,0 +1,409 @@
+//! The service from its route to the edge of the network, against a weather API in memory.
+
+mod fake;
+
+use std::time::{Duration, Instant};
+
+use bramble::config::Fallback;
+use bramble_weather::{ApiError, Code, Query, Report, Source};
+use proptest::prelude::*;
+use smol::future::poll_once;
+use surf::http::{Method, Request, Response};
+
+use crate::routes::question;
+use crate::weather::Weather;
+use fake::{BAD_KEY, Bench, Does, KEY, NOT_FOUND, OK, config, lines, listen};
+
+const GOOD: Does = Does::Answer(200, OK);
+const DOWN: Does = Does::Answer(503, "");
+
+fn header(response: &Response, name: &str) -> String {
+    response.header(name).map(|values| values.last().to_string()).unwrap_or_default()
+}
+
+fn code(result: Result<Report, crate::weather::Refusal>) -> Code {
+    result.expect_err("no report").error.code
+}
+
+#[test]
+fn a_question_goes_upstream_as_the_api_documents_it() {
+    let bench = Bench::new(GOOD);
+    bench.run(async {
+        bench.ask("70569", 0).await.expect("a report");
+        let query = Query::parse("sw1a 1aa", Some("gb")).expect("a question");
+        bench.weather.report(&query, Instant::now() + Duration::from_secs(1)).await.expect("a report");
+        assert_eq!(
+            bench.asked(),
+            [
+                format!(
+                    "https://api.openweathermap.org/data/2.5/weather?zip=70569,DE&units=metric&lang=en&appid={KEY}"
+                ),
+                format!(
+                    "https://api.openweathermap.org/data/2.5/weather?zip=SW1A%201AA,GB&units=metric&lang=en&appid={KEY}"
+                ),
+            ]
+        );
+    });
+}
+
+#[test]
+fn a_report_says_where_it_comes_from_and_how_old_it_is() {
+    let bench = Bench::new(GOOD);
+    bench.run(async {
+        let live = bench.ask("70569", 0).await.expect("a report");
+        assert_eq!((live.source, live.message.as_str(), live.age_s), (Source::Live, "OK", Some(0)));
+        assert_eq!((live.zip.as_deref(), live.country.as_deref()), (Some("70569"), Some("DE")));
+        assert_eq!((live.city.as_deref(), live.temperature_c, live.wind_mps), (Some("Büsnau"), Some(3.37), None));
+        assert_eq!(live.served_by.as_deref(), Some("producer-1"));
+        assert_eq!(live.fetched_at, Some(bench.start.wall));
+        assert_eq!(live.observed_at, Some(std::time::UNIX_EPOCH + Duration::from_secs(1_800_000_000)));
+
+        let cached = bench.ask("70569", 599).await.expect("a report");
+        assert_eq!((cached.source, cached.message.as_str(), cached.age_s), (Source::Cache, "OK", Some(599)));
+        assert_eq!(cached.fetched_at, live.fetched_at);
+
+        bench.does(DOWN);
+        let stale = bench.ask("70569", 3600).await.expect("a report");
+        assert_eq!((stale.source, stale.message.as_str(), stale.age_s), (Source::Stale, Report::STALE, Some(3600)));
+        assert_eq!(code(bench.ask("70569", 600 + 86_400).await), Code::Unavailable, "older than stale_if_error");
+    });
+}
+
+#[test]
+fn one_place_makes_one_call_in_each_fresh_for() {
+    let bench = Bench::new(GOOD);
+    bench.run(async {
+        for second in 0..1200 {
+            bench.ask("70569", second).await.expect("a report");
+            smol::future::yield_now().await;
+            smol::future::yield_now().await;
+        }
+        assert_eq!(bench.calls(), 2);
+    });
+}
+
+#[test]
+fn equal_questions_at_once_make_one_call_and_share_its_error() {
+    let bench = Bench::new(DOWN);
+    bench.run(async {
+        let mut asking: Vec<_> = (0..20).map(|_| Box::pin(bench.ask("70569", 0))).collect();
+        for asking in &mut asking {
+            assert!(poll_once(asking).await.is_none());
+        }
+        for asking in asking {
+            assert_eq!(code(asking.await), Code::Unavailable);
+        }
+        assert_eq!(bench.calls(), 1);
+    });
+}
+
+#[test]
+fn a_failing_place_is_asked_for_once_a_second_and_an_unknown_one_once_a_minute() {
+    let bench = Bench::new(DOWN);
+    bench.run(async {
+        for _ in 0..10 {
+            assert_eq!(code(bench.ask("70569", 0).await), Code::Unavailable);
+        }
+        assert_eq!(bench.calls(), 1);
+        bench.does(Does::Answer(404, NOT_FOUND));
+        assert_eq!(code(bench.ask("70569", 2).await), Code::UnknownPlace);
+        for second in 2..60 {
+            assert_eq!(code(bench.ask("70569", second).await), Code::UnknownPlace);
+        }
+        assert_eq!(bench.calls(), 2);
+        bench.does(GOOD);
+        assert_eq!(bench.ask("70569", 65).await.expect("a report").source, Source::Live);
+    });
+}
+
+#[test]
+fn a_stale_report_never_stands_in_for_an_unknown_place() {
+    let bench = Bench::new(GOOD);
+    bench.run(async {
+        bench.ask("70569", 0).await.expect("a report");
+        bench.does(Does::Answer(404, NOT_FOUND));
+        assert_eq!(code(bench.ask("70569", 700).await), Code::UnknownPlace);
+        bench.does(Does::Answer(400, r#"{"cod":"400","message":"invalid zip code"}"#));
+        assert_eq!(code(bench.ask("70569", 800).await), Code::InvalidZip);
+    });
+}
+
+#[test]
+fn a_refused_key_stops_all_calls_but_one_in_thirty_seconds_and_says_so_once() {
+    listen();
+    let bench = Bench::new(GOOD);
+    bench.run(async {
+        bench.ask("70569", 0).await.expect("a report");
+        bench.does(Does::Answer(401, BAD_KEY));
+        for second in 700..760 {
+            for zip in ["1", "2", "3"] {
+                assert_eq!(code(bench.ask(zip, second).await), Code::UpstreamRejected);
+            }
+        }
+        assert_eq!(bench.calls(), 1 + 2);
+        assert_eq!(bench.ask("70569", 760).await.expect("a report").source, Source::Stale);
+        let said: Vec<_> = lines().into_iter().filter(|line| line.starts_with("ERROR")).collect();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said.iter().all(|line| line.contains("api_key_file")), "{said:?}");
+        bench.does(GOOD);
+        assert_eq!(bench.ask("1", 800).await.expect("a report").source, Source::Live);
+        assert_eq!(bench.ask("2", 800).await.expect("a report").source, Source::Live);
+        let counts = bench.weather.counts().upstream;
+        assert_eq!((counts.answered, counts.rejected), (3, 3));
+        assert_eq!(counts.held_back, 181 - 3);
+    });
+}
+
+#[test]
+fn a_limit_is_kept_for_as_long_as_upstream_says() {
+    let bench = Bench::new(GOOD);
+    bench.run(async {
+        bench.ask("70569", 0).await.expect("a report");
+        bench.does(Does::Limit("40"));
+        let refusal = bench.ask("1", 700).await.expect_err("limited");
+        assert_eq!((refusal.error.code, refusal.retry_after), (Code::RateLimited, Some(Duration::from_secs(40))));
+        let refusal = bench.ask("2", 710).await.expect_err("limited");
+        assert_eq!(refusal.retry_after, Some(Duration::from_secs(30)));
+        assert_eq!(bench.ask("70569", 720).await.expect("a report").source, Source::Stale);
+        assert_eq!(bench.calls(), 2);
+        bench.does(GOOD);
+        assert_eq!(bench.ask("2", 740).await.expect("a report").source, Source::Live);
+    });
+}
+
+#[test]
+fn the_fallback_is_a_choice() {
+    for (fallback, source) in [
+        (Fallback::Stale, Some(Source::Stale)),
+        (Fallback::FailSilent, Some(Source::Empty)),
+        (Fallback::FailFast, None),
+    ] {
+        let mut config = config();
+        config.call.fallback = fallback;
+        let bench = Bench::with(GOOD, &config);
+        bench.run(async {
+            bench.ask("70569", 0).await.expect("a report");
+            bench.does(DOWN);
+            let report = bench.ask("70569", 700).await.ok();
+            assert_eq!(report.as_ref().map(|report| report.source), source, "{fallback:?}");
+            if fallback == Fallback::FailSilent {
+                assert_eq!(report, Some(Report::empty()), "every value is null");
+            }
+            bench.does(Does::Answer(404, NOT_FOUND));
+            assert_eq!(code(bench.ask("1", 700).await), Code::UnknownPlace, "{fallback:?}");
+            bench.does(GOOD);
+            let again = bench.ask("70569", 710).await.expect("a report");
+            assert_eq!(again.source, Source::Live, "an empty answer replaced nothing");
+        });
+    }
+}
+
+#[test]
+fn who_has_no_time_gets_what_is_there_and_the_call_goes_on_for_the_next() {
+    let bench = Bench::new(GOOD);
+    bench.run(async {
+        let query = Query::parse("70569", Some("DE")).expect("a question");
+        let hurried = |seconds: u64, left: u64| {
+            let deadline = Instant::now() + Duration::from_millis(left);
+            bench.weather.report_at(&query, bench.at(seconds), deadline)
+        };
+        assert_eq!(code(hurried(0, 0).await), Code::DeadlineExceeded);
+        assert_eq!(bench.calls(), 0, "nothing is asked for who has no time");
+        bench.ask("70569", 0).await.expect("a report");
+        assert_eq!(hurried(1, 0).await.expect("cached").source, Source::Cache);
+        bench.does(Does::Hang);
+        assert_eq!(hurried(700, 10).await.expect("kept").source, Source::Stale);
+        let other = Query::parse("1", None).expect("a question");
+        let soon = Instant::now() + Duration::from_millis(10);
+        assert_eq!(code(bench.weather.report(&other, soon).await), Code::DeadlineExceeded);
+    });
+}
+
+#[test]
+fn an_upstream_that_hangs_is_given_up() {
+    let mut config = config();
+    config.call.attempt_timeout = Duration::from_millis(20);
+    let bench = Bench::with(Does::Hang, &config);
+    bench.run(async {
+        assert_eq!(code(bench.ask("70569", 0).await), Code::DeadlineExceeded);
+        assert_eq!(bench.weather.counts().upstream.timed_out, 1);
+    });
+}
+
+#[test]
+fn the_route_answers_as_the_contract_says() {
+    let bench = Bench::new(GOOD);
+    bench.run(async {
+        let mut response = bench.get("/weather?zip=70569&country=de").await;
+        assert_eq!(u16::from(response.status()), 200);
+        assert_eq!(header(&response, "content-type"), "application/json");
+        assert_eq!(header(&response, "age"), "0");
+        assert_eq!(header(&response, "cache-control"), "max-age=600");
+        assert!(header(&response, "server-timing").starts_with("weather;desc=\"live\";dur="));
+        let report: Report = response.body_json().await.expect("a report");
+        assert_eq!((report.source, report.zip.as_deref()), (Source::Live, Some("70569")));
+
+        for (target, status, expected) in [
+            ("/weather", 400, Code::InvalidZip),
+            ("/weather?zip=&country=DE", 400, Code::InvalidZip),
+            ("/weather?zip=%3Cb%3E", 400, Code::InvalidZip),
+            ("/weather?zip=1&zip=2", 400, Code::InvalidZip),
+            ("/weather?zip=1&country=Germany", 400, Code::InvalidCountry),
+            ("/weather?zip=1&country=DE&country=DE", 400, Code::InvalidCountry),
+        ] {
+            let mut response = bench.get(target).await;
+            assert_eq!(u16::from(response.status()), status, "{target}");
+            assert_eq!(header(&response, "cache-control"), "no-store", "{target}");
+            assert_eq!(response.body_json::<ApiError>().await.expect("an error").code, expected, "{target}");
+        }
+        assert_eq!(bench.calls(), 1, "a wrong question is not passed on");
+    });
+}
+
+#[test]
+fn each_error_has_its_status_and_the_passing_ones_a_time_to_wait() {
+    for (does, status, expected, wait) in [
+        (Does::Answer(404, NOT_FOUND), 404, Code::UnknownPlace, ""),
+        (Does::Limit("7"), 429, Code::RateLimited, "7"),
+        (Does::Limit("soon"), 429, Code::RateLimited, "60"),
+        (Does::Limit("99999"), 429, Code::RateLimited, "600"),
+        (Does::Answer(401, BAD_KEY), 502, Code::UpstreamRejected, ""),
+        (DOWN, 503, Code::Unavailable, "5"),
+        (Does::Answer(200, "<html>"), 503, Code::Unavailable, "5"),
+        (Does::Fail, 503, Code::Unavailable, "5"),
+    ] {
+        let bench = Bench::new(does);
+        bench.run(async {
+            let mut response = bench.get("/weather?zip=70569").await;
+            assert_eq!(u16::from(response.status()), status, "{does:?}");
+            assert_eq!(header(&response, "retry-after"), wait, "{does:?}");
+            assert_eq!(response.body_json::<ApiError>().await.expect("an error").code, expected, "{does:?}");
+        });
+    }
+}
+
+#[test]
+fn only_get_and_head_are_answered() {
+    let bench = Bench::new(GOOD);
+    bench.run(async {
+        for method in [Method::Post, Method::Put, Method::Delete, Method::Options, Method::Patch] {
+            let mut response = bench.send(Request::new(method, "http://producer/weather?zip=70569")).await;
+            assert_eq!(u16::from(response.status()), 405, "{method}");
+            assert_eq!(header(&response, "allow"), "GET, HEAD");
+            assert!(response.body_string().await.expect("a body").contains("method_not_allowed"));
+        }
+        assert_eq!(bench.calls(), 0);
+        let head = bench.send(Request::new(Method::Head, "http://producer/weather?zip=70569")).await;
+        assert_eq!(u16::from(head.status()), 200);
+    });
+}
+
+#[test]
+fn the_service_works_no_longer_than_its_caller_waits() {
+    let bench = Bench::new(Does::Hang);
+    bench.run(async {
+        for (left, at_most) in [("0", 500), ("50", 500), ("-1", 1100), ("soon", 1100), ("99999999999999999999", 1100)] {
+            let mut request = Request::get("http://producer/weather?zip=70569");
+            request.insert_header("x-envoy-expected-rq-timeout-ms", left);
+            let started = Instant::now();
+            let response = bench.send(request).await;
+            assert_eq!(u16::from(response.status()), 504, "{left}");
+            assert!(started.elapsed() < Duration::from_millis(at_most), "{left}: {:?}", started.elapsed());
+        }
+    });
+}
+
+#[test]
+fn the_key_shows_nowhere() {
+    listen();
+    let mut shown = Vec::new();
+    for does in [
+        GOOD,
+        DOWN,
+        Does::Fail,
+        Does::Limit("1"),
+        Does::Answer(401, BAD_KEY),
+        Does::Answer(401, "Invalid key 0123456789abcdef0123456789abcdef"),
+        Does::Answer(200, "garbage 0123456789abcdef0123456789abcdef"),
+    ] {
+        let bench = Bench::new(does);
+        bench.run(async {
+            let mut response = bench.get("/weather?zip=70569").await;
+            shown.push(format!("{response:?} {}", response.body_string().await.expect("a body")));
+            let outcome = bench.ask("1", 100).await;
+            shown.push(format!("{outcome:?} {:?} {:#?} {:?}", bench.weather, bench.weather, bench.weather.counts()));
+            assert!(bench.asked().iter().all(|url| url.contains(KEY)), "the test tests something");
+        });
+    }
+    assert!(lines().iter().any(|line| line.contains("no route to") && line.contains("appid=***")), "{:?}", lines());
+    for text in shown.iter().chain(&lines()) {
+        assert!(!text.contains(KEY), "{text}");
+    }
+}
+
+#[test]
+fn a_trace_is_named_in_the_log_unless_it_is_none() {
+    listen();
+    let bench = Bench::new(GOOD);
+    bench.run(async {
+        for trace in ["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "evil trace"] {
+            let mut request = Request::get("http://producer/weather?zip=70569");
+            request.insert_header("traceparent", trace);
+            bench.send(request).await;
+        }
+    });
+    let lines = lines();
+    assert!(lines.iter().any(|line| line.ends_with("trace 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")));
+    assert!(lines.iter().any(|line| line.ends_with("trace -")));
+    assert!(lines.iter().all(|line| line.starts_with("DEBUG") || line.starts_with("TRACE")), "{lines:?}");
+}
+
+#[test]
+fn without_a_key_or_with_a_public_http_address_the_service_does_not_start() {
+    let start = |config: &bramble::Config| {
+        let client = surf::Client::with_http_client(tide::new());
+        Weather::new(config, client, std::sync::Arc::default(), "x").map(|_| ()).map_err(|error| error.to_string())
+    };
+    let mut config = config();
+    let file = config.producer.api_key_file.take().expect("a key");
+    assert!(start(&config).expect_err("no key").contains("/etc/bramble/api.key"));
+    config.producer.api_key_file = Some(file.clone());
+    config.producer.upstream = "http://example.org".into();
+    assert!(start(&config).expect_err("in the clear").contains("https"));
+    std::fs::remove_file(file).expect("own file");
+}
+
+#[test]
+fn a_query_string_is_read_as_forms_write_it() {
+    for (text, zip, country) in [
+        ("zip=70569&country=DE", "70569", "DE"),
+        ("country=gb&zip=sw1a+1aa", "SW1A 1AA", "GB"),
+        ("zip=SW1A%201AA&country=GB", "SW1A 1AA", "GB"),
+        ("zip=28105", "28105", "US"),
+        ("zip=28105&country=", "28105", "US"),
+        ("&&zip=28105&unknown=1&unknown=2&=&x", "28105", "US"),
+        ("z%69p=28105", "28105", "US"),
+    ] {
+        let query = question(text).expect("a question");
+        assert_eq!((query.zip.as_str(), query.country.as_str()), (zip, country), "{text}");
+    }
+    for text in ["", "zip", "zip=%", "zip=%7", "zip=%zz", "zip=%00", "zip=%ff%fe", "zip=+", "ZIP=1"] {
+        assert_eq!(question(text).expect_err("no question").code, Code::InvalidZip, "{text}");
+    }
+    let both = question("zip=&country=x").expect_err("both are wrong");
+    assert!(both.message.contains("postal code") && both.message.contains("country"), "{both}");
+}
+
+proptest! {
+    #[test]
+    fn no_query_string_makes_it_panic(text in "(zip|country|%7a|[&=+%]|\\PC){0,40}") {
+        let _ = question(&text);
+    }
+
+    #[test]
+    fn every_question_survives_its_own_path(zip in "[A-Z0-9]{1,5}([ -][A-Z0-9]{1,5})?", country in "DE|GB|US|JP") {
+        let query = Query::parse(&zip, Some(&country)).expect("a question");
+        let path = query.to_path();
+        prop_assert_eq!(question(path.split_once('?').expect("a query").1), Ok(query));
+    }
+}

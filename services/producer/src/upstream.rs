@@ -1,0 +1,193 @@
+//! The one place that talks to the weather API, and the only one that sees the key.
+//!
+//! Whatever goes wrong leaves here as an [`UpstreamError`], which carries neither address nor text of what was sent.
+
+pub mod address;
+mod gate;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bramble_weather::Query;
+use smol::io::AsyncReadExt;
+use surf::http::Method;
+use surf::{StatusCode, Url};
+
+use crate::key::ApiKey;
+use crate::openweathermap::{self, MAX_BODY, Observation, UpstreamError};
+use gate::Gate;
+
+/// The weather API.
+pub struct Upstream {
+    client: surf::Client,
+    endpoint: Url,
+    language: String,
+    key: ApiKey,
+    /// The longest one call may take.
+    timeout: Duration,
+    gate: Mutex<Gate>,
+    counters: Counters,
+}
+
+/// Calls since the start, by result.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UpstreamCounts {
+    /// Gave an observation.
+    pub answered: u64,
+    /// No such place, or no such question.
+    pub not_found: u64,
+    /// The key was refused.
+    pub rejected: u64,
+    /// The limit was reached.
+    pub rate_limited: u64,
+    /// 5xx, or an answer that is no weather.
+    pub failed: u64,
+    /// No connection.
+    pub unreachable: u64,
+    /// No answer in time.
+    pub timed_out: u64,
+    /// Not sent, because the key was refused or the limit reached a moment before.
+    pub held_back: u64,
+}
+
+#[derive(Default)]
+struct Counters {
+    answered: AtomicU64,
+    not_found: AtomicU64,
+    rejected: AtomicU64,
+    rate_limited: AtomicU64,
+    failed: AtomicU64,
+    unreachable: AtomicU64,
+    timed_out: AtomicU64,
+    held_back: AtomicU64,
+}
+
+/// A failure to get any answer, with the client's words for the log.
+struct NoAnswer(UpstreamError, String);
+
+impl Upstream {
+    /// The weather API at `endpoint` (see [`address::endpoint`]).
+    pub fn new(client: surf::Client, endpoint: Url, key: ApiKey, language: &str, timeout: Duration) -> Self {
+        Self {
+            client,
+            endpoint,
+            language: language.to_owned(),
+            key,
+            timeout,
+            gate: Mutex::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Asks for the weather at a place. `now` is the time of the question.
+    ///
+    /// # Errors
+    /// Any [`UpstreamError`]. While the key is refused or the limit reached, hardly any call is sent.
+    pub async fn fetch(&self, query: &Query, now: Instant) -> Result<Observation, UpstreamError> {
+        if let Err(error) = self.gate().try_pass(now) {
+            self.counters.held_back.fetch_add(1, Ordering::Relaxed);
+            return Err(error);
+        }
+        let (result, words) = match self.call(query).await {
+            Ok(result) => (result, String::new()),
+            Err(NoAnswer(error, words)) => (Err(error), self.key.scrub(&words)),
+        };
+        self.counters.of(&result).fetch_add(1, Ordering::Relaxed);
+        let is_news = self.gate().learn(&result, now);
+        if let Err(error) = &result {
+            let level = match error {
+                _ if !is_news => log::Level::Debug,
+                UpstreamError::BadKey => log::Level::Error,
+                _ => log::Level::Warn,
+            };
+            let colon = if words.is_empty() { "" } else { ": " };
+            log::log!(level, "{error}{colon}{words}");
+        }
+        result
+    }
+
+    /// Calls since the start, by result.
+    pub fn counts(&self) -> UpstreamCounts {
+        let Counters { answered, not_found, rejected, rate_limited, failed, unreachable, timed_out, held_back } =
+            &self.counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        UpstreamCounts {
+            answered: read(answered),
+            not_found: read(not_found),
+            rejected: read(rejected),
+            rate_limited: read(rate_limited),
+            failed: read(failed),
+            unreachable: read(unreachable),
+            timed_out: read(timed_out),
+            held_back: read(held_back),
+        }
+    }
+
+    async fn call(&self, query: &Query) -> Result<Result<Observation, UpstreamError>, NoAnswer> {
+        let deadline = Instant::now() + self.timeout;
+        let late = async {
+            smol::Timer::at(deadline).await;
+            Err(NoAnswer(UpstreamError::TimedOut, String::new()))
+        };
+        smol::future::or(self.exchange(query), late).await
+    }
+
+    async fn exchange(&self, query: &Query) -> Result<Result<Observation, UpstreamError>, NoAnswer> {
+        let request = surf::Request::new(Method::Get, self.address(query));
+        let mut response = self.client.send(request).await.map_err(|error| {
+            let timed_out = matches!(error.status(), StatusCode::GatewayTimeout | StatusCode::RequestTimeout);
+            let kind = if timed_out { UpstreamError::TimedOut } else { UpstreamError::Unreachable };
+            NoAnswer(kind, error.to_string())
+        })?;
+        let status = u16::from(response.status());
+        let retry_after = response.header("retry-after").and_then(|value| retry_after(value.last().as_str()));
+        let mut body = Vec::new();
+        let read = response.take_body().take(MAX_BODY as u64 + 1).read_to_end(&mut body).await;
+        read.map_err(|error| NoAnswer(UpstreamError::Unreachable, error.to_string()))?;
+        Ok(openweathermap::parse(status, &body).map_err(|error| match error {
+            UpstreamError::RateLimited { .. } => {
+                UpstreamError::RateLimited { retry_after: Some(gate::pause(retry_after)) }
+            }
+            error => error,
+        }))
+    }
+
+    fn address(&self, query: &Query) -> Url {
+        let mut url = self.endpoint.clone();
+        // A postal code has nothing else to escape. The comma stays as the API's documentation writes it.
+        let zip = query.zip.as_str().replace(' ', "%20");
+        url.set_query(Some(&format!("zip={zip},{}&units=metric", query.country)));
+        url.query_pairs_mut().append_pair("lang", &self.language).append_pair("appid", self.key.expose());
+        url
+    }
+
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upstream").field("endpoint", &self.endpoint.as_str()).finish_non_exhaustive()
+    }
+}
+
+impl Counters {
+    fn of<T>(&self, result: &Result<T, UpstreamError>) -> &AtomicU64 {
+        match result {
+            Ok(_) => &self.answered,
+            Err(UpstreamError::NotFound | UpstreamError::BadQuestion) => &self.not_found,
+            Err(UpstreamError::BadKey) => &self.rejected,
+            Err(UpstreamError::RateLimited { .. }) => &self.rate_limited,
+            Err(UpstreamError::Failed { .. } | UpstreamError::Unusable { .. }) => &self.failed,
+            Err(UpstreamError::Unreachable) => &self.unreachable,
+            Err(UpstreamError::TimedOut) => &self.timed_out,
+        }
+    }
+}
+
+/// `Retry-After` in seconds (RFC 9110, 10.2.3). The form with a date counts as none; the gate has a default and a bound.
+fn retry_after(value: &str) -> Option<Duration> {
+    value.trim().parse().ok().map(Duration::from_secs)
+}

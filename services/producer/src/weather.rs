@@ -1,0 +1,248 @@
+//! What the service is for, without HTTP around it: a question, the time there is, and the best answer to be had.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bramble::cache::{Cache, Counts as CacheCounts, Failure, Found, How, Missed, Settings};
+use bramble::config::{Config, Fallback};
+use bramble_weather::{ApiError, Code, Query, Report, Source};
+
+use crate::key::{ApiKey, KeyError};
+use crate::openweathermap::{Observation, UpstreamError};
+use crate::upstream::address::{self, AddressError};
+use crate::upstream::{Upstream, UpstreamCounts};
+
+/// A place that the weather API does not know is not asked for again so soon; a new postal code can wait a minute.
+const REMEMBER_UNKNOWN: Duration = Duration::from_secs(60);
+
+/// After a failure a place is asked for once a second at most. Longer, and a recovery would show late.
+const REMEMBER_FAILURE: Duration = Duration::from_secs(1);
+
+/// What a caller is told to wait after a failure that does not say how long it lasts.
+const RETRY_LATER: Duration = Duration::from_secs(5);
+
+/// The cache's own patience beyond a call's timeout: it is there for a call that ignores its own.
+const BACKSTOP: Duration = Duration::from_millis(250);
+
+/// Both clocks at one moment: ages are told by the wall, pauses are measured by the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// For what others see.
+    pub wall: SystemTime,
+    /// For what lasts.
+    pub steady: Instant,
+}
+
+impl Moment {
+    /// This one.
+    pub fn now() -> Self {
+        Self { wall: SystemTime::now(), steady: Instant::now() }
+    }
+}
+
+/// Why the service cannot start; its sentence says what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// No key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// No address that may be asked.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+}
+
+/// An error, and how long to wait before asking again, where that helps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What is said.
+    pub error: ApiError,
+    /// Set with 429 and 503.
+    pub retry_after: Option<Duration>,
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        refusal.error
+    }
+}
+
+/// What the service has done since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Questions.
+    pub cache: CacheCounts,
+    /// Calls to the weather API.
+    pub upstream: UpstreamCounts,
+}
+
+/// The service's core.
+#[derive(Debug)]
+pub struct Weather {
+    cache: Cache<Arc<Observation>, UpstreamError>,
+    upstream: Arc<Upstream>,
+    settings: Settings,
+    fallback: Fallback,
+    timeout: Duration,
+    /// Ends each key of the cache: an answer in other units or another language is another answer.
+    key_end: String,
+    id: String,
+}
+
+impl Weather {
+    /// A service that calls the weather API through `client`, fetches on `executor`, and signs its answers `id`.
+    ///
+    /// # Errors
+    /// There is no key, or the weather API's address would send it in the clear.
+    pub fn new(
+        config: &Config,
+        client: surf::Client,
+        executor: Arc<smol::Executor<'static>>,
+        id: &str,
+    ) -> Result<Self, SetupError> {
+        let key = ApiKey::from_file(config.producer.api_key_file.as_deref())?;
+        let endpoint = address::endpoint(&config.producer.upstream)?;
+        let language = &config.producer.language;
+        let timeout = config.call.attempt_timeout.min(config.call.timeout);
+        let mut settings = Settings::new(&config.cache, &config.call);
+        settings.fetch_for = timeout.saturating_add(BACKSTOP);
+        let weigh = |observation: &Arc<Observation>| (!observation.is_empty()).then(|| observation.weight());
+        Ok(Self {
+            cache: Cache::new(settings, weigh, executor),
+            upstream: Arc::new(Upstream::new(client, endpoint, key, language, timeout)),
+            settings,
+            fallback: config.call.fallback,
+            timeout: config.call.timeout,
+            key_end: format!("|metric|{language}"),
+            id: id.to_owned(),
+        })
+    }
+
+    /// The longest a caller may wait here.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// How long an answer counts as fresh.
+    pub fn fresh_for(&self) -> Duration {
+        self.settings.lifetimes.fresh_for
+    }
+
+    /// The weather at a place, by `deadline`. A call to the weather API that is under way then goes on within its own
+    /// timeout, for those who ask next.
+    ///
+    /// # Errors
+    /// Nothing is known, and `[call] fallback` wants no empty report. That a place is unknown or a question wrong is an
+    /// error whatever the fallback.
+    pub async fn report(&self, query: &Query, deadline: Instant) -> Result<Report, Refusal> {
+        self.report_at(query, Moment::now(), deadline).await
+    }
+
+    /// As [`Weather::report`], asked at `now`.
+    ///
+    /// # Errors
+    /// As [`Weather::report`].
+    pub async fn report_at(&self, query: &Query, now: Moment, deadline: Instant) -> Result<Report, Refusal> {
+        let key = [query.zip.as_str(), "|", query.country.as_str(), &self.key_end].concat();
+        let deadline = deadline.min(now.steady + self.timeout);
+        let fetch = || {
+            let (upstream, query) = (Arc::clone(&self.upstream), query.clone());
+            async move { upstream.fetch(&query, now.steady).await.map(Arc::new) }
+        };
+        match self.cache.get_or_fetch(&key, now.wall, deadline, fetch).await {
+            Ok(Found { how: How::StaleIfError(missed), .. }) if self.fallback != Fallback::Stale => {
+                self.without_answer(&missed)
+            }
+            Ok(found) => Ok(self.told(query, &found)),
+            Err(missed) => self.without_answer(&missed),
+        }
+    }
+
+    /// What the service has done since its start.
+    pub fn counts(&self) -> Counts {
+        Counts { cache: self.cache.counts(), upstream: self.upstream.counts() }
+    }
+
+    fn without_answer(&self, missed: &Missed<UpstreamError>) -> Result<Report, Refusal> {
+        if self.fallback == Fallback::FailSilent && missed.stale_may_stand_in() {
+            return Ok(Report::empty());
+        }
+        Err(refusal(missed))
+    }
+
+    fn told(&self, query: &Query, found: &Found<Arc<Observation>, UpstreamError>) -> Report {
+        if let How::StaleIfError(missed) = &found.how {
+            log::debug!("answered out of date: {missed}");
+        }
+        let (source, message) = match &found.how {
+            How::Fetched => (Source::Live, Report::OK),
+            How::Fresh => (Source::Cache, Report::OK),
+            How::Revalidating | How::StaleIfError(_) => (Source::Stale, Report::STALE),
+        };
+        let observation = &*found.value;
+        Report {
+            zip: Some(query.zip.as_str().to_owned()),
+            country: Some(query.country.as_str().to_owned()),
+            city: observation.city.clone(),
+            description: observation.description.clone(),
+            icon: observation.icon.clone(),
+            temperature_c: observation.temperature_c,
+            feels_like_c: observation.feels_like_c,
+            humidity_pct: observation.humidity_pct,
+            pressure_hpa: observation.pressure_hpa,
+            wind_mps: observation.wind_mps,
+            observed_at: observation.observed_at,
+            fetched_at: Some(found.stored_at),
+            age_s: Some(found.age.as_secs()),
+            source,
+            message: message.to_owned(),
+            served_by: Some(self.id.clone()),
+        }
+    }
+}
+
+impl Failure for UpstreamError {
+    fn stale_may_stand_in(&self) -> bool {
+        !matches!(self, Self::NotFound | Self::BadQuestion)
+    }
+
+    fn remember_for(&self) -> Duration {
+        match self {
+            Self::NotFound | Self::BadQuestion => REMEMBER_UNKNOWN,
+            // These concern all places, and the gate before the weather API remembers them.
+            Self::BadKey | Self::RateLimited { .. } => Duration::ZERO,
+            _ => REMEMBER_FAILURE,
+        }
+    }
+}
+
+/// What a caller is told. The sentences are for a person in front of a form, so they name no inner matter.
+fn refusal(missed: &Missed<UpstreamError>) -> Refusal {
+    let (code, message) = match missed {
+        Missed::Failed(UpstreamError::NotFound) => {
+            (Code::UnknownPlace, "The weather service knows no place with this postal code in this country.")
+        }
+        Missed::Failed(UpstreamError::BadQuestion) => {
+            (Code::InvalidZip, "The weather service does not understand this postal code.")
+        }
+        Missed::Failed(UpstreamError::BadKey) => (
+            Code::UpstreamRejected,
+            "The weather service refuses our key; whoever runs this must set a valid one ([producer] api_key_file).",
+        ),
+        Missed::Failed(UpstreamError::RateLimited { .. }) => {
+            (Code::RateLimited, "The weather service has been asked too often; try again later.")
+        }
+        Missed::Failed(UpstreamError::TimedOut) | Missed::Late | Missed::TimedOut => {
+            (Code::DeadlineExceeded, "The weather service did not answer in time; try again.")
+        }
+        Missed::Busy => (Code::Unavailable, "Too many places are being asked for at once; try again in a moment."),
+        Missed::Failed(_) | Missed::Lost => {
+            (Code::Unavailable, "The weather service cannot be reached at the moment; try again soon.")
+        }
+    };
+    let retry_after = match (missed, code) {
+        (Missed::Failed(UpstreamError::RateLimited { retry_after: Some(left) }), _) => Some(*left),
+        (_, Code::RateLimited | Code::Unavailable) => Some(RETRY_LATER),
+        _ => None,
+    };
+    Refusal { error: ApiError::new(code, message), retry_after }
+}

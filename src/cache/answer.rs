@@ -1,0 +1,115 @@
+//! An answer without its age and origin misleads: "7 degrees" of this minute and of yesterday are not the same news.
+
+use std::convert::Infallible;
+use std::time::{Duration, SystemTime};
+
+use super::Freshness;
+
+/// A fetch that hung or panicked is not tried again at once; nothing is known about why, so it is not held up long.
+const AFTER_LOSS: Duration = Duration::from_secs(1);
+
+/// No failure is remembered longer, whatever it says of itself.
+pub(super) const MAX_REMEMBERED: Duration = Duration::from_secs(300);
+
+/// What a cache must know of an error of its fetches.
+pub trait Failure: Clone + Send + Sync + 'static {
+    /// Whether an old answer is better than this error: yes if nobody could say (5xx, timeout, unreachable, 429), no if
+    /// the answer is known (404, a bad question).
+    fn stale_may_stand_in(&self) -> bool;
+
+    /// For how long the same question gets the same error without a fetch; at most five minutes. Zero: not at all.
+    fn remember_for(&self) -> Duration;
+}
+
+impl Failure for Infallible {
+    fn stale_may_stand_in(&self) -> bool {
+        match *self {}
+    }
+
+    fn remember_for(&self) -> Duration {
+        match *self {}
+    }
+}
+
+/// Why there is no answer from a fetch.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Missed<E> {
+    /// The fetch failed, now or a moment ago.
+    #[error(transparent)]
+    Failed(E),
+    /// The caller's time is over; the fetch goes on for those who come after.
+    #[error("no answer in the time the caller has")]
+    Late,
+    /// The fetch took longer than any may.
+    #[error("the fetch took too long and was given up")]
+    TimedOut,
+    /// The fetch panicked, or the process ends.
+    #[error("the fetch broke off")]
+    Lost,
+    /// As many fetches are under way as may be.
+    #[error("too many fetches are under way")]
+    Busy,
+}
+
+impl<E: Failure> Missed<E> {
+    /// Whether an old answer is better than this error.
+    pub fn stale_may_stand_in(&self) -> bool {
+        match self {
+            Self::Failed(error) => error.stale_may_stand_in(),
+            _ => true,
+        }
+    }
+
+    pub(super) fn remember_for(&self) -> Duration {
+        match self {
+            Self::Failed(error) => error.remember_for().min(MAX_REMEMBERED),
+            Self::TimedOut | Self::Lost => AFTER_LOSS,
+            Self::Late | Self::Busy => Duration::ZERO,
+        }
+    }
+}
+
+/// How an answer was come by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum How<E> {
+    /// Fetched for this question, or for an equal one at the same time.
+    Fetched,
+    /// Kept, and still good.
+    Fresh,
+    /// Kept, and out of date; a refresh is under way, unless one has just failed.
+    Revalidating,
+    /// Kept, and out of date, because the fetch failed so.
+    StaleIfError(Missed<E>),
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found<V, E> {
+    /// The answer itself.
+    pub value: V,
+    /// When it was asked for.
+    pub stored_at: SystemTime,
+    /// How long ago that is.
+    pub age: Duration,
+    /// How it was come by.
+    pub how: How<E>,
+}
+
+/// A kept answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept<V> {
+    /// The answer itself.
+    pub value: V,
+    /// When it was asked for.
+    pub stored_at: SystemTime,
+    /// How long ago that is.
+    pub age: Duration,
+    /// What it is good for.
+    pub freshness: Freshness,
+}
+
+impl<V> Kept<V> {
+    pub(super) fn found<E>(self, how: How<E>) -> Found<V, E> {
+        Found { value: self.value, stored_at: self.stored_at, age: self.age, how }
+    }
+}

@@ -1,0 +1,124 @@
+//! The routes every service has: alive, ready, numbers, circuits, and whom it sees.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use serde_json::json;
+use tide::{Body, Request, Response, StatusCode};
+
+use super::{Health, Host, Phase};
+use crate::discovery::Directory;
+use crate::telemetry::{Collect, Kind, OpenMetrics};
+use crate::transport::server::Stats;
+
+/// What the routes tell of.
+pub(super) struct Told {
+    id: Arc<str>,
+    service: &'static str,
+    started: SystemTime,
+    directory: Directory,
+    collect: Vec<Arc<dyn Collect>>,
+    health: Arc<Health>,
+    stats: Arc<Stats>,
+}
+
+impl Told {
+    pub(super) fn new(host: &Host, collect: Vec<Arc<dyn Collect>>, health: Arc<Health>, stats: Arc<Stats>) -> Self {
+        Self {
+            id: Arc::clone(&host.id),
+            service: host.role.as_str(),
+            started: SystemTime::now(),
+            directory: host.directory.clone(),
+            collect,
+            health,
+            stats,
+        }
+    }
+
+    fn ready(&self) -> Response {
+        let (status, word) = match self.health.phase() {
+            Phase::Ready => (StatusCode::Ok, "ready"),
+            Phase::Starting => (StatusCode::ServiceUnavailable, "starting"),
+            Phase::Draining => (StatusCode::ServiceUnavailable, "draining"),
+        };
+        json(status, &json!({"status": word, "id": self.id}))
+    }
+
+    fn metrics(&self) -> Response {
+        let mut page = OpenMetrics::default();
+        page.family("bramble_build", Kind::Info, "Version and instance of this process.");
+        let version = env!("CARGO_PKG_VERSION");
+        page.sample(&[("version", version), ("service", self.service), ("instance", &self.id)], 1);
+        page.family("process_start_time_seconds", Kind::Gauge, "When this process started, in Unix time.");
+        let started = self.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        page.sample(&[], format_args!("{:.3}", started.as_secs_f64()));
+        page.family("bramble_instances", Kind::Gauge, "Instances this process knows of, by service and source.");
+        for ((service, source), count) in self.instances() {
+            page.sample(&[("service", &service), ("source", source)], count);
+        }
+        self.server(&mut page);
+        for one in &self.collect {
+            one.metrics(&mut page);
+        }
+        let mut response = Response::new(StatusCode::Ok);
+        response.set_body(Body::from_string(page.finish()));
+        response.set_content_type(OpenMetrics::CONTENT_TYPE);
+        response
+    }
+
+    fn server(&self, page: &mut OpenMetrics) {
+        let seen = self.stats.snapshot();
+        page.family("bramble_server_connections", Kind::Gauge, "Connections that are open.");
+        page.sample(&[], seen.open_connections);
+        page.family("bramble_server_connections_refused", Kind::Counter, "Connections beyond max_connections.");
+        page.sample(&[], seen.refused_connections);
+        page.family("bramble_server_answers", Kind::Counter, "Answers by the first digit of their status.");
+        for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"].iter().zip(seen.answers) {
+            page.sample(&[("status", class)], count);
+        }
+        page.family("bramble_server_panics", Kind::Counter, "Handlers that panicked; each was answered 500.");
+        page.sample(&[], seen.handler_panics);
+    }
+
+    fn instances(&self) -> std::collections::BTreeMap<(Arc<str>, &'static str), usize> {
+        let mut count = std::collections::BTreeMap::new();
+        for seen in self.directory.all(Instant::now()) {
+            *count.entry((Arc::clone(&seen.instance.service), seen.instance.source.as_str())).or_default() += 1;
+        }
+        count
+    }
+
+    fn circuits(&self) -> Response {
+        let services: Vec<_> = self.collect.iter().flat_map(|one| one.circuits()).collect();
+        json(StatusCode::Ok, &json!({"id": self.id, "services": services}))
+    }
+
+    fn seen(&self) -> Response {
+        json(StatusCode::Ok, &json!({"id": self.id, "instances": self.directory.all(Instant::now())}))
+    }
+}
+
+/// Adds the routes to `app`.
+pub(super) fn add<S: Clone + Send + Sync + 'static>(app: &mut tide::Server<S>, told: Told) {
+    let told = Arc::new(told);
+    let mut route = |path: &str, answer: fn(&Told) -> Response| {
+        let told = Arc::clone(&told);
+        app.at(path).get(move |_: Request<S>| {
+            let response = answer(&told);
+            async move { Ok(response) }
+        });
+    };
+    route("/healthz", |told| json(StatusCode::Ok, &json!({"status": "alive", "id": told.id})));
+    route("/readyz", Told::ready);
+    route("/metrics", Told::metrics);
+    route("/circuits", Told::circuits);
+    route("/instances", Told::seen);
+}
+
+fn json(status: StatusCode, value: &serde_json::Value) -> Response {
+    let mut response = Response::new(status);
+    response.set_body(Body::from_string(value.to_string()));
+    response.set_content_type(tide::http::mime::JSON);
+    response.insert_header("cache-control", "no-store");
+    response
+}

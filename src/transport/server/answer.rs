@@ -1,0 +1,66 @@
+//! One request on its way to tide and back. A handler may do what it wants, panic included: the peer gets an answer.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use futures_lite::prelude::*;
+use hyper::body::Incoming;
+
+use super::body::ResponseBody;
+use super::convert::{self, Peer};
+use super::progress::Progress;
+use super::{Shared, refusal};
+
+/// What a request needs of its connection.
+pub(super) struct Session<S> {
+    pub(super) shared: Arc<Shared<S>>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) peer: Peer,
+}
+
+/// Never fails: whatever goes wrong is an answer, too.
+pub(super) async fn answer<S: Clone + Send + Sync + 'static>(
+    session: Arc<Session<S>>,
+    request: http::Request<Incoming>,
+) -> Result<http::Response<ResponseBody>, Infallible> {
+    let Session { shared, progress, peer } = &*session;
+    progress.handling();
+    let response = match convert::request(request, peer, shared.limits.max_body, progress) {
+        Ok(request) => handle(&session, request).await,
+        Err(refusal) => convert::refused(refusal, Arc::clone(progress)),
+    };
+    shared.stats.answered(response.status().as_u16());
+    progress.answering();
+    Ok(response)
+}
+
+async fn handle<S: Clone + Send + Sync + 'static>(
+    Session { shared, progress, .. }: &Session<S>,
+    request: http_types::Request,
+) -> http::Response<ResponseBody> {
+    let handled = AssertUnwindSafe(shared.app.respond(request)).catch_unwind().await;
+    if progress.was_body_too_large() {
+        return convert::refused(&refusal::BODY_TOO_LARGE, Arc::clone(progress));
+    }
+    let response = match handled {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => {
+            log::error!("request not answered: {error}");
+            http_types::Response::new(error.status())
+        }
+        Err(panic) => {
+            shared.stats.panics.fetch_add(1, Relaxed);
+            log::error!("handler panicked: {}", message(&*panic));
+            return convert::refused(&refusal::PANIC, Arc::clone(progress));
+        }
+    };
+    convert::response(response, Arc::clone(progress))
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let literal = panic.downcast_ref::<&str>().copied();
+    literal.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}

@@ -1,0 +1,236 @@
+//! The demo as a person runs it: started from the command, asked through its form, a producer killed, and ended in each
+//! way a program can end. All on loopback, each demo in a cluster and on ports of its own.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const BRAMBLE: &str = env!("CARGO_BIN_EXE_bramble");
+/// Longer than anything here takes on a busy machine; reached only when something is broken.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A demo that runs. Dropped, it is ended and so are its children.
+struct Demo {
+    process: Child,
+    consumer: SocketAddr,
+    registry: SocketAddr,
+    cluster: String,
+    lines: Receiver<String>,
+    /// Process numbers of all its children.
+    children: BTreeSet<u32>,
+    producers: Vec<u32>,
+}
+
+impl Demo {
+    fn start(name: &str) -> Self {
+        let (consumer, registry) = (free_addr(), free_addr());
+        let cluster = format!("test-{name}-{}", std::process::id());
+        let mut process = Command::new(BRAMBLE)
+            .args(["demo", "--cluster", &cluster])
+            .args(["--consumer-port", &consumer.port().to_string(), "--registry-port", &registry.port().to_string()])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("the demo starts");
+        let lines = lines_of(process.stdout.take().expect("piped"));
+        let mut demo =
+            Self { process, consumer, registry, cluster, lines, children: BTreeSet::new(), producers: Vec::new() };
+        demo.wait_for("Ctrl-C ends everything.");
+        demo.children = children_of(demo.process.id());
+        demo
+    }
+
+    /// Reads what the demo prints until `text` is there, and keeps the producers' process numbers.
+    fn wait_for(&mut self, text: &str) {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE).expect("the demo goes on printing");
+            if let Some((_, pid)) = line.rsplit_once("(process ") {
+                self.producers.push(pid.trim_end_matches(')').parse().expect("a process number"));
+            }
+            if line.contains(text) {
+                return;
+            }
+        }
+    }
+
+    fn send(&self, signal: &str) {
+        kill(signal, self.process.id());
+    }
+
+    fn ends(&mut self) -> std::process::ExitStatus {
+        let since = Instant::now();
+        loop {
+            if let Some(status) = self.process.try_wait().expect("own child") {
+                return status;
+            }
+            assert!(since.elapsed() < PATIENCE, "the demo does not end");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Fails unless every child ends soon.
+    fn leaves_nobody(&self) {
+        let since = Instant::now();
+        loop {
+            let left: Vec<_> = self.children.iter().filter(|pid| is_running(**pid)).collect();
+            if left.is_empty() {
+                return;
+            }
+            assert!(since.elapsed() < PATIENCE, "left behind: {left:?}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// A command against this demo from another terminal.
+    fn command(&self, args: &[&str]) -> std::process::Output {
+        Command::new(BRAMBLE)
+            .args(args)
+            .env("BRAMBLE__DISCOVERY__INTERFACES", r#"["lo"]"#)
+            .env("BRAMBLE__NODE__CLUSTER", &self.cluster)
+            .output()
+            .expect("the command runs")
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        // Both may be gone already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        for pid in self.children.iter().filter(|pid| is_running(**pid)) {
+            kill("KILL", *pid);
+        }
+    }
+}
+
+fn lines_of(out: impl std::io::Read + Send + 'static) -> Receiver<String> {
+    let (to, lines) = channel();
+    thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
+    lines
+}
+
+/// An address that nobody has right now.
+fn free_addr() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound")
+}
+
+fn kill(signal: &str, pid: u32) {
+    let killed = Command::new("kill").args(["-s", signal, &pid.to_string()]).status().expect("kill is there");
+    assert!(killed.success(), "kill -s {signal} {pid}");
+}
+
+fn children_of(parent: u32) -> BTreeSet<u32> {
+    let list = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).expect("the parent runs");
+    list.split_ascii_whitespace().map(|pid| pid.parse().expect("a process number")).collect()
+}
+
+/// Whether a process is there and is no zombie.
+fn is_running(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// Status and body of a GET.
+fn get(addr: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect_timeout(&addr, PATIENCE).expect("somebody listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a valid time");
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("a whole answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    (status, body.to_owned())
+}
+
+#[test]
+fn a_person_gets_the_weather_through_the_form_and_goes_on_getting_it_when_a_producer_is_killed() {
+    let mut demo = Demo::start("form");
+    let (status, page) = get(demo.consumer, "/");
+    assert_eq!(status, 200);
+    assert!(page.contains("<form"), "{page}");
+
+    let (status, page) = get(demo.consumer, "/?zip=70569&country=DE");
+    assert_eq!(status, 200, "{page}");
+    assert!(page.contains("°C") && page.contains("producer-"), "{page}");
+
+    // Every producer is asked sooner or later, and every place here is a new one: nothing comes from the consumer.
+    kill("KILL", demo.producers.remove(0));
+    for zip in ["1010", "5020", "6020", "8010", "4020", "9020", "6900", "7000"] {
+        let (status, page) = get(demo.consumer, &format!("/api/weather?zip={zip}&country=AT"));
+        assert!(status == 200 || status == 404, "{zip}: {status} {page}");
+    }
+
+    let (status, page) = get(demo.consumer, "/?zip=00000&country=DE");
+    assert_eq!(status, 404, "{page}");
+    let (status, page) = get(demo.consumer, "/?zip=!&country=DE");
+    assert_eq!(status, 400, "{page}");
+
+    demo.send("INT");
+    assert_eq!(demo.ends().code(), Some(0));
+    demo.leaves_nobody();
+}
+
+#[test]
+fn the_terminal_finds_what_the_demo_runs() {
+    let demo = Demo::start("terminal");
+    let asked = demo.command(&["weather", "70569", "DE", "--json"]);
+    let text = String::from_utf8_lossy(&asked.stdout).into_owned();
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {asked:?}"));
+    assert_eq!((&report["zip"], &report["country"]), (&"70569".into(), &"DE".into()), "{report}");
+    assert!(report["temperature_c"].is_number(), "{report}");
+
+    let listed = demo.command(&["browse", "--json"]);
+    let list: serde_json::Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+    let mut services: Vec<&str> = list.as_array().expect("a list").iter().filter_map(|one| one["service"].as_str()).collect();
+    services.sort_unstable();
+    assert_eq!(services, ["consumer", "producer", "producer", "producer", "registry"]);
+
+    let (status, page) = get(demo.registry, "/");
+    assert_eq!(status, 200);
+    assert_eq!(page.matches("producer-").count() % 3, 0, "{page}");
+    assert!(page.contains("producer-"), "{page}");
+}
+
+#[test]
+fn no_child_outlives_a_demo_that_is_killed() {
+    let mut demo = Demo::start("killed");
+    assert_eq!(demo.children.len(), 6);
+    demo.send("KILL");
+    demo.ends();
+    demo.leaves_nobody();
+}
+
+#[test]
+fn a_taken_port_is_said_plainly() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("bound").port();
+    let ended = Command::new(BRAMBLE).args(["demo", "--consumer-port", &port.to_string()]).output().expect("it runs");
+    assert_eq!(ended.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(said.contains(&format!("port {port} is taken; try --consumer-port")), "{said}");
+}
+
+#[test]
+fn a_wrong_command_line_is_exit_code_2_and_says_what_is_wrong() {
+    for (args, says) in [
+        (&["weather", "!"][..], "postal code"),
+        (&["producer", "--set", "call.timeout=3x"], "call.timeout"),
+        (&["producer", "--config", "/nowhere/bramble.toml"], "/nowhere/bramble.toml"),
+        (&["producer"], "api_key_file"),
+        (&["frobnicate"], "frobnicate"),
+    ] {
+        let ended = Command::new(BRAMBLE)
+            .args(args)
+            .env("BRAMBLE__DISCOVERY__INTERFACES", r#"["lo"]"#)
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains(says), "{args:?}: {said}");
+        assert!(ended.stdout.is_empty(), "{args:?}");
+    }
+}
