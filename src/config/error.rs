@@ -52,20 +52,26 @@ impl fmt::Display for Mistake {
     }
 }
 
+/// As many mistakes are kept. With more, it is hardly a configuration: a log, or the file of another program.
+const MOST: usize = 100;
+
 /// Everything that is wrong with a configuration: at least one mistake, in the order of the file, then variables,
 /// then flags. Shown one a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     mistakes: Vec<Mistake>,
+    left_out: usize,
 }
 
 impl ConfigError {
     pub(super) fn new(mut mistakes: Vec<Mistake>) -> Self {
         mistakes.sort();
-        Self { mistakes }
+        let left_out = mistakes.len().saturating_sub(MOST);
+        mistakes.truncate(MOST);
+        Self { mistakes, left_out }
     }
 
-    /// Each mistake once.
+    /// Each mistake once; the first hundred of them.
     pub fn mistakes(&self) -> &[Mistake] {
         &self.mistakes
     }
@@ -78,6 +84,9 @@ impl fmt::Display for ConfigError {
                 f.write_str("\n")?;
             }
             mistake.fmt(f)?;
+        }
+        if self.left_out > 0 {
+            write!(f, "\nand {} more", self.left_out)?;
         }
         Ok(())
     }

@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::setting::{Slot, Visitor, Wrong};
+use super::setting::{SHOWN, Slot, Visitor, Wrong};
 use super::{Config, ConfigError, DEFAULT_FILE, Mistake, Origin, check};
 
 mod suggest;
+
+use suggest::Keys;
 
 /// Nobody writes a configuration of this size; a device or a log named by mistake is not read to its end.
 const MAX_FILE: u64 = 1 << 20;
@@ -133,18 +135,14 @@ impl Reader {
             });
         }
         // Below a broken heading, nobody knows to which section a key belongs.
-        let headings = broken.keys().any(|line| lines.text(*line).trim_start().starts_with('['));
-        let sound = |origin: &Origin| match origin {
-            Origin::Line { line, .. } => !headings && !broken.contains_key(line),
-            _ => true,
-        };
-        let known = self.mistakes.len();
+        let headings = broken.keys().any(|line| lines.from(*line).trim_start_matches([' ', '\t']).starts_with('['));
         for (name, section) in table.get_ref().iter() {
             self.section(name, section, &place);
         }
-        let mut found = self.mistakes.split_off(known);
-        found.retain(|mistake| sound(&mistake.origin));
-        self.mistakes.extend(found);
+        self.mistakes.retain(|mistake| match mistake.origin {
+            Origin::Line { line, .. } => !headings && !broken.contains_key(&line),
+            _ => true,
+        });
         self.mistakes.extend(broken.into_values());
     }
 
@@ -161,7 +159,7 @@ impl Reader {
         let keys = Keys::of(&mut self.config);
         let Some(fields) = section.get_ref().as_table().filter(|_| keys.has_section(name)) else {
             let what = keys.not_a_section(name, section.get_ref());
-            return self.mistakes.push(Mistake { origin: place(span), key: name.to_owned(), what });
+            return self.mistakes.push(Mistake { origin: place(span), key: printable(name), what });
         };
         for (key, value) in fields.iter() {
             let path = format!("{name}.{}", key.get_ref());
@@ -177,7 +175,7 @@ impl Reader {
                 }
                 None => {
                     let what = keys.unknown(&path);
-                    self.mistakes.push(Mistake { origin: place(key.span()), key: path, what });
+                    self.mistakes.push(Mistake { origin: place(key.span()), key: printable(&path), what });
                 }
             }
         }
@@ -205,8 +203,10 @@ impl Reader {
     }
 
     fn finish(mut self) -> Result<Config, ConfigError> {
-        for conflict in check::conflicts(&self.config) {
-            // With a mistake in one of the two, the other is compared with a default that nobody chose.
+        // What could not be read would be compared as the default, which nobody chose.
+        let unread = self.mistakes.iter().any(|mistake| mistake.key.is_empty());
+        let conflicts = if unread { Vec::new() } else { check::conflicts(&self.config) };
+        for conflict in conflicts {
             if self.mistakes.iter().any(|mistake| conflict.keys.contains(&mistake.key.as_str())) {
                 continue;
             }
@@ -245,30 +245,9 @@ impl Visitor for Assign<'_> {
     }
 }
 
-/// Every `section` and `key` there is.
-pub(super) struct Keys(pub(super) Vec<(&'static str, &'static str)>);
-
-impl Keys {
-    pub(super) fn of(config: &mut Config) -> Self {
-        let mut list = KeyList { section: "", keys: Vec::new() };
-        config.visit(&mut list);
-        Self(list.keys)
-    }
-}
-
-struct KeyList {
-    section: &'static str,
-    keys: Vec<(&'static str, &'static str)>,
-}
-
-impl Visitor for KeyList {
-    fn section(&mut self, name: &'static str) {
-        self.section = name;
-    }
-
-    fn slot(&mut self, key: &'static str, _: &mut dyn Slot) {
-        self.keys.push((self.section, key));
-    }
+/// A key that nobody checked: on one line of a sensible length, without anything that a terminal obeys.
+fn printable(key: &str) -> String {
+    key.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(SHOWN).collect()
 }
 
 /// Where the lines of a text begin.
@@ -288,8 +267,10 @@ impl<'a> Lines<'a> {
         self.starts.partition_point(|start| *start <= at)
     }
 
-    fn text(&self, number: usize) -> &'a str {
-        self.text.lines().nth(number.saturating_sub(1)).unwrap_or_default()
+    /// What follows from the beginning of a line on.
+    fn from(&self, number: usize) -> &'a str {
+        let start = self.starts.get(number.saturating_sub(1));
+        start.and_then(|start| self.text.get(*start..)).unwrap_or_default()
     }
 
     fn place(&self, file: &Path, at: usize) -> Origin {

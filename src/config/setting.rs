@@ -1,6 +1,7 @@
 //! A key is written once, in its section's list of fields; reading, showing and the check of the documentation all go
 //! through that list, so that none of them can forget one.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
@@ -82,22 +83,26 @@ pub(super) trait Section {
 }
 
 /// Text longer than this is cut in a message.
-const SHOWN: usize = 60;
+pub(super) const SHOWN: usize = 60;
 
 /// What somebody wrote, for a message. Text that may hold a password or a key stays out of it.
 fn found(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) if text.contains(['@', '?']) => "this value".to_owned(),
-        DeValue::String(text) if text.chars().count() > SHOWN => {
-            format!("{}...", quote(&text.chars().take(SHOWN).collect::<String>()))
-        }
-        DeValue::String(text) => quote(text),
-        DeValue::Integer(number) => number.to_string(),
-        DeValue::Float(number) => number.to_string(),
+        DeValue::String(text) => quote(&clip(text)),
+        DeValue::Integer(number) => clip(&number.to_string()).into_owned(),
+        DeValue::Float(number) => clip(&number.to_string()).into_owned(),
         DeValue::Boolean(yes) => yes.to_string(),
         DeValue::Datetime(time) => time.to_string(),
         DeValue::Array(_) => "a list".to_owned(),
         DeValue::Table(_) => "a table".to_owned(),
+    }
+}
+
+fn clip(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => Cow::Owned(format!("{}...", text.get(..end).unwrap_or_default())),
+        None => Cow::Borrowed(text),
     }
 }
 

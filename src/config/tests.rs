@@ -117,6 +117,18 @@ command line: consumer.listen: 8088 is not an address and port; write for exampl
 }
 
 #[test]
+fn a_file_that_is_no_configuration_is_refused_quickly_and_briefly() {
+    for garbage in ["= \n".repeat(200_000), "[call]\n".to_owned() + &"a=\n".repeat(200_000)] {
+        let said = mistakes(&garbage);
+        assert_eq!(said.lines().count(), 101);
+        assert!(said.ends_with("\nand 199900 more"), "{}", said.lines().last().unwrap_or_default());
+    }
+    for deep in ["a.".repeat(400_000) + "a = 1", "a = ".to_owned() + &"[".repeat(900_000)] {
+        assert!(mistakes(&deep).contains("recurs"));
+    }
+}
+
+#[test]
 fn each_source_wins_over_the_one_before() {
     let mut sources = Sources { file: ConfigFile::None, ..Sources::default() };
     let threads = |sources: &Sources| Config::load(Role::Producer, sources).expect("fine").server.threads;
@@ -213,6 +225,7 @@ fn keys_that_contradict_each_other_are_named_both() {
     );
     assert!(mistakes("[call]\nhedge_after = \"4s\"").contains("call.hedge_after: 4s is longer than call.timeout = 3s"));
     // The first mistake explains it all.
+    assert_eq!(mistakes("[call\ntimeout = \"9s\"\n[breaker]\nopen_for = \"2m\"").lines().count(), 1);
     assert_eq!(mistakes("[call]\ntimeout = \"1x\"\nattempt_timeout = \"5s\"").lines().count(), 1);
 }
 
@@ -313,6 +326,24 @@ fn what_may_be_a_secret_is_not_repeated() {
     ] {
         let said = mistakes(source);
         assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
+fn a_message_obeys_no_terminal_and_stays_on_its_line() {
+    let esc = r"\u001b[2J\n";
+    for source in [
+        format!("[call]\n\"{esc}\" = 1"),
+        format!("[\"{esc}\"]\na = 1"),
+        format!("[node]\nzone = \"{esc}\""),
+        format!("[discovery]\ndns = {{ \"{esc}\" = \"a:1\" }}"),
+        format!("[{}]\na = 1", "a".repeat(100_000)),
+        format!("[node]\nzone = \"{}\"", "a".repeat(100_000)),
+        format!("[node]\nweight = 1{}", "0".repeat(100_000)),
+        format!("[discovery]\ndns = {{ {} = \"a:1\" }}", "a".repeat(100_000)),
+    ] {
+        let said = mistakes(&source);
+        assert!(!said.contains(char::is_control) && said.len() < 400, "{said:?}");
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn config(data: &[u8]) {
             for mistake in error.mistakes() {
                 match mistake.origin {
                     Origin::Line { line, column, .. } => {
-                        assert!((1..=lines).contains(&line) && column > 0, "{mistake}")
+                        assert!((1..=lines).contains(&line) && column > 0, "{mistake}");
                     }
                     _ => panic!("{mistake} has no place"),
                 }

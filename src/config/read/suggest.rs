@@ -2,9 +2,20 @@
 
 use toml::de::DeValue;
 
-use super::{IMAGE_SECTION, Keys};
+use super::IMAGE_SECTION;
+use crate::config::Config;
+use crate::config::setting::{Slot, Visitor};
+
+/// Every `section` and `key` there is.
+pub(super) struct Keys(Vec<(&'static str, &'static str)>);
 
 impl Keys {
+    pub(super) fn of(config: &mut Config) -> Self {
+        let mut list = KeyList { section: "", keys: Vec::new() };
+        config.visit(&mut list);
+        Self(list.keys)
+    }
+
     pub(super) fn has_section(&self, name: &str) -> bool {
         self.0.iter().any(|(section, _)| *section == name)
     }
@@ -54,6 +65,21 @@ impl Keys {
     /// The sections that have a key of this name.
     fn homes(&self, key: &str) -> Vec<&'static str> {
         self.0.iter().filter(|(_, known)| *known == key).map(|(section, _)| *section).collect()
+    }
+}
+
+struct KeyList {
+    section: &'static str,
+    keys: Vec<(&'static str, &'static str)>,
+}
+
+impl Visitor for KeyList {
+    fn section(&mut self, name: &'static str) {
+        self.section = name;
+    }
+
+    fn slot(&mut self, key: &'static str, _: &mut dyn Slot) {
+        self.keys.push((self.section, key));
     }
 }
 

@@ -75,7 +75,7 @@ impl<T, K: Kind<T>> Kind<BTreeMap<String, T>> for Table<K> {
             if !is_service(name.get_ref()) {
                 let why = format!(
                     "{} is no name of a service; allowed are 1 to 32 of a-z, 0-9 and -, beginning with a letter",
-                    super::quote(name.get_ref())
+                    super::quote(&super::clip(name.get_ref()))
                 );
                 wrong.push(Wrong { span: name.span(), why });
             }
