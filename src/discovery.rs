@@ -166,8 +166,9 @@ impl Directory {
     const SETTLES_WITHIN: Duration = Duration::from_secs(3);
 
     /// An empty directory that began at `now`.
-    pub fn new(now: Instant) -> Self {
-        let inner = Inner { known: RwLock::default(), version: AtomicU64::new(1), changed: Event::new(), started: now };
+    pub fn new(told: Told, now: Instant) -> Self {
+        let inner =
+            Inner { told, known: RwLock::default(), version: AtomicU64::new(1), changed: Event::new(), started: now };
         Self { inner: Arc::new(inner) }
     }
 

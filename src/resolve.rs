@@ -48,7 +48,9 @@ pub enum Error {
     #[error("cannot look up {0}: /etc/resolv.conf names no server; is the network up?")]
     NoServer(String),
     /// The name does not exist.
-    #[error("there is no host {0}; check its spelling, and the search domains in /etc/resolv.conf if it is a short name")]
+    #[error(
+        "there is no host {0}; check its spelling, and the search domains in /etc/resolv.conf if it is a short name"
+    )]
     NoSuchName(String),
     /// The name exists without an address.
     #[error("{0} exists in the DNS but has no address; does the record point to the right machine?")]

@@ -226,7 +226,12 @@ fn wire(config: &Config, resolver: Resolver) -> Result<Wire, Error> {
     Wire::new(settings).map_err(|error| Error::Setup(error.to_string()))
 }
 
-fn browse(role: Role, config: &Config, directory: &Directory, executor: &Executor<'static>) -> Result<Mdns, discovery::mdns::Error> {
+fn browse(
+    role: Role,
+    config: &Config,
+    directory: &Directory,
+    executor: &Executor<'static>,
+) -> Result<Mdns, discovery::mdns::Error> {
     let mdns = Mdns::start(&config.discovery, role)?;
     mdns.browse(config.node.cluster.clone(), directory.clone(), executor)?.detach();
     Ok(mdns)

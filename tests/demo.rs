@@ -185,7 +185,8 @@ fn the_terminal_finds_what_the_demo_runs() {
 
     let listed = demo.command(&["browse", "--json"]);
     let list: serde_json::Value = serde_json::from_slice(&listed.stdout).expect("JSON");
-    let mut services: Vec<&str> = list.as_array().expect("a list").iter().filter_map(|one| one["service"].as_str()).collect();
+    let mut services: Vec<&str> =
+        list.as_array().expect("a list").iter().filter_map(|one| one["service"].as_str()).collect();
     services.sort_unstable();
     assert_eq!(services, ["consumer", "producer", "producer", "producer", "registry"]);
 

@@ -20,9 +20,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const KEEPS_FOR: Duration = Duration::from_secs(60);
 
 /// Follows each name of `names` (service -> `host:port`) on `executor` for as long as the program runs.
-pub fn follow(directory: &Directory, names: &BTreeMap<String, String>, resolver: &Resolver, executor: &Executor<'static>) {
+pub fn follow(
+    directory: &Directory,
+    names: &BTreeMap<String, String>,
+    resolver: &Resolver,
+    executor: &Executor<'static>,
+) {
     for (service, target) in names {
-        let Some((host, port)) = target.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) else {
+        let Some((host, port)) = target.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)))
+        else {
             log::error!("discovery.dns.{service}: \"{target}\" is not HOST:PORT"); // the configuration has checked it
             continue;
         };
@@ -63,7 +69,8 @@ impl Alias {
             Ok(answer) => {
                 self.last_answer = now;
                 self.is_silent = false;
-                let at = |ip: &std::net::IpAddr| at_address(&self.service, SocketAddr::new(*ip, self.port), Source::Dns);
+                let at =
+                    |ip: &std::net::IpAddr| at_address(&self.service, SocketAddr::new(*ip, self.port), Source::Dns);
                 directory.replace(Source::Dns, &self.service, answer.addrs.iter().map(at).collect(), now);
                 answer.ttl.clamp(*AGAIN_AFTER.start(), *AGAIN_AFTER.end())
             }

@@ -48,7 +48,6 @@ impl Chosen {
             }
         }
     }
-
 }
 
 fn all_interfaces() -> Vec<String> {

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt as _;
-use mdns_sd::{DaemonEvent, IfKind, IfPredicate, Receiver, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
+use mdns_sd::{
+    DaemonEvent, IfKind, IfPredicate, Receiver, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo,
+};
 use smol::{Executor, Task, Timer};
 
 use super::interfaces::{Chosen, LOOPBACK};
@@ -100,8 +102,13 @@ impl Mdns {
         is_form: bool,
     ) -> Result<(Registration, impl Future<Output = Result<(), Error>> + Send + 'static), Error> {
         let heard = self.daemon.monitor()?;
-        let mut registration =
-            Registration { daemon: self.daemon.clone(), chosen: Arc::clone(&self.chosen), said, port, names: Vec::new() };
+        let mut registration = Registration {
+            daemon: self.daemon.clone(),
+            chosen: Arc::clone(&self.chosen),
+            said,
+            port,
+            names: Vec::new(),
+        };
         registration.announce()?;
         if is_form {
             registration.announce_form()?;
@@ -312,8 +319,10 @@ mod tests {
         smol::block_on(executor.run(async {
             let directory = Directory::new(crate::discovery::Told::Nobody, Instant::now());
             let _browsing = browser.browse("home".into(), directory.clone(), &executor).expect("a running daemon");
-            let (other, _) = server.register(announcement("producer-b", "work"), 4712, false).expect("a running daemon");
-            let (mut own, told) = server.register(announcement("producer-a", "home"), 4711, true).expect("a running daemon");
+            let (other, _) =
+                server.register(announcement("producer-b", "work"), 4712, false).expect("a running daemon");
+            let (mut own, told) =
+                server.register(announcement("producer-a", "home"), 4711, true).expect("a running daemon");
             told.await.expect("lo has an address");
             until(&directory, |seen| seen == [("producer-a".to_owned(), Status::Up)]).await;
             let found = directory.instances("producer").expect("just seen");

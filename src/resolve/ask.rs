@@ -42,10 +42,7 @@ pub(super) enum Useless {
 /// Asks `server` for the addresses of `name` until `deadline`.
 pub(super) async fn ask(server: SocketAddr, name: &str, deadline: Instant) -> Result<Known, Useless> {
     let ids = unpredictable();
-    let questions = [
-        Question { id: ids[0], name, kind: Kind::A },
-        Question { id: ids[1], name, kind: Kind::Aaaa },
-    ];
+    let questions = [Question { id: ids[0], name, kind: Kind::A }, Question { id: ids[1], name, kind: Kind::Aaaa }];
     let mut replies = [None, None];
     let asked = until(deadline, by_datagram(server, &questions, &mut replies)).await;
     if let Some(Err(useless)) = asked {
@@ -93,8 +90,7 @@ async fn by_datagram(
     questions: &[Question<'_>; 2],
     replies: &mut [Option<Reply>; 2],
 ) -> Result<(), Useless> {
-    let local: IpAddr =
-        if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let local: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     // Port 0: the system chooses one at random. Connected: datagrams of anybody else are not even seen.
     let socket = Async::<UdpSocket>::bind((local, 0)).map_err(Useless::Io)?;
     socket.get_ref().connect(server).map_err(Useless::Io)?;

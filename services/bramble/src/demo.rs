@@ -82,12 +82,7 @@ async fn play(
     Ok(())
 }
 
-async fn start_all(
-    options: &Demo,
-    folder: &Path,
-    spawner: &Spawner,
-    children: &mut Vec<Child>,
-) -> Result<(), Failure> {
+async fn start_all(options: &Demo, folder: &Path, spawner: &Spawner, children: &mut Vec<Child>) -> Result<(), Failure> {
     let key_file = folder.join("api.key");
     std::fs::write(&key_file, KEY).map_err(|error| Failure::Running(format!("{}: {error}", key_file.display())))?;
 

@@ -40,7 +40,11 @@ impl Producers {
     ///
     /// # Errors
     /// A bound of `config` that makes no sense.
-    pub fn new(config: &Config, client: Client, executor: Arc<Executor<'static>>) -> Result<Self, bramble::breaker::InvalidSetting> {
+    pub fn new(
+        config: &Config,
+        client: Client,
+        executor: Arc<Executor<'static>>,
+    ) -> Result<Self, bramble::breaker::InvalidSetting> {
         Ok(Self {
             client,
             kept: Cache::new(Settings::new(&config.cache, &config.call), weigh, executor),

@@ -144,8 +144,10 @@ mod tests {
 
     #[test]
     fn the_families_take_turns_and_the_order_within_one_stays() {
-        let addrs: Vec<IpAddr> =
-            ["::1", "::2", "::3", "10.0.0.1", "10.0.0.2"].iter().map(|addr| addr.parse().expect("an address")).collect();
+        let addrs: Vec<IpAddr> = ["::1", "::2", "::3", "10.0.0.1", "10.0.0.2"]
+            .iter()
+            .map(|addr| addr.parse().expect("an address"))
+            .collect();
         let sorted: Vec<String> = in_turn(&addrs, 1).iter().map(|addr| addr.ip().to_string()).collect();
         assert_eq!(sorted, ["::1", "10.0.0.1", "::2", "10.0.0.2", "::3"]);
         assert_eq!(in_turn(&[addrs[0]; 20], 1).len(), MAX_ADDRESSES);

@@ -116,9 +116,9 @@ impl Connection {
                     Some(request) => Failure::Unsent(request),
                     None => Failure::Lost(Error::of_engine(&self.key, &refused.into_error())),
                 })),
-                Poll::Pending => self.poll_deadline(deadline, Phase::Head, &mut own).map(|error| {
-                    Err(Failure::Lost(error))
-                }),
+                Poll::Pending => {
+                    self.poll_deadline(deadline, Phase::Head, &mut own).map(|error| Err(Failure::Lost(error)))
+                }
             }
         })
         .await

@@ -71,10 +71,7 @@ fn method(method: Method) -> http::Method {
 
 /// Whether a request may be sent twice (RFC 9110, 9.2.2).
 pub(super) fn is_idempotent(method: Method) -> bool {
-    matches!(
-        method,
-        Method::Get | Method::Head | Method::Put | Method::Delete | Method::Options | Method::Trace
-    )
+    matches!(method, Method::Get | Method::Head | Method::Put | Method::Delete | Method::Options | Method::Trace)
 }
 
 /// An answer with this status and these headers, and no body yet.
@@ -146,7 +143,8 @@ mod tests {
     #[test]
     fn a_request_has_exactly_one_host_and_no_framing_of_a_former_hop() {
         let mut request = Request::get("http://127.0.0.1:8080/a%20b?c=d#e");
-        for (name, value) in [("host", "one"), ("Content-Length", "7"), ("Connection", "x"), ("Transfer-Encoding", "gzip")]
+        for (name, value) in
+            [("host", "one"), ("Content-Length", "7"), ("Connection", "x"), ("Transfer-Encoding", "gzip")]
         {
             request.append_header(name, value);
         }
