@@ -1,1 +1,320 @@
-//! Not written yet.
+//! Names to addresses. The system's own function blocks a thread for up to 30 seconds a name, and a pool of such threads
+//! is more memory than a whole service here; a query is two datagrams.
+//!
+//! In this order: addresses as text, `localhost`, `/etc/hosts`, a small cache, the servers of `/etc/resolv.conf`. Names
+//! of mDNS (`.local`) are discovery's.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+mod ask;
+mod message;
+mod system;
+
+use self::ask::{Known, Useless, ask};
+use self::system::Files;
+
+pub use self::message::{Kind, Question, Reply, parse_answer};
+pub use self::system::{Config, parse_hosts};
+
+/// Names kept.
+const CACHED: usize = 64;
+
+/// How long what is not from the DNS is good.
+const LOCAL_TTL: Duration = Duration::from_secs(300);
+
+/// The least time a server gets, however little is left for all.
+const LEAST_WAIT: Duration = Duration::from_millis(50);
+
+/// Where a name leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// At least one, IPv4 first.
+    pub addrs: Vec<IpAddr>,
+    /// How long this is good.
+    pub ttl: Duration,
+}
+
+/// Why a name leads nowhere. The texts say what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Not a host name.
+    #[error("\"{0}\" is not a host name; it needs 1 to 253 letters, digits, dots and dashes")]
+    BadName(String),
+    /// Nobody to ask.
+    #[error("cannot look up {0}: /etc/resolv.conf names no server; is the network up?")]
+    NoServer(String),
+    /// The name does not exist.
+    #[error(
+        "there is no host {0}; check its spelling, and the search domains in /etc/resolv.conf if it is a short name"
+    )]
+    NoSuchName(String),
+    /// The name exists without an address.
+    #[error("{0} exists in the DNS but has no address; does the record point to the right machine?")]
+    NoAddress(String),
+    /// The servers do not work.
+    #[error("the DNS server {server} could not look up {name} ({why}); try another server in /etc/resolv.conf")]
+    ServerFailed {
+        /// The last one asked.
+        server: SocketAddr,
+        /// What for.
+        name: String,
+        /// `SERVFAIL`, or what the system said.
+        why: String,
+    },
+    /// The servers are silent.
+    #[error("no DNS server answered in time for {name}; is {server} (UDP and TCP port 53) reachable from here?")]
+    TimedOut {
+        /// The last one asked.
+        server: SocketAddr,
+        /// What for.
+        name: String,
+    },
+}
+
+impl Error {
+    /// Whether time ran out, so that the next try may succeed.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::TimedOut { .. })
+    }
+
+    /// Whether a server said that there is no such host or address.
+    pub fn is_no_such_host(&self) -> bool {
+        matches!(self, Self::NoSuchName(_) | Self::NoAddress(_))
+    }
+}
+
+/// Looks names up; a clone shares the cache.
+#[derive(Debug, Clone)]
+pub struct Resolver(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    source: Source,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Files(Files),
+    Fixed(Arc<Config>),
+}
+
+#[derive(Debug, Default)]
+struct Cache {
+    /// What the names were looked up with; others make them worthless.
+    config: Option<Arc<Config>>,
+    /// At most [`CACHED`], with the end of each.
+    names: HashMap<String, (Vec<IpAddr>, Instant)>,
+}
+
+impl Resolver {
+    /// As this machine is set up; its files are read again when they change.
+    pub fn from_system() -> Self {
+        Self::new(Source::Files(Files::new("/etc/resolv.conf", "/etc/hosts")))
+    }
+
+    /// Asks `servers`, after `hosts` in the format of `/etc/hosts`.
+    pub fn with_servers(servers: Vec<SocketAddr>, hosts: &str) -> Self {
+        Self::with_config(Config { hosts: parse_hosts(hosts), ..Config::new(servers) })
+    }
+
+    /// As `config` says.
+    pub fn with_config(config: Config) -> Self {
+        Self::new(Source::Fixed(Arc::new(config)))
+    }
+
+    fn new(source: Source) -> Self {
+        Self(Arc::new(Inner { source, cache: Mutex::default() }))
+    }
+
+    /// The addresses of `host`, which may be an address itself, by `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// No such name, no address, no working server, no time.
+    pub async fn lookup(&self, host: &str, deadline: Instant) -> Result<Answer, Error> {
+        self.find(host, deadline, true).await
+    }
+
+    /// As [`Resolver::lookup`], but asks again whatever the cache says: for who watches a name, because servers give
+    /// out times to live that have nothing to do with how long an instance lives (Docker's: ten minutes).
+    ///
+    /// # Errors
+    ///
+    /// As [`Resolver::lookup`].
+    pub async fn refresh(&self, host: &str, deadline: Instant) -> Result<Answer, Error> {
+        self.find(host, deadline, false).await
+    }
+
+    async fn find(&self, host: &str, deadline: Instant, may_be_cached: bool) -> Result<Answer, Error> {
+        let local = |addrs| Answer { addrs, ttl: LOCAL_TTL };
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        if let Ok(addr) = bare.parse() {
+            return Ok(local(vec![addr]));
+        }
+        let name = normal(host).ok_or_else(|| Error::BadName(host.to_owned()))?;
+        if name == "localhost" || name.ends_with(".localhost") {
+            return Ok(local(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]));
+        }
+        let config = match &self.0.source {
+            Source::Files(files) => files.config(),
+            Source::Fixed(config) => Arc::clone(config),
+        };
+        if let Some(addrs) = config.hosts.get(&name) {
+            return Ok(local(addrs.clone()));
+        }
+        let is_absolute = host.ends_with('.');
+        // A name with its dot is another than the one that may be searched for.
+        let key = if is_absolute { format!("{name}.") } else { name.clone() };
+        let known = may_be_cached.then(|| self.cached(&key, &config, Instant::now())).flatten();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let answer = search(&config, &name, is_absolute, deadline).await?;
+        self.remember(key, &config, &answer, Instant::now());
+        Ok(answer)
+    }
+
+    fn cached(&self, key: &str, config: &Arc<Config>, now: Instant) -> Option<Answer> {
+        let cache = self.0.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if !cache.config.as_ref().is_some_and(|known| Arc::ptr_eq(known, config)) {
+            return None;
+        }
+        let (addrs, end) = cache.names.get(key)?;
+        let ttl = end.checked_duration_since(now).filter(|left| !left.is_zero())?;
+        Some(Answer { addrs: addrs.clone(), ttl })
+    }
+
+    fn remember(&self, key: String, config: &Arc<Config>, answer: &Answer, now: Instant) {
+        let mut cache = self.0.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if !cache.config.as_ref().is_some_and(|known| Arc::ptr_eq(known, config)) {
+            cache.config = Some(Arc::clone(config));
+            cache.names.clear();
+        }
+        if cache.names.len() >= CACHED && !cache.names.contains_key(&key) {
+            // The one that would end first makes room; one that has ended already is that one.
+            let first = cache.names.iter().min_by_key(|(_, (_, end))| *end).map(|(key, _)| key.clone());
+            first.and_then(|first| cache.names.remove(&first));
+        }
+        cache.names.insert(key, (answer.addrs.clone(), now + answer.ttl));
+    }
+}
+
+/// In lower case and without the dot at its end. None: not a host name.
+fn normal(host: &str) -> Option<String> {
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    (name.len() <= 253 && name.split('.').all(is_label)).then(|| name.to_ascii_lowercase())
+}
+
+/// The names that `name` may stand for, the likeliest first (resolv.conf(5), `search` and `ndots`).
+fn candidates(config: &Config, name: &str, is_absolute: bool) -> Vec<String> {
+    if is_absolute {
+        return vec![name.to_owned()];
+    }
+    let dots = name.bytes().filter(|&byte| byte == b'.').count();
+    let mut names: Vec<String> = config.search.iter().map(|domain| format!("{name}.{domain}")).collect();
+    let at = if dots >= config.ndots { 0 } else { names.len() };
+    names.insert(at, name.to_owned());
+    names
+}
+
+/// Asks for one candidate after the other until one has addresses.
+async fn search(config: &Config, name: &str, is_absolute: bool, deadline: Instant) -> Result<Answer, Error> {
+    let mut worst = Error::NoSuchName(name.to_owned());
+    for candidate in candidates(config, name, is_absolute) {
+        match ask_all(config, &candidate, deadline).await {
+            Ok(Known::Addresses(addrs, ttl)) => return Ok(Answer { addrs, ttl }),
+            Ok(Known::Empty) if worst.is_no_such_host() => worst = Error::NoAddress(candidate),
+            Ok(Known::Empty | Known::NoSuchName) => (),
+            // A domain's servers may be down while the name is in another one.
+            Err(error @ Error::ServerFailed { .. }) => worst = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(worst)
+}
+
+/// Asks one server after the other, and all of them again, until one knows.
+async fn ask_all(config: &Config, name: &str, deadline: Instant) -> Result<Known, Error> {
+    let mut last = Error::NoServer(name.to_owned());
+    let tries = config.attempts as usize * config.servers.len();
+    for at in 0..tries {
+        let Some(&server) = config.servers.get(at % config.servers.len()) else { break };
+        let now = Instant::now();
+        let left = deadline.saturating_duration_since(now);
+        let timed_out = || Error::TimedOut { server, name: name.to_owned() };
+        if left.is_zero() {
+            // What a server said tells more than that time is over.
+            return Err(if matches!(last, Error::NoServer(_)) { timed_out() } else { last });
+        }
+        // A silent server must leave time for the others: the whole may be shorter than one server's timeout.
+        let share = (left / (tries - at) as u32).max(LEAST_WAIT);
+        let failed = |why| Error::ServerFailed { server, name: name.to_owned(), why };
+        last = match ask(server, name, now + config.timeout.min(share).min(left)).await {
+            Ok(known) => return Ok(known),
+            Err(Useless::BadName) => return Err(Error::BadName(name.to_owned())),
+            Err(Useless::Silent) => timed_out(),
+            Err(Useless::Failed(code)) => failed(code_name(code)),
+            Err(Useless::Io(error)) => failed(error.to_string()),
+        };
+        log::debug!("{last}");
+    }
+    Err(last)
+}
+
+fn code_name(code: u16) -> String {
+    match code {
+        1 => "FORMERR".into(),
+        2 => "SERVFAIL".into(),
+        4 => "NOTIMP".into(),
+        5 => "REFUSED".into(),
+        other => format!("code {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_names_are_searched_first_and_long_ones_as_they_are() {
+        let config = Config { search: vec!["lan".into(), "example.org".into()], ..Config::new(vec![]) };
+        assert_eq!(candidates(&config, "pi", false), ["pi.lan", "pi.example.org", "pi"]);
+        assert_eq!(candidates(&config, "pi.lab", false), ["pi.lab", "pi.lab.lan", "pi.lab.example.org"]);
+        assert_eq!(candidates(&config, "pi", true), ["pi"]);
+    }
+
+    #[test]
+    fn only_host_names_are_asked_for() {
+        assert_eq!(normal("Api.OpenWeatherMap.org.").as_deref(), Some("api.openweathermap.org"));
+        assert_eq!(normal("_svc.pi_1").as_deref(), Some("_svc.pi_1"));
+        for bad in ["", ".", "a..b", "-a", "a-", "a b", "ä", &"a".repeat(64), &["a"; 130].join(".")] {
+            assert_eq!(normal(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_cache_is_bounded_and_ends() {
+        let resolver = Resolver::with_servers(vec![], "");
+        let Source::Fixed(config) = &resolver.0.source else { panic!("fixed") };
+        let now = Instant::now();
+        let answer = |seconds| Answer { addrs: vec![Ipv4Addr::LOCALHOST.into()], ttl: Duration::from_secs(seconds) };
+        for n in 0..200 {
+            resolver.remember(format!("n{n}"), config, &answer(100 + n), now);
+        }
+        assert_eq!(resolver.0.cache.lock().expect("not poisoned").names.len(), CACHED);
+        assert_eq!(resolver.cached("n0", config, now), None);
+        assert_eq!(resolver.cached("n199", config, now), Some(answer(299)));
+        assert_eq!(resolver.cached("n199", config, now + Duration::from_secs(299)), None);
+    }
+}

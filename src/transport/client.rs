@@ -1,1 +1,222 @@
-//! Not written yet.
+//! surf's wire. The engines surf comes with hand the late answer of one request to the next caller; here an exchange
+//! owns its connection until the last byte, and only a connection whose exchange has ended well is used again.
+//!
+//! hyper speaks the protocol, driven by whoever waits for the answer: no task, no thread, no timer of its own a call.
+
+mod answer;
+mod connect;
+mod connection;
+mod convert;
+mod error;
+mod payload;
+mod socket;
+
+use std::fmt;
+use std::future::poll_fn;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use async_io::Timer;
+use async_trait::async_trait;
+use http_client::{Config, HttpClient};
+use http_types::url::Position;
+use http_types::{Body, Request, Response, Url};
+
+pub use self::error::{Error, Phase};
+
+pub(super) use self::connection::Connection;
+
+use self::answer::Exchange;
+use self::connection::Failure;
+use self::payload::Payload;
+use super::pool::{Limits, Pool};
+use super::tls::{self, Tls};
+use crate::resolve::Resolver;
+
+/// When the whole exchange must be over: address, connection, request, answer. Put it into the request's extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline(pub Instant);
+
+/// What a [`Wire`] may use, and how long it waits.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long one address may take to accept, and then the TLS handshake.
+    pub connect_timeout: Duration,
+    /// How long a connection may rest; shorter than servers close theirs.
+    pub idle_timeout: Duration,
+    /// Idle connections kept to one endpoint.
+    pub max_idle_per_endpoint: usize,
+    /// Endpoints with idle connections.
+    pub max_endpoints: usize,
+    /// The largest body of an answer, in bytes.
+    pub max_answer: usize,
+    /// How long an exchange without a [`Deadline`] may take.
+    pub timeout: Duration,
+    /// The only certificate authorities to trust. None: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Where names become addresses.
+    pub resolver: Resolver,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(1),
+            idle_timeout: Duration::from_secs(20),
+            max_idle_per_endpoint: 16,
+            max_endpoints: 64,
+            max_answer: 1 << 20,
+            timeout: Duration::from_secs(10),
+            ca_file: None,
+            resolver: Resolver::from_system(),
+        }
+    }
+}
+
+/// Sends requests; a clone shares the connections.
+#[derive(Clone)]
+pub struct Wire(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    pool: Arc<Pool>,
+    tls: Tls,
+    /// Only there because the trait can be asked for it.
+    config: Config,
+}
+
+/// Who is called.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    https: bool,
+    /// `host:port`, without the port if it is the scheme's own.
+    key: &'a str,
+    /// Without brackets.
+    host: &'a str,
+    port: u16,
+}
+
+impl<'a> Target<'a> {
+    fn of(url: &'a Url) -> Result<Self, Error> {
+        let refuse = |why| Error::Url { url: url[..Position::AfterPath].to_owned(), why };
+        let https = match url.scheme() {
+            "http" => false,
+            "https" => true,
+            _ => return Err(refuse("only http and https are spoken")),
+        };
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| refuse("it has no host"))?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let port = url.port_or_known_default().ok_or_else(|| refuse("it has no port"))?;
+        Ok(Self { https, key: &url[Position::BeforeHost..Position::AfterPort], host, port })
+    }
+}
+
+impl Wire {
+    /// A wire without connections.
+    ///
+    /// # Errors
+    ///
+    /// The CA file cannot be read or holds no certificate.
+    pub fn new(settings: Settings) -> Result<Self, tls::Error> {
+        let limits = Limits {
+            idle_timeout: settings.idle_timeout,
+            per_endpoint: settings.max_idle_per_endpoint,
+            endpoints: settings.max_endpoints,
+        };
+        let tls = Tls::new(settings.ca_file.as_deref())?;
+        Ok(Self(Arc::new(Inner { settings, pool: Arc::new(Pool::new(limits)), tls, config: Config::new() })))
+    }
+
+    /// surf's client over this wire.
+    pub fn into_surf(self) -> surf::Client {
+        surf::Client::with_http_client(self)
+    }
+
+    /// How many connections are open without an exchange.
+    pub fn idle_connections(&self) -> usize {
+        self.0.pool.len()
+    }
+
+    /// Closes idle connections that are too old or were closed by their server; returns how many are left.
+    pub fn sweep(&self) -> usize {
+        self.0.pool.sweep(Instant::now())
+    }
+
+    /// Sweeps for ever; the owner spawns it once. It sleeps without a timer while no connection is idle.
+    pub async fn keep_tidy(self) {
+        let pause = (self.0.settings.idle_timeout / 2).max(Duration::from_millis(10));
+        loop {
+            self.0.pool.filled().await;
+            Timer::after(pause).await;
+            self.sweep();
+        }
+    }
+
+    async fn exchange(&self, mut request: Request) -> Result<Response, Error> {
+        let wire = &*self.0;
+        let now = Instant::now();
+        let deadline = request.ext().get::<Deadline>().map_or(now + wire.settings.timeout, |deadline| deadline.0);
+        let payload = payload_of(&mut request).await?;
+        let target = Target::of(request.url())?;
+        if deadline <= now {
+            return Err(Error::TimedOut { host: target.key.to_owned(), phase: Phase::Connect });
+        }
+        let mut spare = payload.again().filter(|_| convert::is_idempotent(request.method()));
+        let mut message = convert::request(&request, payload)?;
+        loop {
+            let mut connection = match wire.pool.take(target.key, target.https, now) {
+                Some(connection) => connection,
+                None => Box::pin(connect::open(wire, &target, deadline)).await?,
+            };
+            match connection.send(message, deadline).await {
+                Ok(head) => {
+                    let (pool, limit) = (Arc::clone(&wire.pool), wire.settings.max_answer as u64);
+                    return answer::receive(head, Exchange { connection, pool, deadline, limit });
+                }
+                Err(Failure::Unsent(back)) if connection.reused => message = *back,
+                Err(Failure::Unsent(_)) => return Err(Error::Closed { host: target.key.to_owned() }),
+                Err(Failure::Lost(error)) => {
+                    let again = connection.reused && error.is_closed() && !connection.has_heard();
+                    let Some(payload) = spare.take().filter(|_| again) else { return Err(error) };
+                    log::debug!("{} closed a kept connection while it was used; once more on a new one", target.key);
+                    wire.pool.forget(target.key, target.https);
+                    message = convert::request(&request, payload)?;
+                }
+            }
+        }
+    }
+}
+
+/// Takes the body out of `request`.
+async fn payload_of(request: &mut Request) -> Result<Payload, Error> {
+    if request.len() == Some(0) {
+        return Ok(Payload::Empty); // taking it would add a content type
+    }
+    let mut body = Some(request.take_body());
+    poll_fn(|cx| Poll::Ready(Payload::new(body.take().unwrap_or_else(Body::empty), cx)))
+        .await
+        .map_err(|error| Error::Request(error.to_string()))
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire").field("settings", &self.0.settings).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl HttpClient for Wire {
+    async fn send(&self, request: Request) -> Result<Response, http_types::Error> {
+        self.exchange(request).await.map_err(|error| http_types::Error::new(error.status(), error))
+    }
+
+    fn set_config(&mut self, _: Config) -> http_types::Result<()> {
+        Err(http_types::Error::from_str(500, "this client is configured by transport::client::Settings"))
+    }
+
+    fn config(&self) -> &Config {
+        &self.0.config
+    }
+}
