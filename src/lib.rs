@@ -12,6 +12,7 @@ pub mod discovery;
 pub mod resolve;
 pub mod retry;
 pub mod serve;
+mod sync;
 pub mod telemetry;
 pub mod transport;
 

@@ -1,0 +1,130 @@
+//! What goes into a circuit breaker and what comes out of it.
+
+use super::State;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// An answer. If it took at least `slow_call` it counts as slow.
+    Success {
+        /// From the request's start to its answer.
+        latency: Duration,
+    },
+    /// An error of the server's: 5xx, a broken connection, nonsense for an answer.
+    Failure,
+    /// No answer in time. A failure, and slow.
+    Timeout,
+    /// 429: lowers the success rate, but is no sign of an outage, so it does not count into the failures in a row.
+    Rejected {
+        /// `Retry-After`: the circuit opens for that long, at most [`RETRY_AFTER_MAX`].
+        retry_after: Option<Duration>,
+    },
+    /// Nobody listens there: the circuit opens at once, for a short time that grows. It is said of an endpoint; to
+    /// the circuit of a whole service, one dead endpoint is a [`Failure`](Self::Failure).
+    Refused,
+    /// Says nothing about the server (404, a bad question, a cancelled call): gives the permit back, no more.
+    Ignored,
+}
+
+/// The longest `Retry-After` that is obeyed; more is more likely a mistake than a wish.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+
+/// Why a circuit opened.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum TripReason {
+    /// This share of the calls in the window failed.
+    FailureRate(f64),
+    /// This share of the calls in the window was slow.
+    SlowRate(f64),
+    /// So many calls in a row failed.
+    ConsecutiveFailures(u64),
+    /// A connection was refused.
+    Refused,
+    /// The server asked to be left alone for so long.
+    RetryAfter(Duration),
+    /// A probe failed, or was slow.
+    Probe,
+}
+
+impl fmt::Display for TripReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FailureRate(rate) => write!(f, "{:.0} % of calls failed", rate * 100.0),
+            Self::SlowRate(rate) => write!(f, "{:.0} % of calls were slow", rate * 100.0),
+            Self::ConsecutiveFailures(count) => write!(f, "{count} calls in a row failed"),
+            Self::Refused => f.write_str("connection refused"),
+            Self::RetryAfter(time) => write!(f, "asked to retry after {time:?}"),
+            Self::Probe => f.write_str("a probe failed"),
+        }
+    }
+}
+
+/// Why a call was not admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the circuit is {state}")]
+pub struct Refusal {
+    /// The state that refused.
+    pub state: State,
+    /// When the next call may be admitted, where that is known: for an open circuit.
+    pub retry_at: Option<Instant>,
+}
+
+/// One change of state.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Transition {
+    /// The state before.
+    pub from: State,
+    /// The state after.
+    pub to: State,
+    /// Why, if `to` is open.
+    pub reason: Option<TripReason>,
+    /// When the next probe may go, if `to` is open.
+    pub next_probe: Option<Instant>,
+    /// When it happened.
+    pub at: Instant,
+    /// Number of the change, counted from 1.
+    pub generation: u64,
+}
+
+/// A move by hand that makes no sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a circuit cannot be set {to} by hand; it can be closed, forced open, disabled or metrics-only")]
+pub struct IllegalMove {
+    /// The state asked for.
+    pub to: State,
+}
+
+/// A circuit at one moment, for those who look at it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// The state.
+    pub state: State,
+    /// Since when.
+    pub since: Instant,
+    /// Changes of state so far.
+    pub generation: u64,
+    /// Why it opened last. None: it never did.
+    pub reason: Option<TripReason>,
+    /// When the next probe may go. None unless open.
+    pub next_probe: Option<Instant>,
+    /// Calls in the window.
+    pub calls: u64,
+    /// Failures among them.
+    pub failures: u64,
+    /// Slow ones among them.
+    pub slow: u64,
+    /// Share of failures. None: too few calls to know.
+    pub failure_rate: Option<f64>,
+    /// Share of slow calls. None: too few calls to know.
+    pub slow_rate: Option<f64>,
+    /// Failures since the last success.
+    pub consecutive_failures: u64,
+    /// How long the circuit opened last, without jitter; as long as it has not fully recovered, twice that comes next.
+    pub open_for: Option<Duration>,
+    /// Share of calls admitted while ramping: 1 when closed, 0 when open or half-open.
+    pub ramp_share: f64,
+    /// Probes in flight.
+    pub probes: u32,
+}

@@ -1,0 +1,60 @@
+//! Permission to call, as a value.
+
+use super::state::{State, Word};
+use super::{CircuitBreaker, Outcome, Refusal};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The right to make one call. Dropped without [`record`](Self::record) it is given back and counts nothing, so a
+/// cancelled task or a panic neither teaches the breaker nor takes a probe with it. It is held as long as the call
+/// lasts, so a call needs a deadline.
+///
+/// `B` is what leads to the breaker: a borrow, an [`Arc`], or something that has one.
+#[derive(Debug)]
+#[must_use = "a permit that is dropped at once admits nothing"]
+pub struct Permit<B: AsRef<CircuitBreaker> = Arc<CircuitBreaker>> {
+    holder: B,
+    word: Word,
+    recorded: bool,
+}
+
+impl<B: AsRef<CircuitBreaker>> Permit<B> {
+    /// Asks the breaker of `holder` whether a call may be made now.
+    ///
+    /// # Errors
+    ///
+    /// As [`CircuitBreaker::try_acquire`].
+    pub fn acquire(holder: B, now: Instant) -> Result<Self, Refusal> {
+        let word = holder.as_ref().admit(now)?;
+        Ok(Self { holder, word, recorded: false })
+    }
+
+    /// The right to call past the breaker, which learns nothing from it.
+    pub(crate) fn bystander(holder: B) -> Self {
+        Self { holder, word: Word::BYSTANDER, recorded: false }
+    }
+
+    /// What leads to the breaker.
+    pub fn holder(&self) -> &B {
+        &self.holder
+    }
+
+    /// Whether the call is a probe of a half-open circuit.
+    pub fn is_probe(&self) -> bool {
+        self.word.state() == State::HalfOpen
+    }
+
+    /// Tells the breaker how the call ended.
+    pub fn record(mut self, outcome: Outcome, now: Instant) {
+        self.recorded = true;
+        self.holder.as_ref().take_in(self.word, outcome, now);
+    }
+}
+
+impl<B: AsRef<CircuitBreaker>> Drop for Permit<B> {
+    fn drop(&mut self) {
+        if !self.recorded && self.is_probe() {
+            self.holder.as_ref().give_back(self.word);
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The part of a circuit that changes seldom: why and for how long it is open, which probes are out, and what it did.
+
+use super::{Rules, State, Transition, TripReason};
+use crate::sync::{mix, unit};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Transitions kept for those who report them.
+const EVENTS: usize = 32;
+/// How much longer than announced a doubled time may last, so that callers who opened together do not probe together.
+const JITTER: f64 = 0.1;
+/// The part of `open_for` for which one refused connection opens a circuit: a service restarts in less than a second.
+const REFUSED_PART: u32 = 8;
+
+/// Behind the breaker's lock, which no call takes while the circuit is closed.
+#[derive(Debug)]
+pub(super) struct Recovery {
+    /// Not more than `half_open_calls`.
+    pub(super) probes: u32,
+    /// Probes of this half-open time that succeeded, less than `half_open_calls`.
+    pub(super) passed: u32,
+    /// How long the circuit was open last; None once a recovery has gone through.
+    pub(super) open_for: Option<Duration>,
+    pub(super) reason: Option<TripReason>,
+    pub(super) since: Instant,
+    /// Oldest first, at most [`EVENTS`], generations without a gap.
+    pub(super) events: VecDeque<Transition>,
+}
+
+impl Recovery {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { probes: 0, passed: 0, open_for: None, reason: None, since: now, events: VecDeque::with_capacity(EVENTS) }
+    }
+
+    /// Notes that the circuit opens for `reason`, and returns for how long, jitter included.
+    pub(super) fn open(&mut self, reason: TripReason, rules: &Rules, random: u64) -> Duration {
+        let (first, at_least) = match reason {
+            TripReason::Refused => (rules.open_for / REFUSED_PART, Duration::ZERO),
+            TripReason::RetryAfter(time) => (Duration::ZERO, time),
+            _ => (rules.open_for, Duration::ZERO),
+        };
+        let (nominal, jitter) = match self.open_for {
+            None => (first, 0.0),
+            Some(last) => (last.saturating_mul(2).max(first), JITTER * unit(random)),
+        };
+        let nominal = nominal.min(rules.open_for_max);
+        self.reason = Some(reason);
+        self.open_for = Some(nominal.max(at_least).min(rules.open_for_max));
+        nominal.mul_f64(1.0 + jitter).min(rules.open_for_max).max(at_least)
+    }
+
+    /// Notes a change of state.
+    pub(super) fn enter(&mut self, transition: Transition) {
+        self.probes = 0;
+        self.passed = 0;
+        self.since = transition.at;
+        if matches!(transition.to, State::Closed | State::ForcedOpen | State::Disabled | State::MetricsOnly) {
+            self.open_for = None;
+        }
+        if self.events.len() == EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(transition);
+    }
+}
+
+/// The random number of one opening: the same breaker's next one differs, and so does another breaker's.
+pub(super) fn random(seed: u64, generation: u64) -> u64 {
+    mix(seed, generation)
+}

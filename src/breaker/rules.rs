@@ -1,0 +1,92 @@
+//! The settings of a circuit, checked once, so that nothing after has to doubt them.
+
+use super::ramp::Ramp;
+use crate::config;
+use std::time::Duration;
+
+const LONGEST: Duration = Duration::from_secs(24 * 3600); // longer is a slip of a unit
+const MOST_CALLS: u32 = 1_000_000; // far below where a counter is full
+
+/// A setting that cannot be worked with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key} = {value}: must be {must}")]
+pub struct InvalidSetting {
+    /// Section and key, as in the file: `breaker.failure_rate`.
+    pub key: &'static str,
+    /// What was given.
+    pub value: String,
+    /// What would be accepted.
+    pub must: &'static str,
+}
+
+impl InvalidSetting {
+    /// `Err` naming `key` unless `holds`.
+    pub(crate) fn unless(
+        holds: bool,
+        key: &'static str,
+        value: &dyn std::fmt::Debug,
+        must: &'static str,
+    ) -> Result<(), Self> {
+        if holds { Ok(()) } else { Err(Self { key, value: format!("{value:?}"), must }) }
+    }
+}
+
+/// When a circuit opens and how it closes: `[breaker]`, checked.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    pub(super) window: Duration,
+    pub(super) minimum_calls: u64,
+    pub(super) consecutive_failures: u64,
+    pub(super) failure_rate: f64,
+    pub(super) slow_call: Duration,
+    pub(super) slow_call_rate: f64,
+    pub(super) open_for: Duration,
+    pub(super) open_for_max: Duration,
+    pub(super) half_open_calls: u32,
+    pub(super) ramp: Ramp,
+}
+
+impl Rules {
+    /// Checks `[breaker]`.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that makes no sense, by its key.
+    pub fn new(config: &config::Breaker) -> Result<Self, InvalidSetting> {
+        let must = InvalidSetting::unless;
+        let rate = |rate: f64| rate > 0.0 && rate <= 1.0; // false for NaN too
+        let time = |time: Duration| !time.is_zero() && time <= LONGEST;
+        let window = config.window;
+        must(window >= Duration::from_millis(10) && window <= LONGEST, "breaker.window", &window, "10ms to 24h")?;
+        let count = |count: u32| (1..=MOST_CALLS).contains(&count);
+        must(count(config.minimum_calls), "breaker.minimum_calls", &config.minimum_calls, "1 to 1000000")?;
+        let consecutive = config.consecutive_failures;
+        must(count(consecutive), "breaker.consecutive_failures", &consecutive, "1 to 1000000")?;
+        must(rate(config.failure_rate), "breaker.failure_rate", &config.failure_rate, "above 0 and at most 1")?;
+        must(time(config.slow_call), "breaker.slow_call", &config.slow_call, "above 0 and at most 24h")?;
+        must(rate(config.slow_call_rate), "breaker.slow_call_rate", &config.slow_call_rate, "above 0 and at most 1")?;
+        must(time(config.open_for), "breaker.open_for", &config.open_for, "above 0 and at most 24h")?;
+        let open_for_max = config.open_for_max;
+        must(
+            open_for_max >= config.open_for && time(open_for_max),
+            "breaker.open_for_max",
+            &open_for_max,
+            "at least open_for, and at most 24h",
+        )?;
+        must(count(config.half_open_calls), "breaker.half_open_calls", &config.half_open_calls, "1 to 1000000")?;
+        must(config.ramp <= LONGEST, "breaker.ramp", &config.ramp, "at most 24h")?;
+        must(rate(config.ramp_floor), "breaker.ramp_floor", &config.ramp_floor, "above 0 and at most 1")?;
+        Ok(Self {
+            window,
+            minimum_calls: config.minimum_calls.into(),
+            consecutive_failures: consecutive.into(),
+            failure_rate: config.failure_rate,
+            slow_call: config.slow_call,
+            slow_call_rate: config.slow_call_rate,
+            open_for: config.open_for,
+            open_for_max,
+            half_open_calls: config.half_open_calls,
+            ramp: Ramp { length: config.ramp, floor: config.ramp_floor },
+        })
+    }
+}

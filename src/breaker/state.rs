@@ -1,0 +1,79 @@
+//! The states of a circuit and the ways between them.
+
+use std::fmt;
+
+/// What a circuit does with calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum State {
+    /// Admits all, and watches.
+    Closed = 0,
+    /// Admits none until `open_for` is over.
+    Open,
+    /// Admits `half_open_calls` at a time, to see whether the server is back.
+    HalfOpen,
+    /// Admits a share that grows with time; any rate of failures opens the circuit again, without a minimum of calls.
+    Ramping,
+    /// By hand: admits none.
+    ForcedOpen,
+    /// By hand: admits all, records nothing.
+    Disabled,
+    /// By hand: admits and records all, never opens.
+    MetricsOnly,
+}
+
+impl State {
+    pub(super) const ALL: [Self; 7] =
+        [Self::Closed, Self::Open, Self::HalfOpen, Self::Ramping, Self::ForcedOpen, Self::Disabled, Self::MetricsOnly];
+
+    /// Whether calls go through in general; false while open, half-open or forced open.
+    pub fn is_available(self) -> bool {
+        !matches!(self, Self::Open | Self::HalfOpen | Self::ForcedOpen)
+    }
+
+    /// Whether a circuit may go from here to `to`, by itself or by hand.
+    pub(super) fn may_become(self, to: Self) -> bool {
+        match to {
+            _ if self == to => false,
+            Self::Closed | Self::ForcedOpen | Self::Disabled | Self::MetricsOnly => true,
+            Self::Open => matches!(self, Self::Closed | Self::HalfOpen | Self::Ramping),
+            Self::HalfOpen => self == Self::Open,
+            Self::Ramping => self == Self::HalfOpen,
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+            Self::Ramping => "ramping",
+            Self::ForcedOpen => "forced open",
+            Self::Disabled => "disabled",
+            Self::MetricsOnly => "metrics-only",
+        })
+    }
+}
+
+/// State and generation in one word, so that both are always of the same moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Word(pub(super) u64);
+
+impl Word {
+    /// Of no breaker ever: what is recorded under it counts nowhere.
+    pub(super) const BYSTANDER: Self = Self(u64::MAX);
+
+    pub(super) fn new(state: State, generation: u64) -> Self {
+        Self((generation << 3) | state as u64)
+    }
+
+    pub(super) fn state(self) -> State {
+        State::ALL.get((self.0 & 7) as usize).copied().unwrap_or(State::Disabled)
+    }
+
+    pub(super) fn generation(self) -> u64 {
+        self.0 >> 3
+    }
+}
