@@ -6,11 +6,14 @@
 //! ```
 //!
 //! There is one deadline for the whole call. Each attempt gets `attempt_timeout`, but never more than what is left; a
-//! second attempt goes to an endpoint that was not tried yet.
+//! second attempt goes to an endpoint that was not tried yet. If `hedge_after` is set, a second copy goes there already
+//! when the first answer is late, and the first good answer of the two wins.
 
 mod attempt;
 mod callee;
+mod hedge;
 mod show;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -27,7 +30,7 @@ use crate::discovery::Directory;
 use crate::retry::Backoff;
 use crate::transport::client::Wire;
 
-use attempt::Attempt;
+use attempt::Ended;
 use callee::Callee;
 
 /// The header by which a caller says how many milliseconds it will still wait.
@@ -164,11 +167,13 @@ impl Client {
                 callee.counts.retries.fetch_add(1, Ordering::Relaxed);
             }
             tried.push(Arc::clone(pick.endpoint()));
-            let attempt = Attempt::new(&call, pick, self.inner.config.call.attempt_timeout, Instant::now());
-            let (answer, may_ask_again) = attempt.run(&self.inner.surf).await;
+            let Ended { answer, may_ask_again } = self.ask(callee, &call, pick, &mut tried).await;
             let pause = backoff.next_wait(&mut fastrand::Rng::new());
-            if !may_ask_again || Instant::now() + pause >= call.deadline {
+            if !may_ask_again {
                 return answer;
+            }
+            if Instant::now() + pause >= call.deadline {
+                return if attempt::is_timeout(&answer) { Err(callee.too_late()) } else { answer };
             }
             log::debug!("asking another {}: {}", callee.service, why(&answer));
             last = Some(answer);
@@ -188,7 +193,10 @@ impl Client {
             callee.refresh(directory, now);
             let service = || Arc::clone(&callee.service);
             match callee.balancer.pick(now, &mut fastrand::Rng::new(), tried) {
-                Ok(pick) => return Ok(pick),
+                Ok(pick) => {
+                    callee.watch.look();
+                    return Ok(pick);
+                }
                 Err(NoPick::Empty) if directory.is_settling(now) => {}
                 Err(NoPick::Empty) => return Err(Error::NobodyThere { service: service() }),
                 Err(NoPick::AllTried) => return Err(Error::AllOpen { service: service(), retry_at: None }),

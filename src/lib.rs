@@ -6,6 +6,7 @@ pub mod balance;
 pub mod breaker;
 pub mod bulkhead;
 pub mod cache;
+pub mod circuit;
 pub mod client;
 pub mod config;
 pub mod discovery;
