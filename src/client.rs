@@ -152,32 +152,32 @@ impl Client {
         callee.budget.deposit(Instant::now());
         let mut tried: Vec<Arc<Endpoint>> = Vec::new();
         let mut backoff = Backoff::default();
-        let mut last = None;
+        let mut last: Option<(Result<Answer, Error>, Duration)> = None;
         loop {
-            let now = Instant::now();
             let pick = match self.pick(callee, &tried, call.deadline).await {
                 Ok(pick) => pick,
-                Err(error) => return last.unwrap_or(Err(error)),
+                Err(error) => return last.map_or(Err(error), |(answer, _)| answer),
             };
-            if let Some(last) = last.take() {
-                // Asked last, when somebody would take the call: what a circuit refuses costs no budget.
-                if !callee.budget.try_withdraw(now) {
+            if let Some((last, pause)) = last.take() {
+                // Asked last, when somebody would take the call: what a circuit refuses costs no budget. And the pause
+                // comes after it: who may not try again does not wait for it.
+                if !callee.budget.try_withdraw(Instant::now()) {
                     return last;
                 }
                 callee.counts.retries.fetch_add(1, Ordering::Relaxed);
+                log::debug!("asking another {}: {}", callee.service, why(&last));
+                Timer::after(pause).await;
             }
             tried.push(Arc::clone(pick.endpoint()));
             let Ended { answer, may_ask_again } = self.ask(callee, &call, pick, &mut tried).await;
-            let pause = backoff.next_wait(&mut fastrand::Rng::new());
             if !may_ask_again {
                 return answer;
             }
+            let pause = backoff.next_wait(&mut fastrand::Rng::new());
             if Instant::now() + pause >= call.deadline {
                 return if attempt::is_timeout(&answer) { Err(callee.too_late()) } else { answer };
             }
-            log::debug!("asking another {}: {}", callee.service, why(&answer));
-            last = Some(answer);
-            Timer::after(pause).await;
+            last = Some((answer, pause));
         }
     }
 
