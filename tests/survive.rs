@@ -86,6 +86,7 @@ impl Service {
 }
 
 impl Drop for Service {
+    #[expect(clippy::print_stderr, reason = "what a process said is wanted beside the failed test")]
     fn drop(&mut self) {
         self.kill();
         if thread::panicking() {
