@@ -20,6 +20,7 @@ pub mod balance;
 pub mod breaker;
 pub mod bulkhead;
 pub mod cache;
+pub mod circuit;
 pub mod client;
 pub mod config;
 pub mod discovery;

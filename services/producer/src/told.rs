@@ -1,4 +1,4 @@
-//! What the service tells of itself under `/metrics`.
+//! What the service tells of itself under `/metrics` and `/circuits`.
 
 use bramble::telemetry::{Collect, Kind, OpenMetrics};
 
@@ -37,5 +37,9 @@ impl Collect for Weather {
         ] {
             to.sample(&[("result", result)], count);
         }
+    }
+
+    fn circuits(&self) -> Vec<serde_json::Value> {
+        vec![self.circuit()]
     }
 }
