@@ -28,6 +28,7 @@ use crate::retry::Backoff;
 use crate::transport::client::Wire;
 
 use attempt::Attempt;
+pub(crate) use attempt::is_trace;
 use callee::Callee;
 
 /// The header by which a caller says how many milliseconds it will still wait.

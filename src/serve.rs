@@ -1,6 +1,7 @@
 //! What every service does besides its own work: listen, say that it is there, answer for its health, and end without
 //! anybody noticing. A [`Host`] is made first, the service builds its routes with it, and [`Host::serve`] does the rest.
 
+mod request_log;
 mod routes;
 
 use std::io::{Stdin, Write as _};
@@ -139,6 +140,9 @@ impl Host {
         let addr = listener.get_ref().local_addr().map_err(|cause| Error::System { doing: "listening", cause })?;
         let health = Arc::new(Health::default());
         let stats = Arc::new(transport::server::Stats::default());
+        if log::log_enabled!(log::Level::Debug) {
+            app.with(request_log::RequestLog);
+        }
         routes::add(&mut app, routes::Told::new(&self, told, Arc::clone(&health), Arc::clone(&stats)));
 
         let mdns = self.mdns.take();

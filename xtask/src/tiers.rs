@@ -69,7 +69,7 @@ const UNIT: &[Step] = &[
     Step {
         name: "fuzzing, a minute each",
         work: Work::Cargo(
-            &["test", "--locked", "--package", "bramble", "--test", "fuzz_corpus", "--", "--nocapture"],
+            &["test", "--locked", "--package", "bramble-cli", "--test", "fuzz_corpus", "--", "--nocapture"],
             &[("BRAMBLE_FUZZ_SECONDS", "60")],
         ),
     },
