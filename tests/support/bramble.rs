@@ -1,6 +1,7 @@
 //! The command as a child process, and what it says.
 
 #![allow(dead_code)] // each test file uses a part
+#![allow(clippy::print_stdout)] // what a service said is shown with the test that failed
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
