@@ -126,6 +126,12 @@ pub enum UpstreamError {
     /// It did not answer in time.
     #[error("the weather API did not answer in time")]
     TimedOut,
+    /// It was not asked: it has failed lately, and the circuit is open.
+    #[error("the weather API has failed lately and is left alone for a moment")]
+    CircuitOpen {
+        /// Until it may be asked again, if that is known.
+        retry_after: Option<Duration>,
+    },
 }
 
 /// What came instead of an answer.
@@ -151,7 +157,7 @@ pub enum Unusable {
 /// Reads an answer of `/data/2.5/weather`.
 ///
 /// # Errors
-/// All but [`UpstreamError::Unreachable`] and [`UpstreamError::TimedOut`]. `retry_after` is never set here: it stands
+/// All but [`UpstreamError::Unreachable`], [`UpstreamError::TimedOut`] and [`UpstreamError::CircuitOpen`]. `retry_after` is never set here: it stands
 /// in a header.
 pub fn parse(status: u16, body: &[u8]) -> Result<Observation, UpstreamError> {
     if body.len() > MAX_BODY {

@@ -43,7 +43,8 @@ impl Collect for Weather {
     }
 
     fn circuits(&self) -> Vec<serde_json::Value> {
-        self.redis.as_ref().map(Collect::circuits).unwrap_or_default()
+        let redis = self.redis.as_ref().map(Collect::circuits).unwrap_or_default();
+        std::iter::once(self.circuit()).chain(redis).collect()
     }
 
     fn cautions(&self) -> Vec<(&'static str, String)> {
