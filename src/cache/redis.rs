@@ -220,6 +220,7 @@ async fn keep(link: Arc<Link>) {
         let permit = match link.breaker.try_acquire(begun) {
             Ok(permit) => permit,
             Err(refusal) => {
+                link.is_gone_for_a_while();
                 Timer::at(refusal.retry_at.unwrap_or(begun + BREAKER.open_for)).await;
                 continue;
             }
@@ -229,8 +230,12 @@ async fn keep(link: Arc<Link>) {
                 permit.record(Outcome::Success { latency }, Instant::now());
                 link.is_here(connection);
                 future::or(driver, link.until_tripped()).await;
-                link.is_gone();
-                Timer::at(begun + LEAST_LIFE).await;
+                link.standing().connection = None;
+                // One that was idle and closed for that is made anew before anybody notices.
+                if Instant::now() < begun + LEAST_LIFE {
+                    link.is_gone_for_a_while();
+                    Timer::at(begun + LEAST_LIFE).await;
+                }
             }
             Err(why) => {
                 permit.record(Outcome::Refused, Instant::now());
@@ -337,13 +342,13 @@ impl Link {
         log::info!("answers are shared through redis at {}{again}", self.place);
     }
 
-    /// The connection is over. That is said only if there is a reason to expect no other soon.
-    fn is_gone(&self) {
-        self.standing().connection = None;
+    /// There will be no connection for some time; why shows in the circuit, unless it is known already.
+    fn is_gone_for_a_while(&self) {
         let snapshot = self.breaker.snapshot(Instant::now());
-        if let (false, Some(reason)) = (snapshot.state.is_available(), snapshot.reason) {
-            self.is_away(&reason.to_string());
-        }
+        let tripped = snapshot.reason.filter(|_| !snapshot.state.is_available());
+        let known = self.standing().why_not.clone();
+        let why = known.or_else(|| tripped.map(|reason| reason.to_string()));
+        self.is_away(&why.unwrap_or_else(|| "the connection broke".to_owned()));
     }
 
     fn is_away(&self, why: &str) {

@@ -348,6 +348,14 @@ fn a_message_obeys_no_terminal_and_stays_on_its_line() {
 }
 
 #[test]
+fn a_password_in_the_address_of_a_store_is_sent_to_its_file() {
+    let said = mistakes("[cache]\nstore = \"redis://:hunter2@cache:6379\"");
+    assert!(said.contains("cache.password_file") && !said.contains("hunter2"), "{said}");
+    let config = text("[cache]\npassword_file = \"/run/secrets/redis\"").expect("a file");
+    assert_eq!(config.cache.password_file, Some("/run/secrets/redis".into()));
+}
+
+#[test]
 fn stores_and_hosts_have_their_form() {
     for right in [
         "memory",

@@ -4,7 +4,7 @@
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -16,27 +16,39 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct RedisServer {
     process: Child,
     addr: SocketAddr,
-    folder: PathBuf,
+    folder: Folder,
     extra: Vec<String>,
 }
 
-impl RedisServer {
-    pub(crate) fn start(extra: &[&str]) -> Self {
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("bramble-redis-{}-{number}", std::process::id()));
         std::fs::create_dir(&folder).expect("a folder of its own");
+        Self(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl RedisServer {
+    pub(crate) fn start(extra: &[&str]) -> Self {
         let extra: Vec<String> = extra.iter().map(|&word| word.to_owned()).collect();
         // Another process may take a port between its choice and its use.
         for _ in 0..5 {
             let addr = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound");
-            let mut server =
-                Self { process: spawn(addr, &folder, &extra), addr, folder: folder.clone(), extra: extra.clone() };
+            let folder = Folder::new();
+            let mut server = Self { process: spawn(addr, &folder.0, &extra), addr, folder, extra: extra.clone() };
             if server.becomes_ready() {
                 return server;
             }
-            server.end();
-            std::mem::forget(server); // its folder is used on
         }
         panic!("redis-server does not start");
     }
@@ -52,7 +64,7 @@ impl RedisServer {
 
     /// The same address, and nothing kept.
     pub(crate) fn start_again(&mut self) {
-        self.process = spawn(self.addr, &self.folder, &self.extra);
+        self.process = spawn(self.addr, &self.folder.0, &self.extra);
         assert!(self.becomes_ready(), "redis-server does not start again");
     }
 
@@ -109,11 +121,10 @@ impl RedisServer {
 impl Drop for RedisServer {
     fn drop(&mut self) {
         self.end();
-        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
-fn spawn(addr: SocketAddr, folder: &PathBuf, extra: &[String]) -> Child {
+fn spawn(addr: SocketAddr, folder: &Path, extra: &[String]) -> Child {
     let started = Command::new("redis-server")
         .args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--port", &addr.port().to_string()])
         .args(extra)
