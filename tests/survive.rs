@@ -312,11 +312,17 @@ fn a_producer_that_hangs_loses_its_traffic_within_a_second() {
     let asked = load.end();
     nobody_noticed(&asked);
 
+    // Now and then one may be sent to see whether it is back; without a balancer a third of them would be.
     let attempt_timeout = ms(1300);
     let later: Vec<_> = asked.iter().filter(|one| one.at > stopped + ms(1000)).collect();
-    let waited = later.iter().filter(|one| one.took >= attempt_timeout).count();
-    assert!(later.len() > 100, "that was no load: {}", later.len());
-    assert!(waited * 50 <= later.len(), "{waited} of {} still went to the one that hangs", later.len());
+    let waited: Vec<_> = later.iter().filter(|one| one.took >= attempt_timeout).collect();
+    assert!(later.len() > 20, "that was no load: {} {:?}", later.len(), consumer.circuits());
+    assert!(
+        waited.len() <= 2.max(later.len() / 50),
+        "{} of {} still went to the one that hangs: {waited:?}",
+        waited.len(),
+        later.len()
+    );
 
     // Once it goes on it is as good as any: it serves when it is needed.
     producers.iter_mut().skip(1).for_each(Service::kill);
