@@ -409,7 +409,9 @@ fn with_the_weather_api_broken_producers_answer_out_of_date_and_recover_by_thems
     cluster.faults(Some(r#"{"error_rate":1}"#));
     soon("a producer's answer is out of date", || consumer.report("70569").1["source"] == "stale");
     soon("the circuit before the weather API is open", || {
-        PLACES.iter().for_each(|zip| assert_eq!(consumer.report(zip).0, 200));
+        for (producer, zip) in producers.iter().flat_map(|producer| PLACES.map(|zip| (producer, zip))) {
+            assert_eq!(get(producer.addr, &format!("/weather?zip={zip}&country=DE")).0, 200);
+        }
         producers.iter().all(|producer| producer.circuits().iter().any(|(_, state)| state == "open"))
     });
     for zip in PLACES {
@@ -424,10 +426,14 @@ fn with_the_weather_api_broken_producers_answer_out_of_date_and_recover_by_thems
 
     cluster.faults(None);
     soon("answers are fresh again, and the circuits closed", || {
-        let fresh = PLACES.iter().filter(|zip| consumer.report(zip).1["source"] != "stale").count();
-        fresh == PLACES.len()
-            && producers.iter().all(|producer| producer.circuits().iter().all(|(_, state)| state == "closed"))
+        let both = producers.each_ref().map(|producer| {
+            let asked = PLACES.map(|zip| get(producer.addr, &format!("/weather?zip={zip}&country=DE")).1);
+            asked.iter().all(|report| !report.contains(OUT_OF_DATE))
+                && producer.circuits().iter().all(|(_, state)| state == "closed")
+        });
+        both == [true; 2]
     });
+    assert_ne!(consumer.report("70569").1["source"], "stale");
     for producer in &producers {
         let log = producer.log().join("\n");
         assert!(log.contains("the weather API is left alone for") && log.contains("the weather API is back"), "{log}");
