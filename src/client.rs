@@ -31,6 +31,7 @@ use crate::retry::Backoff;
 use crate::transport::client::Wire;
 
 use attempt::Ended;
+pub(crate) use attempt::is_trace;
 use callee::Callee;
 
 /// The header by which a caller says how many milliseconds it will still wait.

@@ -137,6 +137,20 @@ impl Resolver {
     ///
     /// No such name, no address, no working server, no time.
     pub async fn lookup(&self, host: &str, deadline: Instant) -> Result<Answer, Error> {
+        self.find(host, deadline, true).await
+    }
+
+    /// As [`Resolver::lookup`], but asks again whatever the cache says: for who watches a name, because servers give
+    /// out times to live that have nothing to do with how long an instance lives (Docker's: ten minutes).
+    ///
+    /// # Errors
+    ///
+    /// As [`Resolver::lookup`].
+    pub async fn refresh(&self, host: &str, deadline: Instant) -> Result<Answer, Error> {
+        self.find(host, deadline, false).await
+    }
+
+    async fn find(&self, host: &str, deadline: Instant, may_be_cached: bool) -> Result<Answer, Error> {
         let local = |addrs| Answer { addrs, ttl: LOCAL_TTL };
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         if let Ok(addr) = bare.parse() {
@@ -156,7 +170,8 @@ impl Resolver {
         let is_absolute = host.ends_with('.');
         // A name with its dot is another than the one that may be searched for.
         let key = if is_absolute { format!("{name}.") } else { name.clone() };
-        if let Some(known) = self.cached(&key, &config, Instant::now()) {
+        let known = may_be_cached.then(|| self.cached(&key, &config, Instant::now())).flatten();
+        if let Some(known) = known {
             return Ok(known);
         }
         let answer = search(&config, &name, is_absolute, deadline).await?;
@@ -219,8 +234,10 @@ async fn search(config: &Config, name: &str, is_absolute: bool, deadline: Instan
     for candidate in candidates(config, name, is_absolute) {
         match ask_all(config, &candidate, deadline).await {
             Ok(Known::Addresses(addrs, ttl)) => return Ok(Answer { addrs, ttl }),
-            Ok(Known::Empty) => worst = Error::NoAddress(candidate),
-            Ok(Known::NoSuchName) => (),
+            Ok(Known::Empty) if worst.is_no_such_host() => worst = Error::NoAddress(candidate),
+            Ok(Known::Empty | Known::NoSuchName) => (),
+            // A domain's servers may be down while the name is in another one.
+            Err(error @ Error::ServerFailed { .. }) => worst = error,
             Err(error) => return Err(error),
         }
     }

@@ -1,6 +1,7 @@
 //! What every service does besides its own work: listen, say that it is there, answer for its health, and end without
 //! anybody noticing. A [`Host`] is made first, the service builds its routes with it, and [`Host::serve`] does the rest.
 
+mod request_log;
 mod routes;
 
 use std::io::{Stdin, Write as _};
@@ -139,6 +140,9 @@ impl Host {
         let addr = listener.get_ref().local_addr().map_err(|cause| Error::System { doing: "listening", cause })?;
         let health = Arc::new(Health::default());
         let stats = Arc::new(transport::server::Stats::default());
+        if log::log_enabled!(log::Level::Debug) {
+            app.with(request_log::RequestLog);
+        }
         routes::add(&mut app, routes::Told::new(&self, told, Arc::clone(&health), Arc::clone(&stats)));
 
         let mdns = self.mdns.take();
@@ -195,7 +199,14 @@ impl Host {
 }
 
 /// Runs `work` to its end on `threads` threads, this one included.
-pub fn block_on<T>(threads: usize, executor: &Arc<Executor<'static>>, work: impl Future<Output = T>) -> T {
+///
+/// It becomes a task like any other: polled in place it would be polled each time any socket has news, and with it the
+/// listener and the signals.
+pub fn block_on<T: Send + 'static>(
+    threads: usize,
+    executor: &Arc<Executor<'static>>,
+    work: impl Future<Output = T> + Send + 'static,
+) -> T {
     for number in 1..threads {
         let executor = Arc::clone(executor);
         let run = move || smol::block_on(executor.run(std::future::pending::<()>()));
@@ -204,6 +215,7 @@ pub fn block_on<T>(threads: usize, executor: &Arc<Executor<'static>>, work: impl
             break;
         }
     }
+    let work = executor.spawn(work);
     smol::block_on(executor.run(work))
 }
 

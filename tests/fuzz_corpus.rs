@@ -28,25 +28,42 @@ fn no_input_breaks_the_configuration() {
 }
 
 #[test]
-fn each_target_has_a_corpus_and_each_corpus_a_target() {
-    let folders = std::fs::read_dir(fuzz().join("corpus")).expect("the corpora are part of the repository");
-    let mut folders: Vec<_> = folders.map(|entry| entry.expect("it can be listed").file_name()).collect();
-    folders.sort();
-    let mut names: Vec<_> = targets::ALL.iter().map(|(name, _)| *name).collect();
-    names.sort_unstable();
-    assert_eq!(folders, names);
-    for name in names {
-        assert!(fuzz().join(format!("fuzz_targets/{name}.rs")).is_file(), "libFuzzer has no program for {name}");
-        assert!(!corpus(name).is_empty(), "the corpus of {name} is empty");
+fn no_packet_breaks_the_resolver() {
+    survives("dns");
+}
+
+#[test]
+fn no_answer_of_the_weather_api_breaks_a_producer() {
+    survives("openweathermap");
+}
+
+#[test]
+fn no_question_breaks_a_producer() {
+    survives("query");
+}
+
+#[test]
+fn each_target_has_a_corpus_and_a_program() {
+    for target in targets::ALL {
+        let program = repository().join(format!("tests/fuzz/fuzz_targets/{}.rs", target.name));
+        assert!(program.is_file(), "libFuzzer has no program for {}", target.name);
+        for folder in target.corpora {
+            assert!(!inputs(folder).is_empty(), "{folder} is empty");
+        }
+    }
+    let folders = std::fs::read_dir(repository().join("tests/fuzz/corpus")).expect("it is part of the repository");
+    for folder in folders {
+        let name = folder.expect("it can be listed").file_name();
+        assert!(targets::ALL.iter().any(|target| *target.name == *name), "{name:?} is no target");
     }
 }
 
-fn fuzz() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz")
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-fn corpus(name: &str) -> Vec<Vec<u8>> {
-    let files = std::fs::read_dir(fuzz().join("corpus").join(name)).expect("each target has a corpus");
+fn inputs(folder: &str) -> Vec<Vec<u8>> {
+    let files = std::fs::read_dir(repository().join(folder)).expect("a corpus is part of the repository");
     let mut files: Vec<_> = files.map(|entry| entry.expect("it can be listed").path()).collect();
     files.sort(); // the same seed, the same run
     files.iter().map(|file| std::fs::read(file).expect("it can be read")).collect()
@@ -54,29 +71,30 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
 
 /// Runs a target over its corpus, then over inputs made from it until the time is up.
 fn survives(name: &str) {
-    let (_, target) = targets::ALL.iter().find(|(known, _)| *known == name).expect("the name of a target");
+    let target = targets::ALL.iter().find(|target| target.name == name).expect("the name of a target");
     let number = |variable| std::env::var(variable).ok().and_then(|value| value.parse::<u64>().ok());
     let seed = number("BRAMBLE_FUZZ_SEED").unwrap_or_else(|| fastrand::u64(..));
     let time = Duration::from_secs(number("BRAMBLE_FUZZ_SECONDS").unwrap_or(2));
     println!("{name}: {time:?} with BRAMBLE_FUZZ_SEED={seed}");
 
-    let corpus = corpus(name);
+    let corpus: Vec<_> = target.corpora.iter().flat_map(|folder| inputs(folder)).collect();
     for input in &corpus {
-        run(name, *target, input, seed);
+        run(target, input, seed);
     }
     let mut rng = Rng::with_seed(seed);
     let began = Instant::now();
     let mut count = 0_u64;
     while began.elapsed() < time {
-        run(name, *target, &make(&mut rng, &corpus), seed);
+        run(target, &make(&mut rng, &corpus), seed);
         count += 1;
     }
     println!("{name}: {} inputs of the corpus and {count} others", corpus.len());
 }
 
-fn run(name: &str, target: Target, input: &[u8], seed: u64) {
+fn run(target: &Target, input: &[u8], seed: u64) {
+    let name = target.name;
     let began = Instant::now();
-    let outcome = panic::catch_unwind(AssertUnwindSafe(|| target(input)));
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| (target.run)(input)));
     let took = began.elapsed();
     assert!(outcome.is_ok(), "{name} broke (BRAMBLE_FUZZ_SEED={seed}) on b\"{}\"", input.escape_ascii());
     assert!(took < SLOW, "{name} took {took:?} (BRAMBLE_FUZZ_SEED={seed}) for b\"{}\"", input.escape_ascii());

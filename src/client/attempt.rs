@@ -103,7 +103,7 @@ pub(super) fn is_timeout(answer: &Result<Answer, Error>) -> bool {
 }
 
 /// Whether this is a W3C `traceparent`: it goes into headers and logs, so nothing else may pass.
-fn is_trace(text: &str) -> bool {
+pub(crate) fn is_trace(text: &str) -> bool {
     text.len() == 55 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-'))
 }
 

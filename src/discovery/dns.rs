@@ -63,7 +63,7 @@ impl Alias {
 
     /// Looks the name up once and says how long that is good for.
     async fn look_up(&mut self, directory: &Directory, resolver: &Resolver) -> Duration {
-        let found = resolver.lookup(&self.host, Instant::now() + PATIENCE).await;
+        let found = resolver.refresh(&self.host, Instant::now() + PATIENCE).await;
         let now = Instant::now();
         match found {
             Ok(answer) => {

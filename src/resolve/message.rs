@@ -170,7 +170,7 @@ mod tests {
     }
 
     fn reply(name: &'static str, answers: Vec<ResourceRecord<'static>>) -> Packet<'static> {
-        let mut packet = Packet::new_reply(7, simple_dns::OPCODE::StandardQuery);
+        let mut packet = Packet::new_reply(7);
         packet.questions.push(DnsQuestion::new(
             Name::new_unchecked(name),
             QTYPE::TYPE(TYPE::A),

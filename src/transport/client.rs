@@ -163,9 +163,8 @@ impl Wire {
         if deadline <= now {
             return Err(Error::TimedOut { host: target.key.to_owned(), phase: Phase::Connect });
         }
-        let spare = payload.again().filter(|_| convert::is_idempotent(request.method()));
+        let mut spare = payload.again().filter(|_| convert::is_idempotent(request.method()));
         let mut message = convert::request(&request, payload)?;
-        let mut spare = spare;
         loop {
             let mut connection = match wire.pool.take(target.key, target.https, now) {
                 Some(connection) => connection,
@@ -176,7 +175,7 @@ impl Wire {
                     let (pool, limit) = (Arc::clone(&wire.pool), wire.settings.max_answer as u64);
                     return answer::receive(head, Exchange { connection, pool, deadline, limit });
                 }
-                Err(Failure::Unsent(back)) if connection.reused => message = back,
+                Err(Failure::Unsent(back)) if connection.reused => message = *back,
                 Err(Failure::Unsent(_)) => return Err(Error::Closed { host: target.key.to_owned() }),
                 Err(Failure::Lost(error)) => {
                     let again = connection.reused && error.is_closed() && !connection.has_heard();

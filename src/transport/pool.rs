@@ -132,7 +132,7 @@ impl Pool {
         now.saturating_duration_since(connection.idle_since) >= self.limits.idle_timeout
     }
 
-    /// No socket is closed, which is a system call, while the lock is held: `work` hands out what is to be dropped.
+    /// A call never waits for sockets to be closed: `work` hands out what is to be dropped after the lock.
     fn with<T>(&self, work: impl FnOnce(&mut [HashMap<Box<str>, Idle>; 2]) -> T) -> T {
         work(&mut self.idle.lock().unwrap_or_else(PoisonError::into_inner))
     }

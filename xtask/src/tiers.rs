@@ -29,7 +29,12 @@ enum Work {
 }
 
 const TIERS: &[Tier] = &[
-    Tier { name: "unit", about: "formatting, lints, dependencies, tests on loopback", needs: &[], steps: UNIT },
+    Tier {
+        name: "unit",
+        about: "formatting, lints, dependencies, tests on loopback",
+        needs: &[Package { program: "redis-server", package: "redis-server" }],
+        steps: UNIT,
+    },
     Tier {
         name: "browser",
         about: "the pages in a browser, with and without JavaScript",
@@ -64,7 +69,7 @@ const UNIT: &[Step] = &[
     Step {
         name: "fuzzing, a minute each",
         work: Work::Cargo(
-            &["test", "--locked", "--package", "bramble", "--test", "fuzz_corpus", "--", "--nocapture"],
+            &["test", "--locked", "--package", "bramble-cli", "--test", "fuzz_corpus", "--", "--nocapture"],
             &[("BRAMBLE_FUZZ_SECONDS", "60")],
         ),
     },

@@ -15,7 +15,10 @@ use args::{Args, Command};
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    logging::start();
+    logging::start(match args.command {
+        Command::Weather(_) | Command::Browse(_) | Command::CheckConfig(_) => logging::Default::Command,
+        _ => logging::Default::Service,
+    });
     let ended = match args.command {
         Command::Producer(options) => roles::producer(&options),
         Command::Consumer(options) => roles::consumer(&options),

@@ -12,11 +12,12 @@ use maud::html;
 /// The frame of every page here.
 pub const SITE: Site = Site {
     motto: "Weather by postal code",
+    is_broad: false,
     back: "New search",
     footer: || {
         html! {
             "Found, asked and answered on the local network. Weather data by "
-            a href="https://openweathermap.org/" { "OpenWeather" } "."
+            a href="https://openweathermap.org/" { "OpenWeather" } "; simulated in the demo."
         }
     },
 };

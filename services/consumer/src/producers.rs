@@ -57,7 +57,7 @@ impl Producers {
     async fn report(&self, question: &Question<'_>) -> Result<Report, Unanswered> {
         let path = question.query.to_path();
         let call = Call { path: &path, deadline: question.deadline, trace: question.trace };
-        let report = understand(self.client.get(SERVICE, call).await?)?;
+        let report = understand(&self.client.get(SERVICE, call).await?)?;
         // Its age, not its time, says when it was asked for: the other node's clock may be off.
         let now = SystemTime::now();
         let stored_at = now - Duration::from_secs(report.age_s.unwrap_or(0).min(A_YEAR));
@@ -141,7 +141,7 @@ impl Unanswered {
 }
 
 /// A report, or a producer's reason, or neither.
-fn understand(answer: Answer) -> Result<Report, Unanswered> {
+fn understand(answer: &Answer) -> Result<Report, Unanswered> {
     let garbled = |_| Unanswered::Garbled(answer.status);
     if answer.status == 200 {
         return serde_json::from_slice(&answer.body).map_err(garbled);

@@ -16,6 +16,8 @@ use asset::{FAVICON, STYLE};
 pub struct Site {
     /// What it is for, in a few words beside the name.
     pub motto: &'static str,
+    /// Whether its pages use the whole width: tables need it, sentences are easier to read without.
+    pub is_broad: bool,
     /// The words on the way back to its first page.
     pub back: &'static str,
     /// The last line of each page.
@@ -36,7 +38,7 @@ impl Site {
                     link rel="stylesheet" href=(STYLE.href());
                     link rel="icon" type="image/svg+xml" href=(FAVICON.href());
                 }
-                body {
+                body.broad[self.is_broad] {
                     header.site {
                         a.brand href="/" { img src=(FAVICON.href()) alt="" width="32" height="32"; "Bramble" }
                         span.motto { (self.motto) }

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bramble::breaker::{CircuitBreaker, InvalidSetting};
-use bramble::cache::{Cache, Counts as CacheCounts, Failure, Found, How, Missed, Settings};
+use bramble::cache::redis::{Redis, SetupError as StoreError};
+use bramble::cache::{Cache, Counts as CacheCounts, Failure, Found, How, Missed, Settings, SharedStore};
 use bramble::config::{Config, Fallback};
+use bramble::resolve::Resolver;
 use bramble_weather::{ApiError, Code, Query, Report, Source};
 
 use crate::key::{ApiKey, KeyError};
@@ -50,6 +52,9 @@ pub enum SetupError {
     /// A circuit that cannot be built so.
     #[error(transparent)]
     Breaker(#[from] InvalidSetting),
+    /// No shared store that could be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// An error, and how long to wait before asking again, where that helps.
@@ -80,6 +85,8 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Weather {
     cache: Cache<Arc<Observation>, UpstreamError>,
+    /// The cache's second level, to tell of it.
+    pub(crate) redis: Option<Redis>,
     upstream: Arc<Upstream>,
     settings: Settings,
     fallback: Fallback,
@@ -93,7 +100,8 @@ impl Weather {
     /// A service that calls the weather API through `client`, fetches on `executor`, and signs its answers `id`.
     ///
     /// # Errors
-    /// There is no key, the weather API's address would send it in the clear, or `[breaker]` makes no sense.
+    /// There is no key, the weather API's address would send it in the clear, `[breaker]` makes no sense, or `[cache]`
+    /// names no possible store.
     pub fn new(
         config: &Config,
         client: surf::Client,
@@ -110,8 +118,12 @@ impl Weather {
         let mut settings = Settings::new(&config.cache, &config.call);
         settings.fetch_for = timeout.saturating_add(BACKSTOP);
         let weigh = |observation: &Arc<Observation>| (!observation.is_empty()).then(|| observation.weight());
+        let redis = Redis::from_config(&config.cache, &config.call, Resolver::from_system(), &executor)?;
+        let prefix = format!("bramble:{}:weather:", config.node.cluster);
+        let store = redis.clone().map(|redis| SharedStore::new(redis, &prefix));
         Ok(Self {
-            cache: Cache::new(settings, weigh, executor),
+            cache: Cache::with_store(settings, weigh, store, executor),
+            redis,
             upstream: Arc::new(upstream),
             settings,
             fallback: config.call.fallback,

@@ -9,6 +9,7 @@ use maud::{Markup, html};
 /// The frame of every page here.
 pub(crate) const SITE: Site = Site {
     motto: "Services on this network",
+    is_broad: true,
     back: "All services",
     footer: || html! { "Seen by mDNS from this node. No other service depends on this page." },
 };
@@ -24,10 +25,12 @@ pub(crate) fn services(own_id: &str, all: &[Seen]) -> Markup {
     SITE.page(
         &title,
         &html! {
-            h1 { (title) }
-            p { "This is what " code { (own_id) } " sees. Another node may see it a moment earlier or later." }
+            div {
+                h1 { (title) }
+                p.lead { "This is what " code { (own_id) } " sees. Another node may see it a moment earlier or later." }
+            }
             @if all.is_empty() {
-                p.note { "Nobody is there. Is a service running, and is mDNS (UDP 5353) allowed on this network?" }
+                p.notice.caution { "Is a service running, and is mDNS (UDP 5353) allowed on this network?" }
             }
             @for instances in by_service {
                 (table(instances))
@@ -37,14 +40,14 @@ pub(crate) fn services(own_id: &str, all: &[Seen]) -> Markup {
 }
 
 fn table(instances: &[Seen]) -> Markup {
-    let service = &instances[0].instance.service; // `chunk_by` gives no empty chunk
+    let service = instances.first().map(|seen| &*seen.instance.service).unwrap_or_default();
     let up = instances.iter().filter(|seen| seen.instance.status == Status::Up).count();
     html! {
-        section {
-            h2 { (service) }
+        section.service {
+            h2 id=(service) { (service) }
             p { (up) " of " (instances.len()) " in service." }
-            div.wide {
-                table {
+            div.card.table role="region" tabindex="0" aria-labelledby=(service) {
+                table aria-labelledby=(service) {
                     thead {
                         tr {
                             @for head in ["Instance", "Address", "Status", "Zone", "Weight", "Version", "Known for", "Seen by"] {
@@ -64,9 +67,9 @@ fn row(seen: &Seen) -> Markup {
     let or_dash = |text: &str| if text.is_empty() { "–".to_owned() } else { text.to_owned() };
     html! {
         tr {
-            th scope="row" { (one.id) }
+            th scope="row" { code { (one.id) } }
             td { a href={ "http://" (one.addr) "/healthz" } { (one.addr) } }
-            td.state { (status(one.status)) }
+            td { span.state { (status(one.status)) } }
             td { (or_dash(&one.zone)) }
             td { (one.weight) }
             td { (or_dash(&one.version)) }
@@ -126,7 +129,7 @@ mod tests {
             seen("producer", "producer-b", Status::Drain),
         ];
         let page = services("registry-a", &all).into_string();
-        assert_eq!(page.matches("<table>").count(), 2);
+        assert_eq!(page.matches("<table").count(), 2);
         assert!(page.contains("1 of 2 in service."), "{page}");
         assert!(page.contains("&lt;b&gt;shelf") && !page.contains("<b>shelf"), "{page}");
         assert!(page.contains("1 min"), "{page}");

@@ -52,10 +52,10 @@ pub(super) fn receive(head: http::Response<Incoming>, exchange: Exchange) -> Res
 
 /// All of the body if it is there, else what reads it.
 fn body(mut reader: Reader, length: Option<u64>) -> Result<Body, Error> {
-    let mut whole = Vec::with_capacity(length.map_or(0, |length| length.min(AT_ONCE as u64) as usize));
-    let waker = reader.exchange.as_ref().map(|exchange| exchange.connection.waker());
-    let waker = waker.expect("a new reader has its exchange");
+    let Some(exchange) = &reader.exchange else { return Ok(Body::empty()) };
+    let waker = exchange.connection.waker();
     let mut own = Context::from_waker(&waker);
+    let mut whole = Vec::with_capacity(length.map_or(0, |length| length.min(AT_ONCE as u64) as usize));
     while whole.len() <= AT_ONCE {
         match reader.poll_chunk(&mut own) {
             Poll::Ready(Ok(chunk)) if chunk.is_empty() => return Ok(Body::from_bytes(whole)),

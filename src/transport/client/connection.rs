@@ -54,7 +54,7 @@ impl Alarm {
 /// Why a request got no answer on a connection.
 pub(super) enum Failure {
     /// Nothing was sent: the connection was gone already. The request comes back.
-    Unsent(http::Request<Payload>),
+    Unsent(Box<http::Request<Payload>>),
     /// Something may have been sent.
     Lost(Error),
 }
@@ -113,7 +113,7 @@ impl Connection {
             match answer.as_mut().poll(&mut own) {
                 Poll::Ready(Ok(answer)) => Poll::Ready(Ok(answer)),
                 Poll::Ready(Err(mut refused)) => Poll::Ready(Err(match refused.take_message() {
-                    Some(request) => Failure::Unsent(request),
+                    Some(request) => Failure::Unsent(Box::new(request)),
                     None => Failure::Lost(Error::of_engine(&self.key, &refused.into_error())),
                 })),
                 Poll::Pending => {

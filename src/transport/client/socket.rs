@@ -21,7 +21,7 @@ use crate::transport::tls::TlsStream;
 pub(crate) struct Watch {
     /// Who uses the connection now; none while it is idle.
     task: Mutex<Option<Waker>>,
-    /// Whether a byte has come since the last [`Watch::begin`].
+    /// Whether a byte of HTTP has come since the last [`Watch::begin`]; tickets and alerts of TLS are none.
     heard: AtomicBool,
     /// Whether the next read asks the kernel whatever the reactor knows.
     probe: AtomicBool,
@@ -92,10 +92,7 @@ impl AsyncRead for Socket {
         self.watch.probe.store(false, Ordering::Relaxed);
         self.drained = true; // if nothing is there, the reactor was told to watch
         let n = ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
-        self.drained = n < buffer.len();
-        if n > 0 {
-            self.watch.heard.store(true, Ordering::Relaxed);
-        }
+        self.drained = n > 0 && n < buffer.len(); // the end stays readable
         Poll::Ready(Ok(n))
     }
 }
@@ -128,12 +125,26 @@ pub(super) enum Stream {
     Tls(Box<TlsStream<Socket>>),
 }
 
+impl Stream {
+    fn watch(&self) -> &Watch {
+        match self {
+            Self::Plain(socket) => &socket.watch,
+            Self::Tls(stream) => &stream.get_ref().0.watch,
+        }
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
+        let this = self.get_mut();
+        let n = ready!(match this {
             Self::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        })?;
+        if n > 0 {
+            this.watch().heard.store(true, Ordering::Relaxed);
         }
+        Poll::Ready(Ok(n))
     }
 }
 

@@ -1,0 +1,436 @@
+//! The resolver against a DNS server that answers well, badly, late or not at all.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use bramble::resolve::{Answer, Config, Error, Resolver};
+use simple_dns::rdata::{A, AAAA, CNAME, RData};
+use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};
+
+const GUARD: Duration = Duration::from_secs(20);
+
+/// How a datagram came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    Udp,
+    Tcp,
+}
+
+/// What was asked.
+struct Asked<'a> {
+    name: String,
+    ipv6: bool,
+    over: Over,
+    query: &'a Packet<'a>,
+}
+
+impl Asked<'_> {
+    /// An answer without records.
+    fn reply(&self) -> Packet<'_> {
+        let mut reply = Packet::new_reply(self.query.id());
+        reply.questions.clone_from(&self.query.questions);
+        reply
+    }
+
+    /// An answer with these records.
+    fn records<'a>(&'a self, records: Vec<ResourceRecord<'a>>) -> Vec<Vec<u8>> {
+        let mut reply = self.reply();
+        reply.answers = records;
+        bytes(&reply)
+    }
+
+    /// An answer with this code.
+    fn code(&self, code: RCODE) -> Vec<Vec<u8>> {
+        let mut reply = self.reply();
+        *reply.rcode_mut() = code;
+        bytes(&reply)
+    }
+}
+
+fn bytes(packet: &Packet<'_>) -> Vec<Vec<u8>> {
+    vec![packet.build_bytes_vec_compressed().expect("a valid packet")]
+}
+
+fn record<'a>(name: &'a str, rdata: RData<'a>) -> ResourceRecord<'a> {
+    ResourceRecord::new(Name::new_unchecked(name), CLASS::IN, 60, rdata)
+}
+
+fn a(name: &str, last: u8) -> ResourceRecord<'_> {
+    record(name, RData::A(A::from(Ipv4Addr::new(192, 0, 2, last))))
+}
+
+fn aaaa(name: &str, last: u16) -> ResourceRecord<'_> {
+    record(name, RData::AAAA(AAAA::from(v6(last))))
+}
+
+fn v4(last: u8) -> IpAddr {
+    Ipv4Addr::new(192, 0, 2, last).into()
+}
+
+fn v6(last: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last)
+}
+
+/// A DNS server on loopback, at the same port of UDP and TCP.
+struct Dns {
+    addr: SocketAddr,
+    queries: Arc<AtomicUsize>,
+    names: Arc<Mutex<Vec<String>>>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Dns {
+    /// Answers each query with the datagrams that `respond` makes of it.
+    fn new(respond: impl Fn(&Asked<'_>) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Self {
+        let (udp, tcp) = sockets();
+        let addr = udp.local_addr().expect("bound");
+        let (queries, names) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
+        let stop = Arc::new(AtomicBool::new(false));
+        let respond = {
+            let (queries, names) = (Arc::clone(&queries), Arc::clone(&names));
+            Arc::new(move |query: &[u8], over| {
+                let query = Packet::parse(query).expect("a valid query");
+                assert!(query.has_flags(PacketFlag::RECURSION_DESIRED));
+                let [question] = &*query.questions else { panic!("one question") };
+                let asked = Asked {
+                    name: question.qname.to_string(),
+                    ipv6: question.qtype == QTYPE::TYPE(TYPE::AAAA),
+                    over,
+                    query: &query,
+                };
+                queries.fetch_add(1, Ordering::SeqCst);
+                if !asked.ipv6 {
+                    names.lock().expect("not poisoned").push(asked.name.clone());
+                }
+                respond(&asked)
+            })
+        };
+        let (stopped, also) = (Arc::clone(&stop), Arc::clone(&respond));
+        let by_udp = thread::spawn(move || {
+            let mut buffer = [0; 512];
+            while !stopped.load(Ordering::SeqCst) {
+                let Ok((n, peer)) = udp.recv_from(&mut buffer) else { continue };
+                for datagram in also(&buffer[..n], Over::Udp) {
+                    udp.send_to(&datagram, peer).expect("loopback takes it");
+                }
+            }
+        });
+        let stopped = Arc::clone(&stop);
+        let by_tcp = thread::spawn(move || {
+            while !stopped.load(Ordering::SeqCst) {
+                let Ok((mut stream, _)) = tcp.accept() else {
+                    thread::sleep(Duration::from_millis(2));
+                    continue;
+                };
+                stream.set_nonblocking(false).expect("a stream can be");
+                stream.set_read_timeout(Some(GUARD)).expect("not zero");
+                let mut length = [0; 2];
+                stream.read_exact(&mut length).expect("a length");
+                let mut query = vec![0; usize::from(u16::from_be_bytes(length))];
+                stream.read_exact(&mut query).expect("a query");
+                for answer in respond(&query, Over::Tcp) {
+                    let length = u16::try_from(answer.len()).expect("short");
+                    stream.write_all(&length.to_be_bytes()).expect("the client reads");
+                    stream.write_all(&answer).expect("the client reads");
+                }
+            }
+        });
+        Self { addr, queries, names, stop, threads: vec![by_udp, by_tcp] }
+    }
+
+    fn queries(&self) -> usize {
+        self.queries.load(Ordering::SeqCst)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.names.lock().expect("not poisoned").clone()
+    }
+}
+
+impl Drop for Dns {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        for thread in self.threads.drain(..) {
+            let ended = thread.join();
+            assert!(ended.is_ok() || thread::panicking(), "the server's part failed");
+        }
+    }
+}
+
+/// The same port twice, which may take some tries.
+fn sockets() -> (UdpSocket, TcpListener) {
+    for _ in 0..100 {
+        let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let Ok(udp) = UdpSocket::bind(tcp.local_addr().expect("bound")) else { continue };
+        tcp.set_nonblocking(true).expect("a listener can be");
+        udp.set_read_timeout(Some(Duration::from_millis(5))).expect("not zero");
+        return (udp, tcp);
+    }
+    panic!("no port is free for both");
+}
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    smol::block_on(smol::future::or(test, async {
+        smol::Timer::after(GUARD).await;
+        panic!("the test hangs");
+    }))
+}
+
+fn within(resolver: &Resolver, name: &str, time: Duration) -> Result<Answer, Error> {
+    run(resolver.lookup(name, Instant::now() + time))
+}
+
+fn lookup(resolver: &Resolver, name: &str) -> Result<Vec<IpAddr>, Error> {
+    within(resolver, name, Duration::from_secs(5)).map(|answer| answer.addrs)
+}
+
+fn asking(servers: &[&Dns]) -> Resolver {
+    Resolver::with_servers(servers.iter().map(|server| server.addr).collect(), "")
+}
+
+#[test]
+fn both_families_are_found_ipv4_first() {
+    let dns = Dns::new(|asked| match asked.ipv6 {
+        true => asked.records(vec![aaaa(&asked.name, 1)]),
+        false => asked.records(vec![a(&asked.name, 1), a(&asked.name, 2)]),
+    });
+    let answer = within(&asking(&[&dns]), "pi.example.org", Duration::from_secs(5)).expect("known");
+    assert_eq!(answer.addrs, [v4(1), v4(2), v6(1).into()]);
+    assert_eq!(answer.ttl, Duration::from_secs(60));
+}
+
+#[test]
+fn one_family_is_enough() {
+    let dns = Dns::new(|asked| match (asked.name.as_str(), asked.ipv6) {
+        ("four.example.org", false) => asked.records(vec![a(&asked.name, 4)]),
+        ("six.example.org", true) => asked.records(vec![aaaa(&asked.name, 6)]),
+        _ => asked.records(vec![]),
+    });
+    let resolver = asking(&[&dns]);
+    assert_eq!(lookup(&resolver, "four.example.org"), Ok(vec![v4(4)]));
+    assert_eq!(lookup(&resolver, "six.example.org"), Ok(vec![v6(6).into()]));
+}
+
+#[test]
+fn a_family_that_is_never_answered_delays_the_other_a_little_only() {
+    let dns = Dns::new(|asked| if asked.ipv6 { vec![] } else { asked.records(vec![a(&asked.name, 1)]) });
+    let begin = Instant::now();
+    assert_eq!(lookup(&asking(&[&dns]), "pi.example.org"), Ok(vec![v4(1)]));
+    assert!(begin.elapsed() < Duration::from_millis(500), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn aliases_within_an_answer_are_followed() {
+    let dns = Dns::new(|asked| {
+        let alias = |from, to| record(from, RData::CNAME(CNAME(Name::new_unchecked(to))));
+        let mut records = vec![alias("www.example.org", "cdn.example.net"), alias("cdn.example.net", "x.example.net")];
+        if !asked.ipv6 {
+            records.push(a("x.example.net", 7));
+        }
+        asked.records(records)
+    });
+    assert_eq!(lookup(&asking(&[&dns]), "www.example.org"), Ok(vec![v4(7)]));
+}
+
+#[test]
+fn an_answer_that_does_not_fit_is_fetched_over_tcp() {
+    let dns = Dns::new(|asked| match (asked.ipv6, asked.over) {
+        (true, _) => asked.records(vec![]),
+        (false, Over::Udp) => {
+            let mut reply = asked.reply();
+            reply.set_flags(PacketFlag::TRUNCATION);
+            bytes(&reply)
+        }
+        (false, Over::Tcp) => asked.records((1..=30).map(|last| a(&asked.name, last)).collect()),
+    });
+    let addrs = lookup(&asking(&[&dns]), "many.example.org").expect("over TCP");
+    assert_eq!(addrs, (1..=30).map(v4).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_name_that_does_not_exist_and_one_without_address_are_told_apart() {
+    let dns = Dns::new(|asked| match asked.name.as_str() {
+        "empty.example.org" => asked.records(vec![]),
+        _ => asked.code(RCODE::NameError),
+    });
+    let resolver = asking(&[&dns]);
+    let error = lookup(&resolver, "none.example.org").expect_err("unknown");
+    assert_eq!(error, Error::NoSuchName("none.example.org".into()));
+    assert!(error.is_no_such_host() && error.to_string().contains("none.example.org"), "{error}");
+    assert_eq!(lookup(&resolver, "empty.example.org"), Err(Error::NoAddress("empty.example.org".into())));
+}
+
+#[test]
+fn a_broken_server_gives_way_to_the_next_and_is_named_if_there_is_none() {
+    let broken = Dns::new(|asked| asked.code(RCODE::ServerFailure));
+    let good =
+        Dns::new(|asked| if asked.ipv6 { asked.records(vec![]) } else { asked.records(vec![a(&asked.name, 1)]) });
+    assert_eq!(lookup(&asking(&[&broken, &good]), "pi.example.org"), Ok(vec![v4(1)]));
+    let error = lookup(&asking(&[&broken]), "pi.example.org").expect_err("broken");
+    let expected = Error::ServerFailed { server: broken.addr, name: "pi.example.org".into(), why: "SERVFAIL".into() };
+    assert_eq!(error, expected);
+    assert!(error.to_string().contains(&broken.addr.to_string()), "{error}");
+}
+
+#[test]
+fn a_silent_server_gives_way_to_the_next_within_the_deadline() {
+    let silent = Dns::new(|_| vec![]);
+    let good =
+        Dns::new(|asked| if asked.ipv6 { asked.records(vec![]) } else { asked.records(vec![a(&asked.name, 1)]) });
+    let begin = Instant::now();
+    let answer = within(&asking(&[&silent, &good]), "pi.example.org", Duration::from_millis(800));
+    assert_eq!(answer.map(|answer| answer.addrs), Ok(vec![v4(1)]));
+    assert!(begin.elapsed() < Duration::from_millis(700), "{:?}", begin.elapsed());
+    assert!(silent.queries() > 0);
+}
+
+#[test]
+fn servers_that_are_all_silent_are_a_timeout_at_the_deadline() {
+    let silent = Dns::new(|_| vec![]);
+    let begin = Instant::now();
+    let error = within(&asking(&[&silent]), "pi.example.org", Duration::from_millis(300)).expect_err("silent");
+    assert!(error.is_timeout() && error.to_string().contains(&silent.addr.to_string()), "{error}");
+    assert!((290..1000).contains(&begin.elapsed().as_millis()), "{:?}", begin.elapsed());
+    assert_eq!(silent.queries(), 4, "two attempts for two families");
+}
+
+#[test]
+fn nobody_at_the_port_is_known_at_once() {
+    let gone = sockets().0.local_addr().expect("bound");
+    let begin = Instant::now();
+    let error = lookup(&Resolver::with_servers(vec![gone], ""), "pi.example.org").expect_err("nobody there");
+    assert!(matches!(error, Error::ServerFailed { .. }), "{error:?}");
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn junk_and_answers_to_other_questions_are_passed_over() {
+    let dns = Dns::new(|asked| {
+        let good = asked.records(if asked.ipv6 { vec![] } else { vec![a(&asked.name, 1)] }).remove(0);
+        let forged = asked.records(vec![a(&asked.name, 66)]).remove(0);
+        let mut wrong_id = forged.clone();
+        wrong_id[0] ^= 0xff;
+        let mut no_answer = forged.clone();
+        no_answer[2] &= 0x7f;
+        let mut wrong_name = forged.clone();
+        wrong_name[13] = b'q'; // the first letter of the question
+        let mut impossible = forged.clone();
+        impossible[6..8].copy_from_slice(&[0xff, 0xff]);
+        let cut = forged[..forged.len() - 2].to_vec();
+        vec![vec![], b"junk".to_vec(), vec![0xff; 500], wrong_id, no_answer, wrong_name, impossible, cut, good]
+    });
+    assert_eq!(lookup(&asking(&[&dns]), "pi.example.org"), Ok(vec![v4(1)]));
+}
+
+#[test]
+fn a_flood_of_junk_ends() {
+    let dns = Dns::new(|_| vec![vec![0; 100]; 200]);
+    let error = within(&asking(&[&dns]), "pi.example.org", Duration::from_secs(2)).expect_err("junk");
+    assert!(error.is_timeout(), "{error:?}");
+}
+
+#[test]
+fn short_names_are_searched_in_the_domains() {
+    let dns = Dns::new(|asked| match asked.name.as_str() {
+        "pi.example.org" if !asked.ipv6 => asked.records(vec![a(&asked.name, 1)]),
+        "pi.example.org" => asked.records(vec![]),
+        _ => asked.code(RCODE::NameError),
+    });
+    let search = vec!["lan".to_owned(), "example.org".to_owned()];
+    let resolver = Resolver::with_config(Config { search, ..Config::new(vec![dns.addr]) });
+    assert_eq!(lookup(&resolver, "pi"), Ok(vec![v4(1)]));
+    assert_eq!(dns.names(), ["pi.lan", "pi.example.org"]);
+    assert_eq!(lookup(&resolver, "pi."), Err(Error::NoSuchName("pi".into())));
+    assert_eq!(dns.names()[2..], ["pi"]);
+}
+
+#[test]
+fn a_domain_whose_server_fails_does_not_hide_the_next_one() {
+    let dns = Dns::new(|asked| match asked.name.as_str() {
+        "pi.example.org" if !asked.ipv6 => asked.records(vec![a(&asked.name, 1)]),
+        "pi.example.org" => asked.records(vec![]),
+        "pi.lan" | "pu.lan" => asked.code(RCODE::ServerFailure),
+        _ => asked.code(RCODE::NameError),
+    });
+    let search = vec!["lan".to_owned(), "example.org".to_owned()];
+    let resolver = Resolver::with_config(Config { search, ..Config::new(vec![dns.addr]) });
+    assert_eq!(lookup(&resolver, "pi"), Ok(vec![v4(1)]));
+    let error = lookup(&resolver, "pu").expect_err("nowhere, as far as is known");
+    assert!(matches!(&error, Error::ServerFailed { name, .. } if name == "pu.lan"), "{error:?}");
+}
+
+#[test]
+fn who_watches_a_name_gets_what_the_server_says_now() {
+    let last = Arc::new(AtomicUsize::new(1));
+    let now = Arc::clone(&last);
+    let dns = Dns::new(move |asked| match asked.ipv6 {
+        true => asked.records(vec![]),
+        false => asked.records(vec![a(&asked.name, now.load(Ordering::SeqCst) as u8)]),
+    });
+    let resolver = asking(&[&dns]);
+    assert_eq!(lookup(&resolver, "tasks.producer"), Ok(vec![v4(1)]));
+    last.store(2, Ordering::SeqCst);
+    assert_eq!(lookup(&resolver, "tasks.producer"), Ok(vec![v4(1)]));
+    let fresh = run(resolver.refresh("tasks.producer", Instant::now() + Duration::from_secs(5)));
+    assert_eq!(fresh.map(|answer| answer.addrs), Ok(vec![v4(2)]));
+    assert_eq!(lookup(&resolver, "tasks.producer"), Ok(vec![v4(2)]));
+}
+
+#[test]
+fn what_is_known_here_is_not_asked_for() {
+    let dns = Dns::new(|asked| asked.code(RCODE::NameError));
+    let resolver = Resolver::with_servers(vec![dns.addr], "192.0.2.9 Pi-9 pi-9.lan # mine\n2001:db8::9 pi-9\n");
+    assert_eq!(lookup(&resolver, "192.0.2.1"), Ok(vec![v4(1)]));
+    assert_eq!(lookup(&resolver, "[2001:db8::1]"), Ok(vec![v6(1).into()]));
+    let loopback = vec![IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()];
+    assert_eq!(lookup(&resolver, "localhost"), Ok(loopback.clone()));
+    assert_eq!(lookup(&resolver, "anything.localhost."), Ok(loopback));
+    assert_eq!(lookup(&resolver, "PI-9"), Ok(vec![v4(9), v6(9).into()]));
+    assert_eq!(lookup(&resolver, "pi-9.lan"), Ok(vec![v4(9)]));
+    assert_eq!(lookup(&resolver, "not a name"), Err(Error::BadName("not a name".into())));
+    assert_eq!(dns.queries(), 0);
+    assert_eq!(lookup(&Resolver::with_servers(vec![], ""), "pi"), Err(Error::NoServer("pi".into())));
+}
+
+#[test]
+fn a_name_is_asked_for_once_in_its_life_and_by_any_clone() {
+    let dns = Dns::new(|asked| {
+        let ttl = if asked.name == "brief.example.org" { 0 } else { 60 };
+        let mut record = a("x", 1);
+        record.name = Name::new_unchecked(&asked.name);
+        record.ttl = ttl;
+        if asked.ipv6 { asked.records(vec![]) } else { asked.records(vec![record]) }
+    });
+    let resolver = asking(&[&dns]);
+    for _ in 0..10 {
+        assert_eq!(lookup(&resolver.clone(), "pi.example.org"), Ok(vec![v4(1)]));
+    }
+    assert_eq!(dns.queries(), 2);
+    // A TTL of zero is held for a second.
+    assert_eq!(lookup(&resolver, "brief.example.org"), Ok(vec![v4(1)]));
+    assert_eq!(lookup(&resolver, "brief.example.org"), Ok(vec![v4(1)]));
+    assert_eq!(dns.queries(), 4);
+    thread::sleep(Duration::from_millis(1010));
+    assert_eq!(lookup(&resolver, "brief.example.org"), Ok(vec![v4(1)]));
+    assert_eq!(dns.queries(), 6);
+}
+
+#[test]
+fn failures_are_not_remembered() {
+    let works = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&works);
+    let dns = Dns::new(move |asked| match (switch.load(Ordering::SeqCst), asked.ipv6) {
+        (false, _) => asked.code(RCODE::NameError),
+        (true, true) => asked.records(vec![]),
+        (true, false) => asked.records(vec![a(&asked.name, 1)]),
+    });
+    let resolver = asking(&[&dns]);
+    assert!(lookup(&resolver, "pi.example.org").is_err());
+    works.store(true, Ordering::SeqCst);
+    assert_eq!(lookup(&resolver, "pi.example.org"), Ok(vec![v4(1)]));
+}
