@@ -149,6 +149,13 @@ fn who_has_no_better_answer_gets_the_one_there_is() {
 }
 
 #[test]
+fn the_only_instance_is_not_asked_twice_for_one_call() {
+    let bad = FakeProducer::start(Does::Answer(500));
+    assert_eq!(Bench::of([&bad], |_| {}).ask().expect("a failure is an answer").status, 500);
+    assert_eq!(bad.calls(), 1);
+}
+
+#[test]
 fn an_instance_that_refuses_the_connection_is_left_alone_at_once_and_the_others_are_used() {
     let (gone, good) = (nobody(), FakeProducer::start(Does::Answer(200)));
     let bench = Bench::new(&[gone, good.addr], |_| {});

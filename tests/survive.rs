@@ -312,11 +312,17 @@ fn a_producer_that_hangs_loses_its_traffic_within_a_second() {
     let asked = load.end();
     nobody_noticed(&asked);
 
+    // Now and then one may be sent to see whether it is back; without a balancer a third of them would be.
     let attempt_timeout = ms(1300);
     let later: Vec<_> = asked.iter().filter(|one| one.at > stopped + ms(1000)).collect();
-    let waited = later.iter().filter(|one| one.took >= attempt_timeout).count();
-    assert!(later.len() > 100, "that was no load: {}", later.len());
-    assert!(waited * 50 <= later.len(), "{waited} of {} still went to the one that hangs", later.len());
+    let waited: Vec<_> = later.iter().filter(|one| one.took >= attempt_timeout).collect();
+    assert!(later.len() > 20, "that was no load: {} {:?}", later.len(), consumer.circuits());
+    assert!(
+        waited.len() <= 2.max(later.len() / 50),
+        "{} of {} still went to the one that hangs: {waited:?}",
+        waited.len(),
+        later.len()
+    );
 
     // Once it goes on it is as good as any: it serves when it is needed.
     producers.iter_mut().skip(1).for_each(Service::kill);
@@ -403,7 +409,9 @@ fn with_the_weather_api_broken_producers_answer_out_of_date_and_recover_by_thems
     cluster.faults(Some(r#"{"error_rate":1}"#));
     soon("a producer's answer is out of date", || consumer.report("70569").1["source"] == "stale");
     soon("the circuit before the weather API is open", || {
-        PLACES.iter().for_each(|zip| assert_eq!(consumer.report(zip).0, 200));
+        for (producer, zip) in producers.iter().flat_map(|producer| PLACES.map(|zip| (producer, zip))) {
+            assert_eq!(get(producer.addr, &format!("/weather?zip={zip}&country=DE")).0, 200);
+        }
         producers.iter().all(|producer| producer.circuits().iter().any(|(_, state)| state == "open"))
     });
     for zip in PLACES {
@@ -418,10 +426,14 @@ fn with_the_weather_api_broken_producers_answer_out_of_date_and_recover_by_thems
 
     cluster.faults(None);
     soon("answers are fresh again, and the circuits closed", || {
-        let fresh = PLACES.iter().filter(|zip| consumer.report(zip).1["source"] != "stale").count();
-        fresh == PLACES.len()
-            && producers.iter().all(|producer| producer.circuits().iter().all(|(_, state)| state == "closed"))
+        let both = producers.each_ref().map(|producer| {
+            let asked = PLACES.map(|zip| get(producer.addr, &format!("/weather?zip={zip}&country=DE")).1);
+            asked.iter().all(|report| !report.contains(OUT_OF_DATE))
+                && producer.circuits().iter().all(|(_, state)| state == "closed")
+        });
+        both == [true; 2]
     });
+    assert_ne!(consumer.report("70569").1["source"], "stale");
     for producer in &producers {
         let log = producer.log().join("\n");
         assert!(log.contains("the weather API is left alone for") && log.contains("the weather API is back"), "{log}");

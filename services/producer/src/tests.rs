@@ -202,8 +202,9 @@ fn after_five_failures_in_a_row_no_call_goes_out_until_the_circuit_is_tried_agai
             assert_eq!((&shown["state"], &shown["id"]), (&"open".into(), &"api.openweathermap.org".into()), "{shown}");
             assert_eq!(shown["reason"], "5 calls in a row failed");
 
+            bench.ask("22", 705).await.expect_err("a moment too early");
             bench.does(GOOD);
-            assert_eq!(bench.ask("22", 706).await.expect("the probe").source, Source::Live);
+            assert_eq!(bench.ask("22", 706).await.expect("the probe").source, Source::Live, "refusals are forgotten");
             assert_eq!(circuit(&bench)["state"], "ramping");
             assert_eq!(bench.ask("23", 717).await.expect("all is well").source, Source::Live);
             assert_eq!(circuit(&bench)["state"], "closed");
@@ -218,6 +219,24 @@ fn after_five_failures_in_a_row_no_call_goes_out_until_the_circuit_is_tried_agai
     ];
     assert_eq!(said.len(), 4 * expected.len(), "{said:?}");
     assert!(said.chunks(4).all(|round| round == expected), "{said:?}");
+}
+
+#[test]
+fn a_refused_connection_opens_the_circuit_at_once() {
+    use bramble::transport::client::{Settings, Wire};
+    let nobody = std::net::TcpListener::bind("127.0.0.98:0").expect("a free port").local_addr().expect("bound");
+    let mut config = config();
+    config.producer.upstream = format!("http://{nobody}");
+    let wire = Wire::new(Settings::default()).expect("a wire");
+    let executor = std::sync::Arc::new(smol::Executor::new());
+    let weather = Weather::new(&config, wire.into_surf(), std::sync::Arc::clone(&executor), "x").expect("valid");
+    std::fs::remove_file(config.producer.api_key_file.expect("a key")).expect("own file");
+    let query = Query::parse("70569", Some("DE")).expect("a question");
+    let asked = weather.report(&query, Instant::now() + Duration::from_secs(10));
+    assert_eq!(code(smol::block_on(executor.run(asked))), Code::Unavailable);
+    let shown = weather.circuit();
+    let shown = &shown["endpoints"][0];
+    assert_eq!((&shown["state"], &shown["reason"]), (&"open".into(), &"connection refused".into()), "{shown}");
 }
 
 #[test]
