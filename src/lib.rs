@@ -15,5 +15,6 @@ pub mod serve;
 mod sync;
 pub mod telemetry;
 pub mod transport;
+pub mod trust;
 
 pub use config::Config;
