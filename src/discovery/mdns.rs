@@ -402,4 +402,29 @@ mod tests {
         browser.shutdown();
         server.shutdown();
     }
+
+    #[test]
+    fn a_registration_is_signed_anew_when_it_has_another_address_than_it_signed() {
+        let executor = Executor::new();
+        let config = on_loopback(55_354);
+        let trust = || Arc::new(Trust::new(Some(crate::trust::ClusterKey::of("spring:a secret of the cluster"))));
+        let browser = Mdns::start(&config, Role::Command).expect("a thread").trusting(trust());
+        let server = Mdns::start(&config, Role::Command).expect("a thread").trusting(trust());
+        smol::block_on(executor.run(async {
+            let directory = Directory::new(crate::discovery::Told::Nobody, Instant::now());
+            let _browsing = browser.browse("home".into(), directory.clone(), &executor).expect("a running daemon");
+            let (mut own, told) =
+                server.register(announcement("producer-a", "home"), 4711, false).expect("a running daemon");
+            told.await.expect("lo has an address");
+            until(&directory, |seen| seen == [("producer-a".to_owned(), Status::Up)]).await;
+            own.signed = Some(Place::new(&[[192, 0, 2, 7].into()], 4711, SystemTime::now()));
+            own.said.status = Status::Drain; // told with the next signature, and not before
+            let seen = until(&directory, |seen| seen == [("producer-a".to_owned(), Status::Drain)]);
+            own.stay_signed().or(seen).await;
+            assert_eq!(own.signed, Some(own.place()));
+            own.end().await;
+        }));
+        browser.shutdown();
+        server.shutdown();
+    }
 }
