@@ -107,7 +107,9 @@ impl Trust {
         let mut judged = self.judged();
         judged.refusals.remove(fullname);
         if let Some(until) = signed_until {
-            if judged.signed_until.len() < MAX_SIGNED || judged.signed_until.contains_key(fullname) {
+            if let Some(known) = judged.signed_until.get_mut(fullname) {
+                *known = until.max(*known); // an old record may have been sent again
+            } else if judged.signed_until.len() < MAX_SIGNED {
                 judged.signed_until.insert(fullname.into(), until);
             }
         }
@@ -118,9 +120,9 @@ impl Trust {
         self.judged().signed_until.get(fullname).is_some_and(|until| !record::is_over(*until, now))
     }
 
-    /// What is registered under this full name is refused; it is said once.
-    pub(crate) fn refuse(&self, fullname: &str, refusal: Refusal) {
-        self.judged().refusals.add(fullname, refusal);
+    /// What is registered under this full name is refused; it is said once, at `level`.
+    pub(crate) fn refuse(&self, fullname: &str, refusal: Refusal, level: log::Level) {
+        self.judged().refusals.add(fullname, refusal, level);
     }
 
     /// What was registered under this full name is gone.

@@ -36,6 +36,8 @@ pub(super) struct Place {
     port: u16,
     /// Addresses between commas, sorted.
     addresses: String,
+    /// Addresses there was no room for.
+    left_out: usize,
     /// Unix time in seconds.
     expires: u64,
 }
@@ -43,11 +45,9 @@ pub(super) struct Place {
 impl Place {
     /// At these addresses and `port`, from `now` on.
     pub(super) fn new(addresses: &[Ipv4Addr], port: u16, now: SystemTime) -> Self {
-        if addresses.len() > MAX_SIGNED_ADDRESSES {
-            log::warn!("only the first {MAX_SIGNED_ADDRESSES} addresses are signed; choose [discovery] interfaces");
-        }
         let texts: Vec<String> = addresses.iter().take(MAX_SIGNED_ADDRESSES).map(Ipv4Addr::to_string).collect();
-        Self { port, addresses: texts.join(","), expires: record::expiry(now) }
+        let left_out = addresses.len().saturating_sub(MAX_SIGNED_ADDRESSES);
+        Self { port, addresses: texts.join(","), left_out, expires: record::expiry(now) }
     }
 
     /// Whether `other`, which is of now, need not be announced instead.
@@ -74,6 +74,9 @@ impl Announcement {
 
     /// The same, signed.
     pub(super) fn to_signed_txt(&self, place: &Place, key: &ClusterKey) -> Vec<(&'static str, String)> {
+        if place.left_out > 0 {
+            log::warn!("only {MAX_SIGNED_ADDRESSES} addresses can be signed; choose fewer [discovery] interfaces");
+        }
         let mut txt = self.to_txt();
         let expires = place.expires.to_string();
         let signed = Record {
@@ -206,7 +209,10 @@ pub(super) fn understand(
             if refused != Refused::OtherCluster {
                 let service = Some(heard.get("svc")).filter(|name| is_name(name)).unwrap_or_default();
                 let addr = trust::claimed(&heard.addrs, heard.port);
-                trust.refuse(heard.fullname, Refusal::new(heard.name(), service, addr, refused.to_string()));
+                // An address that changes is announced a moment before it is signed.
+                let is_moving = refused == Refused::Doubt(Doubt::Address) && trust.is_believed(heard.fullname, now);
+                let level = if is_moving { log::Level::Debug } else { log::Level::Warn };
+                trust.refuse(heard.fullname, Refusal::new(heard.name(), service, addr, refused.to_string()), level);
             }
             Err(refused)
         }

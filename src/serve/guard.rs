@@ -53,3 +53,51 @@ fn forbidden(why: &str) -> Response {
     response.insert_header("cache-control", "no-store");
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use http_types::{Method, Url};
+
+    use super::*;
+
+    const OLD: &str = "spring:a secret of the cluster";
+    const BOTH: &str = "autumn:its next secret, all new\nspring:a secret of the cluster";
+
+    fn ask(app: &tide::Server<()>, path: &str, signed_with: &[&str]) -> Response {
+        let url = Url::parse("http://192.0.2.7:4711/").and_then(|url| url.join(path)).expect("a URL");
+        let mut request = http_types::Request::new(Method::Get, url.clone());
+        for key in signed_with {
+            request.append_header(SIGNATURE, request::sign(&ClusterKey::of(key), Method::Get, &url));
+        }
+        smol::block_on(app.respond(request)).expect("an answer")
+    }
+
+    #[test]
+    fn only_who_signs_with_a_key_of_the_cluster_is_answered() {
+        let mut app = tide::new();
+        app.with(Guard::new(ClusterKey::of(BOTH)));
+        app.at("/weather").get(|_| async { Ok("fine") });
+        app.at("/healthz").get(|_| async { Ok("fine") });
+        let status = |path: &str, keys: &[&str]| u16::from(ask(&app, path, keys).status());
+        assert_eq!(status("/weather?zip=1", &[OLD]), 200);
+        assert_eq!(status("/weather?zip=1", &[BOTH]), 200);
+        assert_eq!(status("/weather?zip=1", &["spring:a secret of somebody else"]), 403);
+        assert_eq!(status("/weather?zip=1", &[]), 403);
+        assert_eq!(status("/weather?zip=1", &[OLD, OLD]), 403, "which one was meant?");
+        assert_eq!(status("/healthz", &[]), 200);
+        for round_about in ["/healthz/../weather", "/weather/", "/healthz/"] {
+            assert_eq!(status(round_about, &[]), 403, "{round_about}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_the_json_of_the_contract() {
+        let mut app = tide::new();
+        app.with(Guard::new(ClusterKey::of(OLD)));
+        let mut response = ask(&app, "/weather", &[]);
+        let body = smol::block_on(response.take_body().into_string()).expect("text");
+        let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(body["error"]["code"], "forbidden");
+        assert!(body["error"]["message"].as_str().is_some_and(|text| text.contains("node.cluster_key_file")), "{body}");
+    }
+}

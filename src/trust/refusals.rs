@@ -45,12 +45,12 @@ impl Refusal {
 
 impl Refusals {
     /// Remembers that what is registered under the full name `key` was refused, and says in the log what is new.
-    pub(super) fn add(&mut self, key: &str, refusal: Refusal) {
+    pub(super) fn add(&mut self, key: &str, refusal: Refusal, level: log::Level) {
         if let Some(old) = self.entries.get_mut(key) {
             let is_new = old.reason != refusal.reason;
             *old = refusal;
             if is_new {
-                old.tell();
+                old.tell(level);
             }
             return;
         }
@@ -61,7 +61,7 @@ impl Refusals {
             self.beyond = self.beyond.saturating_add(1);
             return;
         }
-        refusal.tell();
+        refusal.tell(level);
         self.entries.insert(key.into(), refusal);
     }
 
@@ -88,15 +88,17 @@ impl Refusals {
 }
 
 impl Refusal {
-    fn tell(&self) {
+    fn tell(&self, level: log::Level) {
         let at = self.addr.map(|addr| format!(" at {addr}")).unwrap_or_default();
-        log::warn!("{}{at} is refused: {}", self.name, self.reason);
+        log::log!(level, "{}{at} is refused: {}", self.name, self.reason);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const WARN: log::Level = log::Level::Warn;
 
     fn refusal(name: &str) -> Refusal {
         Refusal::new(name, "producer", None, "its signature does not fit".into())
@@ -106,12 +108,12 @@ mod tests {
     fn a_flood_is_counted_and_what_is_gone_makes_room() {
         let mut refusals = Refusals::default();
         for number in 0..1000 {
-            refusals.add(&format!("rogue-{number:04}"), refusal("rogue"));
+            refusals.add(&format!("rogue-{number:04}"), refusal("rogue"), WARN);
         }
         assert_eq!((refusals.all().0.len(), refusals.all().1), (MOST, 1000 - MOST as u64));
         refusals.gone("rogue-0003");
         assert_eq!(refusals.all().0.len(), MOST - 1);
-        refusals.add("late", refusal("late"));
+        refusals.add("late", refusal("late"), WARN);
         assert!(refusals.all().0.iter().any(|one| &*one.name == "late"));
         assert_eq!(refusals.entries.len(), MOST);
     }
@@ -119,7 +121,7 @@ mod tests {
     #[test]
     fn what_is_believed_later_is_no_longer_shown() {
         let mut refusals = Refusals::default();
-        refusals.add("a", refusal("a"));
+        refusals.add("a", refusal("a"), WARN);
         refusals.remove("a");
         assert_eq!(refusals.all(), (Vec::new(), 0));
     }
