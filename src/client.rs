@@ -29,9 +29,10 @@ use crate::config::Config;
 use crate::discovery::Directory;
 use crate::retry::Backoff;
 use crate::transport::client::Wire;
+use crate::trust::{ClusterKey, Once};
 
-use attempt::Ended;
 pub(crate) use attempt::is_trace;
+use attempt::{Ended, is_forbidden};
 use callee::Callee;
 
 /// The header by which a caller says how many milliseconds it will still wait.
@@ -115,6 +116,10 @@ struct Inner {
     config: Config,
     directory: Directory,
     surf: surf::Client,
+    /// Signs every request, if there is one.
+    key: Option<ClusterKey>,
+    /// Instances that the log has told of that they refuse this process.
+    forbidden_by: Once,
     /// One entry a service that was ever called; services are named by this program, not by its callers.
     callees: RwLock<BTreeMap<Box<str>, Arc<Callee>>>,
 }
@@ -125,8 +130,22 @@ impl Client {
     /// # Errors
     /// A setting that makes no sense.
     pub fn new(config: Config, directory: Directory, wire: Wire) -> Result<Self, InvalidSetting> {
+        Self::signing(config, directory, wire, None)
+    }
+
+    /// The same, with a key that signs its requests.
+    ///
+    /// # Errors
+    /// A setting that makes no sense.
+    pub fn signing(
+        config: Config,
+        directory: Directory,
+        wire: Wire,
+        key: Option<ClusterKey>,
+    ) -> Result<Self, InvalidSetting> {
         Callee::new("any", &config, Instant::now())?; // what would fail for one service fails for all, so it fails here
-        let inner = Inner { config, directory, surf: wire.into_surf(), callees: RwLock::default() };
+        let (surf, forbidden_by, callees) = (wire.into_surf(), Once::default(), RwLock::default());
+        let inner = Inner { config, directory, surf, key, forbidden_by, callees };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -171,6 +190,7 @@ impl Client {
             }
             tried.push(Arc::clone(pick.endpoint()));
             let Ended { answer, may_ask_again } = self.ask(callee, &call, pick, &mut tried).await;
+            self.tell_if_forbidden(&answer);
             if !may_ask_again {
                 return answer;
             }
@@ -179,6 +199,23 @@ impl Client {
                 return if attempt::is_timeout(&answer) { Err(callee.too_late()) } else { answer };
             }
             last = Some((answer, pause));
+        }
+    }
+
+    /// Says once of each instance that it refuses this process, and what to do.
+    fn tell_if_forbidden(&self, answer: &Result<Answer, Error>) {
+        let Ok(answer) = answer else { return };
+        if !is_forbidden(answer.status) || !self.inner.forbidden_by.is_first(&answer.from) {
+            return;
+        }
+        let (from, status) = (&answer.from, answer.status);
+        match &self.inner.key {
+            Some(_) => log::error!(
+                "{from} does not accept the signature of this node ({status}): the files that node.cluster_key_file                  names must have a key in common, and the first one here must be in the one there"
+            ),
+            None => log::error!(
+                "{from} answers its own cluster only ({status}): set node.cluster_key_file to a file with the cluster's                  key"
+            ),
         }
     }
 

@@ -30,6 +30,7 @@ pub mod serve;
 mod sync;
 pub mod telemetry;
 pub mod transport;
+pub mod trust;
 
 pub use client::Client;
 pub use config::Config;

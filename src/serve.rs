@@ -1,6 +1,7 @@
 //! What every service does besides its own work: listen, say that it is there, answer for its health, and end without
 //! anybody noticing. A [`Host`] is made first, the service builds its routes with it, and [`Host::serve`] does the rest.
 
+mod guard;
 mod request_log;
 mod routes;
 
@@ -23,6 +24,7 @@ use crate::resolve::Resolver;
 use crate::telemetry::Collect;
 use crate::transport;
 use crate::transport::client::Wire;
+use crate::trust::{self, Own, Trust};
 
 /// How long a service goes on serving after it has said goodbye: the news must reach everybody who might still call.
 const SERVES_ON: Duration = Duration::from_millis(1500);
@@ -88,6 +90,8 @@ pub struct Host {
     pub directory: Directory,
     /// Whether it also ends when standard input closes: a child then never outlives its parent.
     pub ends_with_stdin: bool,
+    /// What it judges others by, and whom it has turned away.
+    pub trust: Arc<Trust>,
     wire: Wire,
     mdns: Option<Mdns>,
 }
@@ -103,13 +107,15 @@ impl Host {
         let directory = Directory::new(told(role), now);
         let resolver = Resolver::from_system();
         let wire = wire(&config, resolver.clone())?;
+        let key = trust::key_of(&config.node).map_err(|error| Error::Setup(error.to_string()))?;
+        let trust = Arc::new(Trust::new(key));
         executor.spawn(wire.clone().keep_tidy()).detach();
         discovery::fixed::fill(&directory, &config.discovery.fixed, now);
         discovery::dns::follow(&directory, &config.discovery.dns, &resolver, &executor);
         let mdns = (config.discovery.mdns && role != Role::UpstreamSim)
-            .then(|| browse(role, &config, &directory, &executor))
+            .then(|| browse(role, &config, &directory, &trust, &executor))
             .and_then(|mdns| mdns.map_err(|error| log::error!("{error}")).ok());
-        Ok(Self { role, config, executor, id: id.into(), directory, ends_with_stdin: false, wire, mdns })
+        Ok(Self { role, config, executor, id: id.into(), directory, ends_with_stdin: false, trust, wire, mdns })
     }
 
     /// A client for other services.
@@ -117,7 +123,7 @@ impl Host {
     /// # Errors
     /// A setting that makes no sense.
     pub fn client(&self) -> Result<Client, Error> {
-        Client::new(self.config.clone(), self.directory.clone(), self.wire.clone())
+        Client::signing(self.config.clone(), self.directory.clone(), self.wire.clone(), self.trust.key().cloned())
             .map_err(|error| Error::Setup(error.to_string()))
     }
 
@@ -143,6 +149,10 @@ impl Host {
         if log::log_enabled!(log::Level::Debug) {
             app.with(request_log::RequestLog);
         }
+        if let (Role::Producer, Some(key)) = (self.role, self.trust.key()) {
+            app.with(guard::Guard::new(key.clone()));
+        }
+        self.trust.know_own(Own { id: Arc::clone(&self.id), service: self.role.as_str(), port: addr.port() });
         routes::add(&mut app, routes::Told::new(&self, told, Arc::clone(&health), Arc::clone(&stats)));
 
         let mdns = self.mdns.take();
@@ -242,9 +252,10 @@ fn browse(
     role: Role,
     config: &Config,
     directory: &Directory,
+    trust: &Arc<Trust>,
     executor: &Executor<'static>,
 ) -> Result<Mdns, discovery::mdns::Error> {
-    let mdns = Mdns::start(&config.discovery, role)?;
+    let mdns = Mdns::start(&config.discovery, role)?.trusting(Arc::clone(trust));
     mdns.browse(config.node.cluster.clone(), directory.clone(), executor)?.detach();
     Ok(mdns)
 }
@@ -283,8 +294,11 @@ async fn closed(stdin: &mut Async<Stdin>) {
 }
 
 /// Resolves when the last request has been let in. A second signal shortens the farewell.
-async fn end(mut told: Ends, health: Arc<Health>, registration: Option<Registration>) {
-    told.next().await;
+async fn end(mut told: Ends, health: Arc<Health>, mut registration: Option<Registration>) {
+    match &mut registration {
+        Some(registration) => told.next().or(registration.stay_signed()).await,
+        None => told.next().await,
+    }
     told.stdin = None; // once closed it stays so, and would count as the second signal
     log::info!("ending: no new work, finishing what is there");
     health.set(Phase::Draining);

@@ -12,6 +12,7 @@ use super::{Answer, Call, Error, TIME_LEFT, TRACE};
 use crate::balance::Pick;
 use crate::breaker::Outcome;
 use crate::transport::client::{Deadline, Error as WireError};
+use crate::trust::{ClusterKey, request};
 
 /// A request that is about to be sent.
 pub(super) struct Attempt {
@@ -36,6 +37,15 @@ impl Attempt {
         Self { request, pick, started: now }
     }
 
+    /// Signed, if the cluster has a key.
+    pub(super) fn signed(mut self, key: Option<&ClusterKey>) -> Self {
+        if let Some(key) = key {
+            let signature = request::sign(key, self.request.method(), self.request.url());
+            self.request.insert_header(request::SIGNATURE, signature);
+        }
+        self
+    }
+
     /// Sends it, teaches the balancer, and says whether another instance might do better.
     pub(super) async fn run(self, surf: &surf::Client, watch: &Watch) -> Ended {
         let Self { request, pick, started } = self;
@@ -52,7 +62,9 @@ impl Attempt {
         if endpoint.breaker().generation() != generation {
             watch.add(&endpoint, generation);
         }
-        let may_ask_again = !matches!(outcome, Outcome::Success { .. } | Outcome::Ignored);
+        // Who has no key in common with this node yet is as well as ever, and another may have one.
+        let is_forbidden = answer.as_ref().is_ok_and(|answer| is_forbidden(answer.status));
+        let may_ask_again = is_forbidden || !matches!(outcome, Outcome::Success { .. } | Outcome::Ignored);
         Ended { answer: answer.map_err(|cause| Error::Failed { instance: from, cause }), may_ask_again }
     }
 }
@@ -74,6 +86,11 @@ async fn send(surf: &surf::Client, request: Request, from: &Arc<str>) -> surf::R
         retry_after: retry_after.map(Duration::from_secs),
         from: Arc::clone(from),
     })
+}
+
+/// Whether whoever was asked works for others only.
+pub(super) fn is_forbidden(status: u16) -> bool {
+    matches!(status, 401 | 403)
 }
 
 /// What a status says about who sent it. That a place is unknown or a question wrong says nothing.
@@ -117,7 +134,7 @@ mod tests {
 
     #[test]
     fn an_unknown_place_and_a_bad_question_are_no_fault_of_who_was_asked() {
-        for status in [400, 404, 405] {
+        for status in [400, 401, 403, 404, 405] {
             assert_eq!(of_status(&answer(status), Duration::ZERO), Outcome::Ignored);
         }
         assert_eq!(of_status(&answer(503), Duration::ZERO), Outcome::Failure);

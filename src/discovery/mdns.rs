@@ -2,9 +2,8 @@
 //! file that names mdns-sd.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_lite::FutureExt as _;
 use mdns_sd::{
@@ -12,10 +11,12 @@ use mdns_sd::{
 };
 use smol::{Executor, Task, Timer};
 
-use super::interfaces::{Chosen, LOOPBACK};
-use super::txt::{self, Refused};
+use super::interfaces::Chosen;
+use super::txt::{self, Heard, Place, Refused};
 use super::{Announcement, Change, Directory, SERVICE_TYPE, Source, Status};
 use crate::config::{self, Role};
+use crate::trust::Trust;
+use crate::trust::record::Doubt;
 
 /// Every this many seconds the interfaces are looked at: a new address and a cable put back heal by themselves.
 const IP_CHECK_SECONDS: u32 = 2;
@@ -23,6 +24,9 @@ const IP_CHECK_SECONDS: u32 = 2;
 const ANNOUNCED_WITHIN: Duration = Duration::from_secs(3);
 /// The library sends each goodbye a second time after 120 ms; ending before that would lose it.
 const GOODBYE_TAKES: Duration = Duration::from_millis(250);
+
+/// How often a signed registration is looked at: the clock may have been set.
+const SIGNATURE_CHECK: Duration = Duration::from_secs(10);
 
 /// Why there is no discovery on the LAN.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +49,7 @@ pub struct Mdns {
     daemon: ServiceDaemon,
     chosen: Arc<Chosen>,
     port: u16,
+    trust: Arc<Trust>,
 }
 
 impl Mdns {
@@ -59,7 +64,13 @@ impl Mdns {
         daemon.set_ip_check_interval(IP_CHECK_SECONDS)?;
         daemon.disable_interface(IfKind::All)?;
         daemon.enable_interface(predicate(&chosen))?;
-        Ok(Self { daemon, chosen, port: config.port })
+        Ok(Self { daemon, chosen, port: config.port, trust: Arc::default() })
+    }
+
+    /// Judges others by `trust`, and signs with its key.
+    #[must_use]
+    pub fn trusting(self, trust: Arc<Trust>) -> Self {
+        Self { trust, ..self }
     }
 
     /// Enters every instance of `cluster` into `directory`, for as long as the task lives.
@@ -74,11 +85,12 @@ impl Mdns {
     ) -> Result<Task<()>, Error> {
         let events = self.daemon.browse(SERVICE_TYPE)?;
         let daemon = self.daemon.clone();
+        let trust = Arc::clone(&self.trust);
         Ok(executor.spawn(async move {
             let mut events = events;
             // The library ends a browse whose events are not taken in time; then what was missed is asked for again.
             loop {
-                read(&events, &cluster, &directory).await;
+                read(&events, &cluster, &directory, &trust).await;
                 log::warn!("mDNS stopped telling; asking again");
                 Timer::after(Duration::from_secs(1)).await;
                 match daemon.browse(SERVICE_TYPE) {
@@ -105,8 +117,10 @@ impl Mdns {
         let mut registration = Registration {
             daemon: self.daemon.clone(),
             chosen: Arc::clone(&self.chosen),
+            trust: Arc::clone(&self.trust),
             said,
             port,
+            signed: None,
             names: Vec::new(),
         };
         registration.announce()?;
@@ -133,8 +147,11 @@ impl Mdns {
 pub struct Registration {
     daemon: ServiceDaemon,
     chosen: Arc<Chosen>,
+    trust: Arc<Trust>,
     said: Announcement,
     port: u16,
+    /// What was signed last, with a cluster's key.
+    signed: Option<Place>,
     /// Full names to unregister.
     names: Vec<String>,
 }
@@ -146,6 +163,34 @@ impl Registration {
         if let Err(error) = self.announce() {
             log::warn!("could not announce the end: {error}");
         }
+    }
+
+    /// Signs anew whenever half of a signature's time is over, the clock was set, or an address has come or gone. Never
+    /// resolves.
+    pub async fn stay_signed(&mut self) {
+        // Asked for before the addresses are looked at, so that no change falls between.
+        let heard = self.trust.key().and_then(|_| self.daemon.monitor().ok());
+        while self.trust.key().is_some() {
+            if self.signed.as_ref().is_none_or(|last| !last.is_as_good_as(&self.place(), SystemTime::now())) {
+                if let Err(error) = self.announce() {
+                    log::warn!("could not sign the registration anew: {error}");
+                }
+            }
+            let pause = async {
+                Timer::after(SIGNATURE_CHECK).await;
+            };
+            match &heard {
+                Some(heard) => addresses_changed(heard).or(pause).await,
+                None => pause.await,
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// Where it is now.
+    fn place(&self) -> Place {
+        let addresses = self.trust.own_addresses(|name| self.chosen.contains(name));
+        Place::new(&addresses, self.port, SystemTime::now())
     }
 
     /// Says goodbye and waits until it has been sent twice.
@@ -164,7 +209,15 @@ impl Registration {
 
     fn announce(&mut self) -> Result<(), Error> {
         let service_type = format!("_{}._sub.{SERVICE_TYPE}", self.said.service);
-        let txt = self.said.to_txt();
+        let txt = match self.trust.key() {
+            Some(key) => {
+                let place = self.place();
+                let txt = self.said.to_signed_txt(&place, key);
+                self.signed = Some(place);
+                txt
+            }
+            None => self.said.to_txt(),
+        };
         let id = self.said.id.clone();
         self.publish(&service_type, &id, &txt)
     }
@@ -227,45 +280,58 @@ async fn announced(heard: &Receiver<DaemonEvent>) -> Result<(), Error> {
     }
 }
 
+/// Resolves when an address of this machine has come or gone.
+async fn addresses_changed(heard: &Receiver<DaemonEvent>) {
+    loop {
+        match heard.recv_async().await {
+            Ok(DaemonEvent::IpAdd(_) | DaemonEvent::IpDel(_)) => return,
+            Ok(_) => {}
+            Err(_) => return std::future::pending().await,
+        }
+    }
+}
+
 /// Takes in what is told until the library ends it.
-async fn read(events: &Receiver<ServiceEvent>, cluster: &str, directory: &Directory) {
+async fn read(events: &Receiver<ServiceEvent>, cluster: &str, directory: &Directory, trust: &Trust) {
     while let Ok(event) = events.recv_async().await {
         let now = Instant::now();
         match event {
-            ServiceEvent::ServiceResolved(found) => match understand(&found, cluster) {
-                Ok(instance) => directory.apply(Source::Mdns, &found.fullname, Change::Is(instance), now),
-                Err(Refused::OtherCluster) => log::debug!("{} belongs to another cluster", found.fullname),
-                Err(refused) => log::debug!("{} is not taken in: {refused}", found.fullname),
-            },
-            ServiceEvent::ServiceRemoved(_, name) => directory.apply(Source::Mdns, &name, Change::Gone, now),
+            ServiceEvent::ServiceResolved(found) => {
+                match txt::understand(&heard(&found), cluster, trust, SystemTime::now()) {
+                    Ok(instance) => directory.apply(Source::Mdns, &found.fullname, Change::Is(instance), now),
+                    Err(Refused::Doubt(Doubt::Expired)) => {
+                        directory.apply(Source::Mdns, &found.fullname, Change::Gone, now);
+                    }
+                    Err(refused) => log::debug!("{} is not taken in: {refused}", found.fullname),
+                }
+            }
+            ServiceEvent::ServiceRemoved(_, name) => {
+                trust.forget(&name);
+                directory.apply(Source::Mdns, &name, Change::Gone, now);
+            }
             _ => {}
         }
     }
 }
 
-/// An instance, if the record may be believed that far.
-fn understand(found: &ResolvedService, cluster: &str) -> Result<super::Instance, Refused> {
-    let plausible = found.get_addresses().iter().filter_map(|ip| match ip {
-        ScopedIp::V4(ip) => {
-            let came_by_loopback = ip.interface_ids().iter().any(|interface| interface.name == LOOPBACK);
-            is_plausible(*ip.addr(), came_by_loopback).then_some(*ip.addr())
-        }
+/// What was found, without the library's types.
+fn heard(found: &ResolvedService) -> Heard<'_> {
+    let v4 = found.get_addresses().iter().filter_map(|ip| match ip {
+        ScopedIp::V4(ip) => Some(ip),
         _ => None,
     });
-    // The set has no order; the same record must always give the same address.
-    let ip = plausible.min().ok_or(Refused::Missing("address"))?;
-    let addr = SocketAddr::new(IpAddr::V4(ip), found.get_port());
-    txt::parse(|key| found.get_property_val_str(key), addr, cluster)
-}
-
-/// Whether a process can be at this address, seen from where the record came: a loopback address leads to this machine,
-/// whoever sent it, so only this machine may send it.
-fn is_plausible(ip: Ipv4Addr, came_by_loopback: bool) -> bool {
-    ip.is_loopback() == came_by_loopback && !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast()
+    Heard {
+        fullname: &found.fullname,
+        port: found.get_port(),
+        addrs: v4.flat_map(|ip| ip.interface_ids().iter().map(|interface| (*ip.addr(), interface.index))).collect(),
+        txt: found.get_properties().iter().map(|property| (property.key(), property.val_str())).collect(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     /// Another port than 5353, so that no test hears another, and never another interface than lo.
@@ -338,11 +404,27 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_leads_elsewhere_is_not_plausible() {
-        let ip = |text: &str| text.parse().expect("an address");
-        assert!(is_plausible(ip("192.168.0.7"), false) && is_plausible(ip("127.0.0.1"), true));
-        for forged in ["127.0.0.1", "0.0.0.0", "224.0.0.251", "255.255.255.255"] {
-            assert!(!is_plausible(ip(forged), false), "{forged}");
-        }
+    fn a_registration_is_signed_anew_when_it_has_another_address_than_it_signed() {
+        let executor = Executor::new();
+        let config = on_loopback(55_354);
+        let trust = || Arc::new(Trust::new(Some(crate::trust::ClusterKey::of("spring:a secret of the cluster"))));
+        let browser = Mdns::start(&config, Role::Command).expect("a thread").trusting(trust());
+        let server = Mdns::start(&config, Role::Command).expect("a thread").trusting(trust());
+        smol::block_on(executor.run(async {
+            let directory = Directory::new(crate::discovery::Told::Nobody, Instant::now());
+            let _browsing = browser.browse("home".into(), directory.clone(), &executor).expect("a running daemon");
+            let (mut own, told) =
+                server.register(announcement("producer-a", "home"), 4711, false).expect("a running daemon");
+            told.await.expect("lo has an address");
+            until(&directory, |seen| seen == [("producer-a".to_owned(), Status::Up)]).await;
+            own.signed = Some(Place::new(&[[192, 0, 2, 7].into()], 4711, SystemTime::now()));
+            own.said.status = Status::Drain; // told with the next signature, and not before
+            let seen = until(&directory, |seen| seen == [("producer-a".to_owned(), Status::Drain)]);
+            own.stay_signed().or(seen).await;
+            assert!(own.signed.as_ref().is_some_and(|last| last.is_as_good_as(&own.place(), SystemTime::now())));
+            own.end().await;
+        }));
+        browser.shutdown();
+        server.shutdown();
     }
 }

@@ -1,9 +1,12 @@
 //! What an instance says of itself in its TXT record. Anyone on the LAN can send one, so nothing in it is believed
-//! before it has been measured.
+//! before it has been measured, and with a cluster's key nothing that is not signed.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::SystemTime;
 
-use super::{Instance, Source, Status};
+use super::{Instance, SERVICE_TYPE, Source, Status};
+use crate::trust::record::{self, Doubt, Record};
+use crate::trust::{self, ClusterKey, Refusal, Trust};
 
 /// What a process registers of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,13 +27,38 @@ pub struct Announcement {
     pub status: Status,
 }
 
+/// Addresses that are signed, and so can be called: with more, the TXT record would pass the 400 bytes of RFC 6763.
+const MAX_SIGNED_ADDRESSES: usize = 8;
+
+/// Where a process is and until when it says so: what is signed besides its [`Announcement`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    port: u16,
+    /// Addresses between commas, sorted.
+    addresses: String,
+    /// Addresses there was no room for.
+    left_out: usize,
+    /// Unix time in seconds.
+    expires: u64,
+}
+
+impl Place {
+    /// At these addresses and `port`, from `now` on.
+    pub(super) fn new(addresses: &[Ipv4Addr], port: u16, now: SystemTime) -> Self {
+        let texts: Vec<String> = addresses.iter().take(MAX_SIGNED_ADDRESSES).map(Ipv4Addr::to_string).collect();
+        let left_out = addresses.len().saturating_sub(MAX_SIGNED_ADDRESSES);
+        Self { port, addresses: texts.join(","), left_out, expires: record::expiry(now) }
+    }
+
+    /// Whether `other`, which is of now, need not be announced instead.
+    pub(super) fn is_as_good_as(&self, other: &Self, now: SystemTime) -> bool {
+        self.addresses == other.addresses && self.port == other.port && !record::is_due(self.expires, now)
+    }
+}
+
 impl Announcement {
     /// The keys and values of the TXT record; `version` is this program's.
     pub(super) fn to_txt(&self) -> Vec<(&'static str, String)> {
-        let status = match self.status {
-            Status::Up => "up",
-            Status::Drain => "drain",
-        };
         vec![
             ("txtvers", "1".into()),
             ("cl", self.cluster.clone()),
@@ -40,8 +68,41 @@ impl Announcement {
             ("path", self.path.clone()),
             ("zone", self.zone.clone()),
             ("w", self.weight.to_string()),
-            ("st", status.into()),
+            ("st", self.status_text().into()),
         ]
+    }
+
+    /// The same, signed.
+    pub(super) fn to_signed_txt(&self, place: &Place, key: &ClusterKey) -> Vec<(&'static str, String)> {
+        if place.left_out > 0 {
+            log::warn!("only {MAX_SIGNED_ADDRESSES} addresses can be signed; choose fewer [discovery] interfaces");
+        }
+        let mut txt = self.to_txt();
+        let expires = place.expires.to_string();
+        let signed = Record {
+            name: &self.id,
+            port: place.port,
+            cluster: &self.cluster,
+            service: &self.service,
+            id: &self.id,
+            version: env!("CARGO_PKG_VERSION"),
+            path: &self.path,
+            zone: &self.zone,
+            weight: &self.weight.to_string(),
+            status: self.status_text(),
+            addresses: &place.addresses,
+            expires: &expires,
+        };
+        let (kid, sig) = signed.sign(key);
+        txt.extend([("ip", place.addresses.clone()), ("kid", kid.into()), ("exp", expires), ("sig", sig.to_string())]);
+        txt
+    }
+
+    fn status_text(&self) -> &'static str {
+        match self.status {
+            Status::Up => "up",
+            Status::Drain => "drain",
+        }
     }
 }
 
@@ -52,43 +113,163 @@ pub(super) enum Refused {
     OtherCluster,
     #[error("its TXT record has no usable `{0}`")]
     Missing(&'static str),
+    #[error("its TXT record has more than 1 kB")]
+    TooLong,
     #[error("its port is 0")]
     NoPort,
+    #[error("its address is not on the network its record came by")]
+    OffLink,
+    #[error("it is registered under another name than its id")]
+    OtherName,
+    #[error("its name or its address is this process's own")]
+    Own,
+    #[error(transparent)]
+    Doubt(#[from] Doubt),
 }
 
 /// Longest name, zone or path that is taken in; RFC 6763 keeps a whole TXT record below 400 bytes.
 const MAX_TEXT: usize = 64;
+/// Longest TXT record that is taken in.
+const MAX_TXT: usize = 1 << 10;
 
-/// Reads the record that `addr` was announced with. `get` looks a key up. A weight that is no number from 1 to 100 is
-/// brought into that range; other bad values are refused.
-pub(super) fn parse<'a>(
-    get: impl Fn(&str) -> Option<&'a str>,
-    addr: SocketAddr,
+/// A record as it was heard, without the library's types.
+#[derive(Debug, Clone)]
+pub(super) struct Heard<'a> {
+    /// `producer-5f0c2a9be81d4477._bramble._tcp.local.`
+    pub(super) fullname: &'a str,
+    pub(super) port: u16,
+    /// Each address with the number of an interface it came by.
+    pub(super) addrs: Vec<(Ipv4Addr, u32)>,
+    /// Keys and values; what is no UTF-8 is empty.
+    pub(super) txt: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Heard<'a> {
+    /// The value of a key; without one, or without the key, empty. The first counts, its case does not (RFC 6763, 6.4).
+    fn get(&self, key: &str) -> &'a str {
+        self.txt.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map_or("", |(_, value)| *value)
+    }
+
+    /// First label of the full name.
+    fn name(&self) -> &'a str {
+        self.fullname.strip_suffix(SERVICE_TYPE).and_then(|name| name.strip_suffix('.')).unwrap_or(self.fullname)
+    }
+
+    /// Bytes of the TXT record.
+    fn size(&self) -> usize {
+        self.txt.iter().map(|(key, value)| key.len() + value.len() + 2).sum()
+    }
+
+    /// Checks the signature; says until when it counts.
+    fn verify(&self, key: &ClusterKey, now: SystemTime) -> Result<u64, Doubt> {
+        let signed = Record {
+            name: self.name(),
+            port: self.port,
+            cluster: self.get("cl"),
+            service: self.get("svc"),
+            id: self.get("id"),
+            version: self.get("ver"),
+            path: self.get("path"),
+            zone: self.get("zone"),
+            weight: self.get("w"),
+            status: self.get("st"),
+            addresses: self.get("ip"),
+            expires: self.get("exp"),
+        };
+        signed.verify(key, self.get("kid"), self.get("sig"), now)
+    }
+
+    /// Whether this address was signed.
+    fn has_signed(&self, ip: Ipv4Addr) -> bool {
+        self.get("ip").split(',').any(|text| text.parse() == Ok(ip))
+    }
+}
+
+/// Reads a record and remembers in `trust` what became of it.
+///
+/// # Errors
+/// Why it is not believed. Whatever was believed of that name before still is, unless it is [`Doubt::Expired`].
+pub(super) fn understand(
+    heard: &Heard<'_>,
     cluster: &str,
+    trust: &Trust,
+    now: SystemTime,
 ) -> Result<Instance, Refused> {
-    if get("cl") != Some(cluster) {
+    let judged = match parse(heard, cluster, trust, now) {
+        // Who is known by a newer record is not removed by sending an old one again.
+        Err(Refused::Doubt(Doubt::Expired)) if trust.is_believed(heard.fullname, now) => Err(Doubt::Old.into()),
+        judged => judged,
+    };
+    match judged {
+        Ok((instance, signed_until)) => {
+            trust.believe(heard.fullname, signed_until);
+            Ok(instance)
+        }
+        Err(refused) => {
+            if refused != Refused::OtherCluster {
+                let service = Some(heard.get("svc")).filter(|name| is_name(name)).unwrap_or_default();
+                let addr = trust::claimed(&heard.addrs, heard.port);
+                // An address that changes is announced a moment before it is signed.
+                let is_moving = refused == Refused::Doubt(Doubt::Address) && trust.is_believed(heard.fullname, now);
+                let level = if is_moving { log::Level::Debug } else { log::Level::Warn };
+                trust.refuse(heard.fullname, Refusal::new(heard.name(), service, addr, refused.to_string()), level);
+            }
+            Err(refused)
+        }
+    }
+}
+
+/// The instance, and until when its signature counts. A weight that is no number from 1 to 100 is brought into that
+/// range; other bad values are refused.
+fn parse(heard: &Heard<'_>, cluster: &str, trust: &Trust, now: SystemTime) -> Result<(Instance, Option<u64>), Refused> {
+    if heard.get("cl") != cluster {
         return Err(Refused::OtherCluster);
     }
-    if addr.port() == 0 {
+    if heard.size() > MAX_TXT {
+        return Err(Refused::TooLong);
+    }
+    if heard.port == 0 {
         return Err(Refused::NoPort);
     }
-    let name = |key: &'static str| get(key).filter(|text| is_name(text)).ok_or(Refused::Missing(key));
+    let name = |key: &'static str| Some(heard.get(key)).filter(|text| is_name(text)).ok_or(Refused::Missing(key));
     let text = |key: &'static str| {
-        let text = get(key).unwrap_or_default();
+        let text = heard.get(key);
         let fine = text.len() <= MAX_TEXT && !text.chars().any(char::is_control);
         fine.then_some(text).ok_or(Refused::Missing(key))
     };
-    Ok(Instance {
-        id: name("id")?.into(),
-        service: name("svc")?.into(),
-        addr,
+    let (id, service) = (name("id")?, name("svc")?);
+    let signed_until = trust.key().map(|key| heard.verify(key, now)).transpose()?;
+    if signed_until.is_some() && heard.name() != id {
+        return Err(Refused::OtherName);
+    }
+    let ip = address(heard, trust, signed_until.is_some())?;
+    if trust.poses_as_own(id, service, ip, heard.port) {
+        return Err(Refused::Own);
+    }
+    let instance = Instance {
+        id: id.into(),
+        service: service.into(),
+        addr: SocketAddr::new(IpAddr::V4(ip), heard.port),
         path: text("path")?.into(),
         zone: text("zone")?.into(),
-        weight: weight(get("w")),
+        weight: weight(heard.get("w")),
         version: text("ver")?.into(),
-        status: if get("st") == Some("drain") { Status::Drain } else { Status::Up },
+        status: if heard.get("st") == "drain" { Status::Drain } else { Status::Up },
         source: Source::Mdns,
-    })
+    };
+    Ok((instance, signed_until))
+}
+
+/// The address to call: on the network it came by, and signed if anything is.
+fn address(heard: &Heard<'_>, trust: &Trust, must_be_signed: bool) -> Result<Ipv4Addr, Refused> {
+    if heard.addrs.is_empty() {
+        return Err(Refused::Missing("address"));
+    }
+    let on_link = heard.addrs.iter().filter(|(ip, interface)| trust.leads_to(*ip, *interface)).map(|(ip, _)| *ip);
+    let mut on_link = on_link.peekable();
+    on_link.peek().ok_or(Refused::OffLink)?;
+    // The list has no order; the same record must always give the same address.
+    on_link.filter(|ip| !must_be_signed || heard.has_signed(*ip)).min().ok_or(Refused::Doubt(Doubt::Address))
 }
 
 /// A name as this project gives them: it goes into logs, labels and pages.
@@ -97,67 +278,13 @@ fn is_name(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-fn weight(text: Option<&str>) -> u32 {
-    match text.map(str::parse::<f64>) {
+fn weight(text: &str) -> u32 {
+    match text.parse::<f64>() {
         // `as` saturates, and takes NaN to 0, so whatever was sent ends in the range.
-        Some(Ok(weight)) => (weight as u32).clamp(1, 100),
+        Ok(weight) => (weight as u32).clamp(1, 100),
         _ => 1,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(txt: &[(&str, &str)]) -> Result<Instance, Refused> {
-        let get = |key: &str| txt.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
-        parse(get, SocketAddr::from(([192, 0, 2, 7], 4711)), "home")
-    }
-
-    #[test]
-    fn what_is_registered_is_what_is_read() {
-        let said = Announcement {
-            cluster: "home".into(),
-            id: "producer-5f0c2a9be81d4477".into(),
-            service: "producer".into(),
-            path: "/".into(),
-            zone: "shelf-2".into(),
-            weight: 3,
-            status: Status::Drain,
-        };
-        let txt = said.to_txt();
-        let txt: Vec<(&str, &str)> = txt.iter().map(|(key, value)| (*key, value.as_str())).collect();
-        let read = read(&txt).expect("own record");
-        assert_eq!((&*read.id, &*read.service, &*read.zone), ("producer-5f0c2a9be81d4477", "producer", "shelf-2"));
-        assert_eq!((read.weight, read.status), (3, Status::Drain));
-        let size: usize = txt.iter().map(|(key, value)| key.len() + value.len() + 2).sum();
-        assert!(size < 400, "{size} bytes");
-    }
-
-    #[test]
-    fn another_cluster_is_not_seen() {
-        assert_eq!(read(&[("cl", "work"), ("svc", "producer"), ("id", "a")]), Err(Refused::OtherCluster));
-        assert_eq!(read(&[("svc", "producer"), ("id", "a")]), Err(Refused::OtherCluster));
-    }
-
-    #[test]
-    fn forged_names_and_texts_are_refused() {
-        let long = "x".repeat(65);
-        for (key, value) in
-            [("id", ""), ("id", "a b"), ("id", "A<script>"), ("svc", "../x"), ("zone", "a\nb"), ("zone", &long)]
-        {
-            let mut txt = vec![("cl", "home"), ("svc", "producer"), ("id", "a")];
-            txt.retain(|(name, _)| *name != key);
-            txt.push((key, value));
-            assert_eq!(read(&txt), Err(Refused::Missing(key)), "{key}={value}");
-        }
-    }
-
-    #[test]
-    fn a_mad_weight_ends_in_its_range() {
-        for (weight, counts) in [("-1", 1), ("1e99", 100), ("NaN", 1), ("0", 1), ("7", 7), ("many", 1), ("inf", 100)] {
-            let txt = [("cl", "home"), ("svc", "producer"), ("id", "a"), ("w", weight)];
-            assert_eq!(read(&txt).expect("fine otherwise").weight, counts, "{weight}");
-        }
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ use super::{Health, Host, Phase};
 use crate::discovery::Directory;
 use crate::telemetry::{Collect, Kind, OpenMetrics};
 use crate::transport::server::Stats;
+use crate::trust::Trust;
 
 /// What the routes tell of.
 pub(super) struct Told {
@@ -20,6 +21,7 @@ pub(super) struct Told {
     collect: Vec<Arc<dyn Collect>>,
     health: Arc<Health>,
     stats: Arc<Stats>,
+    trust: Arc<Trust>,
 }
 
 impl Told {
@@ -32,6 +34,7 @@ impl Told {
             collect,
             health,
             stats,
+            trust: Arc::clone(&host.trust),
         }
     }
 
@@ -60,6 +63,8 @@ impl Told {
         for ((service, source), count) in self.instances() {
             page.sample(&[("service", &service), ("source", source)], count);
         }
+        page.family("bramble_instances_refused", Kind::Gauge, "Announced instances that are not believed.");
+        page.sample(&[], self.trust.refused().0.len());
         self.server(&mut page);
         for one in &self.collect {
             one.metrics(&mut page);
@@ -98,9 +103,23 @@ impl Told {
     }
 
     fn seen(&self) -> Response {
-        json(StatusCode::Ok, &json!({"id": self.id, "instances": self.directory.all(Instant::now())}))
+        let (refused, refused_beyond) = self.trust.refused();
+        let signatures = if self.trust.key().is_some() { "checked" } else { "ignored" };
+        json(
+            StatusCode::Ok,
+            &json!({
+                "id": self.id,
+                "signatures": signatures,
+                "instances": self.directory.all(Instant::now()),
+                "refused": refused,
+                "refused_beyond": refused_beyond,
+            }),
+        )
     }
 }
+
+/// The paths that anybody may ask of every service, signed or not: whoever watches a cluster has no key.
+pub(super) const OPEN: [&str; 6] = ["/healthz", "/readyz", "/metrics", "/circuits", "/hystrix.stream", "/instances"];
 
 /// Adds the routes to `app`.
 pub(super) fn add<S: Clone + Send + Sync + 'static>(app: &mut tide::Server<S>, told: Told) {

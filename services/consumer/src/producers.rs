@@ -125,13 +125,15 @@ impl Unanswered {
     /// What is to be said beside an old report.
     fn caution(&self) -> &'static str {
         match self {
-            Self::Nobody(_) => Report::UNREACHABLE,
+            Self::Nobody(_) | Self::Refused(ApiError { code: Code::Forbidden, .. }) => Report::UNREACHABLE,
             Self::Refused(_) | Self::Garbled(_) => Report::STALE,
         }
     }
 
     fn into_error(self) -> ApiError {
         let code = match self {
+            // It is this node that is refused, and not whoever asks it.
+            Self::Refused(ApiError { code: Code::Forbidden, .. }) => Code::Unavailable,
             Self::Refused(error) => return error,
             Self::Nobody(Error::DeadlineExceeded { .. }) => Code::DeadlineExceeded,
             Self::Nobody(_) | Self::Garbled(_) => Code::Unavailable,

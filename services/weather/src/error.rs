@@ -10,6 +10,8 @@ pub enum Code {
     InvalidZip,
     /// The country is not one.
     InvalidCountry,
+    /// The question is not signed with the cluster's key.
+    Forbidden,
     /// The weather API knows no such place.
     UnknownPlace,
     /// The weather API asks for patience.
@@ -27,6 +29,7 @@ impl Code {
     pub fn status(self) -> u16 {
         match self {
             Self::InvalidZip | Self::InvalidCountry => 400,
+            Self::Forbidden => 403,
             Self::UnknownPlace => 404,
             Self::RateLimited => 429,
             Self::UpstreamRejected => 502,

@@ -82,7 +82,7 @@ fn words(query: &Query, code: Code) -> Words {
             happened: html! { "We asked for the weather in " (place) ", but the answer took too long." },
             advice: html! { "Try again: another node may be faster." },
         },
-        Code::Unavailable | Code::InvalidZip | Code::InvalidCountry => Words {
+        Code::Unavailable | Code::Forbidden | Code::InvalidZip | Code::InvalidCountry => Words {
             heading: "No weather available now",
             happened: html! { "Nobody could tell the weather in " (place) "." },
             advice: html! {

@@ -1,0 +1,103 @@
+//! A producer with a cluster's key works for its own cluster: whoever else is on the network could use up its calls of
+//! the weather API, or find out where somebody lives by what is in its cache.
+
+use tide::{Body, Middleware, Next, Request, Response, StatusCode};
+
+use super::routes::OPEN;
+use crate::trust::request::{self, SIGNATURE};
+use crate::trust::{ClusterKey, Once};
+
+/// Answers 403 to what is not signed, except on the paths that are open on every service.
+pub(super) struct Guard {
+    key: ClusterKey,
+    /// Addresses that the log has told of.
+    turned_away: Once,
+}
+
+impl Guard {
+    pub(super) fn new(key: ClusterKey) -> Self {
+        Self { key, turned_away: Once::default() }
+    }
+}
+
+#[async_trait::async_trait]
+impl<S: Clone + Send + Sync + 'static> Middleware<S> for Guard {
+    async fn handle(&self, request: Request<S>, next: Next<'_, S>) -> tide::Result {
+        if OPEN.contains(&request.url().path()) {
+            return Ok(next.run(request).await);
+        }
+        // Given twice, nobody can know which was meant.
+        let header =
+            request.header(SIGNATURE).filter(|values| values.iter().count() == 1).map(|values| values.as_str());
+        match request::verify(&self.key, header, request.method(), request.url()) {
+            Ok(()) => Ok(next.run(request).await),
+            Err(why) => {
+                let peer = request.peer_addr().and_then(|peer| peer.parse::<std::net::SocketAddr>().ok());
+                let peer = peer.map(|peer| peer.ip().to_string()).unwrap_or_default();
+                if self.turned_away.is_first(&peer) {
+                    log::warn!("a request of {peer} is refused: {why}");
+                }
+                Ok(forbidden(&why.to_string()))
+            }
+        }
+    }
+}
+
+fn forbidden(why: &str) -> Response {
+    let message =
+        format!("This service answers its own cluster only. The request is refused: {why}. See node.cluster_key_file.");
+    let mut response = Response::new(StatusCode::Forbidden);
+    let body = serde_json::json!({"error": {"code": "forbidden", "message": message}});
+    response.set_body(Body::from_string(body.to_string()));
+    response.set_content_type(tide::http::mime::JSON);
+    response.insert_header("cache-control", "no-store");
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use http_types::{Method, Url};
+
+    use super::*;
+
+    const OLD: &str = "spring:a secret of the cluster";
+    const BOTH: &str = "autumn:its next secret, all new\nspring:a secret of the cluster";
+
+    fn ask(app: &tide::Server<()>, path: &str, signed_with: &[&str]) -> Response {
+        let url = Url::parse("http://192.0.2.7:4711/").and_then(|url| url.join(path)).expect("a URL");
+        let mut request = http_types::Request::new(Method::Get, url.clone());
+        for key in signed_with {
+            request.append_header(SIGNATURE, request::sign(&ClusterKey::of(key), Method::Get, &url));
+        }
+        smol::block_on(app.respond(request)).expect("an answer")
+    }
+
+    #[test]
+    fn only_who_signs_with_a_key_of_the_cluster_is_answered() {
+        let mut app = tide::new();
+        app.with(Guard::new(ClusterKey::of(BOTH)));
+        app.at("/weather").get(|_| async { Ok("fine") });
+        app.at("/healthz").get(|_| async { Ok("fine") });
+        let status = |path: &str, keys: &[&str]| u16::from(ask(&app, path, keys).status());
+        assert_eq!(status("/weather?zip=1", &[OLD]), 200);
+        assert_eq!(status("/weather?zip=1", &[BOTH]), 200);
+        assert_eq!(status("/weather?zip=1", &["spring:a secret of somebody else"]), 403);
+        assert_eq!(status("/weather?zip=1", &[]), 403);
+        assert_eq!(status("/weather?zip=1", &[OLD, OLD]), 403, "which one was meant?");
+        assert_eq!(status("/healthz", &[]), 200);
+        for round_about in ["/healthz/../weather", "/weather/", "/healthz/"] {
+            assert_eq!(status(round_about, &[]), 403, "{round_about}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_the_json_of_the_contract() {
+        let mut app = tide::new();
+        app.with(Guard::new(ClusterKey::of(OLD)));
+        let mut response = ask(&app, "/weather", &[]);
+        let body = smol::block_on(response.take_body().into_string()).expect("text");
+        let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(body["error"]["code"], "forbidden");
+        assert!(body["error"]["message"].as_str().is_some_and(|text| text.contains("node.cluster_key_file")), "{body}");
+    }
+}

@@ -1,0 +1,200 @@
+//! Who may be believed. On a LAN anybody can say anything: that a producer is there, that it is elsewhere, that it is
+//! gone; and anybody can ask. So what can be measured is measured (`links`), and where the cluster has a
+//! [`key`], `record`s and [`request`]s are signed with it.
+//!
+//! | | without a key | with a key |
+//! | --- | --- | --- |
+//! | an instance found by mDNS | must be on the network its record came by | and have signed its record |
+//! | an address of a DNS name or of the configuration | is believed | is believed |
+//! | a call to a producer | is answered | must be signed; else 403 |
+//!
+//! What a signature does not give: secrecy (the weather is none), and protection from who records a signed GET and
+//! sends it again (it gets what it has seen already). Whoever can read the key file of one node is in.
+
+pub mod key;
+pub(crate) mod links;
+pub(crate) mod record;
+pub mod refusals;
+pub mod request;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::SystemTime;
+
+pub use key::{ClusterKey, KeyError};
+pub use refusals::Refusal;
+
+use links::Links;
+use refusals::Refusals;
+
+/// Signed instances whose expiry is remembered: as many as a directory holds.
+const MAX_SIGNED: usize = 1024;
+
+/// What one process judges others by, and whom it has turned away.
+#[derive(Debug, Default)]
+pub struct Trust {
+    key: Option<ClusterKey>,
+    /// Set once it listens.
+    own: OnceLock<Own>,
+    links: Links,
+    judged: Mutex<Judged>,
+}
+
+/// What this process itself is to others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Own {
+    /// `consumer-5f0c2a9be81d4477`.
+    pub id: Arc<str>,
+    /// `consumer`.
+    pub service: &'static str,
+    /// The port it listens at.
+    pub port: u16,
+}
+
+#[derive(Debug, Default)]
+struct Judged {
+    refusals: Refusals,
+    /// Until when the signature of each instance counts, in Unix time in seconds, by full name; at most [`MAX_SIGNED`].
+    signed_until: BTreeMap<Box<str>, u64>,
+}
+
+impl Trust {
+    /// With a key, only what is signed with it is believed.
+    pub fn new(key: Option<ClusterKey>) -> Self {
+        Self { key, ..Self::default() }
+    }
+
+    /// The cluster's key, if it has one.
+    pub fn key(&self) -> Option<&ClusterKey> {
+        self.key.as_ref()
+    }
+
+    /// Tells what this process itself is, so that it is never sent to itself. The first word counts.
+    pub fn know_own(&self, own: Own) {
+        if self.own.set(own).is_err() {
+            log::debug!("it is known already what this process is");
+        }
+    }
+
+    /// Who is refused now, and how many records more there was no room to remember.
+    pub fn refused(&self) -> (Vec<Refusal>, u64) {
+        self.judged().refusals.all()
+    }
+
+    /// Whether `ip` is a host on the network of the interface that its record came by.
+    pub(crate) fn leads_to(&self, ip: Ipv4Addr, interface: u32) -> bool {
+        self.links.leads_to(ip, interface)
+    }
+
+    /// This machine's addresses on the interfaces that are `chosen` by name.
+    pub(crate) fn own_addresses(&self, chosen: impl Fn(&str) -> bool) -> Vec<Ipv4Addr> {
+        self.links.own(chosen)
+    }
+
+    /// Whether a record leads to this process itself under another name or as another service, or takes its name.
+    pub(crate) fn poses_as_own(&self, id: &str, service: &str, ip: Ipv4Addr, port: u16) -> bool {
+        let Some(own) = self.own.get() else { return false };
+        match (*own.id == *id, own.service == service) {
+            (true, true) => false,
+            (true, false) => true,
+            (false, _) => port == own.port && self.links.is_own(ip),
+        }
+    }
+
+    /// What is registered under this full name is believed, until its signature, if it has one, expires.
+    pub(crate) fn believe(&self, fullname: &str, signed_until: Option<u64>) {
+        let mut judged = self.judged();
+        judged.refusals.remove(fullname);
+        if let Some(until) = signed_until {
+            if let Some(known) = judged.signed_until.get_mut(fullname) {
+                *known = until.max(*known); // an old record may have been sent again
+            } else if judged.signed_until.len() < MAX_SIGNED {
+                judged.signed_until.insert(fullname.into(), until);
+            }
+        }
+    }
+
+    /// Whether a record under this full name was believed whose signature still counts.
+    pub(crate) fn is_believed(&self, fullname: &str, now: SystemTime) -> bool {
+        self.judged().signed_until.get(fullname).is_some_and(|until| !record::is_over(*until, now))
+    }
+
+    /// What is registered under this full name is refused; it is said once, at `level`.
+    pub(crate) fn refuse(&self, fullname: &str, refusal: Refusal, level: log::Level) {
+        self.judged().refusals.add(fullname, refusal, level);
+    }
+
+    /// What was registered under this full name is gone.
+    pub(crate) fn forget(&self, fullname: &str) {
+        let mut judged = self.judged();
+        judged.refusals.gone(fullname);
+        judged.signed_until.remove(fullname);
+    }
+
+    fn judged(&self) -> MutexGuard<'_, Judged> {
+        self.judged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The cluster's key of a configuration, if it names one.
+///
+/// # Errors
+/// The file has no key; the sentence names it and says what to do.
+pub fn key_of(node: &crate::config::Node) -> Result<Option<ClusterKey>, KeyError> {
+    node.cluster_key_file.as_deref().map(ClusterKey::from_file).transpose()
+}
+
+/// What has been said already, so that it is said once. Bounded: when it is full, it begins anew.
+#[derive(Debug, Default)]
+pub(crate) struct Once(Mutex<BTreeSet<Box<str>>>);
+
+impl Once {
+    /// Whoever says more different things than this is told of again.
+    const MOST: usize = 256;
+
+    /// True the first time.
+    pub(crate) fn is_first(&self, what: &str) -> bool {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.contains(what) {
+            return false;
+        }
+        if said.len() >= Self::MOST {
+            said.clear();
+        }
+        said.insert(what.into())
+    }
+}
+
+/// `addr` of a refused instance as far as it has one.
+pub(crate) fn claimed(addrs: &[(Ipv4Addr, u32)], port: u16) -> Option<SocketAddr> {
+    addrs.iter().map(|(ip, _)| *ip).min().map(|ip| SocketAddr::from((ip, port)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_poses_as_this_process() {
+        let trust = Trust::default();
+        let here = Ipv4Addr::LOCALHOST;
+        assert!(!trust.poses_as_own("producer-b", "producer", here, 8088), "nothing is known yet");
+        trust.know_own(Own { id: "consumer-a".into(), service: "consumer", port: 8088 });
+        assert!(!trust.poses_as_own("consumer-a", "consumer", here, 8088), "it is this process");
+        assert!(trust.poses_as_own("producer-b", "producer", here, 8088), "its address under another name");
+        assert!(trust.poses_as_own("consumer-a", "producer", [192, 0, 2, 7].into(), 1), "its name, another service");
+        assert!(!trust.poses_as_own("producer-b", "producer", here, 8089));
+        assert!(!trust.poses_as_own("producer-b", "producer", [192, 0, 2, 7].into(), 8088));
+    }
+
+    #[test]
+    fn a_thing_is_said_once_and_memory_is_bounded() {
+        let once = Once::default();
+        assert!(once.is_first("a") && !once.is_first("a") && once.is_first("b"));
+        for number in 0..1000 {
+            once.is_first(&number.to_string());
+        }
+        assert!(once.0.lock().expect("not poisoned").len() <= Once::MOST);
+    }
+}
