@@ -66,7 +66,7 @@ fn milliseconds(time: Duration) -> u64 {
 }
 
 /// As in the contract of `/circuits`.
-fn name(state: State) -> &'static str {
+pub(crate) fn name(state: State) -> &'static str {
     match state {
         State::Closed => "closed",
         State::Open => "open",

@@ -10,13 +10,13 @@
 //! when the first answer is late, and the first good answer of the two wins.
 
 mod attempt;
+mod attempts;
 mod callee;
 mod hedge;
 mod show;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,7 @@ use crate::breaker::InvalidSetting;
 use crate::config::Config;
 use crate::discovery::Directory;
 use crate::retry::Backoff;
+use crate::telemetry::Event;
 use crate::transport::client::Wire;
 use crate::trust::{ClusterKey, Once};
 
@@ -155,21 +156,26 @@ impl Client {
     /// When there is no answer. A status that tells of a failure (500) is an answer, if no other instance had a better.
     pub async fn get(&self, service: &str, call: Call<'_>) -> Result<Answer, Error> {
         let callee = self.callee(service);
+        let started = Instant::now();
         let result = self.get_from(&callee, call).await;
-        let counter = match &result {
-            Ok(answer) if answer.status < 500 => &callee.counts.answered,
-            Ok(_) | Err(Error::Failed { .. } | Error::DeadlineExceeded { .. }) => &callee.counts.failed,
-            Err(Error::NobodyThere { .. } | Error::AllOpen { .. } | Error::Full { .. }) => &callee.counts.refused,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
+        callee.calls.ended(attempt::event(&result), now - started, now);
         result
+    }
+
+    /// Notes what was given in the place of an answer of `service`, for those who look: a fallback's
+    /// [`Event`](Event::OF_FALLBACKS). Only the caller knows.
+    pub fn fell_back(&self, service: &str, event: Event) {
+        self.callee(service).calls.note(event, Instant::now());
     }
 
     async fn get_from(&self, callee: &Callee, call: Call<'_>) -> Result<Answer, Error> {
         let Ok(_seat) = callee.bulkhead.try_enter() else {
             return Err(Error::Full { service: Arc::clone(&callee.service), max: callee.bulkhead.max() });
         };
-        callee.budget.deposit(Instant::now());
+        let now = Instant::now();
+        callee.calls.begun(callee.bulkhead.in_flight(), now);
+        callee.budget.deposit(now);
         let mut tried: Vec<Arc<Endpoint>> = Vec::new();
         let mut backoff = Backoff::default();
         let mut last: Option<(Result<Answer, Error>, Duration)> = None;
@@ -184,7 +190,7 @@ impl Client {
                 if !callee.budget.try_withdraw(Instant::now()) {
                     return last;
                 }
-                callee.counts.retries.fetch_add(1, Ordering::Relaxed);
+                callee.calls.note(Event::Retry, Instant::now());
                 log::debug!("asking another {}: {}", callee.service, why(&last));
                 Timer::after(pause).await;
             }

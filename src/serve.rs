@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use async_io::Async;
 use async_signal::{Signal, Signals};
+use event_listener::{Event, EventListener};
 use futures_lite::{AsyncReadExt as _, FutureExt as _, StreamExt as _};
 use smol::{Executor, Timer};
 
@@ -57,21 +58,33 @@ enum Phase {
     Draining,
 }
 
-/// The phase, shared with whoever answers `/readyz`.
+/// The phase, shared with whoever answers `/readyz`, or goes on answering until it ends.
 #[derive(Debug, Default)]
-struct Health(AtomicU8);
+struct Health {
+    phase: AtomicU8,
+    /// Notified when draining begins.
+    drains: Event,
+}
 
 impl Health {
     fn set(&self, phase: Phase) {
-        self.0.store(phase as u8, Ordering::Release);
+        self.phase.store(phase as u8, Ordering::Release);
+        if phase == Phase::Draining {
+            self.drains.notify(usize::MAX);
+        }
     }
 
     fn phase(&self) -> Phase {
-        match self.0.load(Ordering::Acquire) {
+        match self.phase.load(Ordering::Acquire) {
             0 => Phase::Starting,
             1 => Phase::Ready,
             _ => Phase::Draining,
         }
+    }
+
+    /// Resolves when draining begins from here on; ask for the phase after this, not before.
+    fn drains(&self) -> EventListener {
+        self.drains.listen()
     }
 }
 

@@ -1,9 +1,24 @@
 //! What a process tells of itself. Whoever has something to tell implements [`Collect`]; nobody is asked on the way of
-//! a request, and reading never holds a lock that a call waits for longer than a copy takes.
+//! a request, and reading holds no lock that a call waits for: calls write words of fixed rings, readers add them up.
+//!
+//! `record` says where each number is counted, `rolling` and `latency` how; [`OpenMetrics`] is the page for Prometheus,
+//! [`hystrix`] one circuit as Netflix's dashboard reads it, and `stream` sends that to up to five readers.
 
-use std::fmt::{Display, Write as _};
+pub mod hystrix;
+mod latency;
+pub(crate) mod openmetrics;
+pub(crate) mod record;
+mod rolling;
+pub(crate) mod stream;
 
-/// Something with numbers to show under `/metrics` and, if it guards calls, under `/circuits`.
+use std::time::Instant;
+
+pub use latency::{BOUNDS, Histogram, PERCENTS, Summary};
+pub use openmetrics::{Kind, OpenMetrics};
+pub use record::{Calls, Event, Noted, Tally};
+pub use rolling::WINDOW;
+
+/// Something with numbers to show under `/metrics` and, if it guards calls, under `/circuits` and `/hystrix.stream`.
 pub trait Collect: Send + Sync {
     /// Writes its numbers.
     fn metrics(&self, to: &mut OpenMetrics);
@@ -17,121 +32,10 @@ pub trait Collect: Send + Sync {
     fn cautions(&self) -> Vec<(&'static str, String)> {
         Vec::new()
     }
-}
 
-/// What kind of number a family holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Only grows; its samples get the ending `_total`.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Is always 1 and carries labels; its sample gets the ending `_info`.
-    Info,
-}
-
-impl Kind {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Info => "info",
-        }
-    }
-
-    fn ending(self) -> &'static str {
-        match self {
-            Self::Counter => "_total",
-            Self::Gauge => "",
-            Self::Info => "_info",
-        }
-    }
-}
-
-/// A page of OpenMetrics 1.0 text in the making.
-///
-/// ```
-/// use bramble::telemetry::{Kind, OpenMetrics};
-///
-/// let mut page = OpenMetrics::default();
-/// page.family("bramble_calls", Kind::Counter, "Calls by their outcome.");
-/// page.sample(&[("outcome", "success")], 3);
-/// assert_eq!(
-///     page.finish(),
-///     "# TYPE bramble_calls counter\n# HELP bramble_calls Calls by their outcome.\n\
-///      bramble_calls_total{outcome=\"success\"} 3\n# EOF\n"
-/// );
-/// ```
-#[derive(Debug, Default)]
-pub struct OpenMetrics {
-    text: String,
-    /// Name with ending of the samples of the family that was begun last.
-    sample: String,
-}
-
-impl OpenMetrics {
-    /// The content type of the page.
-    pub const CONTENT_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-    /// Begins a family. `name` ends in its base unit (`_seconds`, `_bytes`) if it has one, and not in `_total`.
-    /// All samples of a family must follow it, and a family is begun once a page.
-    pub fn family(&mut self, name: &str, kind: Kind, help: &str) {
-        self.sample.clear();
-        self.sample.push_str(name);
-        self.sample.push_str(kind.ending());
-        self.line(format_args!("# TYPE {name} {}", kind.as_str()));
-        for unit in ["seconds", "bytes", "ratio"] {
-            if name.ends_with(&format!("_{unit}")) {
-                self.line(format_args!("# UNIT {name} {unit}"));
-            }
-        }
-        self.line(format_args!("# HELP {name} {help}"));
-    }
-
-    /// One number of the family that was begun last.
-    pub fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
-        self.text.push_str(&self.sample);
-        for (index, (name, value)) in labels.iter().enumerate() {
-            self.text.push(if index == 0 { '{' } else { ',' });
-            self.text.push_str(name);
-            self.text.push_str("=\"");
-            for c in value.chars() {
-                match c {
-                    '\\' => self.text.push_str("\\\\"),
-                    '"' => self.text.push_str("\\\""),
-                    '\n' => self.text.push_str("\\n"),
-                    c => self.text.push(c),
-                }
-            }
-            self.text.push('"');
-        }
-        let close = if labels.is_empty() { "" } else { "}" };
-        self.line(format_args!("{close} {value}"));
-    }
-
-    /// The whole page.
-    pub fn finish(mut self) -> String {
-        self.text.push_str("# EOF\n");
-        self.text
-    }
-
-    fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        self.text.write_fmt(line).expect("a string takes all that is written to it");
-        self.text.push('\n');
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_are_escaped_and_units_are_told() {
-        let mut page = OpenMetrics::default();
-        page.family("age_seconds", Kind::Gauge, "Age.");
-        page.sample(&[("a", "x\"y"), ("b", "\\\n")], 1.5);
-        let expected = "# TYPE age_seconds gauge\n# UNIT age_seconds seconds\n# HELP age_seconds Age.\n\
-                        age_seconds{a=\"x\\\"y\",b=\"\\\\\\n\"} 1.5\n# EOF\n";
-        assert_eq!(page.finish(), expected);
+    /// Its circuits at `now` as commands of Hystrix: services first, then their instances.
+    fn commands(&self, now: Instant) -> Vec<hystrix::Command> {
+        let _ = now;
+        Vec::new()
     }
 }

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use http_types::headers::RETRY_AFTER;
 use http_types::{Method, Request, Url};
 
-use super::watch::Watch;
+use super::callee::Callee;
 use super::{Answer, Call, Error, TIME_LEFT, TRACE};
 use crate::balance::Pick;
 use crate::breaker::Outcome;
+use crate::telemetry::Event;
 use crate::transport::client::{Deadline, Error as WireError};
 use crate::trust::{ClusterKey, request};
 
@@ -46,11 +47,15 @@ impl Attempt {
         self
     }
 
-    /// Sends it, teaches the balancer, and says whether another instance might do better.
-    pub(super) async fn run(self, surf: &surf::Client, watch: &Watch) -> Ended {
+    /// Sends it, teaches the balancer, notes the outcome, and says whether another instance might do better.
+    pub(super) async fn run(self, surf: &surf::Client, callee: &Callee) -> Ended {
         let Self { request, pick, started } = self;
         let endpoint = Arc::clone(pick.endpoint());
         let from: Arc<str> = endpoint.id().into();
+        let noted = callee.attempts.at(endpoint.id(), endpoint.address());
+        if let Some(noted) = &noted {
+            noted.begun(endpoint.in_flight(), started);
+        }
         let answer = send(surf, request, &from).await;
         let now = Instant::now();
         let outcome = match &answer {
@@ -59,8 +64,15 @@ impl Attempt {
         };
         let generation = endpoint.breaker().generation();
         pick.finish(outcome, now);
+        let took = (outcome != Outcome::Refused).then_some(now - started);
+        if let Some(noted) = noted {
+            noted.ended(of_outcome(outcome), took, now);
+        }
+        if let Some(took) = took {
+            callee.calls.attempted(took, now);
+        }
         if endpoint.breaker().generation() != generation {
-            watch.add(&endpoint, generation);
+            callee.watch.add(&endpoint, generation);
         }
         // Who has no key in common with this node yet is as well as ever, and another may have one.
         let is_forbidden = answer.as_ref().is_ok_and(|answer| is_forbidden(answer.status));
@@ -111,6 +123,27 @@ fn of_error(error: &surf::Error) -> Outcome {
     }
 }
 
+fn of_outcome(outcome: Outcome) -> Event {
+    match outcome {
+        Outcome::Success { .. } => Event::Success,
+        Outcome::Failure | Outcome::Refused => Event::Failure,
+        Outcome::Timeout => Event::Timeout,
+        Outcome::Rejected { .. } => Event::Rejected,
+        Outcome::Ignored => Event::BadRequest,
+    }
+}
+
+/// What became of a whole call.
+pub(super) fn event(result: &Result<Answer, Error>) -> Event {
+    match result {
+        Ok(answer) => of_outcome(of_status(answer, Duration::ZERO)),
+        Err(Error::Failed { cause, .. }) => of_outcome(of_error(cause)),
+        Err(Error::DeadlineExceeded { .. }) => Event::Timeout,
+        Err(Error::NobodyThere { .. } | Error::AllOpen { .. }) => Event::ShortCircuited,
+        Err(Error::Full { .. }) => Event::Full,
+    }
+}
+
 /// Whether there is no answer because it took too long.
 pub(super) fn is_timeout(answer: &Result<Answer, Error>) -> bool {
     match answer {
@@ -141,6 +174,25 @@ mod tests {
         assert_eq!(of_status(&answer(200), Duration::ZERO), Outcome::Success { latency: Duration::ZERO });
         let patience = Some(Duration::from_secs(7));
         assert_eq!(of_status(&answer(429), Duration::ZERO), Outcome::Rejected { retry_after: patience });
+    }
+
+    #[test]
+    fn a_whole_call_counts_under_one_name_whatever_became_of_it() {
+        let service: Arc<str> = "producer".into();
+        let failed = || surf::Error::from_str(surf::StatusCode::BadGateway, "broken");
+        for (result, expected) in [
+            (Ok(answer(200)), Event::Success),
+            (Ok(answer(404)), Event::BadRequest),
+            (Ok(answer(429)), Event::Rejected),
+            (Ok(answer(503)), Event::Failure),
+            (Err(Error::Failed { instance: "producer-a".into(), cause: failed() }), Event::Failure),
+            (Err(Error::DeadlineExceeded { service: Arc::clone(&service) }), Event::Timeout),
+            (Err(Error::NobodyThere { service: Arc::clone(&service) }), Event::ShortCircuited),
+            (Err(Error::AllOpen { service: Arc::clone(&service), retry_at: None }), Event::ShortCircuited),
+            (Err(Error::Full { service: Arc::clone(&service), max: 1 }), Event::Full),
+        ] {
+            assert_eq!(event(&result), expected, "{result:?}");
+        }
     }
 
     #[test]

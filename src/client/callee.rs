@@ -1,10 +1,11 @@
 //! What is known of one service that is called: its endpoints, its seats, and how many retries it may still get.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::Error;
+use super::attempts::AllAttempts;
 use super::watch::Watch;
 use crate::balance::{Balancer, Target};
 use crate::breaker::InvalidSetting;
@@ -12,6 +13,7 @@ use crate::bulkhead::Bulkhead;
 use crate::config::Config;
 use crate::discovery::{Directory, Instance, Status};
 use crate::retry::Budget;
+use crate::telemetry::record::Calls;
 
 /// A service that is called, shared by all its calls.
 #[derive(Debug)]
@@ -20,19 +22,15 @@ pub(super) struct Callee {
     pub(super) balancer: Balancer,
     pub(super) bulkhead: Arc<Bulkhead>,
     pub(super) budget: Budget,
-    pub(super) counts: Counts,
+    /// What became of its calls.
+    pub(super) calls: Calls,
+    /// What became of the attempts at each endpoint.
+    pub(super) attempts: AllAttempts,
     pub(super) watch: Watch,
     /// Version of the directory that the balancer has.
     known: AtomicU64,
-}
-
-/// What became of the calls, each counted once.
-#[derive(Debug, Default)]
-pub(super) struct Counts {
-    pub(super) answered: AtomicU64,
-    pub(super) failed: AtomicU64,
-    pub(super) refused: AtomicU64,
-    pub(super) retries: AtomicU64,
+    /// Held to take in a new version: an older list never replaces a newer one.
+    refreshing: Mutex<()>,
 }
 
 impl Callee {
@@ -43,21 +41,29 @@ impl Callee {
             balancer: Balancer::new(&config.balance, &config.breaker, zone, now, fastrand::u64(..))?,
             bulkhead: Bulkhead::new(service, &config.call)?,
             budget: Budget::new(&config.call, now)?,
-            counts: Counts::default(),
+            calls: Calls::new(now),
+            attempts: AllAttempts::default(),
             watch: Watch::default(),
             known: AtomicU64::new(0),
+            refreshing: Mutex::default(),
         })
     }
 
     /// Brings the balancer up to date. Costs one atomic read when nothing is new.
     pub(super) fn refresh(&self, directory: &Directory, now: Instant) {
-        let version = directory.version();
-        if self.known.swap(version, Ordering::AcqRel) == version {
+        if self.known.load(Ordering::Acquire) == directory.version() {
+            return;
+        }
+        let _refreshing = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = directory.version(); // before the list: what changes in between is taken in once more
+        if self.known.load(Ordering::Acquire) == version {
             return;
         }
         let instances = directory.instances(&self.service);
         let targets: Vec<Target> = instances.iter().flat_map(|list| list.iter()).map(|one| target(one)).collect();
+        self.attempts.update(&targets, now); // first: whoever is picked has a place for what is noted
         let left_out = self.balancer.update(&targets, now);
+        self.known.store(version, Ordering::Release);
         if left_out > 0 {
             log::warn!("{left_out} instances of {} are left out: too many, or named twice", self.service);
         }

@@ -4,7 +4,6 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use futures_lite::FutureExt as _;
@@ -14,6 +13,7 @@ use super::attempt::{Attempt, Ended};
 use super::callee::Callee;
 use super::{Call, Client};
 use crate::balance::{Endpoint, Pick};
+use crate::telemetry::Event;
 
 impl Client {
     /// One attempt, and after `hedge_after`, if that is set, a copy of it to an endpoint that was not tried yet.
@@ -42,7 +42,7 @@ impl Client {
     async fn attempt(&self, callee: &Callee, call: &Call<'_>, pick: Pick) -> Ended {
         let attempt = Attempt::new(call, pick, self.inner.config.call.attempt_timeout, Instant::now());
         let attempt = attempt.signed(self.inner.key.as_ref());
-        attempt.run(&self.inner.surf, &callee.watch).await
+        attempt.run(&self.inner.surf, callee).await
     }
 
     /// An endpoint for a copy. None: nobody else is there, or the budget is spent.
@@ -53,7 +53,7 @@ impl Client {
         if !callee.budget.try_withdraw(now) {
             return None;
         }
-        callee.counts.retries.fetch_add(1, Ordering::Relaxed);
+        callee.calls.note(Event::Retry, now);
         Some(pick)
     }
 }

@@ -1,49 +1,80 @@
-//! What the client has learnt, for `/metrics` and `/circuits`.
+//! What the client has learnt, for `/metrics`, `/circuits` and `/hystrix.stream`.
+//!
+//! `/circuits` is `{"id": ..., "services": [SERVICE, ...]}`, where a SERVICE is a service that has been called:
+//!
+//! ```json
+//! {"service": "producer", "state": "closed", "since": "2026-11-21T14:04:43.120Z", "for_ms": 5120, "reason": null,
+//!  "next_probe_ms": null, "admitted_share": 1.0, "recent_calls": 40, "failure_rate": 0.025, "slow_rate": 0.0,
+//!  "in_flight": 1, "max_concurrent": 64, "all_are_candidates": false, "recent_retries": 1,
+//!  "latency_ms": {"mean": 12.1, "p50": 11.0, "p90": 14.5, "p99": 80.2},
+//!  "attempt_latency_ms": {"mean": 11.9, "p50": 11.0, "p90": 14.5, "p99": 40.0},
+//!  "recent": {"success": 39, "failure": 1, "...": 0}, "total": {"success": 812, "...": 0},
+//!  "endpoints": [ENDPOINT, ...]}
+//! ```
+//!
+//! and an ENDPOINT one of its instances:
+//!
+//! ```json
+//! {"id": "producer-5f0c2a9be81d4477", "addr": "192.0.2.7:40001", "zone": "", "weight": 1, "draining": false,
+//!  "state": "open", "since": "2026-11-21T14:04:43.120Z", "for_ms": 1200, "reason": "5 calls in a row failed",
+//!  "next_probe_ms": 3800, "admitted_share": 0.0, "recent_calls": 5, "failure_rate": null, "slow_rate": null,
+//!  "failures_in_a_row": 5, "in_flight": 0, "expected_ms": 11.4, "slow_start_share": 1.0,
+//!  "latency_ms": {"mean": null, "p50": null, "p90": null, "p99": null},
+//!  "recent": {"success": 0, "failure": 5, "...": 0}, "total": {"success": 271, "...": 0}}
+//! ```
+//!
+//! - `state`: `closed`, `open`, `half-open`, `ramping`, `forced-open`, `disabled`, `metrics-only`. A service has no
+//!   circuit of its own: it is as its best instance, not counting those that drain, and `empty` without any.
+//! - `since` (RFC 3339) and `for_ms`: the state's beginning; of a service that lets no call through the moment its last
+//!   instance stopped. Null if `empty`.
+//! - `reason`: of the last trip, null if there was none; of a service: of the instance that changed its state last.
+//! - `next_probe_ms`: until the next probe may go; null unless open.
+//! - `admitted_share`: of calls that the circuit admits, less than 1 while ramping, 0 while open.
+//! - `recent_calls`, `failure_rate`, `slow_rate`: of the breaker's window; a rate is null with fewer than
+//!   `breaker.minimum_calls`, which is "unknown", not 0. A service's are those of its instances together.
+//! - `latency_ms`: of the last ten seconds, null without calls. Of a service: whole calls, retries and waiting included;
+//!   `attempt_latency_ms`: single attempts. `expected_ms`: peak EWMA, by which instances are chosen.
+//! - `recent`, `total`: events of the last ten seconds and since the start; see [`Event`].
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Client;
 use super::callee::Callee;
 use crate::balance::EndpointSnapshot;
-use crate::circuit;
-use crate::telemetry::{Collect, Kind, OpenMetrics};
+use crate::breaker::State;
+use crate::circuit::{self, name};
+use crate::telemetry::hystrix::{Command, Settings};
+use crate::telemetry::{Collect, Event, Kind, Noted, OpenMetrics, Summary, Tally};
 
 impl Collect for Client {
     fn metrics(&self, to: &mut OpenMetrics) {
-        let callees = self.callees();
-        to.family("bramble_calls", Kind::Counter, "Calls to other services by what became of them.");
-        for callee in &callees {
-            let counts = &callee.counts;
-            for (result, count) in
-                [("answered", &counts.answered), ("failed", &counts.failed), ("refused", &counts.refused)]
-            {
-                to.sample(&[("service", &callee.service), ("result", result)], count.load(Ordering::Relaxed));
-            }
-        }
-        to.family("bramble_call_retries", Kind::Counter, "Attempts beyond the first of a call.");
-        for callee in &callees {
-            to.sample(&[("service", &callee.service)], callee.counts.retries.load(Ordering::Relaxed));
-        }
-        to.family("bramble_calls_in_flight", Kind::Gauge, "Calls that wait for their answer.");
-        for callee in &callees {
-            to.sample(&[("service", &callee.service)], callee.bulkhead.in_flight());
-        }
         let now = Instant::now();
-        to.family("bramble_circuit_admits_ratio", Kind::Gauge, "Share of calls an instance's circuit admits, 0 to 1.");
-        for callee in &callees {
-            for one in callee.balancer.snapshot(now).endpoints {
-                to.sample(&[("service", &callee.service), ("instance", &one.target.id)], one.breaker.ramp_share);
-            }
-        }
+        let callees = self.callees();
+        let seen: Vec<_> = callees.iter().map(|callee| Seen::new(callee, now)).collect();
+        of_calls(&seen, to);
+        of_attempts(&seen, to);
+        of_circuits(&seen, to);
     }
 
     fn circuits(&self) -> Vec<Value> {
-        let now = Instant::now();
-        self.callees().iter().map(|callee| called(callee, now)).collect()
+        let minimum_calls = self.inner.config.breaker.minimum_calls.into();
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        self.callees().iter().map(|callee| Seen::new(callee, now).to_json(minimum_calls, wall)).collect()
+    }
+
+    fn commands(&self, now: Instant) -> Vec<Command> {
+        let config = &self.inner.config;
+        let settings = |timeout| Settings::new(&config.breaker, &config.call, timeout);
+        let whole = settings(config.call.timeout);
+        let attempt = settings(config.call.attempt_timeout.min(config.call.timeout));
+        let callees = self.callees();
+        let seen: Vec<_> = callees.iter().map(|callee| Seen::new(callee, now)).collect();
+        let services = seen.iter().map(|seen| seen.command(whole));
+        let endpoints = seen.iter().flat_map(|seen| seen.endpoints.iter().map(move |one| one.command(seen, attempt)));
+        services.chain(endpoints).collect()
     }
 }
 
@@ -54,33 +85,292 @@ impl Client {
     }
 }
 
-fn called(callee: &Callee, now: Instant) -> Value {
-    let seen = callee.balancer.snapshot(now);
-    let (calls, retries) = callee.budget.spent(now);
-    json!({
-        "service": callee.service,
-        "in_flight": callee.bulkhead.in_flight(),
-        "max_concurrent": callee.bulkhead.max(),
-        "all_are_candidates": seen.panic,
-        "recent_calls": calls,
-        "recent_retries": retries,
-        "endpoints": seen.endpoints.iter().map(|one| endpoint(one, now)).collect::<Vec<_>>(),
-    })
+/// A service at one moment.
+struct Seen<'a> {
+    callee: &'a Callee,
+    now: Instant,
+    panic: bool,
+    noted: Noted,
+    endpoints: Vec<One>,
 }
 
-fn endpoint(one: &EndpointSnapshot, now: Instant) -> Value {
-    let mut shown = json!({
-        "id": one.target.id,
-        "addr": one.target.address,
-        "zone": one.target.zone,
-        "weight": one.target.weight,
-        "draining": one.target.draining,
-        "in_flight": one.in_flight,
-        "latency_ms": one.latency.map(|latency| latency.as_secs_f64() * 1e3),
-        "slow_start_share": one.share,
-    });
-    if let Value::Object(shown) = &mut shown {
-        shown.append(&mut circuit::show(&one.breaker, now));
-    }
-    shown
+/// One of its endpoints.
+struct One {
+    seen: EndpointSnapshot,
+    noted: Noted,
 }
+
+/// As what a service stands, by its endpoints.
+struct Standing {
+    /// None: there is nobody.
+    state: Option<State>,
+    since: Option<Instant>,
+    reason: Option<String>,
+    next_probe: Option<Instant>,
+    share: f64,
+}
+
+impl<'a> Seen<'a> {
+    fn new(callee: &'a Callee, now: Instant) -> Self {
+        let seen = callee.balancer.snapshot(now);
+        let noted = |one: &EndpointSnapshot| {
+            let attempts = callee.attempts.at(&one.target.id, one.target.address);
+            attempts.map_or_else(Noted::default, |attempts| attempts.noted(now))
+        };
+        let endpoints = seen.endpoints.into_iter().map(|seen| One { noted: noted(&seen), seen }).collect();
+        Self { callee, now, panic: seen.panic, noted: callee.calls.noted(now), endpoints }
+    }
+
+    /// Those that get new calls.
+    fn candidates(&self) -> impl Iterator<Item = &EndpointSnapshot> {
+        self.endpoints.iter().map(|one| &one.seen).filter(|seen| !seen.target.draining)
+    }
+
+    fn standing(&self) -> Standing {
+        let circuits = || self.candidates().map(|seen| &seen.breaker);
+        let state = circuits().map(|circuit| circuit.state).min_by_key(|state| rank(*state));
+        let since = match state {
+            Some(state) if state.is_available() => {
+                circuits().filter(|circuit| circuit.state == state).map(|circuit| circuit.since).min()
+            }
+            _ => circuits().map(|circuit| circuit.since).max(),
+        };
+        let tripped = circuits().filter(|circuit| circuit.reason.is_some()).max_by_key(|circuit| circuit.since);
+        Standing {
+            state,
+            since,
+            reason: tripped.and_then(|circuit| circuit.reason).map(|reason| reason.to_string()),
+            next_probe: match state {
+                Some(State::Open) => circuits().filter_map(|circuit| circuit.next_probe).min(),
+                _ => None,
+            },
+            share: circuits().map(|circuit| circuit.ramp_share).fold(0.0, f64::max),
+        }
+    }
+
+    fn to_json(&self, minimum_calls: u64, wall: SystemTime) -> Value {
+        let Self { callee, now, .. } = self;
+        let Standing { state, since, reason, next_probe, share } = self.standing();
+        let sum = |count: fn(&EndpointSnapshot) -> u64| self.candidates().map(count).sum::<u64>();
+        let calls = sum(|seen| seen.breaker.calls);
+        let rate = |count: u64| (calls >= minimum_calls).then(|| count as f64 / calls as f64);
+        json!({
+            "service": callee.service,
+            "state": state.map_or("empty", name),
+            "since": since.map(|since| moment(since, *now, wall)),
+            "for_ms": since.map(|since| milliseconds(now.saturating_duration_since(since))),
+            "reason": reason,
+            "next_probe_ms": next_probe.map(|at| milliseconds(at.saturating_duration_since(*now))),
+            "admitted_share": share,
+            "recent_calls": calls,
+            "failure_rate": rate(sum(|seen| seen.breaker.failures)),
+            "slow_rate": rate(sum(|seen| seen.breaker.slow)),
+            "in_flight": callee.bulkhead.in_flight(),
+            "max_concurrent": callee.bulkhead.max(),
+            "all_are_candidates": self.panic,
+            "recent_retries": callee.budget.spent(*now).1,
+            "latency_ms": latency(&self.noted.calls),
+            "attempt_latency_ms": latency(&self.noted.attempts),
+            "recent": events(&self.noted.recent, &Event::ALL),
+            "total": events(&self.noted.total, &Event::ALL),
+            "endpoints": self.endpoints.iter().map(|one| one.to_json(*now, wall)).collect::<Vec<_>>(),
+        })
+    }
+
+    fn command(&self, settings: Settings) -> Command {
+        let state = self.standing().state;
+        Command {
+            name: self.callee.service.to_string(),
+            group: self.callee.service.to_string(),
+            is_open: !state.is_some_and(State::is_available),
+            by_hand: state.filter(|state| is_by_hand(*state)),
+            in_flight: self.callee.bulkhead.in_flight(),
+            noted: self.noted,
+            settings,
+        }
+    }
+}
+
+impl One {
+    fn to_json(&self, now: Instant, wall: SystemTime) -> Value {
+        let (target, circuit) = (&self.seen.target, &self.seen.breaker);
+        let mut told = circuit::show(circuit, now);
+        let more = json!({
+            "id": target.id,
+            "addr": target.address,
+            "zone": target.zone,
+            "weight": target.weight,
+            "draining": target.draining,
+            "since": moment(circuit.since, now, wall),
+            "in_flight": self.seen.in_flight,
+            "expected_ms": self.seen.latency.map(fractional),
+            "slow_start_share": self.seen.share,
+            "latency_ms": latency(&self.noted.attempts),
+            "recent": events(&self.noted.recent, Event::OF_ATTEMPTS),
+            "total": events(&self.noted.total, Event::OF_ATTEMPTS),
+        });
+        if let Value::Object(mut more) = more {
+            told.append(&mut more);
+        }
+        told.into()
+    }
+
+    fn command(&self, of: &Seen<'_>, settings: Settings) -> Command {
+        let state = self.seen.breaker.state;
+        Command {
+            name: format!("{}@{}", of.callee.service, self.seen.target.id),
+            group: of.callee.service.to_string(),
+            is_open: !state.is_available(),
+            by_hand: Some(state).filter(|state| is_by_hand(*state)),
+            in_flight: self.seen.in_flight,
+            noted: self.noted,
+            settings,
+        }
+    }
+}
+
+fn of_calls(services: &[Seen<'_>], to: &mut OpenMetrics) {
+    to.family("bramble_calls", Kind::Counter, "Calls to other services by what became of them.");
+    for Seen { callee, noted, .. } in services {
+        for event in Event::OF_CALLS {
+            to.sample(&[("service", &callee.service), ("outcome", event.as_str())], noted.total[*event]);
+        }
+    }
+    to.family(
+        "bramble_call_duration_seconds",
+        Kind::Histogram,
+        "How long calls took that were sent, retries included.",
+    );
+    for Seen { callee, .. } in services {
+        to.histogram(&[("service", &callee.service)], callee.calls.durations());
+    }
+    to.family("bramble_call_retries", Kind::Counter, "Attempts beyond the first of a call.");
+    for Seen { callee, noted, .. } in services {
+        to.sample(&[("service", &callee.service)], noted.total[Event::Retry]);
+    }
+    to.family("bramble_call_fallbacks", Kind::Counter, "What was given in the place of an answer, by how that went.");
+    for Seen { callee, noted, .. } in services {
+        for event in Event::OF_FALLBACKS {
+            let result = event.as_str().trim_start_matches("fallback_");
+            to.sample(&[("service", &callee.service), ("result", result)], noted.total[*event]);
+        }
+    }
+    to.family("bramble_calls_in_flight", Kind::Gauge, "Calls that wait for their answer.");
+    for Seen { callee, .. } in services {
+        to.sample(&[("service", &callee.service)], callee.bulkhead.in_flight());
+    }
+    to.family(
+        "bramble_calls_in_flight_limit",
+        Kind::Gauge,
+        "Calls that may wait for their answer: call.max_concurrent.",
+    );
+    for Seen { callee, .. } in services {
+        to.sample(&[("service", &callee.service)], callee.bulkhead.max());
+    }
+}
+
+fn of_attempts(services: &[Seen<'_>], to: &mut OpenMetrics) {
+    to.family("bramble_attempts", Kind::Counter, "Attempts at an instance by what became of them.");
+    each(services, |one, [service, instance]| {
+        for event in Event::OF_ATTEMPTS {
+            to.sample(&[service, instance, ("outcome", event.as_str())], one.noted.total[*event]);
+        }
+    });
+    let about = "How long attempts at an instance took in the last ten seconds.";
+    to.family("bramble_attempt_duration_seconds", Kind::Summary, about);
+    each(services, |one, labels| to.summary(&labels, &one.noted.attempts));
+    to.family("bramble_attempts_in_flight", Kind::Gauge, "Attempts at an instance that wait for their answer.");
+    each(services, |one, labels| to.sample(&labels, one.seen.in_flight));
+}
+
+fn of_circuits(services: &[Seen<'_>], to: &mut OpenMetrics) {
+    to.family("bramble_circuit_state", Kind::StateSet, "What an instance's circuit does with calls.");
+    let all = STATES.map(name);
+    each(services, |one, labels| to.state(&labels, &all, name(one.seen.breaker.state)));
+    to.family("bramble_circuit_changes", Kind::Counter, "Changes of state of an instance's circuit.");
+    each(services, |one, labels| to.sample(&labels, one.seen.breaker.generation));
+    to.family("bramble_circuit_admits_ratio", Kind::Gauge, "Share of calls an instance's circuit admits, 0 to 1.");
+    each(services, |one, labels| to.sample(&labels, one.seen.breaker.ramp_share));
+    to.family(
+        "bramble_circuit_failure_ratio",
+        Kind::Gauge,
+        "Share of calls that failed lately, where enough were made.",
+    );
+    each(services, |one, labels| {
+        if let Some(rate) = one.seen.breaker.failure_rate {
+            to.sample(&labels, rate);
+        }
+    });
+    to.family(
+        "bramble_circuit_slow_ratio",
+        Kind::Gauge,
+        "Share of calls that were slow lately, where enough were made.",
+    );
+    each(services, |one, labels| {
+        if let Some(rate) = one.seen.breaker.slow_rate {
+            to.sample(&labels, rate);
+        }
+    });
+    let about = "1 while too few instances are available, so that those with open circuits are called too.";
+    to.family("bramble_all_are_candidates", Kind::Gauge, about);
+    for Seen { callee, panic, .. } in services {
+        to.sample(&[("service", &callee.service)], u8::from(*panic));
+    }
+}
+
+/// Every endpoint with the labels that name it.
+fn each(services: &[Seen<'_>], mut tell: impl FnMut(&One, [(&str, &str); 2])) {
+    for service in services {
+        for one in &service.endpoints {
+            tell(one, [("service", &service.callee.service), ("instance", &one.seen.target.id)]);
+        }
+    }
+}
+
+fn latency(of: &Summary) -> Value {
+    let percentile = |percent| of.percentile(percent).map(fractional);
+    let mean = (of.count > 0).then(|| fractional(of.mean));
+    json!({"mean": mean, "p50": percentile(50.0), "p90": percentile(90.0), "p99": percentile(99.0)})
+}
+
+fn events(tally: &Tally, of: &[Event]) -> Map<String, Value> {
+    of.iter().map(|event| (event.as_str().to_owned(), tally[*event].into())).collect()
+}
+
+/// A moment by the wall clock, which was at `wall` when the other was at `now`.
+fn moment(then: Instant, now: Instant, wall: SystemTime) -> String {
+    let ago = now.saturating_duration_since(then);
+    let then = wall.checked_sub(ago).filter(|then| *then >= SystemTime::UNIX_EPOCH).unwrap_or(SystemTime::UNIX_EPOCH);
+    humantime::format_rfc3339_millis(then).to_string()
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds, to the microsecond.
+fn fractional(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1e3
+}
+
+fn is_by_hand(state: State) -> bool {
+    matches!(state, State::ForcedOpen | State::Disabled | State::MetricsOnly)
+}
+
+/// From best to worst, for who wants to call.
+const STATES: [State; 7] = [
+    State::Closed,
+    State::MetricsOnly,
+    State::Disabled,
+    State::Ramping,
+    State::HalfOpen,
+    State::Open,
+    State::ForcedOpen,
+];
+
+fn rank(state: State) -> usize {
+    STATES.iter().position(|known| *known == state).unwrap_or(STATES.len())
+}
+
+#[cfg(test)]
+mod tests;

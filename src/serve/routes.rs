@@ -1,4 +1,4 @@
-//! The routes every service has: alive, ready, numbers, circuits, and whom it sees.
+//! The routes every service has: alive, ready, numbers, circuits (also as a stream), and whom it sees.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -8,6 +8,7 @@ use tide::{Body, Request, Response, StatusCode};
 
 use super::{Health, Host, Phase};
 use crate::discovery::Directory;
+use crate::telemetry::stream::{self, Feed, Places, READERS};
 use crate::telemetry::{Collect, Kind, OpenMetrics};
 use crate::transport::server::Stats;
 use crate::trust::Trust;
@@ -22,6 +23,7 @@ pub(super) struct Told {
     health: Arc<Health>,
     stats: Arc<Stats>,
     trust: Arc<Trust>,
+    readers: Places,
 }
 
 impl Told {
@@ -35,6 +37,7 @@ impl Told {
             health,
             stats,
             trust: Arc::clone(&host.trust),
+            readers: Places::default(),
         }
     }
 
@@ -71,7 +74,7 @@ impl Told {
         }
         let mut response = Response::new(StatusCode::Ok);
         response.set_body(Body::from_string(page.finish()));
-        response.set_content_type(OpenMetrics::CONTENT_TYPE);
+        response.insert_header("content-type", OpenMetrics::CONTENT_TYPE);
         response
     }
 
@@ -102,6 +105,26 @@ impl Told {
         json(StatusCode::Ok, &json!({"id": self.id, "services": services}))
     }
 
+    /// The circuits again and again, for Netflix's dashboard.
+    fn stream(&self, query: Option<&str>) -> Response {
+        let draining = self.health.drains();
+        if self.health.phase() == Phase::Draining {
+            return plain("Service has been shut down.");
+        }
+        let Some(place) = self.readers.take() else {
+            return plain(&format!("MaxConcurrentConnections reached: {READERS}"));
+        };
+        let collect: Vec<_> = self.collect.clone();
+        let look = move |now| collect.iter().flat_map(|one| one.commands(now)).collect();
+        let feed = Feed::new(Box::new(look), stream::delay(query), draining, place);
+        let mut response = Response::new(StatusCode::Ok);
+        response.set_body(Body::from_reader(feed, None));
+        response.insert_header("content-type", "text/event-stream;charset=UTF-8");
+        response.insert_header("cache-control", "no-cache, no-store, max-age=0, must-revalidate");
+        response.insert_header("pragma", "no-cache");
+        response
+    }
+
     fn seen(&self) -> Response {
         let (refused, refused_beyond) = self.trust.refused();
         let signatures = if self.trust.key().is_some() { "checked" } else { "ignored" };
@@ -124,18 +147,27 @@ pub(super) const OPEN: [&str; 6] = ["/healthz", "/readyz", "/metrics", "/circuit
 /// Adds the routes to `app`.
 pub(super) fn add<S: Clone + Send + Sync + 'static>(app: &mut tide::Server<S>, told: Told) {
     let told = Arc::new(told);
-    let mut route = |path: &str, answer: fn(&Told) -> Response| {
+    let mut route = |path: &str, answer: fn(&Told, Option<&str>) -> Response| {
         let told = Arc::clone(&told);
-        app.at(path).get(move |_: Request<S>| {
-            let response = answer(&told);
+        app.at(path).get(move |request: Request<S>| {
+            let response = answer(&told, request.url().query());
             async move { Ok(response) }
         });
     };
-    route("/healthz", |told| json(StatusCode::Ok, &json!({"status": "alive", "id": told.id})));
-    route("/readyz", Told::ready);
-    route("/metrics", Told::metrics);
-    route("/circuits", Told::circuits);
-    route("/instances", Told::seen);
+    route("/healthz", |told, _| json(StatusCode::Ok, &json!({"status": "alive", "id": told.id})));
+    route("/readyz", |told, _| told.ready());
+    route("/metrics", |told, _| told.metrics());
+    route("/circuits", |told, _| told.circuits());
+    route("/hystrix.stream", Told::stream);
+    route("/instances", |told, _| told.seen());
+}
+
+/// A refusal in the words that Hystrix has for it.
+fn plain(why: &str) -> Response {
+    let mut response = Response::new(StatusCode::ServiceUnavailable);
+    response.set_body(Body::from_string(why.to_owned()));
+    response.insert_header("cache-control", "no-store");
+    response
 }
 
 fn json(status: StatusCode, value: &serde_json::Value) -> Response {
@@ -145,3 +177,6 @@ fn json(status: StatusCode, value: &serde_json::Value) -> Response {
     response.insert_header("cache-control", "no-store");
     response
 }
+
+#[cfg(test)]
+mod tests;

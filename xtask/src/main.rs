@@ -8,6 +8,7 @@ mod bench;
 mod deny;
 mod install;
 mod msrv;
+mod openmetrics;
 mod run;
 mod tiers;
 

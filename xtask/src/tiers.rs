@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::install::{self, Package};
 use crate::run::{self, Workspace};
-use crate::{Failure, deny, msrv};
+use crate::{Failure, deny, msrv, openmetrics};
 
 /// Steps with the same needs.
 struct Tier {
@@ -66,6 +66,7 @@ const UNIT: &[Step] = &[
     Step { name: "dependencies", work: Work::Call(deny::check) },
     Step { name: "advisories", work: Work::Call(deny::advisories) },
     Step { name: "tests and doctests", work: Work::Cargo(&["test", "--locked", "--workspace", "--no-fail-fast"], &[]) },
+    Step { name: "numbers by the reference parser", work: Work::Call(openmetrics::check) },
     Step {
         name: "fuzzing, a minute each",
         work: Work::Cargo(

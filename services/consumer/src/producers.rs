@@ -1,14 +1,15 @@
 //! Asking any producer, and what there is to say when none answers.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use bramble::bulkhead::Bulkhead;
 use bramble::cache::{Cache, Counts, Settings};
 use bramble::client::{Answer, Call, Client, Error};
 use bramble::config::{Config, Fallback};
-use bramble::telemetry::{Collect, Kind, OpenMetrics};
+use bramble::telemetry::hystrix::Command;
+use bramble::telemetry::{Collect, Event, Kind, OpenMetrics};
 use bramble_weather::{ApiError, Code, Query, Report, Source};
 use smol::Executor;
 
@@ -67,17 +68,30 @@ impl Producers {
 
     /// What there is to say without a producer's answer.
     async fn fall_back(&self, query: &Query, why: Unanswered) -> Result<Report, ApiError> {
-        if self.fallback == Fallback::FailFast || !why.may_fall_back() {
+        if !why.may_fall_back() {
             return Err(why.into_error());
         }
-        let Ok(_seat) = self.fallbacks.try_enter() else { return Err(why.into_error()) };
+        let (event, instead) = self.instead(query, &why).await;
+        self.client.fell_back(SERVICE, event);
+        instead.ok_or_else(|| why.into_error())
+    }
+
+    /// What there is in the place of an answer, and what that counts as.
+    async fn instead(&self, query: &Query, why: &Unanswered) -> (Event, Option<Report>) {
+        if self.fallback == Fallback::FailFast {
+            return (Event::FallbackMissing, None);
+        }
+        let Ok(_seat) = self.fallbacks.try_enter() else { return (Event::FallbackRejection, None) };
         if self.fallback == Fallback::FailSilent {
-            return Ok(Report::empty());
+            return (Event::FallbackSuccess, Some(Report::empty()));
         }
         let now = SystemTime::now();
         match self.kept.peek(&key(query), now).await {
-            Some(kept) => Ok(Report::clone(&kept.value).seen_at(now, Source::Stale, why.caution())),
-            None => Err(why.into_error()),
+            Some(kept) => {
+                let report = Report::clone(&kept.value).seen_at(now, Source::Stale, why.caution());
+                (Event::FallbackSuccess, Some(report))
+            }
+            None => (Event::FallbackFailure, None),
         }
     }
 }
@@ -165,5 +179,49 @@ impl Collect for Producers {
 
     fn circuits(&self) -> Vec<serde_json::Value> {
         self.client.circuits()
+    }
+
+    fn commands(&self, now: Instant) -> Vec<Command> {
+        self.client.commands(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bramble::config::Role;
+    use bramble::serve::Host;
+
+    /// What `/metrics` says of fallbacks after one question that no producer answers.
+    fn fallbacks(fallback: Fallback) -> Vec<String> {
+        let executor = Arc::new(Executor::new());
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        let mut config = Config::for_role(Role::Consumer);
+        config.discovery.mdns = false;
+        config.discovery.fixed = [(SERVICE.to_owned(), vec![nobody.expect("a port")])].into();
+        config.call.fallback = fallback;
+        let host = Host::new(Role::Consumer, config, Arc::clone(&executor)).expect("a host");
+        let client = host.client().expect("a client");
+        let producers = Producers::new(&host.config, client, Arc::clone(&executor)).expect("valid");
+        let query = Query::parse("28105", None).expect("a place");
+        let question = Question { query: &query, deadline: Instant::now() + Duration::from_secs(20), trace: None };
+        let answer = smol::block_on(executor.run(producers.weather(&question)));
+        assert_eq!(answer.is_ok(), fallback == Fallback::FailSilent);
+        let mut page = OpenMetrics::default();
+        producers.metrics(&mut page);
+        let page = page.finish();
+        let told =
+            page.lines().filter(|line| line.starts_with("bramble_call_fallbacks_total") && !line.ends_with(" 0"));
+        told.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn what_is_given_in_the_place_of_an_answer_is_counted_once() {
+        for (fallback, result) in
+            [(Fallback::FailFast, "missing"), (Fallback::FailSilent, "success"), (Fallback::Stale, "failure")]
+        {
+            let expected = format!("bramble_call_fallbacks_total{{service=\"producer\",result=\"{result}\"}} 1");
+            assert_eq!(fallbacks(fallback), [expected]);
+        }
     }
 }

@@ -1,0 +1,82 @@
+//! What is noted of each endpoint lies beside the balancer, by the same identity: an endpoint that leaves the list takes
+//! it along, one that stays keeps it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use crate::balance::{ENDPOINTS_MAX, Target};
+use crate::telemetry::record::Attempts;
+
+/// Id and address, as in the balancer.
+type Identity = (Box<str>, SocketAddr);
+
+/// Sorted by identity, each once; replaced as a whole.
+type Table = Arc<[(Identity, Arc<Attempts>)]>;
+
+/// The attempts at every endpoint of a service.
+#[derive(Debug, Default)]
+pub(super) struct AllAttempts {
+    /// Locked to take the pointer out or to put another in, never for longer.
+    table: RwLock<Table>,
+}
+
+impl AllAttempts {
+    /// Takes in a new list. One at a time.
+    pub(super) fn update(&self, targets: &[Target], now: Instant) {
+        let old = self.table();
+        let mut identities: Vec<Identity> =
+            targets.iter().map(|target| (target.id.as_str().into(), target.address)).collect();
+        identities.sort_unstable();
+        identities.dedup();
+        identities.truncate(ENDPOINTS_MAX);
+        let new = identities.into_iter().map(|identity| {
+            let known = find(&old, &identity.0, identity.1);
+            (identity, known.unwrap_or_else(|| Arc::new(Attempts::new(now))))
+        });
+        let new: Table = new.collect();
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = new;
+    }
+
+    /// Those at one endpoint; None if it is not in the list.
+    pub(super) fn at(&self, id: &str, address: SocketAddr) -> Option<Arc<Attempts>> {
+        find(&self.table(), id, address)
+    }
+
+    fn table(&self) -> Table {
+        Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn find(table: &Table, id: &str, address: SocketAddr) -> Option<Arc<Attempts>> {
+    let place = table.binary_search_by(|((its, at), _)| (&**its, at).cmp(&(id, &address))).ok()?;
+    table.get(place).map(|(_, attempts)| Arc::clone(attempts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Event;
+
+    fn target(id: &str, port: u16) -> Target {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        Target { id: id.to_owned(), address, weight: 1, zone: String::new(), draining: false }
+    }
+
+    #[test]
+    fn who_stays_in_the_list_keeps_what_was_noted_and_who_returns_begins_anew() {
+        let (all, now) = (AllAttempts::default(), Instant::now());
+        let (a, b, moved) = (target("a", 1), target("b", 1), target("b", 2));
+        let at = |target: &Target| all.at(&target.id, target.address);
+        let count = |target: &Target| at(target).map(|attempts| attempts.noted(now).total[Event::Success]);
+
+        all.update(&[b.clone(), a.clone(), b.clone()], now);
+        for target in [&a, &b] {
+            at(target).expect("in the list").ended(Event::Success, None, now);
+        }
+        all.update(&[a.clone(), moved.clone()], now);
+        assert_eq!([count(&a), count(&b), count(&moved)], [Some(1), None, Some(0)]);
+        all.update(&[a.clone(), b.clone()], now);
+        assert_eq!([count(&a), count(&b)], [Some(1), Some(0)]);
+    }
+}

@@ -1,0 +1,270 @@
+//! What is noted of calls as they end, so that there is something to show. Each number is counted in one place only:
+//!
+//! - [`Attempts`], one for each endpoint: when an attempt ends, beside what teaches its circuit. What was cancelled, such
+//!   as the loser of two hedged copies, is not counted, as it teaches the circuit nothing.
+//! - [`Calls`], one for each service: when a call of any number of attempts ends; retries when they begin. Fallbacks are
+//!   the caller's, which alone knows what it put in the place of an answer.
+
+use std::ops::Index;
+use std::time::{Duration, Instant};
+
+use super::latency::{Histogram, Latencies, Summary};
+use super::rolling::{Counts, Peak};
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// An answer that was good.
+    Success,
+    /// 5xx, a broken connection, nobody listening.
+    Failure,
+    /// No answer in time.
+    Timeout,
+    /// 429.
+    Rejected,
+    /// Any other 4xx: the question was at fault, not who was asked.
+    BadRequest,
+    /// Not sent: as many calls were in flight as may be.
+    Full,
+    /// Not sent: nobody is there, or every circuit is open.
+    ShortCircuited,
+    /// Something else was given in the place of an answer.
+    FallbackSuccess,
+    /// There was nothing to give in its place.
+    FallbackFailure,
+    /// As many fallbacks were under way as may be.
+    FallbackRejection,
+    /// None is wanted: the error was handed on.
+    FallbackMissing,
+    /// An attempt beyond the first of a call.
+    Retry,
+}
+
+impl Event {
+    /// All, each at the place of its number.
+    pub const ALL: [Self; 12] = [
+        Self::Success,
+        Self::Failure,
+        Self::Timeout,
+        Self::Rejected,
+        Self::BadRequest,
+        Self::Full,
+        Self::ShortCircuited,
+        Self::FallbackSuccess,
+        Self::FallbackFailure,
+        Self::FallbackRejection,
+        Self::FallbackMissing,
+        Self::Retry,
+    ];
+    /// How a call can end.
+    pub const OF_CALLS: &'static [Self] = Self::ALL.split_at(7).0;
+    /// How an attempt can end: a call that was sent.
+    pub const OF_ATTEMPTS: &'static [Self] = Self::ALL.split_at(5).0;
+    /// How a fallback can end.
+    pub const OF_FALLBACKS: &'static [Self] = Self::ALL.split_at(7).1.split_at(4).0;
+
+    /// Its name in `/metrics` and `/circuits`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Timeout => "timeout",
+            Self::Rejected => "rejected",
+            Self::BadRequest => "bad_request",
+            Self::Full => "full",
+            Self::ShortCircuited => "short_circuited",
+            Self::FallbackSuccess => "fallback_success",
+            Self::FallbackFailure => "fallback_failure",
+            Self::FallbackRejection => "fallback_rejection",
+            Self::FallbackMissing => "fallback_missing",
+            Self::Retry => "retry",
+        }
+    }
+
+    fn was_sent(self) -> bool {
+        Self::OF_ATTEMPTS.contains(&self)
+    }
+}
+
+/// A number for each kind of event.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally([u64; Event::ALL.len()]);
+
+impl Index<Event> for Tally {
+    type Output = u64;
+
+    fn index(&self, event: Event) -> &u64 {
+        &self.0[event as usize]
+    }
+}
+
+impl<const KINDS: usize> From<[u64; KINDS]> for Tally {
+    fn from(counts: [u64; KINDS]) -> Self {
+        let mut tally = Self::default();
+        tally.0.iter_mut().zip(counts).for_each(|(to, count)| *to = count);
+        tally
+    }
+}
+
+/// What was noted, at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// Events of the last ten seconds.
+    pub recent: Tally,
+    /// Events since the start.
+    pub total: Tally,
+    /// How long single attempts took lately; a refused connection takes no time and is left out.
+    pub attempts: Summary,
+    /// How long whole calls took lately, retries and waiting included; of an endpoint the same as `attempts`.
+    pub calls: Summary,
+    /// The most that were in flight at a time lately.
+    pub max_in_flight: u64,
+}
+
+/// What is noted of the attempts at one endpoint: 2.4 kB, fixed.
+#[derive(Debug)]
+pub(crate) struct Attempts {
+    counts: Counts<{ Event::OF_ATTEMPTS.len() }>,
+    latencies: Latencies,
+    in_flight: Peak,
+}
+
+impl Attempts {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { counts: Counts::new(now), latencies: Latencies::new(now), in_flight: Peak::new(now) }
+    }
+
+    /// One begins; `in_flight` with it.
+    pub(crate) fn begun(&self, in_flight: usize, now: Instant) {
+        self.in_flight.note(in_flight as u64, now);
+    }
+
+    /// One has ended so; `took`: if it is worth a latency.
+    pub(crate) fn ended(&self, event: Event, took: Option<Duration>, now: Instant) {
+        self.counts.add(event as usize, now);
+        if let Some(took) = took {
+            self.latencies.observe(took, now);
+        }
+    }
+
+    pub(crate) fn noted(&self, now: Instant) -> Noted {
+        let latencies = self.latencies.summary(now);
+        Noted {
+            recent: self.counts.rolling(now).into(),
+            total: self.counts.totals().into(),
+            attempts: latencies,
+            calls: latencies,
+            max_in_flight: self.in_flight.highest(now),
+        }
+    }
+}
+
+/// What is noted of the calls to one service: 5 kB, fixed, and no call waits to note something.
+#[derive(Debug)]
+pub struct Calls {
+    counts: Counts<{ Event::ALL.len() }>,
+    attempts: Latencies,
+    calls: Latencies,
+    durations: Histogram,
+    in_flight: Peak,
+}
+
+impl Calls {
+    /// Nothing yet. Time is counted from `now`.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            counts: Counts::new(now),
+            attempts: Latencies::new(now),
+            calls: Latencies::new(now),
+            durations: Histogram::default(),
+            in_flight: Peak::new(now),
+        }
+    }
+
+    /// One begins; `in_flight` with it.
+    pub fn begun(&self, in_flight: usize, now: Instant) {
+        self.in_flight.note(in_flight as u64, now);
+    }
+
+    /// An attempt of one has taken so long.
+    pub fn attempted(&self, took: Duration, now: Instant) {
+        self.attempts.observe(took, now);
+    }
+
+    /// One has ended so after `took`, which counts as a latency if it was sent.
+    pub fn ended(&self, event: Event, took: Duration, now: Instant) {
+        self.note(event, now);
+        if event.was_sent() {
+            self.calls.observe(took, now);
+            self.durations.observe(took);
+        }
+    }
+
+    /// Something else happened to one.
+    pub fn note(&self, event: Event, now: Instant) {
+        self.counts.add(event as usize, now);
+    }
+
+    /// How long the calls took that were sent, since the start.
+    pub fn durations(&self) -> &Histogram {
+        &self.durations
+    }
+
+    /// What there is to see at `now`.
+    pub fn noted(&self, now: Instant) -> Noted {
+        Noted {
+            recent: self.counts.rolling(now).into(),
+            total: self.counts.totals().into(),
+            attempts: self.attempts.summary(now),
+            calls: self.calls.summary(now),
+            max_in_flight: self.in_flight.highest(now),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_has_its_place_and_a_name_of_its_own() {
+        let names: std::collections::BTreeSet<_> = Event::ALL.iter().map(|event| event.as_str()).collect();
+        assert_eq!(names.len(), Event::ALL.len());
+        assert!(Event::ALL.iter().enumerate().all(|(place, event)| *event as usize == place));
+        assert!(Event::OF_FALLBACKS.iter().all(|event| event.as_str().starts_with("fallback_")));
+        assert_eq!(Event::OF_CALLS.last(), Some(&Event::ShortCircuited));
+        assert_eq!(Event::OF_ATTEMPTS.last(), Some(&Event::BadRequest));
+    }
+
+    #[test]
+    fn each_event_is_counted_once_and_under_its_own_name_only() {
+        let now = Instant::now();
+        let calls = Calls::new(now);
+        for (times, event) in Event::ALL.iter().enumerate() {
+            (0..times).for_each(|_| calls.note(*event, now));
+        }
+        let noted = calls.noted(now);
+        for (times, event) in Event::ALL.iter().enumerate() {
+            assert_eq!((noted.recent[*event], noted.total[*event]), (times as u64, times as u64), "{event:?}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_was_not_sent_makes_the_others_look_no_faster() {
+        let now = Instant::now();
+        let calls = Calls::new(now);
+        calls.ended(Event::Success, Duration::from_millis(80), now);
+        for event in [Event::Full, Event::ShortCircuited] {
+            calls.ended(event, Duration::ZERO, now);
+        }
+        assert_eq!(calls.noted(now).calls.percentile(0.0), Some(Duration::from_millis(80)));
+        assert_eq!(calls.durations().cumulative().0.last(), Some(&1));
+        assert_eq!(calls.noted(now).recent[Event::ShortCircuited], 1);
+    }
+
+    #[test]
+    fn what_is_noted_of_an_endpoint_takes_two_and_a_half_kilobytes_at_most() {
+        assert!(size_of::<Attempts>() <= 2_560, "{}", size_of::<Attempts>());
+        assert!(size_of::<Calls>() <= 5_632, "{}", size_of::<Calls>());
+    }
+}
