@@ -82,6 +82,9 @@ pub enum Error {
         /// When the next one may be asked, if known.
         retry_at: Option<Instant>,
     },
+    /// The path would lead elsewhere.
+    #[error("a path begins with one slash")]
+    BadPath,
     /// Too many calls are in flight already.
     #[error("{max} calls to {service} are in flight already, and call.max_concurrent allows no more")]
     Full {
@@ -157,8 +160,21 @@ impl Client {
     pub async fn get(&self, service: &str, call: Call<'_>) -> Result<Answer, Error> {
         let callee = self.callee(service);
         let started = Instant::now();
-        let result = self.get_from(&callee, call).await;
+        callee.refresh(&self.inner.directory, started);
+        let permit = callee.breaker.try_acquire(started);
+        let result = match &permit {
+            Ok(_) => self.get_from(&callee, call).await,
+            Err(refusal) => Err(Error::AllOpen { service: Arc::clone(&callee.service), retry_at: refusal.retry_at }),
+        };
         let now = Instant::now();
+        if let Ok(permit) = permit {
+            let is_fair = attempt::is_fair(
+                call.deadline.saturating_duration_since(started),
+                self.inner.config.call.attempt_timeout,
+            );
+            permit.record(attempt::verdict(&result, is_fair), now);
+        }
+        callee.tell();
         callee.calls.ended(attempt::event(&result), now - started, now);
         result
     }
@@ -170,6 +186,9 @@ impl Client {
     }
 
     async fn get_from(&self, callee: &Callee, call: Call<'_>) -> Result<Answer, Error> {
+        if !call.path.starts_with('/') || call.path.starts_with("//") {
+            return Err(Error::BadPath);
+        }
         let Ok(_seat) = callee.bulkhead.try_enter() else {
             return Err(Error::Full { service: Arc::clone(&callee.service), max: callee.bulkhead.max() });
         };
@@ -217,10 +236,12 @@ impl Client {
         let (from, status) = (&answer.from, answer.status);
         match &self.inner.key {
             Some(_) => log::error!(
-                "{from} does not accept the signature of this node ({status}): the files that node.cluster_key_file                  names must have a key in common, and the first one here must be in the one there"
+                "{from} does not accept the signature of this node ({status}): the files that node.cluster_key_file \
+                 names must have a key in common, and the first one here must be in the one there"
             ),
             None => log::error!(
-                "{from} answers its own cluster only ({status}): set node.cluster_key_file to a file with the cluster's                  key"
+                "{from} answers its own cluster only ({status}): set node.cluster_key_file to a file with the cluster's \
+                 key"
             ),
         }
     }
@@ -228,8 +249,8 @@ impl Client {
     /// Chooses an instance. In the first moments of this process it waits for one to be found.
     async fn pick(&self, callee: &Callee, tried: &[Arc<Endpoint>], deadline: Instant) -> Result<Pick, Error> {
         let directory = &self.inner.directory;
+        let mut changed = None;
         loop {
-            let changed = directory.changed();
             let now = Instant::now();
             if now >= deadline {
                 return Err(callee.too_late());
@@ -246,10 +267,15 @@ impl Client {
                 Err(NoPick::AllTried) => return Err(Error::AllOpen { service: service(), retry_at: None }),
                 Err(NoPick::AllRefuse { retry_at }) => return Err(Error::AllOpen { service: service(), retry_at }),
             }
+            // Listened first and looked once more: what comes in between is not missed. Most calls never listen.
+            let Some(listener) = changed.take() else {
+                changed = Some(directory.changed());
+                continue;
+            };
             let patience = async {
                 Timer::at(deadline).await;
             };
-            changed.or(patience).await;
+            listener.or(patience).await;
         }
     }
 

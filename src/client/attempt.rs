@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use http_types::headers::RETRY_AFTER;
 use http_types::{Method, Request, Url};
 
+use super::attempts::Notes;
 use super::callee::Callee;
 use super::{Answer, Call, Error, TIME_LEFT, TRACE};
 use crate::balance::Pick;
@@ -19,23 +20,30 @@ use crate::trust::{ClusterKey, request};
 pub(super) struct Attempt {
     request: Request,
     pick: Pick,
+    notes: Option<Arc<Notes>>,
     started: Instant,
+    /// Whether it got the time that an attempt is meant to have: who is given less and is late has done nothing wrong.
+    is_fair: bool,
 }
 
 impl Attempt {
     /// A request for `pick`, with as much time as `attempt_timeout` and the call's deadline leave.
-    pub(super) fn new(call: &Call<'_>, pick: Pick, attempt_timeout: Duration, now: Instant) -> Self {
+    pub(super) fn new(callee: &Callee, call: &Call<'_>, pick: Pick, attempt_timeout: Duration, now: Instant) -> Self {
         let deadline = call.deadline.min(now + attempt_timeout);
-        let url = format!("http://{}{}", pick.endpoint().address(), call.path);
-        let url = Url::parse(&url).expect("an address and an escaped path make a URL");
-        let mut request = Request::new(Method::Get, url);
-        let left = deadline.saturating_duration_since(now).as_millis();
-        request.insert_header(TIME_LEFT, left.to_string());
+        let endpoint = pick.endpoint();
+        let notes = callee.attempts.at(endpoint.id(), endpoint.address());
+        let url = match &notes {
+            Some(notes) => Url::options().base_url(Some(&notes.base)).parse(call.path),
+            None => Url::parse(&format!("http://{}{}", endpoint.address(), call.path)),
+        };
+        let mut request = Request::new(Method::Get, url.expect("a path that begins with one slash makes a URL"));
+        let left = deadline.saturating_duration_since(now);
+        request.insert_header(TIME_LEFT, left.as_millis().to_string());
         if let Some(trace) = call.trace.filter(|trace| is_trace(trace)) {
             request.insert_header(TRACE, trace);
         }
         request.ext_mut().insert(Deadline(deadline));
-        Self { request, pick, started: now }
+        Self { request, pick, notes, started: now, is_fair: is_fair(left, attempt_timeout) }
     }
 
     /// Signed, if the cluster has a key.
@@ -49,12 +57,11 @@ impl Attempt {
 
     /// Sends it, teaches the balancer, notes the outcome, and says whether another instance might do better.
     pub(super) async fn run(self, surf: &surf::Client, callee: &Callee) -> Ended {
-        let Self { request, pick, started } = self;
+        let Self { request, pick, notes, started, is_fair } = self;
         let endpoint = Arc::clone(pick.endpoint());
         let from: Arc<str> = endpoint.id().into();
-        let noted = callee.attempts.at(endpoint.id(), endpoint.address());
-        if let Some(noted) = &noted {
-            noted.begun(endpoint.in_flight(), started);
+        if let Some(Notes { attempts, .. }) = notes.as_deref() {
+            attempts.begun(endpoint.in_flight(), started);
         }
         let answer = send(surf, request, &from).await;
         let now = Instant::now();
@@ -63,10 +70,10 @@ impl Attempt {
             Err(error) => of_error(error),
         };
         let generation = endpoint.breaker().generation();
-        pick.finish(outcome, now);
+        pick.finish(lesson(outcome, &answer, is_fair), now);
         let took = (outcome != Outcome::Refused).then_some(now - started);
-        if let Some(noted) = noted {
-            noted.ended(of_outcome(outcome), took, now);
+        if let Some(Notes { attempts, .. }) = notes.as_deref() {
+            attempts.ended(of_outcome(outcome), took, now);
         }
         if let Some(took) = took {
             callee.calls.attempted(took, now);
@@ -123,6 +130,37 @@ fn of_error(error: &surf::Error) -> Outcome {
     }
 }
 
+/// Whether a call that is given `left` has the time that calls are meant to have. Who asks decides how long it waits; so
+/// half of the usual is the least that says anything about who is asked, or anybody could open every circuit.
+pub(super) fn is_fair(left: Duration, attempt_timeout: Duration) -> bool {
+    left >= attempt_timeout / 2
+}
+
+/// What the circuit learns of an outcome: of a time that was too short, nothing.
+fn lesson(outcome: Outcome, answer: &surf::Result<Answer>, is_fair: bool) -> Outcome {
+    let is_late = outcome == Outcome::Timeout || answer.as_ref().is_ok_and(|answer| answer.status == 504);
+    if is_late && !is_fair { Outcome::Ignored } else { outcome }
+}
+
+/// What the service's own circuit learns of a whole call. That it was slow is the endpoints' matter: there is nobody
+/// else to go to, and a slow answer is better than none.
+pub(super) fn verdict(result: &Result<Answer, Error>, is_fair: bool) -> Outcome {
+    let outcome = match result {
+        Ok(answer) if answer.status == 504 => Outcome::Timeout,
+        Ok(answer) => of_status(answer, Duration::ZERO),
+        Err(Error::Failed { cause, .. }) => of_error(cause),
+        Err(Error::DeadlineExceeded { .. }) => Outcome::Timeout,
+        Err(_) => Outcome::Ignored,
+    };
+    match outcome {
+        Outcome::Timeout if !is_fair => Outcome::Ignored,
+        // One endpoint that refuses or asks for patience does not speak for all.
+        Outcome::Refused => Outcome::Failure,
+        Outcome::Rejected { .. } => Outcome::Rejected { retry_after: None },
+        outcome => outcome,
+    }
+}
+
 fn of_outcome(outcome: Outcome) -> Event {
     match outcome {
         Outcome::Success { .. } => Event::Success,
@@ -140,6 +178,7 @@ pub(super) fn event(result: &Result<Answer, Error>) -> Event {
         Err(Error::Failed { cause, .. }) => of_outcome(of_error(cause)),
         Err(Error::DeadlineExceeded { .. }) => Event::Timeout,
         Err(Error::NobodyThere { .. } | Error::AllOpen { .. }) => Event::ShortCircuited,
+        Err(Error::BadPath) => Event::BadRequest,
         Err(Error::Full { .. }) => Event::Full,
     }
 }
@@ -193,6 +232,26 @@ mod tests {
         ] {
             assert_eq!(event(&result), expected, "{result:?}");
         }
+    }
+
+    #[test]
+    fn who_is_given_too_little_time_and_is_late_has_done_nothing_wrong() {
+        let usual = Duration::from_millis(1300);
+        assert!(is_fair(usual, usual) && is_fair(usual / 2, usual) && !is_fair(Duration::from_millis(1), usual));
+        let late: Result<Answer, Error> = Err(Error::DeadlineExceeded { service: "producer".into() });
+        assert_eq!(verdict(&late, true), Outcome::Timeout);
+        assert_eq!(verdict(&late, false), Outcome::Ignored);
+        assert_eq!(verdict(&Ok(answer(504)), false), Outcome::Ignored);
+        assert_eq!(lesson(Outcome::Failure, &Ok(answer(504)), false), Outcome::Ignored);
+        assert_eq!(lesson(Outcome::Failure, &Ok(answer(500)), false), Outcome::Failure);
+    }
+
+    #[test]
+    fn one_instance_that_asks_for_patience_does_not_speak_for_the_service() {
+        assert_eq!(verdict(&Ok(answer(429)), true), Outcome::Rejected { retry_after: None });
+        assert_eq!(verdict(&Ok(answer(404)), true), Outcome::Ignored);
+        assert_eq!(verdict(&Ok(answer(200)), true), Outcome::Success { latency: Duration::ZERO });
+        assert_eq!(verdict(&Ok(answer(503)), true), Outcome::Failure);
     }
 
     #[test]

@@ -1,9 +1,11 @@
-//! What is noted of each endpoint lies beside the balancer, by the same identity: an endpoint that leaves the list takes
-//! it along, one that stays keeps it.
+//! What is noted of each endpoint, and what would else be worked out for each call to it, lies beside the balancer, by
+//! the same identity: an endpoint that leaves the list takes it along, one that stays keeps it.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
+
+use http_types::Url;
 
 use crate::balance::{ENDPOINTS_MAX, Target};
 use crate::telemetry::record::Attempts;
@@ -12,7 +14,23 @@ use crate::telemetry::record::Attempts;
 type Identity = (Box<str>, SocketAddr);
 
 /// Sorted by identity, each once; replaced as a whole.
-type Table = Arc<[(Identity, Arc<Attempts>)]>;
+type Table = Arc<[(Identity, Arc<Notes>)]>;
+
+/// Of one endpoint.
+#[derive(Debug)]
+pub(super) struct Notes {
+    /// The attempts at it.
+    pub(super) attempts: Attempts,
+    /// What a path of it is put behind: `http://ADDRESS/`.
+    pub(super) base: Url,
+}
+
+impl Notes {
+    fn new(address: SocketAddr, now: Instant) -> Self {
+        let base = Url::parse(&format!("http://{address}/")).expect("an address makes a URL");
+        Self { attempts: Attempts::new(now), base }
+    }
+}
 
 /// The attempts at every endpoint of a service.
 #[derive(Debug, Default)]
@@ -32,14 +50,15 @@ impl AllAttempts {
         identities.truncate(ENDPOINTS_MAX);
         let new = identities.into_iter().map(|identity| {
             let known = find(&old, &identity.0, identity.1);
-            (identity, known.unwrap_or_else(|| Arc::new(Attempts::new(now))))
+            let address = identity.1;
+            (identity, known.unwrap_or_else(|| Arc::new(Notes::new(address, now))))
         });
         let new: Table = new.collect();
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = new;
     }
 
-    /// Those at one endpoint; None if it is not in the list.
-    pub(super) fn at(&self, id: &str, address: SocketAddr) -> Option<Arc<Attempts>> {
+    /// Those of one endpoint; None if it is not in the list.
+    pub(super) fn at(&self, id: &str, address: SocketAddr) -> Option<Arc<Notes>> {
         find(&self.table(), id, address)
     }
 
@@ -48,9 +67,9 @@ impl AllAttempts {
     }
 }
 
-fn find(table: &Table, id: &str, address: SocketAddr) -> Option<Arc<Attempts>> {
+fn find(table: &Table, id: &str, address: SocketAddr) -> Option<Arc<Notes>> {
     let place = table.binary_search_by(|((its, at), _)| (&**its, at).cmp(&(id, &address))).ok()?;
-    table.get(place).map(|(_, attempts)| Arc::clone(attempts))
+    table.get(place).map(|(_, notes)| Arc::clone(notes))
 }
 
 #[cfg(test)]
@@ -68,11 +87,11 @@ mod tests {
         let (all, now) = (AllAttempts::default(), Instant::now());
         let (a, b, moved) = (target("a", 1), target("b", 1), target("b", 2));
         let at = |target: &Target| all.at(&target.id, target.address);
-        let count = |target: &Target| at(target).map(|attempts| attempts.noted(now).total[Event::Success]);
+        let count = |target: &Target| at(target).map(|notes| notes.attempts.noted(now).total[Event::Success]);
 
         all.update(&[b.clone(), a.clone(), b.clone()], now);
         for target in [&a, &b] {
-            at(target).expect("in the list").ended(Event::Success, None, now);
+            at(target).expect("in the list").attempts.ended(Event::Success, None, now);
         }
         all.update(&[a.clone(), moved.clone()], now);
         assert_eq!([count(&a), count(&b), count(&moved)], [Some(1), None, Some(0)]);

@@ -8,8 +8,9 @@ use super::Error;
 use super::attempts::AllAttempts;
 use super::watch::Watch;
 use crate::balance::{Balancer, Target};
-use crate::breaker::InvalidSetting;
+use crate::breaker::{CircuitBreaker, InvalidSetting, State};
 use crate::bulkhead::Bulkhead;
+use crate::circuit;
 use crate::config::Config;
 use crate::discovery::{Directory, Instance, Status};
 use crate::retry::Budget;
@@ -20,6 +21,11 @@ use crate::telemetry::record::Calls;
 pub(super) struct Callee {
     pub(super) service: Arc<str>,
     pub(super) balancer: Balancer,
+    /// The service's own circuit: with every endpoint failing, all are candidates again, and then this one spares them
+    /// and the caller.
+    pub(super) breaker: CircuitBreaker,
+    /// Generation of `breaker` that the log has.
+    told: AtomicU64,
     pub(super) bulkhead: Arc<Bulkhead>,
     pub(super) budget: Budget,
     /// What became of its calls.
@@ -39,6 +45,8 @@ impl Callee {
         Ok(Self {
             service: service.into(),
             balancer: Balancer::new(&config.balance, &config.breaker, zone, now, fastrand::u64(..))?,
+            breaker: CircuitBreaker::new(&config.breaker, now, fastrand::u64(..))?,
+            told: AtomicU64::new(0),
             bulkhead: Bulkhead::new(service, &config.call)?,
             budget: Budget::new(&config.call, now)?,
             calls: Calls::new(now),
@@ -61,11 +69,27 @@ impl Callee {
         }
         let instances = directory.instances(&self.service);
         let targets: Vec<Target> = instances.iter().flat_map(|list| list.iter()).map(|one| target(one)).collect();
+        let is_new = targets.iter().any(|one| !one.draining && self.attempts.at(&one.id, one.address).is_none());
         self.attempts.update(&targets, now); // first: whoever is picked has a place for what is noted
         let left_out = self.balancer.update(&targets, now);
+        if is_new && self.breaker.state() == State::Open {
+            // What was learnt of the others says nothing of who has just come.
+            let _ = self.breaker.set(State::Closed, now);
+        }
         self.known.store(version, Ordering::Release);
         if left_out > 0 {
             log::warn!("{left_out} instances of {} are left out: too many, or named twice", self.service);
+        }
+    }
+
+    /// Says in the log what the service's own circuit has done. Costs two atomic reads when nothing is new.
+    pub(super) fn tell(&self) {
+        let told = self.told.load(Ordering::Relaxed);
+        let generation = self.breaker.generation();
+        if generation != told
+            && self.told.compare_exchange(told, generation, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            circuit::tell(&format!("every {}", self.service), &self.breaker, told);
         }
     }
 

@@ -40,7 +40,7 @@ impl Client {
     }
 
     async fn attempt(&self, callee: &Callee, call: &Call<'_>, pick: Pick) -> Ended {
-        let attempt = Attempt::new(call, pick, self.inner.config.call.attempt_timeout, Instant::now());
+        let attempt = Attempt::new(callee, call, pick, self.inner.config.call.attempt_timeout, Instant::now());
         let attempt = attempt.signed(self.inner.key.as_ref());
         attempt.run(&self.inner.surf, callee).await
     }

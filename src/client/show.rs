@@ -23,8 +23,8 @@
 //!  "recent": {"success": 0, "failure": 5, "...": 0}, "total": {"success": 271, "...": 0}}
 //! ```
 //!
-//! - `state`: `closed`, `open`, `half-open`, `ramping`, `forced-open`, `disabled`, `metrics-only`. A service has no
-//!   circuit of its own: it is as its best instance, not counting those that drain, and `empty` without any.
+//! - `state`: `closed`, `open`, `half-open`, `ramping`, `forced-open`, `disabled`, `metrics-only`. While a service's own
+//!   circuit is closed it is as its best instance, not counting those that drain, and `empty` without any.
 //! - `since` (RFC 3339) and `for_ms`: the state's beginning; of a service that lets no call through the moment its last
 //!   instance stopped. Null if `empty`.
 //! - `reason`: of the last trip, null if there was none; of a service: of the instance that changed its state last.
@@ -100,7 +100,7 @@ struct One {
     noted: Noted,
 }
 
-/// As what a service stands, by its endpoints.
+/// As what a service stands.
 struct Standing {
     /// None: there is nobody.
     state: Option<State>,
@@ -114,8 +114,8 @@ impl<'a> Seen<'a> {
     fn new(callee: &'a Callee, now: Instant) -> Self {
         let seen = callee.balancer.snapshot(now);
         let noted = |one: &EndpointSnapshot| {
-            let attempts = callee.attempts.at(&one.target.id, one.target.address);
-            attempts.map_or_else(Noted::default, |attempts| attempts.noted(now))
+            let notes = callee.attempts.at(&one.target.id, one.target.address);
+            notes.map_or_else(Noted::default, |notes| notes.attempts.noted(now))
         };
         let endpoints = seen.endpoints.into_iter().map(|seen| One { noted: noted(&seen), seen }).collect();
         Self { callee, now, panic: seen.panic, noted: callee.calls.noted(now), endpoints }
@@ -126,7 +126,18 @@ impl<'a> Seen<'a> {
         self.endpoints.iter().map(|one| &one.seen).filter(|seen| !seen.target.draining)
     }
 
+    /// The service's own circuit comes first: while it refuses, no instance is asked.
     fn standing(&self) -> Standing {
+        let own = self.callee.breaker.snapshot(self.now);
+        if own.state != State::Closed {
+            return Standing {
+                state: Some(own.state),
+                since: Some(own.since),
+                reason: own.reason.map(|reason| reason.to_string()),
+                next_probe: own.next_probe,
+                share: own.ramp_share,
+            };
+        }
         let circuits = || self.candidates().map(|seen| &seen.breaker);
         let state = circuits().map(|circuit| circuit.state).min_by_key(|state| rank(*state));
         let since = match state {
