@@ -173,6 +173,18 @@ fn an_instance_that_refuses_the_connection_is_left_alone_at_once_and_the_others_
 }
 
 #[test]
+fn a_refused_connection_was_no_work_for_anybody_and_costs_no_budget() {
+    let good = FakeProducer::start(Does::Answer(200));
+    for _ in 0..10 {
+        let bench = Bench::new(&[nobody(), nobody(), nobody(), good.addr], |config| {
+            config.balance.policy = Policy::Random;
+            config.call.retry_budget = 0.0;
+        });
+        assert_eq!(bench.ask().expect("the one that is left answers").status, 200);
+    }
+}
+
+#[test]
 fn the_timeout_of_one_attempt_leaves_time_for_another() {
     let (hung, good) = (FakeProducer::start(Does::Hang), FakeProducer::start(Does::Answer(200)));
     let bench = Bench::of([&hung, &good], |config| config.call.attempt_timeout = ms(150));

@@ -53,7 +53,8 @@ impl Attempt {
             watch.add(&endpoint, generation);
         }
         let may_ask_again = !matches!(outcome, Outcome::Success { .. } | Outcome::Ignored);
-        Ended { answer: answer.map_err(|cause| Error::Failed { instance: from, cause }), may_ask_again }
+        let answer = answer.map_err(|cause| Error::Failed { instance: from, cause });
+        Ended { answer, may_ask_again, refused: outcome == Outcome::Refused }
     }
 }
 
@@ -62,6 +63,8 @@ pub(super) struct Ended {
     pub(super) answer: Result<Answer, Error>,
     /// Whether another instance might do better.
     pub(super) may_ask_again: bool,
+    /// Whether the connection was refused, so that nobody has worked on it.
+    pub(super) refused: bool,
 }
 
 async fn send(surf: &surf::Client, request: Request, from: &Arc<str>) -> surf::Result<Answer> {
