@@ -41,6 +41,10 @@ pub const TIME_LEFT: &str = "x-envoy-expected-rq-timeout-ms";
 /// The header that names the trace a request belongs to (W3C Trace Context).
 pub const TRACE: &str = "traceparent";
 
+/// So many refused connections of a call are followed by another try at once and without budget: they were no work for
+/// anybody, and whoever is alone in front of the form has no budget, but half of a cluster can be gone.
+const FREE_TRIES: usize = 3;
+
 /// A question to a service: a GET, so it may be asked again elsewhere.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
@@ -198,6 +202,7 @@ impl Client {
         let mut tried: Vec<Arc<Endpoint>> = Vec::new();
         let mut backoff = Backoff::default();
         let mut last: Option<(Result<Answer, Error>, Duration)> = None;
+        let mut is_free = false;
         loop {
             let pick = match self.pick(callee, &tried, call.deadline).await {
                 Ok(pick) => pick,
@@ -206,19 +211,22 @@ impl Client {
             if let Some((last, pause)) = last.take() {
                 // Asked last, when somebody would take the call: what a circuit refuses costs no budget. And the pause
                 // comes after it: who may not try again does not wait for it.
-                if !callee.budget.try_withdraw(Instant::now()) {
+                if !is_free && !callee.budget.try_withdraw(Instant::now()) {
                     return last;
                 }
                 callee.calls.note(Event::Retry, Instant::now());
                 log::debug!("asking another {}: {}", callee.service, why(&last));
-                Timer::after(pause).await;
+                if !is_free {
+                    Timer::after(pause).await;
+                }
             }
             tried.push(Arc::clone(pick.endpoint()));
-            let Ended { answer, may_ask_again } = self.ask(callee, &call, pick, &mut tried).await;
+            let Ended { answer, may_ask_again, refused } = self.ask(callee, &call, pick, &mut tried).await;
             self.tell_if_forbidden(&answer);
             if !may_ask_again {
                 return answer;
             }
+            is_free = refused && tried.len() <= FREE_TRIES;
             let pause = backoff.next_wait(&mut fastrand::Rng::new());
             if Instant::now() + pause >= call.deadline {
                 return if attempt::is_timeout(&answer) { Err(callee.too_late()) } else { answer };

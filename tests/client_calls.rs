@@ -173,6 +173,18 @@ fn an_instance_that_refuses_the_connection_is_left_alone_at_once_and_the_others_
 }
 
 #[test]
+fn a_refused_connection_was_no_work_for_anybody_and_costs_no_budget() {
+    let good = FakeProducer::start(Does::Answer(200));
+    for _ in 0..10 {
+        let bench = Bench::new(&[nobody(), nobody(), nobody(), good.addr], |config| {
+            config.balance.policy = Policy::Random;
+            config.call.retry_budget = 0.0;
+        });
+        assert_eq!(bench.ask().expect("the one that is left answers").status, 200);
+    }
+}
+
+#[test]
 fn the_timeout_of_one_attempt_leaves_time_for_another() {
     let (hung, good) = (FakeProducer::start(Does::Hang), FakeProducer::start(Does::Answer(200)));
     let bench = Bench::of([&hung, &good], |config| config.call.attempt_timeout = ms(150));
@@ -259,13 +271,44 @@ fn when_every_circuit_is_open_the_refusal_is_immediate_and_says_until_when() {
 }
 
 #[test]
-fn with_every_circuit_open_all_are_asked_again_unless_that_is_turned_off() {
+fn a_service_that_only_fails_is_left_alone_and_tried_again_when_its_time_comes() {
     let bad = [(); 2].map(|()| FakeProducer::start(Does::Answer(500)));
-    let bench = Bench::of(bad.each_ref(), |config| config.breaker.consecutive_failures = 1);
-    bench.ask().expect("the failure itself");
-    assert!(bad.iter().all(|one| bench.circuit(one.addr)["state"] == "open"));
+    let bench = Bench::of(bad.each_ref(), |config| {
+        config.breaker.consecutive_failures = 1;
+        config.breaker.open_for = ms(100);
+    });
+    assert_eq!(bench.ask().expect("the failure itself").status, 500);
+    let calls = || bad.iter().map(FakeProducer::calls).sum::<usize>();
+    let before = calls();
+    let refused = bench.ask().expect_err("there is nobody else");
+    assert!(matches!(refused, Error::AllOpen { retry_at: Some(_), .. }), "{refused:?}");
+    assert_eq!(calls(), before, "nobody was asked");
     bad.iter().for_each(|one| one.does(Does::Answer(200)));
-    assert_eq!(bench.ask().expect("nothing is left to lose").status, 200);
+    let since = Instant::now();
+    while !bench.ask().is_ok_and(|answer| answer.status == 200) {
+        assert!(since.elapsed() < PATIENCE, "it is not tried again");
+    }
+}
+
+#[test]
+fn who_has_just_come_is_asked_though_all_before_had_failed() {
+    let (bad, good) = (FakeProducer::start(Does::Answer(500)), FakeProducer::start(Does::Answer(200)));
+    let bench = Bench::of([&bad], |config| config.breaker.consecutive_failures = 1);
+    assert_eq!(bench.ask().expect("the failure itself").status, 500);
+    bench.ask().expect_err("there is nobody else");
+    bench.list(good.addr, Status::Up);
+    assert_eq!(bench.ask().expect("there is somebody else").status, 200);
+}
+
+#[test]
+fn callers_who_wait_too_short_a_time_open_no_circuit() {
+    let slow = FakeProducer::start(Does::Hang);
+    let bench = Bench::of([&slow], |config| config.breaker.consecutive_failures = 1);
+    for _ in 0..3 {
+        bench.get("/", ms(20)).expect_err("too short for anybody");
+    }
+    slow.does(Does::Answer(200));
+    assert_eq!(bench.ask().expect("nothing was held against it").status, 200);
 }
 
 #[test]
@@ -284,7 +327,11 @@ fn an_instance_that_drains_gets_no_new_calls() {
 fn when_all_calls_fail_the_budget_keeps_retries_from_becoming_a_storm() {
     const CALLS: usize = 200;
     let bad = [(); 3].map(|()| FakeProducer::start(Does::Answer(500)));
-    let bench = Bench::of(bad.each_ref(), |_| {});
+    let bench = Bench::of(bad.each_ref(), |config| {
+        // No circuit helps the budget here.
+        config.breaker.consecutive_failures = 1_000_000;
+        config.breaker.minimum_calls = 1_000_000;
+    });
     let started = Instant::now();
     for _ in 0..CALLS {
         assert_eq!(bench.ask().expect("the failure itself").status, 500);

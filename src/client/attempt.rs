@@ -84,7 +84,8 @@ impl Attempt {
         // Who has no key in common with this node yet is as well as ever, and another may have one.
         let is_forbidden = answer.as_ref().is_ok_and(|answer| is_forbidden(answer.status));
         let may_ask_again = is_forbidden || !matches!(outcome, Outcome::Success { .. } | Outcome::Ignored);
-        Ended { answer: answer.map_err(|cause| Error::Failed { instance: from, cause }), may_ask_again }
+        let answer = answer.map_err(|cause| Error::Failed { instance: from, cause });
+        Ended { answer, may_ask_again, refused: outcome == Outcome::Refused }
     }
 }
 
@@ -93,6 +94,8 @@ pub(super) struct Ended {
     pub(super) answer: Result<Answer, Error>,
     /// Whether another instance might do better.
     pub(super) may_ask_again: bool,
+    /// Whether the connection was refused, so that nobody has worked on it.
+    pub(super) refused: bool,
 }
 
 async fn send(surf: &surf::Client, request: Request, from: &Arc<str>) -> surf::Result<Answer> {
