@@ -38,6 +38,8 @@ pub const ENDPOINTS_MAX: usize = 4096;
 const WEIGHT_MAX: u32 = 100;
 /// Draws of one candidate, before the last one rejected for being cold or slow is taken, or all are looked at.
 const DRAWS: usize = 16;
+/// Draws of the candidate to compare with: with half of all out, 15 of 16 picks still compare two.
+const SECOND_DRAWS: usize = 4;
 /// Picks lost to others or to a ramp, before all are looked at.
 const TRIES: usize = 4;
 /// Calls in flight per weight from which on the own zone is compared with another.
@@ -83,6 +85,9 @@ struct Ask<'a> {
     tried: &'a [Arc<Endpoint>],
     now: Instant,
     nanos: u64,
+    /// Whether ramping endpoints are candidates. Not once a ramp has refused: a call offered to one ramp after the
+    /// other would be let in by some, and a cluster that comes back as a whole would get its full load at once.
+    ramps: bool,
 }
 
 impl Balancer {
@@ -158,15 +163,15 @@ impl Balancer {
     /// Why there is none.
     pub fn pick(&self, now: Instant, rng: &mut fastrand::Rng, tried: &[Arc<Endpoint>]) -> Result<Pick, NoPick> {
         let roster = self.roster();
-        let ask = Ask { roster: &roster, tried, now, nanos: nanos_since(self.epoch, now) };
+        let mut ask = Ask { roster: &roster, tried, now, nanos: nanos_since(self.epoch, now), ramps: true };
         for _ in 0..TRIES {
             match self.choose(&ask, rng).map(|member| self.take(member, &ask)) {
                 Some(Ok(pick)) => return Ok(pick),
-                Some(Err(_)) => {}
+                Some(Err(refusal)) => ask.ramps &= refusal.state != State::Ramping,
                 None => break,
             }
         }
-        self.look_at_all(&ask, rng)
+        self.look_at_all(ask, rng)
     }
 
     /// All endpoints, those that drain too.
@@ -233,7 +238,7 @@ impl Balancer {
         }
     }
 
-    /// One candidate of `group` but `not`, and whether it would be a probe. None: 16 draws found none.
+    /// One candidate of `group` but `not`, and whether it would be a probe. None: no draw found one.
     fn draw<'a>(
         &self,
         ask: &Ask<'a>,
@@ -242,9 +247,9 @@ impl Balancer {
         rng: &mut fastrand::Rng,
     ) -> Option<(&'a Member, bool)> {
         let mut rejected = None;
-        for _ in 0..DRAWS {
-            let member = group.draw(self.policy, rng)?;
-            if not.is_some_and(|not| std::ptr::eq(not, member)) || ask.was_tried(member) {
+        for _ in 0..if not.is_some() { SECOND_DRAWS } else { DRAWS } {
+            let member = group.draw(self.policy, not, rng)?;
+            if !ask.allows(member) {
                 continue;
             }
             let breaker = member.endpoint.breaker();
@@ -293,16 +298,22 @@ impl Balancer {
     }
 
     /// For when nearly all refuse: the first that admits, own zone first, from a random place on.
-    fn look_at_all(&self, ask: &Ask<'_>, rng: &mut fastrand::Rng) -> Result<Pick, NoPick> {
+    fn look_at_all(&self, mut ask: Ask<'_>, rng: &mut fastrand::Rng) -> Result<Pick, NoPick> {
         let (mut retry_at, mut left) = (None::<Instant>, false);
         for group in [&ask.roster.own, &ask.roster.others] {
             let start = rng.usize(..group.members.len().max(1));
             let (before, after) = group.members.split_at(start);
-            for member in after.iter().chain(before).filter(|member| !ask.was_tried(member)) {
-                left = true;
-                match self.take(member, ask) {
+            for member in after.iter().chain(before) {
+                left |= !ask.was_tried(member);
+                if !ask.allows(member) {
+                    continue;
+                }
+                match self.take(member, &ask) {
                     Ok(pick) => return Ok(pick),
-                    Err(refusal) => retry_at = [retry_at, refusal.retry_at].into_iter().flatten().min(),
+                    Err(refusal) => {
+                        ask.ramps &= refusal.state != State::Ramping;
+                        retry_at = [retry_at, refusal.retry_at].into_iter().flatten().min();
+                    }
                 }
             }
         }
@@ -315,6 +326,10 @@ impl Balancer {
 }
 
 impl Ask<'_> {
+    fn allows(&self, member: &Member) -> bool {
+        !self.was_tried(member) && (self.ramps || member.endpoint.breaker().state() != State::Ramping)
+    }
+
     fn was_tried(&self, member: &Member) -> bool {
         self.tried.iter().any(|tried| Arc::ptr_eq(tried, &member.endpoint))
     }

@@ -16,6 +16,26 @@
 //! Permission is a value: [`CircuitBreaker::try_acquire`] gives a [`Permit`], [`Permit::record`] uses it up, and
 //! dropping it gives it back. A permit knows the generation in which it was given; what it reports in a later one
 //! moves nothing. While closed, a call reads one word and writes one counter that no other core writes.
+//!
+//! ```
+//! use bramble::breaker::{CircuitBreaker, Outcome, State};
+//! use bramble::config::{Config, Role};
+//! use std::time::{Duration, Instant};
+//!
+//! let config = Config::for_role(Role::Consumer).breaker;
+//! let now = Instant::now();
+//! let breaker = CircuitBreaker::new(&config, now, fastrand::u64(..))?;
+//!
+//! let permit = breaker.try_acquire(now)?;
+//! permit.record(Outcome::Refused, now); // nobody listens there
+//! assert_eq!(breaker.state(), State::Open);
+//! assert!(breaker.try_acquire(now).is_err());
+//!
+//! let later = now + config.open_for;
+//! breaker.try_acquire(later)?.record(Outcome::Success { latency: Duration::from_millis(3) }, later);
+//! assert_eq!(breaker.state(), State::Ramping);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod judge;
 mod outcome;
@@ -66,7 +86,7 @@ pub struct CircuitBreaker {
     turns: AtomicU64,
     /// Failures in a row, under the generation.
     streak: Tally,
-    /// The tick in which the rates were last known and fine: until it ends, a success cannot make them worse.
+    /// The tick after the last in which the rates were known and fine: before it, a success cannot make them worse.
     judged: AtomicU64,
     window: Window<3>,
     recovery: Mutex<Recovery>,
@@ -94,7 +114,7 @@ impl CircuitBreaker {
             recovered: AtomicU64::new(0),
             turns: AtomicU64::new(0),
             streak: Tally::new(),
-            judged: AtomicU64::new(u64::MAX),
+            judged: AtomicU64::new(0),
             window: Window::new(rules.window),
             recovery: Mutex::new(Recovery::new(now)),
         }

@@ -6,33 +6,25 @@
 use crate::breaker::InvalidSetting;
 use crate::config;
 use crate::sync::{AtomicUsize, Ordering};
-use std::fmt;
 use std::sync::Arc;
 
 /// A bound of calls in flight to one service. Fallbacks have one of their own, since they run when calls pile up.
 #[derive(Debug)]
 pub struct Bulkhead {
-    name: Box<str>,
+    name: Arc<str>,
     max: usize,
     in_flight: AtomicUsize,
 }
 
 /// Why there was no seat.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full<'a> {
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("all {max} calls that {name} may have in flight are (call.max_concurrent)")]
+pub struct Full {
     /// Whose seats are taken.
-    pub name: &'a str,
+    pub name: Arc<str>,
     /// How many there are.
     pub max: usize,
 }
-
-impl fmt::Display for Full<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "all {} calls that {} may have in flight are (call.max_concurrent)", self.max, self.name)
-    }
-}
-
-impl std::error::Error for Full<'_> {}
 
 impl Bulkhead {
     /// Room for `call.max_concurrent` calls; `name` says of what, in a refusal.
@@ -51,11 +43,11 @@ impl Bulkhead {
     /// # Errors
     ///
     /// If all seats are taken.
-    pub fn try_enter(self: &Arc<Self>) -> Result<Seat, Full<'_>> {
+    pub fn try_enter(self: &Arc<Self>) -> Result<Seat, Full> {
         let one_more = |taken: usize| (taken < self.max).then_some(taken + 1);
         match self.in_flight.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_more) {
             Ok(_) => Ok(Seat(Arc::clone(self))),
-            Err(_) => Err(Full { name: &self.name, max: self.max }),
+            Err(_) => Err(Full { name: Arc::clone(&self.name), max: self.max }),
         }
     }
 

@@ -6,30 +6,30 @@
 //! that started it, and a question that has just failed is not asked again at once.
 //!
 //! Time is handed in as the wall clock's, because ages must mean the same to other processes and after a restart. A
-//! shared store (Redis) belongs inside the flight, between this memory and the fetch: the path of a fresh hit stays
-//! one lock and one clone.
+//! [`SharedStore`] (Redis) is asked inside the flight, between this memory and the fetch: the path of a fresh hit stays
+//! one lock and one clone, and N equal questions are one there too.
 
 mod answer;
 mod flight;
 mod freshness;
 pub mod memory;
+pub mod redis;
+mod shared_store;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use futures_lite::{FutureExt, future};
-
 use crate::config;
 use answer::MAX_REMEMBERED;
 pub use answer::{Failure, Found, How, Kept, Missed};
-use flight::{Flight, Flights, Landing, Outcome};
+use flight::{Flight, Flights, Landing, Origin, Outcome, fly};
 pub use freshness::{Freshness, Lifetimes};
 pub use memory::Entry;
 use memory::{Bounds, Memory};
+pub use shared_store::SharedStore;
 
 /// Four times what the default 1,024 weather reports take; even at a million entries configured, a flood of long
 /// answers takes no more of a Pi Zero's 512 MB.
@@ -63,9 +63,9 @@ impl Settings {
 /// What a cache has done since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Questions answered from fresh entries.
+    /// Questions answered from fresh entries, of this process or another.
     pub fresh: u64,
-    /// Questions answered from stale entries at once, to be refreshed.
+    /// Questions answered from stale entries, of this process or another, while they are refreshed.
     pub revalidating: u64,
     /// Questions answered from stale entries because the fetch failed.
     pub stale_if_error: u64,
@@ -104,6 +104,7 @@ struct Shared<V: Clone, E: Failure> {
     weigh: fn(&V) -> Option<usize>,
     answers: Memory<V>,
     failures: Memory<Remembered<E>>,
+    store: Option<SharedStore<V>>,
     /// One for each question that is being fetched; at most `max_in_flight`.
     flights: Mutex<Flights<V, E>>,
     counters: Counters,
@@ -127,12 +128,25 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
     /// An empty cache whose fetches run on `executor`. `weigh` says how many bytes a value takes, or None for an empty
     /// answer, which is never kept: it must not replace a good one.
     pub fn new(settings: Settings, weigh: fn(&V) -> Option<usize>, executor: Arc<smol::Executor<'static>>) -> Self {
+        Self::with_store(settings, weigh, None, executor)
+    }
+
+    /// As [`Cache::new`], with a second level that other processes share: what is not fresh here is looked for there
+    /// before it is fetched, and what was fetched is put there too. [`peek`](Self::peek) and [`put`](Self::put) are
+    /// about this process alone.
+    pub fn with_store(
+        settings: Settings,
+        weigh: fn(&V) -> Option<usize>,
+        store: Option<SharedStore<V>>,
+        executor: Arc<smol::Executor<'static>>,
+    ) -> Self {
         let bounds = |keep_for| Bounds { entries: settings.capacity, bytes: MAX_BYTES, keep_for };
         let shared = Shared {
             settings,
             weigh,
             answers: Memory::new(bounds(settings.lifetimes.kept_for())),
             failures: Memory::new(bounds(MAX_REMEMBERED)),
+            store,
             flights: Mutex::new(HashMap::new()),
             counters: Counters::default(),
         };
@@ -154,9 +168,10 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
     }
 
     /// The answer to the question `key`: kept and fresh, or kept and stale while one `fetch` refreshes it, or fetched,
-    /// or kept and stale because the fetch failed. `fetch` is called only to start a fetch, and must not block. At most
-    /// one fetch of a question is under way at any time; it runs on the executor up to [`Settings::fetch_for`], whether
-    /// or not somebody still waits.
+    /// or kept and stale because the fetch failed. `fetch` is called when nothing fresh is kept here, and must not block;
+    /// what it returns is dropped without a poll if a shared store has a fresh answer. At most one fetch of a question
+    /// is under way at any time; it runs on the executor up to [`Settings::fetch_for`], whether or not somebody still
+    /// waits.
     ///
     /// # Errors
     /// The fetch failed (or did a moment ago), there was no answer by `deadline`, or too many fetches are under way;
@@ -189,7 +204,14 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
             Err(Missed::Late)
         } else {
             match self.board(key, now, fetch) {
-                Boarding::Flight(flight) => flight.wait(deadline).await,
+                Boarding::Flight(flight) => {
+                    let lifetimes = self.shared.settings.lifetimes;
+                    let will_do = |entry: &Entry<V>| {
+                        let freshness = entry.age(now).map(|age| lifetimes.at(age));
+                        matches!(freshness, Some(Freshness::Fresh | Freshness::StaleWhileRevalidate))
+                    };
+                    flight.wait(deadline, will_do).await
+                }
                 Boarding::There(kept) => {
                     counters.fresh.fetch_add(1, Ordering::Relaxed);
                     return Ok(kept.found(How::Fresh));
@@ -197,6 +219,8 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
                 Boarding::Refused(missed) => Err(missed),
             }
         };
+        // The flight may have brought an old answer from another process.
+        let kept = if outcome.is_err() { self.shared.look(key, now).or(kept) } else { kept };
         self.shared.conclude(outcome, kept, now)
     }
 
@@ -243,40 +267,10 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
         let flight = Arc::new(Flight::new());
         flights.insert(Arc::clone(&key), Arc::clone(&flight));
         drop(flights);
-        self.shared.counters.fetches.fetch_add(1, Ordering::Relaxed);
         let landing = Landing { shared: Arc::clone(&self.shared), key, flight: Arc::clone(&flight) };
         self.executor.spawn(fly(landing, now, fetch)).detach();
         Boarding::Flight(flight)
     }
-}
-
-/// Fetches, keeps what came of it, and lands.
-async fn fly<V, E, Fut>(landing: Landing<V, E>, now: SystemTime, fetch: Fut)
-where
-    V: Clone + Send + Sync + 'static,
-    E: Failure,
-    Fut: Future<Output = Result<V, E>> + Send + 'static,
-{
-    let shared = Arc::clone(&landing.shared);
-    let started = Instant::now();
-    let fetched = async { fetch.await.map_err(Missed::Failed) };
-    let timed_out = async {
-        async_io::Timer::at(started + shared.settings.fetch_for).await;
-        Err(Missed::TimedOut)
-    };
-    let outcome = AssertUnwindSafe(future::or(fetched, timed_out)).catch_unwind().await.unwrap_or_else(|_| {
-        log::error!("a fetch for the cache panicked; key {}", landing.key);
-        Err(Missed::Lost)
-    });
-    let outcome: Outcome<V, E> = outcome.map(|value| Entry { value, stored_at: now });
-    match &outcome {
-        Ok(entry) => {
-            shared.failures.remove(&landing.key);
-            shared.keep(&landing.key, entry, now);
-        }
-        Err(missed) => shared.remember(&landing.key, missed, now + started.elapsed()),
-    }
-    landing.land(outcome);
 }
 
 impl<V: Clone, E: Failure> Shared<V, E> {
@@ -296,6 +290,19 @@ impl<V: Clone, E: Failure> Shared<V, E> {
         match (self.weigh)(&entry.value) {
             Some(weight) => self.answers.put(key, entry.clone(), weight, now),
             None => false,
+        }
+    }
+
+    /// The best there is, once what other processes have is kept here too. None: they have nothing of use.
+    async fn look_beyond(&self, key: &str, now: SystemTime) -> Option<Kept<V>> {
+        let entry = self.store.as_ref()?.find(key, now).await?;
+        self.keep(key, &entry, now);
+        self.look(key, now)
+    }
+
+    async fn keep_beyond(&self, key: &str, entry: &Entry<V>) {
+        if let Some(store) = &self.store {
+            store.keep(key, entry, self.settings.lifetimes.kept_for()).await;
         }
     }
 
@@ -322,12 +329,17 @@ impl<V: Clone, E: Failure> Shared<V, E> {
     ) -> Result<Found<V, E>, Missed<E>> {
         let counters = &self.counters;
         let (counter, result) = match (outcome, kept) {
-            (Ok(entry), _) => {
+            (Ok((entry, origin)), _) => {
                 let age = entry.age(now).unwrap_or(Duration::ZERO);
-                let found = Found { value: entry.value, stored_at: entry.stored_at, age, how: How::Fetched };
-                (&counters.fetched, Ok(found))
+                let (counter, how) = match origin {
+                    Origin::Fetch => (&counters.fetched, How::Fetched),
+                    Origin::Store if age < self.settings.lifetimes.fresh_for => (&counters.fresh, How::Fresh),
+                    Origin::Store => (&counters.revalidating, How::Revalidating),
+                };
+                (counter, Ok(Found { value: entry.value, stored_at: entry.stored_at, age, how }))
             }
-            // By now the kept one is neither fresh nor expired, so it is within `stale_if_error`.
+            // Fresh only if another flight landed in this moment.
+            (Err(_), Some(kept)) if kept.freshness == Freshness::Fresh => (&counters.fresh, Ok(kept.found(How::Fresh))),
             (Err(missed), Some(kept)) if missed.stale_may_stand_in() => {
                 (&counters.stale_if_error, Ok(kept.found(How::StaleIfError(missed))))
             }

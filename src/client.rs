@@ -6,11 +6,14 @@
 //! ```
 //!
 //! There is one deadline for the whole call. Each attempt gets `attempt_timeout`, but never more than what is left; a
-//! second attempt goes to an endpoint that was not tried yet.
+//! second attempt goes to an endpoint that was not tried yet. If `hedge_after` is set, a second copy goes there already
+//! when the first answer is late, and the first good answer of the two wins.
 
 mod attempt;
 mod callee;
+mod hedge;
 mod show;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -29,7 +32,7 @@ use crate::transport::client::Wire;
 use crate::trust::{ClusterKey, Once};
 
 pub(crate) use attempt::is_trace;
-use attempt::{Attempt, is_forbidden};
+use attempt::{Ended, is_forbidden};
 use callee::Callee;
 
 /// The header by which a caller says how many milliseconds it will still wait.
@@ -169,32 +172,33 @@ impl Client {
         callee.budget.deposit(Instant::now());
         let mut tried: Vec<Arc<Endpoint>> = Vec::new();
         let mut backoff = Backoff::default();
-        let mut last = None;
+        let mut last: Option<(Result<Answer, Error>, Duration)> = None;
         loop {
-            let now = Instant::now();
             let pick = match self.pick(callee, &tried, call.deadline).await {
                 Ok(pick) => pick,
-                Err(error) => return last.unwrap_or(Err(error)),
+                Err(error) => return last.map_or(Err(error), |(answer, _)| answer),
             };
-            if let Some(last) = last.take() {
-                // Asked last, when somebody would take the call: what a circuit refuses costs no budget.
-                if !callee.budget.try_withdraw(now) {
+            if let Some((last, pause)) = last.take() {
+                // Asked last, when somebody would take the call: what a circuit refuses costs no budget. And the pause
+                // comes after it: who may not try again does not wait for it.
+                if !callee.budget.try_withdraw(Instant::now()) {
                     return last;
                 }
                 callee.counts.retries.fetch_add(1, Ordering::Relaxed);
+                log::debug!("asking another {}: {}", callee.service, why(&last));
+                Timer::after(pause).await;
             }
             tried.push(Arc::clone(pick.endpoint()));
-            let attempt = Attempt::new(&call, pick, self.inner.config.call.attempt_timeout, Instant::now());
-            let attempt = attempt.signed(self.inner.key.as_ref());
-            let (answer, may_ask_again) = attempt.run(&self.inner.surf).await;
+            let Ended { answer, may_ask_again } = self.ask(callee, &call, pick, &mut tried).await;
             self.tell_if_forbidden(&answer);
-            let pause = backoff.next_wait(&mut fastrand::Rng::new());
-            if !may_ask_again || Instant::now() + pause >= call.deadline {
+            if !may_ask_again {
                 return answer;
             }
-            log::debug!("asking another {}: {}", callee.service, why(&answer));
-            last = Some(answer);
-            Timer::after(pause).await;
+            let pause = backoff.next_wait(&mut fastrand::Rng::new());
+            if Instant::now() + pause >= call.deadline {
+                return if attempt::is_timeout(&answer) { Err(callee.too_late()) } else { answer };
+            }
+            last = Some((answer, pause));
         }
     }
 
@@ -227,7 +231,10 @@ impl Client {
             callee.refresh(directory, now);
             let service = || Arc::clone(&callee.service);
             match callee.balancer.pick(now, &mut fastrand::Rng::new(), tried) {
-                Ok(pick) => return Ok(pick),
+                Ok(pick) => {
+                    callee.watch.look();
+                    return Ok(pick);
+                }
                 Err(NoPick::Empty) if directory.is_settling(now) => {}
                 Err(NoPick::Empty) => return Err(Error::NobodyThere { service: service() }),
                 Err(NoPick::AllTried) => return Err(Error::AllOpen { service: service(), retry_at: None }),

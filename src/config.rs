@@ -132,6 +132,7 @@ impl Config {
             },
             cache: Cache {
                 store: "memory".into(),
+                password_file: None,
                 capacity: 1024,
                 fresh_for: Duration::from_secs(600),
                 stale_while_revalidate: Duration::from_secs(30),

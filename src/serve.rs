@@ -209,7 +209,14 @@ impl Host {
 }
 
 /// Runs `work` to its end on `threads` threads, this one included.
-pub fn block_on<T>(threads: usize, executor: &Arc<Executor<'static>>, work: impl Future<Output = T>) -> T {
+///
+/// It becomes a task like any other: polled in place it would be polled each time any socket has news, and with it the
+/// listener and the signals.
+pub fn block_on<T: Send + 'static>(
+    threads: usize,
+    executor: &Arc<Executor<'static>>,
+    work: impl Future<Output = T> + Send + 'static,
+) -> T {
     for number in 1..threads {
         let executor = Arc::clone(executor);
         let run = move || smol::block_on(executor.run(std::future::pending::<()>()));
@@ -218,6 +225,7 @@ pub fn block_on<T>(threads: usize, executor: &Arc<Executor<'static>>, work: impl
             break;
         }
     }
+    let work = executor.spawn(work);
     smol::block_on(executor.run(work))
 }
 

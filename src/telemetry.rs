@@ -12,6 +12,11 @@ pub trait Collect: Send + Sync {
     fn circuits(&self) -> Vec<serde_json::Value> {
         Vec::new()
     }
+
+    /// What it does without at the moment, by name, for `/readyz`: the service is ready all the same.
+    fn cautions(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
 }
 
 /// What kind of number a family holds.

@@ -1,18 +1,21 @@
 //! The demo as a person runs it: started from the command, asked through its form, a producer killed, and ended in each
 //! way a program can end. All on loopback, each demo in a cluster and on ports of its own.
 
+mod support {
+    pub(crate) mod http;
+    pub(crate) mod process;
+}
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant};
 
-const BRAMBLE: &str = env!("CARGO_BIN_EXE_bramble");
-/// Longer than anything here takes on a busy machine; reached only when something is broken.
-const PATIENCE: Duration = Duration::from_secs(30);
+use support::http::get;
+use support::process::{BRAMBLE, PATIENCE, free_addr, kill, lines_of};
 
 /// A demo that runs. Dropped, it is ended and so are its children.
 struct Demo {
@@ -108,22 +111,6 @@ impl Drop for Demo {
     }
 }
 
-fn lines_of(out: impl std::io::Read + Send + 'static) -> Receiver<String> {
-    let (to, lines) = channel();
-    thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
-    lines
-}
-
-/// An address that nobody has right now.
-fn free_addr() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound")
-}
-
-fn kill(signal: &str, pid: u32) {
-    let killed = Command::new("kill").args(["-s", signal, &pid.to_string()]).status().expect("kill is there");
-    assert!(killed.success(), "kill -s {signal} {pid}");
-}
-
 fn children_of(parent: u32) -> BTreeSet<u32> {
     let list = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).expect("the parent runs");
     list.split_ascii_whitespace().map(|pid| pid.parse().expect("a process number")).collect()
@@ -132,18 +119,6 @@ fn children_of(parent: u32) -> BTreeSet<u32> {
 /// Whether a process is there and is no zombie.
 fn is_running(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
-}
-
-/// Status and body of a GET.
-fn get(addr: SocketAddr, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect_timeout(&addr, PATIENCE).expect("somebody listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a valid time");
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n").expect("sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("a whole answer");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-    (status, body.to_owned())
 }
 
 #[test]

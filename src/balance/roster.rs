@@ -46,17 +46,21 @@ impl Group {
         Self { members, turns: Turns::new(turn), alias: Alias::new(&weights), highest }
     }
 
-    /// One of the members by weight, at random or in turn; None if there is none.
-    pub(super) fn draw(&self, policy: Policy, rng: &mut fastrand::Rng) -> Option<&Member> {
-        let index = match (self.members.len(), policy) {
+    /// One of the members by weight, at random or in turn. Instead of `not` its neighbour, so that two draws differ
+    /// without drawing again. None if there is none.
+    pub(super) fn draw(&self, policy: Policy, not: Option<&Member>, rng: &mut fastrand::Rng) -> Option<&Member> {
+        let count = self.members.len();
+        let index = match (count, policy) {
             (0, _) => return None,
             (1, _) => 0,
-            (count, Policy::RoundRobin) => {
-                self.turns.next(count, self.highest, |index| self.members[index].weight.into())
-            }
+            (_, Policy::RoundRobin) => self.turns.next(count, self.highest, |index| self.members[index].weight.into()),
             _ => self.alias.draw(rng),
         };
-        self.members.get(index)
+        let member = self.members.get(index);
+        match (member, not) {
+            (Some(drawn), Some(not)) if std::ptr::eq(drawn, not) => self.members.get((index + 1) % count),
+            _ => member,
+        }
     }
 
     fn weight(&self) -> f64 {

@@ -5,7 +5,7 @@ use super::{CircuitBreaker, Outcome, RETRY_AFTER_MAX, TripReason};
 use crate::sync::{Ordering, lock, settle, shard};
 use std::time::Instant;
 
-// What the window counts.
+// What the window counts; first the whole, then its parts.
 const CALLS: usize = 0;
 const FAILURES: usize = 1;
 const SLOW: usize = 2;
@@ -39,22 +39,22 @@ impl CircuitBreaker {
             Outcome::Ignored => return None,
             Outcome::Success { latency } => {
                 let slow = latency >= self.rules.slow_call;
+                add(CALLS);
                 if slow {
                     add(SLOW);
                 }
-                add(CALLS);
                 settle();
                 self.streak.clear(word.generation());
-                if !slow && self.judged.load(Ordering::SeqCst) == tick {
+                if !slow && self.judged.load(Ordering::SeqCst) > tick {
                     return None;
                 }
             }
             Outcome::Failure | Outcome::Timeout | Outcome::Rejected { .. } | Outcome::Refused => {
+                add(CALLS);
                 add(FAILURES);
                 if outcome == Outcome::Timeout {
                     add(SLOW);
                 }
-                add(CALLS);
                 if !matches!(outcome, Outcome::Rejected { .. }) {
                     streak = self.streak.add(word.generation());
                 }
@@ -83,7 +83,7 @@ impl CircuitBreaker {
         if slow >= self.rules.slow_call_rate {
             return Some(TripReason::SlowRate(slow));
         }
-        self.judged.store(tick, Ordering::SeqCst);
+        self.judged.fetch_max(tick + 1, Ordering::SeqCst);
         None
     }
 

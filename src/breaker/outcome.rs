@@ -21,7 +21,8 @@ pub enum Outcome {
         /// `Retry-After`: the circuit opens for that long, at most [`RETRY_AFTER_MAX`].
         retry_after: Option<Duration>,
     },
-    /// Nobody listens there: the circuit opens at once, for a short time that grows.
+    /// Nobody listens there: the circuit opens at once, for a short time that grows. It is said of an endpoint; to
+    /// the circuit of a whole service, one dead endpoint is a [`Failure`](Self::Failure).
     Refused,
     /// Says nothing about the server (404, a bad question, a cancelled call): gives the permit back, no more.
     Ignored,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// The right to make one call. Dropped without [`record`](Self::record) it is given back and counts nothing, so a
-/// cancelled task or a panic neither teaches the breaker nor takes a probe with it.
+/// cancelled task or a panic neither teaches the breaker nor takes a probe with it. It is held as long as the call
+/// lasts, so a call needs a deadline.
 ///
 /// `B` is what leads to the breaker: a borrow, an [`Arc`], or something that has one.
 #[derive(Debug)]

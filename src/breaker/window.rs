@@ -18,19 +18,25 @@ const GENERATION_TICKS: u64 = 1024;
 /// Counts of `KINDS` kinds of events in a sliding time. Lock-free; adding takes one write to the thread's own shard.
 #[derive(Debug)]
 pub(crate) struct Window<const KINDS: usize> {
-    tick: u64, // nanoseconds, never 0
+    /// Nanoseconds, never 0.
+    tick: u64,
+    /// 2^64 over the tick, rounded down: a product costs a quarter of a quotient, on a Pi above all.
+    inverse: u64,
     shards: Sharded<[[Tally; BUCKETS]; KINDS]>,
 }
 
 impl<const KINDS: usize> Window<KINDS> {
     pub(crate) fn new(length: Duration) -> Self {
         let shards = Sharded::new(|| std::array::from_fn(|_: usize| std::array::from_fn(|_: usize| Tally::new())));
-        Self { tick: (nanos(length) / BUCKETS as u64).max(1), shards }
+        let tick = (nanos(length) / BUCKETS as u64).max(1);
+        Self { tick, inverse: u64::MAX / tick, shards }
     }
 
     /// The tick of `generation` in which `elapsed` nanoseconds since the start lie.
     pub(crate) fn tick(&self, generation: u64, elapsed: u64) -> u64 {
-        generation.wrapping_mul(GENERATION_TICKS).wrapping_add(elapsed / self.tick)
+        let short = ((u128::from(elapsed) * u128::from(self.inverse)) >> 64) as u64; // by one at most
+        let ticks = short + u64::from(elapsed - short * self.tick >= self.tick);
+        generation.wrapping_mul(GENERATION_TICKS).wrapping_add(ticks)
     }
 
     /// Counts one event of `kind` (below `KINDS`) at `tick`; nothing if the bucket has gone on to a later one.
@@ -40,12 +46,14 @@ impl<const KINDS: usize> Window<KINDS> {
 
     /// Events of each kind in the window that ends with `tick`.
     ///
-    /// The kinds are not read at one instant. Of threads that each add and then sum, the last sees all.
+    /// The last kind is read first, while other threads go on adding. So who counts a whole and its parts makes the
+    /// whole kind 0 and adds to it first: then a share is never seen larger than it was at some moment. And of
+    /// threads that each add and then sum, the last sees all.
     pub(crate) fn sum(&self, tick: u64) -> [u64; KINDS] {
         settle();
         let mut sum = [0; KINDS];
-        for shard in self.shards.iter() {
-            for (sum, ring) in sum.iter_mut().zip(shard) {
+        for (kind, sum) in sum.iter_mut().enumerate().rev() {
+            for ring in self.shards.iter().filter_map(|shard| shard.get(kind)) {
                 *sum += ring.iter().map(|bucket| within(bucket.get(), tick)).sum::<u64>();
             }
         }
@@ -107,6 +115,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_tick_is_the_quotient_it_stands_for(length in 10_000_000u64..=86_400_000_000_000, elapsed in 0..=u64::MAX >> 1, ticks in 0u64..1_000_000) {
+            let window = Window::<1>::new(Duration::from_nanos(length));
+            let tick = length / 10;
+            let edge = tick.saturating_mul(ticks).min(u64::MAX >> 1);
+            for elapsed in [elapsed, edge, edge.saturating_sub(1), edge + 1] {
+                prop_assert_eq!(window.tick(0, elapsed), elapsed / tick);
+            }
+        }
+
         /// The model keeps every event and counts those whose tick is one of the last ten.
         #[test]
         fn the_ring_counts_what_a_list_of_all_events_counts(

@@ -3,29 +3,42 @@
 //! A flight is one fetch under way. It belongs to nobody who waits for it: a caller that gives up takes nothing down.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use event_listener::Event;
-use futures_lite::future;
+use futures_lite::{FutureExt, future};
 
-use super::{Entry, Failure, Missed, Shared};
+use super::{Entry, Failure, Freshness, Missed, Shared};
 
-/// How a fetch ended, as each who waited gets it.
-pub(super) type Outcome<V, E> = Result<Entry<V>, Missed<E>>;
+/// Where an answer of a flight comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It was fetched.
+    Fetch,
+    /// Another process had fetched it.
+    Store,
+}
+
+/// How a flight ended, as each who waited gets it.
+pub(super) type Outcome<V, E> = Result<(Entry<V>, Origin), Missed<E>>;
 
 /// Fetches under way, by question.
 pub(super) type Flights<V, E> = HashMap<Arc<str>, Arc<Flight<V, E>>>;
 
 /// One fetch under way, or just over.
 pub(super) struct Flight<V, E> {
+    /// What another process had, out of date by now, while something newer is fetched.
+    meanwhile: OnceLock<Entry<V>>,
     outcome: OnceLock<Outcome<V, E>>,
     landed: Event,
 }
 
 impl<V: Clone, E: Clone> Flight<V, E> {
     pub(super) fn new() -> Self {
-        Self { outcome: OnceLock::new(), landed: Event::new() }
+        Self { meanwhile: OnceLock::new(), outcome: OnceLock::new(), landed: Event::new() }
     }
 
     /// The first outcome counts, and wakes all who wait.
@@ -34,14 +47,25 @@ impl<V: Clone, E: Clone> Flight<V, E> {
         self.landed.notify(usize::MAX);
     }
 
-    /// The outcome, or [`Missed::Late`] if there is none by `deadline`.
-    pub(super) async fn wait(&self, deadline: Instant) -> Outcome<V, E> {
+    /// Gives those who wait, and can do with it, an answer before the fetch has one.
+    fn offer(&self, entry: Entry<V>) {
+        let _ = self.meanwhile.set(entry);
+        self.landed.notify(usize::MAX);
+    }
+
+    fn answer(&self, will_do: impl Fn(&Entry<V>) -> bool) -> Option<Outcome<V, E>> {
+        let meanwhile = || self.meanwhile.get().filter(|entry| will_do(entry));
+        self.outcome.get().cloned().or_else(|| meanwhile().map(|entry| Ok((entry.clone(), Origin::Store))))
+    }
+
+    /// The outcome, or what `will_do` meanwhile, or [`Missed::Late`] if there is neither by `deadline`.
+    pub(super) async fn wait(&self, deadline: Instant, will_do: impl Fn(&Entry<V>) -> bool) -> Outcome<V, E> {
         loop {
-            if let Some(outcome) = self.outcome.get() {
-                return outcome.clone();
+            if let Some(answer) = self.answer(&will_do) {
+                return answer;
             }
             let landed = self.landed.listen();
-            if self.outcome.get().is_some() {
+            if self.answer(&will_do).is_some() {
                 continue;
             }
             let late = async {
@@ -53,7 +77,7 @@ impl<V: Clone, E: Clone> Flight<V, E> {
                 false
             };
             if future::or(landed, late).await {
-                return self.outcome.get().cloned().unwrap_or(Err(Missed::Late));
+                return self.answer(&will_do).unwrap_or(Err(Missed::Late));
             }
         }
     }
@@ -76,5 +100,50 @@ impl<V: Clone, E: Failure> Drop for Landing<V, E> {
     fn drop(&mut self) {
         self.shared.flights().remove(&self.key);
         self.flight.land(Err(Missed::Lost));
+    }
+}
+
+/// Looks whether another process has the answer, or else fetches it; keeps what came of it, and lands.
+pub(super) async fn fly<V, E, Fut>(landing: Landing<V, E>, now: SystemTime, fetch: Fut)
+where
+    V: Clone + Send + Sync + 'static,
+    E: Failure,
+    Fut: Future<Output = Result<V, E>> + Send + 'static,
+{
+    let shared = Arc::clone(&landing.shared);
+    if let Some(kept) = shared.look_beyond(&landing.key, now).await {
+        let entry = Entry { value: kept.value, stored_at: kept.stored_at };
+        match kept.freshness {
+            Freshness::Fresh => return landing.land(Ok((entry, Origin::Store))),
+            Freshness::StaleWhileRevalidate => landing.flight.offer(entry),
+            _ => {}
+        }
+    }
+    shared.counters.fetches.fetch_add(1, Ordering::Relaxed);
+    let started = Instant::now();
+    let fetched = async { fetch.await.map_err(Missed::Failed) };
+    let timed_out = async {
+        async_io::Timer::at(started + shared.settings.fetch_for).await;
+        Err(Missed::TimedOut)
+    };
+    let outcome = AssertUnwindSafe(future::or(fetched, timed_out)).catch_unwind().await.unwrap_or_else(|_| {
+        log::error!("a fetch for the cache panicked; key {}", landing.key);
+        Err(Missed::Lost)
+    });
+    match outcome.map(|value| Entry { value, stored_at: now }) {
+        Ok(entry) => {
+            shared.failures.remove(&landing.key);
+            let is_worth_it = shared.keep(&landing.key, &entry, now);
+            let key = Arc::clone(&landing.key);
+            landing.land(Ok((entry.clone(), Origin::Fetch)));
+            // After the landing: nobody waits for it.
+            if is_worth_it {
+                shared.keep_beyond(&key, &entry).await;
+            }
+        }
+        Err(missed) => {
+            shared.remember(&landing.key, &missed, now + started.elapsed());
+            landing.land(Err(missed));
+        }
     }
 }

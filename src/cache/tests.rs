@@ -243,7 +243,7 @@ fn followers_of_an_executor_that_ends_get_an_error() {
     let flight = Arc::clone(shared.flights().get("a").expect("under way"));
     drop(asking);
     drop((cache, executor));
-    assert_eq!(block_on(flight.wait(later())), Err(Missed::Lost));
+    assert_eq!(block_on(flight.wait(later(), |_| true)), Err(Missed::Lost));
     assert!(shared.flights().is_empty());
 }
 

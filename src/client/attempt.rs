@@ -1,4 +1,5 @@
-//! One request to one instance, and what its outcome teaches.
+//! One request to one instance, and what its outcome teaches. Dropped, it closes its connection, gives its permit back
+//! and teaches nothing.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,6 +7,7 @@ use std::time::{Duration, Instant};
 use http_types::headers::RETRY_AFTER;
 use http_types::{Method, Request, Url};
 
+use super::watch::Watch;
 use super::{Answer, Call, Error, TIME_LEFT, TRACE};
 use crate::balance::Pick;
 use crate::breaker::Outcome;
@@ -45,22 +47,33 @@ impl Attempt {
     }
 
     /// Sends it, teaches the balancer, and says whether another instance might do better.
-    pub(super) async fn run(self, surf: &surf::Client) -> (Result<Answer, Error>, bool) {
+    pub(super) async fn run(self, surf: &surf::Client, watch: &Watch) -> Ended {
         let Self { request, pick, started } = self;
-        let from: Arc<str> = pick.endpoint().id().into();
+        let endpoint = Arc::clone(pick.endpoint());
+        let from: Arc<str> = endpoint.id().into();
         let answer = send(surf, request, &from).await;
         let now = Instant::now();
         let outcome = match &answer {
             Ok(answer) => of_status(answer, now - started),
             Err(error) => of_error(error),
         };
+        let generation = endpoint.breaker().generation();
         pick.finish(outcome, now);
+        if endpoint.breaker().generation() != generation {
+            watch.add(&endpoint, generation);
+        }
         // Who has no key in common with this node yet is as well as ever, and another may have one.
         let is_forbidden = answer.as_ref().is_ok_and(|answer| is_forbidden(answer.status));
         let may_ask_again = is_forbidden || !matches!(outcome, Outcome::Success { .. } | Outcome::Ignored);
-        let answer = answer.map_err(|cause| Error::Failed { instance: from, cause });
-        (answer, may_ask_again)
+        Ended { answer: answer.map_err(|cause| Error::Failed { instance: from, cause }), may_ask_again }
     }
+}
+
+/// How an attempt ended.
+pub(super) struct Ended {
+    pub(super) answer: Result<Answer, Error>,
+    /// Whether another instance might do better.
+    pub(super) may_ask_again: bool,
 }
 
 async fn send(surf: &surf::Client, request: Request, from: &Arc<str>) -> surf::Result<Answer> {
@@ -95,6 +108,14 @@ fn of_error(error: &surf::Error) -> Outcome {
         Some(error) if error.is_refused() => Outcome::Refused,
         Some(error) if error.is_timeout() => Outcome::Timeout,
         _ => Outcome::Failure,
+    }
+}
+
+/// Whether there is no answer because it took too long.
+pub(super) fn is_timeout(answer: &Result<Answer, Error>) -> bool {
+    match answer {
+        Err(Error::Failed { cause, .. }) => of_error(cause) == Outcome::Timeout,
+        _ => false,
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::Error;
+use super::watch::Watch;
 use crate::balance::{Balancer, Target};
 use crate::breaker::InvalidSetting;
 use crate::bulkhead::Bulkhead;
@@ -20,6 +21,7 @@ pub(super) struct Callee {
     pub(super) bulkhead: Arc<Bulkhead>,
     pub(super) budget: Budget,
     pub(super) counts: Counts,
+    pub(super) watch: Watch,
     /// Version of the directory that the balancer has.
     known: AtomicU64,
 }
@@ -42,6 +44,7 @@ impl Callee {
             bulkhead: Bulkhead::new(service, &config.call)?,
             budget: Budget::new(&config.call, now)?,
             counts: Counts::default(),
+            watch: Watch::default(),
             known: AtomicU64::new(0),
         })
     }

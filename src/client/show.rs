@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use super::Client;
 use super::callee::Callee;
 use crate::balance::EndpointSnapshot;
-use crate::breaker::State;
+use crate::circuit;
 use crate::telemetry::{Collect, Kind, OpenMetrics};
 
 impl Collect for Client {
@@ -43,7 +43,7 @@ impl Collect for Client {
 
     fn circuits(&self) -> Vec<Value> {
         let now = Instant::now();
-        self.callees().iter().map(|callee| circuit(callee, now)).collect()
+        self.callees().iter().map(|callee| called(callee, now)).collect()
     }
 }
 
@@ -54,7 +54,7 @@ impl Client {
     }
 }
 
-fn circuit(callee: &Callee, now: Instant) -> Value {
+fn called(callee: &Callee, now: Instant) -> Value {
     let seen = callee.balancer.snapshot(now);
     let (calls, retries) = callee.budget.spent(now);
     json!({
@@ -69,42 +69,18 @@ fn circuit(callee: &Callee, now: Instant) -> Value {
 }
 
 fn endpoint(one: &EndpointSnapshot, now: Instant) -> Value {
-    let breaker = &one.breaker;
-    let next_probe = breaker.next_probe.map(|at| milliseconds(at.saturating_duration_since(now)));
-    json!({
+    let mut shown = json!({
         "id": one.target.id,
         "addr": one.target.address,
         "zone": one.target.zone,
         "weight": one.target.weight,
         "draining": one.target.draining,
-        "state": state(breaker.state),
-        "for_ms": milliseconds(now.saturating_duration_since(breaker.since)),
-        "reason": breaker.reason.map(|reason| reason.to_string()),
-        "next_probe_ms": next_probe,
-        "admitted_share": breaker.ramp_share,
-        "recent_calls": breaker.calls,
-        "failure_rate": breaker.failure_rate,
-        "slow_rate": breaker.slow_rate,
-        "failures_in_a_row": breaker.consecutive_failures,
         "in_flight": one.in_flight,
         "latency_ms": one.latency.map(|latency| latency.as_secs_f64() * 1e3),
         "slow_start_share": one.share,
-    })
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// As in the contract of `/circuits`.
-fn state(state: State) -> &'static str {
-    match state {
-        State::Closed => "closed",
-        State::Open => "open",
-        State::HalfOpen => "half-open",
-        State::Ramping => "ramping",
-        State::ForcedOpen => "forced-open",
-        State::Disabled => "disabled",
-        State::MetricsOnly => "metrics-only",
+    });
+    if let Value::Object(shown) = &mut shown {
+        shown.append(&mut circuit::show(&one.breaker, now));
     }
+    shown
 }

@@ -245,8 +245,10 @@ impl fmt::Display for Policy {
 /// `[cache]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cache {
-    /// `memory`, or `redis://HOST:PORT`.
+    /// `memory`, or `redis://HOST[:PORT][/DB]`.
     pub store: String,
+    /// File whose first line is the password of that Redis. None: it asks for none.
+    pub password_file: Option<PathBuf>,
     /// Answers kept.
     pub capacity: usize,
     /// How long an answer is given without asking anew.
@@ -260,6 +262,7 @@ pub struct Cache {
 impl Section for Cache {
     fn visit(&mut self, v: &mut dyn Visitor) {
         v.field("store", &mut self.store, Text(store));
+        v.field("password_file", &mut self.password_file, Maybe(File));
         v.field("capacity", &mut self.capacity, Count(1..=1_000_000));
         v.field("fresh_for", &mut self.fresh_for, Time::ANY);
         v.field("stale_while_revalidate", &mut self.stale_while_revalidate, Time::ANY);

@@ -348,12 +348,40 @@ fn a_message_obeys_no_terminal_and_stays_on_its_line() {
 }
 
 #[test]
+fn a_password_in_the_address_of_a_store_is_sent_to_its_file() {
+    let said = mistakes("[cache]\nstore = \"redis://:hunter2@cache:6379\"");
+    assert!(said.contains("cache.password_file") && !said.contains("hunter2"), "{said}");
+    let config = text("[cache]\npassword_file = \"/run/secrets/redis\"").expect("a file");
+    assert_eq!(config.cache.password_file, Some("/run/secrets/redis".into()));
+}
+
+#[test]
 fn stores_and_hosts_have_their_form() {
-    for right in ["memory", "redis://cache", "redis://cache:6379", "redis://10.0.0.1:1", "redis://[::1]:6379"] {
+    for right in [
+        "memory",
+        "redis://cache",
+        "redis://cache:6379",
+        "redis://10.0.0.1:1",
+        "redis://[::1]:6379",
+        "redis://a/1",
+        "redis://a:1/15",
+    ] {
         assert!(text(&format!("[cache]\nstore = \"{right}\"")).is_ok(), "{right}");
     }
-    for wrong in ["", "Memory", "redis://", "redis://a:0", "redis://a:99999", "redis://a/1", "rediss://a", "redis://-a"]
-    {
+    for wrong in [
+        "",
+        "Memory",
+        "redis://",
+        "redis://a:0",
+        "redis://a:99999",
+        "redis://a/",
+        "redis://a/b",
+        "redis://a/+1",
+        "redis://a/1/2",
+        "redis://a/99999",
+        "rediss://a",
+        "redis://-a",
+    ] {
         assert!(text(&format!("[cache]\nstore = \"{wrong}\"")).is_err(), "{wrong}");
     }
     for wrong in ["producer", "producer:", ":80", "producer:+80", "a b:80", "::1:80", "a..b:80"] {

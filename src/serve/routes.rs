@@ -44,7 +44,11 @@ impl Told {
             Phase::Starting => (StatusCode::ServiceUnavailable, "starting"),
             Phase::Draining => (StatusCode::ServiceUnavailable, "draining"),
         };
-        json(status, &json!({"status": word, "id": self.id}))
+        let mut told = json!({"status": word, "id": self.id});
+        for (name, caution) in self.collect.iter().flat_map(|one| one.cautions()) {
+            told[name] = caution.into();
+        }
+        json(status, &told)
     }
 
     fn metrics(&self) -> Response {

@@ -1,43 +1,43 @@
-//! Benches are programs of a workspace of their own, `benches/`: what they compare us with is no dependency of ours.
-
-use serde_json::Value;
+//! Each folder of `benches/` is a package of its own: what it compares us with is no dependency of ours.
 
 use crate::run::{self, Workspace};
 
-const MANIFEST: &str = "benches/Cargo.toml";
-
-/// Runs the benches named, or all.
-pub(crate) fn run(workspace: &Workspace, names: &[&str]) -> Result<(), String> {
-    let there = benches(workspace)?;
-    if let Some(unknown) = names.iter().find(|name| !there.iter().any(|bench| bench == *name)) {
-        return Err(format!("There is no bench {unknown:?}; there are: {}.", there.join(", ")));
-    }
-    for bench in there.iter().filter(|bench| names.is_empty() || names.contains(&bench.as_str())) {
-        println!("\n== bench: {bench}");
-        run::finish(&mut workspace.cargo([
-            "run",
-            "--quiet",
-            "--release",
-            "--manifest-path",
-            MANIFEST,
-            "--bin",
-            bench,
-        ]))?;
-    }
-    Ok(())
+struct Bench {
+    /// Name of the folder, and of the bench.
+    name: &'static str,
+    /// How cargo runs it.
+    command: &'static str,
+    about: &'static str,
 }
 
-/// The programs of `benches/`.
-fn benches(workspace: &Workspace) -> Result<Vec<String>, String> {
-    if !workspace.root.join(MANIFEST).exists() {
-        return Err("There is no bench yet.".to_owned());
+const BENCHES: &[Bench] = &[
+    Bench { name: "http", command: "run", about: "server and forwarding beside axum, reqwest, HAProxy and nginx" },
+    Bench { name: "resilience", command: "bench", about: "breaker and balancer beside the crates for them" },
+];
+
+/// Their names and what they measure, for a person.
+pub(crate) fn list() -> String {
+    BENCHES.iter().map(|bench| format!("  {:12} {}\n", bench.name, bench.about)).collect()
+}
+
+/// Runs the bench named first with what follows as its own arguments; all of them, if none is named.
+pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<(), String> {
+    let (name, rest) = match arguments {
+        [] => (None, arguments),
+        [name, rest @ ..] => (Some(*name), rest),
+    };
+    let chosen: Vec<&Bench> = BENCHES.iter().filter(|bench| name.is_none_or(|name| name == bench.name)).collect();
+    if chosen.is_empty() {
+        return Err(format!("There is no such bench; there are:\n{}", list().trim_end()));
     }
-    let metadata = ["metadata", "--no-deps", "--format-version=1", "--manifest-path", MANIFEST];
-    let metadata = run::output(&mut workspace.cargo(metadata))?;
-    let metadata: Value = serde_json::from_str(&metadata).map_err(|error| format!("cargo metadata: {error}"))?;
-    let is_program =
-        |target: &&Value| target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "bin"));
-    let packages = metadata["packages"].as_array().into_iter().flatten();
-    let targets = packages.flat_map(|package| package["targets"].as_array().into_iter().flatten());
-    Ok(targets.filter(is_program).filter_map(|target| target["name"].as_str().map(str::to_owned)).collect())
+    for Bench { name, command, .. } in chosen {
+        println!("\n== bench: {name}");
+        let manifest = format!("benches/{name}/Cargo.toml");
+        let mut cargo = workspace.cargo([*command, "--quiet", "--locked", "--manifest-path", &manifest]);
+        if *command == "run" {
+            cargo.arg("--release");
+        }
+        run::finish(cargo.arg("--").args(rest))?;
+    }
+    Ok(())
 }

@@ -16,8 +16,8 @@ use run::Workspace;
 const USAGE: &str = "\
 Usage: cargo xtask COMMAND
 
-  test [--only TIER]...   all tests, or those of a tier
-  bench [NAME]...         all benches, or those named";
+  test [--only TIER]...     all tests, or those of a tier
+  bench [NAME [OPTION]...]  all benches, or one with its own options";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -44,9 +44,9 @@ fn dispatch(arguments: &[&str]) -> Result<(), Failure> {
     let workspace = Workspace::find();
     match arguments {
         ["test", rest @ ..] => tiers::test(&workspace, &only(rest)?),
-        ["bench", names @ ..] => bench::run(&workspace, names).map_err(Failure::Run),
+        ["bench", rest @ ..] => bench::run(&workspace, rest).map_err(Failure::Run),
         ["-h" | "--help" | "help"] => {
-            println!("{USAGE}\n\nTiers: {}", tiers::names().join(", "));
+            println!("{USAGE}\n\nTiers: {}\n\nBenches:\n{}", tiers::names().join(", "), bench::list().trim_end());
             Ok(())
         }
         [] => Err(Failure::Usage("No command was given.".to_owned())),

@@ -29,7 +29,12 @@ enum Work {
 }
 
 const TIERS: &[Tier] = &[
-    Tier { name: "unit", about: "formatting, lints, dependencies, tests on loopback", needs: &[], steps: UNIT },
+    Tier {
+        name: "unit",
+        about: "formatting, lints, dependencies, tests on loopback",
+        needs: &[Package { program: "redis-server", package: "redis-server" }],
+        steps: UNIT,
+    },
     Tier {
         name: "browser",
         about: "the pages in a browser, with and without JavaScript",

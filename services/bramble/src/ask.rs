@@ -20,7 +20,7 @@ pub(crate) fn run(options: &Weather) -> Result<(), Failure> {
     })?;
     let config = options.settings.load(Role::Command, Vec::new())?;
     let patience = config.call.timeout;
-    let report = on_executor(1, |executor| async move {
+    let report = on_executor(|executor| async move {
         let host = Host::new(Role::Command, config, executor)?;
         let producers = Producers::new(&host.config, host.client()?, Arc::clone(&host.executor));
         let producers = producers.map_err(|error| Failure::Usage(error.to_string()))?;

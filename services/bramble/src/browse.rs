@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 
 pub(crate) fn run(options: &Browse) -> Result<(), Failure> {
     let config = options.settings.load(Role::Command, Vec::new())?;
-    on_executor(1, |executor| async move {
+    on_executor(|executor| async move {
         let host = Host::new(Role::Command, config, executor)?;
         settled(&host.directory).await;
         loop {

@@ -27,7 +27,7 @@ pub(crate) fn run(options: &Demo) -> Result<(), Failure> {
         is_free(name, port)?;
     }
     let folder = Folder::new()?;
-    on_executor(1, |executor| async move {
+    on_executor(|executor| async move {
         let signals = Signals::new([Signal::Term, Signal::Int])
             .map_err(|error| Failure::Running(format!("asking for signals: {error}")))?;
         let spawner = Spawner::new(executor, &options.cluster)?;

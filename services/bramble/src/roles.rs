@@ -43,21 +43,20 @@ pub(crate) fn check_config(options: &CheckConfig) -> Result<(), Failure> {
 /// Runs a service to its end.
 fn serve<F>(role: Role, config: Config, life: Life, run: impl FnOnce(Host) -> F) -> Result<(), Failure>
 where
-    F: Future<Output = Result<(), serve::Error>>,
+    F: Future<Output = Result<(), serve::Error>> + Send + 'static,
 {
+    let executor = Arc::new(Executor::new());
     let threads = config.server.threads;
-    on_executor(threads, |executor| async move {
-        let mut host = Host::new(role, config, executor)?;
-        host.ends_with_stdin = life.until_stdin_closes;
-        Ok(run(host).await?)
-    })
+    let mut host = Host::new(role, config, Arc::clone(&executor))?;
+    host.ends_with_stdin = life.until_stdin_closes;
+    Ok(serve::block_on(threads, &executor, run(host))?)
 }
 
-/// Runs `work` on an executor of its own.
-pub(crate) fn on_executor<F, T>(threads: usize, work: impl FnOnce(Arc<Executor<'static>>) -> F) -> T
+/// Runs a command on an executor of its own.
+pub(crate) fn on_executor<F, T>(work: impl FnOnce(Arc<Executor<'static>>) -> F) -> T
 where
     F: Future<Output = T>,
 {
     let executor = Arc::new(Executor::new());
-    serve::block_on(threads, &executor, work(Arc::clone(&executor)))
+    smol::block_on(executor.run(work(Arc::clone(&executor))))
 }

@@ -5,8 +5,10 @@
 //! The reading is lenient field by field: what is absent, of a wrong type or beyond what weather can be is None, and the
 //! rest counts. An answer with nothing left is refused. Units are those that were asked for.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 /// Largest answer that is read; the captured ones have less than 1 KiB.
@@ -15,8 +17,17 @@ pub const MAX_BODY: usize = 64 << 10;
 /// Longest name or description kept, in bytes; the longest place names in use have about 170.
 const MAX_TEXT: usize = 200;
 
-/// The weather at a place, as it was told.
-#[derive(Debug, Clone, Default, PartialEq)]
+// What weather can be. Wide enough for Kelvin and Fahrenheit too: it keeps out what is broken, not what is surprising.
+const TEMPERATURE: RangeInclusive<f64> = -150.0..=400.0;
+const FEELS_LIKE: RangeInclusive<f64> = -200.0..=400.0;
+const HUMIDITY: RangeInclusive<f64> = 0.0..=100.0;
+const PRESSURE: RangeInclusive<f64> = 300.0..=1200.0; // lowest on a summit, highest ever measured: 1084
+const WIND: RangeInclusive<f64> = 0.0..=300.0; // miles an hour too
+
+/// The weather at a place, as it was told. As JSON it is read as carefully as an answer of the weather API: who knows
+/// who wrote it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Value")]
 pub struct Observation {
     /// Name of the place. None on the open sea.
     pub city: Option<String>,
@@ -34,7 +45,8 @@ pub struct Observation {
     pub pressure_hpa: Option<f64>,
     /// Metres a second if asked with `units=metric`.
     pub wind_mps: Option<f64>,
-    /// When it was observed.
+    /// When it was observed; in JSON Unix seconds.
+    #[serde(serialize_with = "unix_seconds")]
     pub observed_at: Option<SystemTime>,
 }
 
@@ -50,6 +62,30 @@ impl Observation {
         let numbers = [self.temperature_c, self.feels_like_c, self.humidity_pct, self.pressure_hpa, self.wind_mps];
         self.description.is_none() && numbers.iter().all(Option::is_none)
     }
+}
+
+impl TryFrom<Value> for Observation {
+    type Error = &'static str;
+
+    fn try_from(json: Value) -> Result<Self, Self::Error> {
+        let observation = Self {
+            city: text(json.get("city")),
+            description: text(json.get("description")),
+            icon: icon(json.get("icon")),
+            temperature_c: number(json.get("temperature_c"), TEMPERATURE),
+            feels_like_c: number(json.get("feels_like_c"), FEELS_LIKE),
+            humidity_pct: number(json.get("humidity_pct"), HUMIDITY),
+            pressure_hpa: number(json.get("pressure_hpa"), PRESSURE),
+            wind_mps: number(json.get("wind_mps"), WIND),
+            observed_at: json.get("observed_at").and_then(timestamp),
+        };
+        if observation.is_empty() { Err("JSON that tells no weather") } else { Ok(observation) }
+    }
+}
+
+fn unix_seconds<S: Serializer>(time: &Option<SystemTime>, to: S) -> Result<S::Ok, S::Error> {
+    let seconds = time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok()).map(|since| since.as_secs());
+    seconds.serialize(to)
 }
 
 /// Why the weather API gave no observation. None of these carries its address, the key or its text.
@@ -90,6 +126,12 @@ pub enum UpstreamError {
     /// It did not answer in time.
     #[error("the weather API did not answer in time")]
     TimedOut,
+    /// It was not asked: it has failed lately, and the circuit is open.
+    #[error("the weather API has failed lately and is left alone for a moment")]
+    CircuitOpen {
+        /// Until it may be asked again, if that is known.
+        retry_after: Option<Duration>,
+    },
 }
 
 /// What came instead of an answer.
@@ -115,7 +157,7 @@ pub enum Unusable {
 /// Reads an answer of `/data/2.5/weather`.
 ///
 /// # Errors
-/// All but [`UpstreamError::Unreachable`] and [`UpstreamError::TimedOut`]. `retry_after` is never set here: it stands
+/// All but [`UpstreamError::Unreachable`], [`UpstreamError::TimedOut`] and [`UpstreamError::CircuitOpen`]. `retry_after` is never set here: it stands
 /// in a header.
 pub fn parse(status: u16, body: &[u8]) -> Result<Observation, UpstreamError> {
     if body.len() > MAX_BODY {
@@ -163,18 +205,17 @@ fn says_not_found(json: &Value) -> bool {
 }
 
 fn observation(status: u16, json: &Value) -> Result<Observation, UpstreamError> {
-    let main = |name: &str, least: f64, most: f64| number(json.get("main")?.get(name), least, most);
+    let main = |name: &str, within| number(json.get("main")?.get(name), within);
     let condition = json.get("weather").and_then(|all| all.get(0));
     let observation = Observation {
         city: text(json.get("name")),
         description: text(condition.and_then(|condition| condition.get("description"))),
-        icon: condition.and_then(|condition| condition.get("icon")).and_then(Value::as_str).and_then(icon),
-        // Wide enough for Kelvin and Fahrenheit too: it keeps out what is broken, not what is surprising.
-        temperature_c: main("temp", -150.0, 400.0),
-        feels_like_c: main("feels_like", -200.0, 400.0),
-        humidity_pct: main("humidity", 0.0, 100.0),
-        pressure_hpa: main("pressure", 300.0, 1200.0), // lowest on a summit, highest ever measured: 1084
-        wind_mps: number(json.get("wind").and_then(|wind| wind.get("speed")), 0.0, 300.0), // miles an hour too
+        icon: icon(condition.and_then(|condition| condition.get("icon"))),
+        temperature_c: main("temp", TEMPERATURE),
+        feels_like_c: main("feels_like", FEELS_LIKE),
+        humidity_pct: main("humidity", HUMIDITY),
+        pressure_hpa: main("pressure", PRESSURE),
+        wind_mps: number(json.get("wind").and_then(|wind| wind.get("speed")), WIND),
         observed_at: json.get("dt").and_then(timestamp),
     };
     if observation.is_empty() {
@@ -184,8 +225,8 @@ fn observation(status: u16, json: &Value) -> Result<Observation, UpstreamError> 
 }
 
 /// A finite number within its range. Adding 0.0 makes -0.0 a plain zero.
-fn number(value: Option<&Value>, least: f64, most: f64) -> Option<f64> {
-    value?.as_f64().filter(|number| (least..=most).contains(number)).map(|number| number + 0.0)
+fn number(value: Option<&Value>, within: RangeInclusive<f64>) -> Option<f64> {
+    value?.as_f64().filter(|number| within.contains(number)).map(|number| number + 0.0)
 }
 
 /// A text that is not blank, without control characters, of bounded length.
@@ -201,7 +242,8 @@ fn text(value: Option<&Value>) -> Option<String> {
 }
 
 /// Two digits, then `d` for day or `n` for night.
-fn icon(code: &str) -> Option<String> {
+fn icon(value: Option<&Value>) -> Option<String> {
+    let code = value?.as_str()?;
     matches!(code.as_bytes(), [b'0'..=b'9', b'0'..=b'9', b'd' | b'n']).then(|| code.to_owned())
 }
 

@@ -171,6 +171,125 @@ fn a_limit_is_kept_for_as_long_as_upstream_says() {
     });
 }
 
+/// The one circuit that `/circuits` shows.
+fn circuit(bench: &Bench) -> serde_json::Value {
+    use bramble::telemetry::Collect as _;
+    let mut circuits = bench.weather.circuits();
+    assert_eq!(circuits.len(), 1);
+    let circuit = circuits.remove(0);
+    assert_eq!(circuit["service"], "upstream");
+    circuit["endpoints"][0].clone()
+}
+
+#[test]
+fn after_five_failures_in_a_row_no_call_goes_out_until_the_circuit_is_tried_again() {
+    listen();
+    for does in [DOWN, Does::Fail, Does::Answer(200, "<html>"), Does::Answer(200, r#"{"cod":500,"message":"x"}"#)] {
+        let bench = Bench::new(GOOD);
+        bench.run(async {
+            bench.ask("70569", 0).await.expect("a report");
+            bench.does(does);
+            for zip in 1..=20 {
+                assert_eq!(code(bench.ask(&zip.to_string(), 700).await), Code::Unavailable, "{does:?}");
+            }
+            assert_eq!(bench.calls(), 1 + 5, "{does:?}");
+            assert_eq!(bench.weather.counts().upstream.held_back, 15, "{does:?}");
+            assert_eq!(bench.ask("70569", 701).await.expect("kept").source, Source::Stale, "stale stands in");
+            let refusal = bench.ask("21", 701).await.expect_err("nothing is known");
+            let wait = refusal.retry_after.expect("the time of the next probe is known");
+            assert!(wait > Duration::from_secs(3) && wait <= Duration::from_secs(5), "{wait:?}");
+            let shown = circuit(&bench);
+            assert_eq!((&shown["state"], &shown["id"]), (&"open".into(), &"api.openweathermap.org".into()), "{shown}");
+            assert_eq!(shown["reason"], "5 calls in a row failed");
+
+            bench.ask("22", 705).await.expect_err("a moment too early");
+            bench.does(GOOD);
+            assert_eq!(bench.ask("22", 706).await.expect("the probe").source, Source::Live, "refusals are forgotten");
+            assert_eq!(circuit(&bench)["state"], "ramping");
+            assert_eq!(bench.ask("23", 717).await.expect("all is well").source, Source::Live);
+            assert_eq!(circuit(&bench)["state"], "closed");
+        });
+    }
+    let said: Vec<_> = lines().into_iter().filter(|line| line.starts_with("INFO the weather API")).collect();
+    let expected = [
+        "INFO the weather API is left alone for 5 s: 5 calls in a row failed",
+        "INFO the weather API is tried again",
+        "INFO the weather API gets 10 % of its share and growing",
+        "INFO the weather API is back",
+    ];
+    assert_eq!(said.len(), 4 * expected.len(), "{said:?}");
+    assert!(said.chunks(4).all(|round| round == expected), "{said:?}");
+}
+
+#[test]
+fn a_refused_connection_opens_the_circuit_at_once() {
+    use bramble::transport::client::{Settings, Wire};
+    let nobody = std::net::TcpListener::bind("127.0.0.98:0").expect("a free port").local_addr().expect("bound");
+    let mut config = config();
+    config.producer.upstream = format!("http://{nobody}");
+    let wire = Wire::new(Settings::default()).expect("a wire");
+    let executor = std::sync::Arc::new(smol::Executor::new());
+    let weather = Weather::new(&config, wire.into_surf(), std::sync::Arc::clone(&executor), "x").expect("valid");
+    std::fs::remove_file(config.producer.api_key_file.expect("a key")).expect("own file");
+    let query = Query::parse("70569", Some("DE")).expect("a question");
+    let asked = weather.report(&query, Instant::now() + Duration::from_secs(10));
+    assert_eq!(code(smol::block_on(executor.run(asked))), Code::Unavailable);
+    let shown = weather.circuit();
+    let shown = &shown["endpoints"][0];
+    assert_eq!((&shown["state"], &shown["reason"]), (&"open".into(), &"connection refused".into()), "{shown}");
+}
+
+#[test]
+fn a_weather_api_that_hangs_opens_the_circuit_and_then_costs_nobody_time() {
+    let mut config = config();
+    config.call.attempt_timeout = Duration::from_millis(20);
+    let bench = Bench::with(Does::Hang, &config);
+    bench.run(async {
+        for zip in 1..=5 {
+            assert_eq!(code(bench.ask(&zip.to_string(), 0).await), Code::DeadlineExceeded);
+        }
+        assert_eq!(code(bench.ask("6", 0).await), Code::Unavailable);
+        assert_eq!(bench.calls(), 5);
+    });
+}
+
+#[test]
+fn unknown_places_bad_questions_and_a_refused_key_are_no_fault_of_the_weather_api() {
+    for does in [
+        Does::Answer(404, NOT_FOUND),
+        Does::Answer(400, r#"{"cod":"400","message":"invalid zip code"}"#),
+        Does::Answer(401, BAD_KEY),
+    ] {
+        let bench = Bench::new(does);
+        bench.run(async {
+            for zip in 1..=50 {
+                bench.ask(&zip.to_string(), zip * 31).await.expect_err("no report");
+            }
+            assert_eq!(circuit(&bench)["state"], "closed", "{does:?}");
+            assert_eq!(bench.calls(), 50, "{does:?}");
+        });
+    }
+}
+
+#[test]
+fn a_call_under_way_is_shown_and_knows_its_deadline() {
+    let mut config = config();
+    config.call.attempt_timeout = Duration::from_millis(50);
+    let bench = Bench::with(Does::Hang, &config);
+    bench.run(async {
+        let mut asking = Box::pin(bench.ask("1", 0));
+        while bench.calls() == 0 {
+            assert!(poll_once(&mut asking).await.is_none());
+            smol::future::yield_now().await;
+        }
+        assert_eq!(circuit(&bench)["in_flight"], 1);
+        asking.await.expect_err("it hangs");
+        assert_eq!(circuit(&bench)["in_flight"], 0);
+        let given = bench.deadlines();
+        assert!(given.iter().all(|left| left.is_some_and(|left| left <= Duration::from_millis(50))), "{given:?}");
+    });
+}
+
 #[test]
 fn the_fallback_is_a_choice() {
     for (fallback, source) in [

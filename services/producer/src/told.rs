@@ -1,4 +1,4 @@
-//! What the service tells of itself under `/metrics`.
+//! What the service tells of itself under `/metrics`, `/circuits` and `/readyz`.
 
 use bramble::telemetry::{Collect, Kind, OpenMetrics};
 
@@ -37,5 +37,17 @@ impl Collect for Weather {
         ] {
             to.sample(&[("result", result)], count);
         }
+        if let Some(redis) = &self.redis {
+            redis.metrics(to);
+        }
+    }
+
+    fn circuits(&self) -> Vec<serde_json::Value> {
+        let redis = self.redis.as_ref().map(Collect::circuits).unwrap_or_default();
+        std::iter::once(self.circuit()).chain(redis).collect()
+    }
+
+    fn cautions(&self) -> Vec<(&'static str, String)> {
+        self.redis.as_ref().map(Collect::cautions).unwrap_or_default()
     }
 }

@@ -4,19 +4,23 @@
 
 pub mod address;
 mod gate;
+mod guard;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bramble::breaker::CircuitBreaker;
+use bramble::transport::client::{Deadline, Error as WireError};
 use bramble_weather::Query;
 use smol::io::AsyncReadExt;
-use surf::http::Method;
+use surf::http::{Method, Request};
 use surf::{StatusCode, Url};
 
 use crate::key::ApiKey;
 use crate::openweathermap::{self, MAX_BODY, Observation, UpstreamError};
 use gate::Gate;
+use guard::{Guard, outcome};
 
 /// The weather API.
 pub struct Upstream {
@@ -27,7 +31,19 @@ pub struct Upstream {
     /// The longest one call may take.
     timeout: Duration,
     gate: Mutex<Gate>,
+    guard: Guard,
     counters: Counters,
+}
+
+/// How the weather API is asked.
+#[derive(Debug)]
+pub struct Manner {
+    /// Language of descriptions, as the weather API names it.
+    pub language: String,
+    /// The longest one call may take.
+    pub timeout: Duration,
+    /// What keeps calls from it while it fails.
+    pub breaker: CircuitBreaker,
 }
 
 /// Calls since the start, by result.
@@ -47,7 +63,7 @@ pub struct UpstreamCounts {
     pub unreachable: u64,
     /// No answer in time.
     pub timed_out: u64,
-    /// Not sent, because the key was refused or the limit reached a moment before.
+    /// Not sent, because the key was refused or the limit reached a moment before, or because the circuit is open.
     pub held_back: u64,
 }
 
@@ -63,35 +79,51 @@ struct Counters {
     held_back: AtomicU64,
 }
 
-/// A failure to get any answer, with the client's words for the log.
-struct NoAnswer(UpstreamError, String);
+/// A failure to get any answer.
+struct NoAnswer {
+    error: UpstreamError,
+    /// Whether nobody listens there.
+    refused: bool,
+    /// The client's, for the log.
+    words: String,
+}
+
+impl NoAnswer {
+    fn new(error: &surf::Error) -> Self {
+        let timed_out = matches!(error.status(), StatusCode::GatewayTimeout | StatusCode::RequestTimeout);
+        let kind = if timed_out { UpstreamError::TimedOut } else { UpstreamError::Unreachable };
+        let refused = WireError::of(error).is_some_and(WireError::is_refused);
+        Self { error: kind, refused, words: error.to_string() }
+    }
+}
 
 impl Upstream {
     /// The weather API at `endpoint` (see [`address::endpoint`]).
-    pub fn new(client: surf::Client, endpoint: Url, key: ApiKey, language: &str, timeout: Duration) -> Self {
-        Self {
-            client,
-            endpoint,
-            language: language.to_owned(),
-            key,
-            timeout,
-            gate: Mutex::default(),
-            counters: Counters::default(),
-        }
+    pub fn new(client: surf::Client, endpoint: Url, key: ApiKey, manner: Manner) -> Self {
+        let Manner { language, timeout, breaker } = manner;
+        let (gate, guard, counters) = (Mutex::default(), Guard::new(breaker), Counters::default());
+        Self { client, endpoint, language, key, timeout, gate, guard, counters }
     }
 
     /// Asks for the weather at a place. `now` is the time of the question.
     ///
     /// # Errors
-    /// Any [`UpstreamError`]. While the key is refused or the limit reached, hardly any call is sent.
+    /// Any [`UpstreamError`]. While the key is refused, the limit reached or the circuit open, hardly any call is sent.
     pub async fn fetch(&self, query: &Query, now: Instant) -> Result<Observation, UpstreamError> {
-        if let Err(error) = self.gate().try_pass(now) {
+        let admitted = {
+            let mut gate = self.gate();
+            // The gate looks first, as it knows more, but lets nobody out whom the circuit keeps in.
+            gate.look(now).and_then(|()| self.guard.admit(now)).inspect(|_| gate.pass(now))
+        };
+        let call = admitted.inspect_err(|_| {
             self.counters.held_back.fetch_add(1, Ordering::Relaxed);
-            return Err(error);
-        }
-        let (result, words) = match self.call(query).await {
+        })?;
+        let started = Instant::now();
+        let answer = self.call(query).await;
+        call.ended(outcome(&answer, started.elapsed()), now, started.elapsed());
+        let (result, words) = match answer {
             Ok(result) => (result, String::new()),
-            Err(NoAnswer(error, words)) => (Err(error), self.key.scrub(&words)),
+            Err(NoAnswer { error, words, .. }) => (Err(error), self.key.scrub(&words)),
         };
         self.counters.of(&result).fetch_add(1, Ordering::Relaxed);
         let is_news = self.gate().learn(&result, now);
@@ -105,6 +137,11 @@ impl Upstream {
             log::log!(level, "{error}{colon}{words}");
         }
         result
+    }
+
+    /// The circuit before the weather API, as `/circuits` shows it.
+    pub fn circuit(&self, now: Instant) -> serde_json::Value {
+        self.guard.show(&self.endpoint, now)
     }
 
     /// Calls since the start, by result.
@@ -128,23 +165,23 @@ impl Upstream {
         let deadline = Instant::now() + self.timeout;
         let late = async {
             smol::Timer::at(deadline).await;
-            Err(NoAnswer(UpstreamError::TimedOut, String::new()))
+            Err(NoAnswer { error: UpstreamError::TimedOut, refused: false, words: String::new() })
         };
-        smol::future::or(self.exchange(query), late).await
+        smol::future::or(self.exchange(query, deadline), late).await
     }
 
-    async fn exchange(&self, query: &Query) -> Result<Result<Observation, UpstreamError>, NoAnswer> {
-        let request = surf::Request::new(Method::Get, self.address(query));
-        let mut response = self.client.send(request).await.map_err(|error| {
-            let timed_out = matches!(error.status(), StatusCode::GatewayTimeout | StatusCode::RequestTimeout);
-            let kind = if timed_out { UpstreamError::TimedOut } else { UpstreamError::Unreachable };
-            NoAnswer(kind, error.to_string())
-        })?;
+    async fn exchange(&self, query: &Query, deadline: Instant) -> Result<Result<Observation, UpstreamError>, NoAnswer> {
+        let mut request = Request::new(Method::Get, self.address(query));
+        request.ext_mut().insert(Deadline(deadline));
+        let mut response = self.client.send(request).await.map_err(|error| NoAnswer::new(&error))?;
         let status = u16::from(response.status());
         let retry_after = response.header("retry-after").and_then(|value| retry_after(value.last().as_str()));
         let mut body = Vec::new();
         let read = response.take_body().take(MAX_BODY as u64 + 1).read_to_end(&mut body).await;
-        read.map_err(|error| NoAnswer(UpstreamError::Unreachable, error.to_string()))?;
+        read.map_err(|error| {
+            let status = WireError::in_io(&error).map_or(StatusCode::BadGateway, WireError::status);
+            NoAnswer::new(&surf::Error::new(status, error))
+        })?;
         Ok(openweathermap::parse(status, &body).map_err(|error| match error {
             UpstreamError::RateLimited { .. } => {
                 UpstreamError::RateLimited { retry_after: Some(gate::pause(retry_after)) }
@@ -183,6 +220,7 @@ impl Counters {
             Err(UpstreamError::Failed { .. } | UpstreamError::Unusable { .. }) => &self.failed,
             Err(UpstreamError::Unreachable) => &self.unreachable,
             Err(UpstreamError::TimedOut) => &self.timed_out,
+            Err(UpstreamError::CircuitOpen { .. }) => &self.held_back,
         }
     }
 }

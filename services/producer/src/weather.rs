@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bramble::cache::{Cache, Counts as CacheCounts, Failure, Found, How, Missed, Settings};
+use bramble::breaker::{CircuitBreaker, InvalidSetting};
+use bramble::cache::redis::{Redis, SetupError as StoreError};
+use bramble::cache::{Cache, Counts as CacheCounts, Failure, Found, How, Missed, Settings, SharedStore};
 use bramble::config::{Config, Fallback};
+use bramble::resolve::Resolver;
 use bramble_weather::{ApiError, Code, Query, Report, Source};
 
 use crate::key::{ApiKey, KeyError};
 use crate::openweathermap::{Observation, UpstreamError};
 use crate::upstream::address::{self, AddressError};
-use crate::upstream::{Upstream, UpstreamCounts};
+use crate::upstream::{Manner, Upstream, UpstreamCounts};
 
 /// A place that the weather API does not know is not asked for again so soon; a new postal code can wait a minute.
 const REMEMBER_UNKNOWN: Duration = Duration::from_secs(60);
@@ -46,6 +49,12 @@ pub enum SetupError {
     /// No address that may be asked.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// A circuit that cannot be built so.
+    #[error(transparent)]
+    Breaker(#[from] InvalidSetting),
+    /// No shared store that could be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// An error, and how long to wait before asking again, where that helps.
@@ -76,6 +85,8 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Weather {
     cache: Cache<Arc<Observation>, UpstreamError>,
+    /// The cache's second level, to tell of it.
+    pub(crate) redis: Option<Redis>,
     upstream: Arc<Upstream>,
     settings: Settings,
     fallback: Fallback,
@@ -89,7 +100,8 @@ impl Weather {
     /// A service that calls the weather API through `client`, fetches on `executor`, and signs its answers `id`.
     ///
     /// # Errors
-    /// There is no key, or the weather API's address would send it in the clear.
+    /// There is no key, the weather API's address would send it in the clear, `[breaker]` makes no sense, or `[cache]`
+    /// names no possible store.
     pub fn new(
         config: &Config,
         client: surf::Client,
@@ -100,12 +112,19 @@ impl Weather {
         let endpoint = address::endpoint(&config.producer.upstream)?;
         let language = &config.producer.language;
         let timeout = config.call.attempt_timeout.min(config.call.timeout);
+        let breaker = CircuitBreaker::new(&config.breaker, Instant::now(), seed(id))?;
+        let manner = Manner { language: language.clone(), timeout, breaker };
+        let upstream = Upstream::new(client, endpoint, key, manner);
         let mut settings = Settings::new(&config.cache, &config.call);
         settings.fetch_for = timeout.saturating_add(BACKSTOP);
         let weigh = |observation: &Arc<Observation>| (!observation.is_empty()).then(|| observation.weight());
+        let redis = Redis::from_config(&config.cache, &config.call, Resolver::from_system(), &executor)?;
+        let prefix = format!("bramble:{}:weather:", config.node.cluster);
+        let store = redis.clone().map(|redis| SharedStore::new(redis, &prefix));
         Ok(Self {
-            cache: Cache::new(settings, weigh, executor),
-            upstream: Arc::new(Upstream::new(client, endpoint, key, language, timeout)),
+            cache: Cache::with_store(settings, weigh, store, executor),
+            redis,
+            upstream: Arc::new(upstream),
             settings,
             fallback: config.call.fallback,
             timeout: config.call.timeout,
@@ -158,6 +177,11 @@ impl Weather {
         Counts { cache: self.cache.counts(), upstream: self.upstream.counts() }
     }
 
+    /// The circuit before the weather API, as `/circuits` shows it.
+    pub fn circuit(&self) -> serde_json::Value {
+        self.upstream.circuit(Instant::now())
+    }
+
     fn without_answer(&self, missed: &Missed<UpstreamError>) -> Result<Report, Refusal> {
         if self.fallback == Fallback::FailSilent && missed.stale_may_stand_in() {
             return Ok(Report::empty());
@@ -204,11 +228,17 @@ impl Failure for UpstreamError {
     fn remember_for(&self) -> Duration {
         match self {
             Self::NotFound | Self::BadQuestion => REMEMBER_UNKNOWN,
-            // These concern all places, and the gate before the weather API remembers them.
-            Self::BadKey | Self::RateLimited { .. } => Duration::ZERO,
+            // These concern all places, and what stands before the weather API remembers them.
+            Self::BadKey | Self::RateLimited { .. } | Self::CircuitOpen { .. } => Duration::ZERO,
             _ => REMEMBER_FAILURE,
         }
     }
+}
+
+/// A number of its own for each process: circuits that open together then do not probe together.
+fn seed(id: &str) -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(id)
 }
 
 /// What a caller is told. The sentences are for a person in front of a form, so they name no inner matter.
@@ -236,7 +266,8 @@ fn refusal(missed: &Missed<UpstreamError>) -> Refusal {
         }
     };
     let retry_after = match (missed, code) {
-        (Missed::Failed(UpstreamError::RateLimited { retry_after: Some(left) }), _) => Some(*left),
+        (Missed::Failed(UpstreamError::RateLimited { retry_after: Some(left) }), _)
+        | (Missed::Failed(UpstreamError::CircuitOpen { retry_after: Some(left) }), _) => Some(*left),
         (_, Code::RateLimited | Code::Unavailable) => Some(REMEMBER_FAILURE),
         _ => None,
     };

@@ -132,11 +132,19 @@ pub(in crate::config) fn host_port(text: &str) -> Result<(), &'static str> {
 }
 
 pub(in crate::config) fn store(text: &str) -> Result<(), &'static str> {
-    let wrong = r#"is not a store; allowed are "memory" and "redis://HOST" or "redis://HOST:PORT""#;
+    let wrong =
+        r#"is not a store; allowed are "memory" and "redis://HOST", "redis://HOST:PORT" or "redis://HOST:PORT/DB""#;
     if text == "memory" {
         return Ok(());
     }
     let place = text.strip_prefix("redis://").ok_or(wrong)?;
+    if place.contains('@') {
+        return Err("has a user or a password in it; a password belongs into a file that cache.password_file names");
+    }
+    let (place, db) = place.split_once('/').unwrap_or((place, "0"));
+    if !db.bytes().all(|b| b.is_ascii_digit()) || db.parse::<u16>().is_err() {
+        return Err("has no number of a database after the slash; write for example \"redis://HOST:6379/1\"");
+    }
     if is_host(place) || host_port(place).is_ok() { Ok(()) } else { Err(wrong) }
 }
 

@@ -35,7 +35,7 @@ pub(super) fn request(request: &Request, payload: Payload) -> Result<http::Reque
     *head.method_mut() = method(request.method());
     *head.uri_mut() = url[Position::BeforePath..Position::AfterQuery].parse().map_err(|_| invalid("its URL"))?;
     let headers = head.headers_mut();
-    headers.reserve(8);
+    headers.reserve(6); // the most that fit into eight places; eight would take sixteen, 1.2 KB
     let given = request.header(&names::HOST).map(|values| values.last().as_str());
     let host = given.unwrap_or(&url[Position::BeforeHost..Position::AfterPort]);
     headers.insert(header::HOST, host.parse().map_err(|_| invalid("its Host"))?);

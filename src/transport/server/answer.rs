@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::convert::Infallible;
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,26 +23,37 @@ pub(super) struct Session<S> {
 }
 
 /// Never fails: whatever goes wrong is an answer, too.
-pub(super) async fn answer<S: Clone + Send + Sync + 'static>(
+///
+/// The request is taken over at once, not when the future is polled: hyper reads on in between, and uses its buffer
+/// again only if nothing of the head is left in it.
+pub(super) fn answer<S: Clone + Send + Sync + 'static>(
     session: Arc<Session<S>>,
     request: http::Request<Incoming>,
-) -> Result<http::Response<ResponseBody>, Infallible> {
+) -> impl Future<Output = Result<http::Response<ResponseBody>, Infallible>> + Send {
     let Session { shared, progress, peer } = &*session;
     progress.handling();
-    let response = match convert::request(request, peer, shared.limits.max_body, progress) {
-        Ok(request) => handle(&session, request).await,
-        Err(refusal) => convert::refused(refusal, Arc::clone(progress)),
-    };
-    shared.stats.answered(response.status().as_u16());
-    progress.answering();
-    Ok(response)
+    let request = convert::request(request, peer, shared.limits.max_body, progress);
+    async move {
+        let Session { shared, progress, .. } = &*session;
+        let response = match request {
+            // Not in a function of its own: hyper keeps the place of this future, and a request in it is 400 bytes.
+            Ok(request) => {
+                let handled = AssertUnwindSafe(shared.app.respond(request)).catch_unwind().await;
+                handled_as(handled, &session)
+            }
+            Err(refusal) => convert::refused(refusal, Arc::clone(progress)),
+        };
+        shared.stats.answered(response.status().as_u16());
+        progress.answering();
+        Ok(response)
+    }
 }
 
-async fn handle<S: Clone + Send + Sync + 'static>(
+/// What the peer gets of what the handler gave.
+fn handled_as<S>(
+    handled: std::thread::Result<http_types::Result<http_types::Response>>,
     Session { shared, progress, .. }: &Session<S>,
-    request: http_types::Request,
 ) -> http::Response<ResponseBody> {
-    let handled = AssertUnwindSafe(shared.app.respond(request)).catch_unwind().await;
     if progress.was_body_too_large() {
         return convert::refused(&refusal::BODY_TOO_LARGE, Arc::clone(progress));
     }

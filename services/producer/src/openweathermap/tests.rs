@@ -216,6 +216,31 @@ fn an_answer_without_weather_is_refused() {
     assert_eq!(parse(200, &huge), Err(UpstreamError::Unusable { status: 200, what: Unusable::TooLarge }));
 }
 
+#[test]
+fn every_observation_reads_back_from_its_json_as_it_was() {
+    for (file, ..) in UNDERSTOOD {
+        let observation = parse(200, &body(file)).expect("an observation");
+        let json = serde_json::to_string(&observation).expect("JSON");
+        assert!(json.len() < 1024, "{json}");
+        assert_eq!(serde_json::from_str::<Observation>(&json).expect("the same"), observation, "{file}");
+    }
+}
+
+#[test]
+fn json_of_another_hand_is_read_as_carefully_as_an_answer() {
+    let read = |json: &str| serde_json::from_str::<Observation>(json);
+    for nothing in ["{}", "[]", "7", "null", r#"{"city":"Nowhere"}"#, r#"{"temperature_c":1e9}"#, r#"{"wind_mps":"5"}"#]
+    {
+        assert!(read(nothing).is_err(), "{nothing}");
+    }
+    let long = "x".repeat(10_000);
+    let json = format!(r#"{{"temperature_c":1.5,"humidity_pct":101,"icon":"<b>","city":"{long}","observed_at":-1}}"#);
+    let observation = read(&json).expect("a temperature");
+    assert_eq!(observation.city.as_ref().map(String::len), Some(MAX_TEXT));
+    let expected = Observation { temperature_c: Some(1.5), city: observation.city.clone(), ..Observation::default() };
+    assert_eq!(observation, expected);
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(status in any::<u16>(), body in prop::collection::vec(any::<u8>(), 0..2000)) {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant, SystemTime};
 
 use bramble::config::{Config, Role};
+use bramble::transport::client::Deadline;
 use bramble_weather::{Query, Report};
 use smol::Executor;
 use smol::future::{block_on, pending};
@@ -33,6 +34,8 @@ pub(super) enum Does {
 struct State {
     does: Mutex<Does>,
     asked: Mutex<Vec<String>>,
+    /// How much time each call had.
+    deadlines: Mutex<Vec<Option<Duration>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -42,6 +45,8 @@ pub(super) struct Fake(Arc<State>);
 impl surf::HttpClient for Fake {
     async fn send(&self, request: Request) -> Result<Response, surf::Error> {
         self.0.asked.lock().expect("no panic").push(request.url().to_string());
+        let deadline = request.ext().get::<Deadline>().map(|deadline| deadline.0.duration_since(Instant::now()));
+        self.0.deadlines.lock().expect("no panic").push(deadline);
         smol::future::yield_now().await;
         let does = *self.0.does.lock().expect("no panic");
         match does {
@@ -89,7 +94,8 @@ impl Bench {
     }
 
     pub(super) fn with(does: Does, config: &Config) -> Self {
-        let fake = Fake(Arc::new(State { does: Mutex::new(does), asked: Mutex::default() }));
+        let fake =
+            Fake(Arc::new(State { does: Mutex::new(does), asked: Mutex::default(), deadlines: Mutex::default() }));
         let executor = Arc::new(Executor::new());
         let client = surf::Client::with_http_client(fake.clone());
         let weather = Weather::new(config, client, Arc::clone(&executor), "producer-1").expect("a configuration");
@@ -105,6 +111,11 @@ impl Bench {
     /// Addresses that were asked.
     pub(super) fn asked(&self) -> Vec<String> {
         self.fake.0.asked.lock().expect("no panic").clone()
+    }
+
+    /// How much time each call had, if it was told.
+    pub(super) fn deadlines(&self) -> Vec<Option<Duration>> {
+        self.fake.0.deadlines.lock().expect("no panic").clone()
     }
 
     pub(super) fn calls(&self) -> usize {

@@ -30,22 +30,26 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// Whether a call may go out at `now`. The one that may when a pause is over prolongs it for all others until its
-    /// own result is known.
+    /// Whether a call might go out at `now`.
     ///
     /// # Errors
     /// What the weather API would say.
-    pub(super) fn try_pass(&mut self, now: Instant) -> Result<(), UpstreamError> {
-        let Some((error, until)) = &mut self.closed else { return Ok(()) };
+    pub(super) fn look(&self, now: Instant) -> Result<(), UpstreamError> {
+        let Some((error, until)) = &self.closed else { return Ok(()) };
         let left = until.saturating_duration_since(now);
-        if left.is_zero() {
-            *until = now + AFTER_BAD_KEY;
-            return Ok(());
+        match error {
+            _ if left.is_zero() => Ok(()),
+            UpstreamError::RateLimited { .. } => Err(UpstreamError::RateLimited { retry_after: Some(left) }),
+            error => Err(error.clone()),
         }
-        Err(match error {
-            UpstreamError::RateLimited { .. } => UpstreamError::RateLimited { retry_after: Some(left) },
-            error => error.clone(),
-        })
+    }
+
+    /// A call goes out at `now`. The one that does when a pause is over prolongs it for all others until its own result
+    /// is known.
+    pub(super) fn pass(&mut self, now: Instant) {
+        if let Some((_, until)) = &mut self.closed {
+            *until = now + AFTER_BAD_KEY;
+        }
     }
 
     /// Learns from a call's result; whether this is worth a line in the log.
@@ -93,6 +97,10 @@ mod tests {
 
     const BAD_KEY: Result<(), UpstreamError> = Err(UpstreamError::BadKey);
 
+    fn try_pass(gate: &mut Gate, now: Instant) -> Result<(), UpstreamError> {
+        gate.look(now).inspect(|()| gate.pass(now))
+    }
+
     fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
@@ -104,15 +112,15 @@ mod tests {
         let mut passed = 0;
         for tenth in 0..1200 {
             let now = start + Duration::from_millis(tenth * 100);
-            if gate.try_pass(now).is_ok() {
+            if try_pass(&mut gate, now).is_ok() {
                 passed += 1;
-                assert_eq!(gate.try_pass(now), BAD_KEY, "only one, though its result is not known yet");
+                assert_eq!(try_pass(&mut gate, now), BAD_KEY, "only one, though its result is not known yet");
                 gate.learn(&BAD_KEY, now);
             }
         }
         assert_eq!(passed, 3);
         gate.learn(&Ok(()), start + seconds(121));
-        assert_eq!(gate.try_pass(start + seconds(121)), Ok(()));
+        assert_eq!(try_pass(&mut gate, start + seconds(121)), Ok(()));
     }
 
     #[test]
@@ -132,10 +140,10 @@ mod tests {
             let (mut gate, start) = (Gate::default(), Instant::now());
             let limited: Result<(), _> = Err(UpstreamError::RateLimited { retry_after: says.map(seconds) });
             gate.learn(&limited, start);
-            let left = gate.try_pass(start + seconds(holds) - Duration::from_millis(500));
+            let left = try_pass(&mut gate, start + seconds(holds) - Duration::from_millis(500));
             let retry_after = Some(Duration::from_millis(500));
             assert_eq!(left, Err(UpstreamError::RateLimited { retry_after }), "{says:?}");
-            assert_eq!(gate.try_pass(start + seconds(holds)), Ok(()), "{says:?}");
+            assert_eq!(try_pass(&mut gate, start + seconds(holds)), Ok(()), "{says:?}");
         }
     }
 
@@ -143,10 +151,10 @@ mod tests {
     fn a_probe_that_found_nobody_leaves_the_pause_as_it_is() {
         let (mut gate, start) = (Gate::default(), Instant::now());
         gate.learn(&BAD_KEY, start);
-        assert!(gate.try_pass(start + seconds(30)).is_ok());
+        assert!(try_pass(&mut gate, start + seconds(30)).is_ok());
         gate.learn(&Err::<(), _>(UpstreamError::TimedOut), start + seconds(31));
-        assert_eq!(gate.try_pass(start + seconds(59)), BAD_KEY);
-        assert!(gate.try_pass(start + seconds(60)).is_ok());
+        assert_eq!(try_pass(&mut gate, start + seconds(59)), BAD_KEY);
+        assert!(try_pass(&mut gate, start + seconds(60)).is_ok());
     }
 
     #[test]
@@ -156,6 +164,6 @@ mod tests {
             .filter(|second| gate.learn(&Err::<(), _>(UpstreamError::Unreachable), start + seconds(*second)))
             .collect();
         assert_eq!(said, [0, 60, 120]);
-        assert!(gate.try_pass(start).is_ok());
+        assert!(try_pass(&mut gate, start).is_ok());
     }
 }

@@ -1,0 +1,100 @@
+//! A weather API that fails is asked less, and one that is back is asked more by degrees: every place alike waits for it
+//! in vain, and each in vain takes a second of somebody's time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bramble::breaker::{CircuitBreaker, Outcome, Permit};
+use bramble::circuit;
+use serde_json::{Value, json};
+use surf::Url;
+
+use super::NoAnswer;
+use crate::openweathermap::{Observation, UpstreamError};
+
+/// The circuit before the weather API, and what the log has been told of it.
+#[derive(Debug)]
+pub(super) struct Guard {
+    breaker: CircuitBreaker,
+    /// The generation that was told last.
+    told: AtomicU64,
+    /// Shared by the calls in flight.
+    calls: Arc<()>,
+}
+
+/// A call that was admitted. Dropped, it gives its permit back and teaches nothing.
+#[derive(Debug)]
+pub(super) struct Admitted<'a> {
+    guard: &'a Guard,
+    permit: Permit<&'a CircuitBreaker>,
+    _call: Arc<()>,
+}
+
+impl Guard {
+    pub(super) fn new(breaker: CircuitBreaker) -> Self {
+        Self { breaker, told: AtomicU64::new(0), calls: Arc::default() }
+    }
+
+    /// Admits a call at `now`.
+    ///
+    /// # Errors
+    /// [`UpstreamError::CircuitOpen`].
+    pub(super) fn admit(&self, now: Instant) -> Result<Admitted<'_>, UpstreamError> {
+        let permit = self.breaker.try_acquire(now);
+        self.tell();
+        let permit = permit.map_err(|refusal| UpstreamError::CircuitOpen {
+            retry_after: refusal.retry_at.map(|at| at.saturating_duration_since(now)),
+        })?;
+        Ok(Admitted { guard: self, permit, _call: Arc::clone(&self.calls) })
+    }
+
+    /// The same object, with the same keys, as for a service that is called by its name.
+    pub(super) fn show(&self, endpoint: &Url, now: Instant) -> Value {
+        let in_flight = Arc::strong_count(&self.calls) - 1;
+        let host = endpoint.host_str().unwrap_or_default();
+        let mut shown = circuit::show(&self.breaker.snapshot(now), now);
+        shown.insert("id".into(), host.into());
+        shown.insert("addr".into(), format!("{host}:{}", endpoint.port_or_known_default().unwrap_or(0)).into());
+        shown.insert("in_flight".into(), in_flight.into());
+        json!({"service": "upstream", "in_flight": in_flight, "endpoints": [shown]})
+    }
+
+    /// Says in the log what is new, each change once.
+    fn tell(&self) {
+        let generation = self.breaker.generation();
+        if self.told.load(Ordering::Relaxed) < generation {
+            let told = self.told.fetch_max(generation, Ordering::Relaxed);
+            if told < generation {
+                circuit::tell("the weather API", &self.breaker, told);
+            }
+        }
+    }
+}
+
+impl Admitted<'_> {
+    /// The call that was admitted at `now` has ended, after `took`.
+    pub(super) fn ended(self, outcome: Outcome, now: Instant, took: Duration) {
+        // A limit holds from the question on, as it does for the gate: neither lets a call out that the other keeps in.
+        let at = if matches!(outcome, Outcome::Rejected { .. }) { now } else { now + took };
+        self.permit.record(outcome, at);
+        self.guard.tell();
+    }
+}
+
+/// What a call says about the weather API. That a place is unknown, a question wrong or a key refused says nothing about
+/// how it is.
+pub(super) fn outcome(answer: &Result<Result<Observation, UpstreamError>, NoAnswer>, latency: Duration) -> Outcome {
+    let error = match answer {
+        Ok(Ok(_)) => return Outcome::Success { latency },
+        Err(NoAnswer { refused: true, .. }) => return Outcome::Refused,
+        Ok(Err(error)) | Err(NoAnswer { error, .. }) => error,
+    };
+    match error {
+        UpstreamError::NotFound | UpstreamError::BadQuestion | UpstreamError::BadKey => Outcome::Ignored,
+        UpstreamError::RateLimited { retry_after } => Outcome::Rejected { retry_after: *retry_after },
+        UpstreamError::TimedOut => Outcome::Timeout,
+        UpstreamError::CircuitOpen { .. } => Outcome::Ignored,
+        UpstreamError::Failed { .. } | UpstreamError::Unusable { .. } | UpstreamError::Unreachable => Outcome::Failure,
+    }
+}

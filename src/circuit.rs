@@ -1,0 +1,138 @@
+//! A circuit that opens unseen is a riddle: the server is fine again, and still nobody calls it. So each change of state
+//! is one line in the log, and every circuit is shown under `/circuits`, by the same words and keys whoever guards.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+
+use crate::breaker::{CircuitBreaker, Snapshot, State, Transition};
+
+/// Says in the log what the circuit of `who` has done since `generation`; returns the generation it has come to.
+pub fn tell(who: &str, breaker: &CircuitBreaker, generation: u64) -> u64 {
+    let changes = breaker.transitions_since(generation);
+    for change in &changes {
+        log::info!("{who} {}", sentence(change, &breaker.snapshot(change.at)));
+    }
+    changes.last().map_or(generation, |last| last.generation)
+}
+
+/// A circuit as `/circuits` shows it.
+pub fn show(circuit: &Snapshot, now: Instant) -> Map<String, Value> {
+    let next_probe = circuit.next_probe.map(|at| milliseconds(at.saturating_duration_since(now)));
+    let shown = json!({
+        "state": name(circuit.state),
+        "for_ms": milliseconds(now.saturating_duration_since(circuit.since)),
+        "reason": circuit.reason.map(|reason| reason.to_string()),
+        "next_probe_ms": next_probe,
+        "admitted_share": circuit.ramp_share,
+        "recent_calls": circuit.calls,
+        "failure_rate": circuit.failure_rate,
+        "slow_rate": circuit.slow_rate,
+        "failures_in_a_row": circuit.consecutive_failures,
+    });
+    match shown {
+        Value::Object(shown) => shown,
+        _ => Map::new(),
+    }
+}
+
+/// What follows the name. `then` is the circuit as it was at that moment, if it has not changed since.
+fn sentence(change: &Transition, then: &Snapshot) -> String {
+    match (change.to, change.from) {
+        (State::Open, _) => {
+            let time = change.next_probe.map(|at| seconds(at.saturating_duration_since(change.at)));
+            let time = time.map_or_else(|| "a moment".to_owned(), |time| format!("{time} s"));
+            let why = change.reason.map_or_else(String::new, |reason| format!(": {reason}"));
+            format!("is left alone for {time}{why}")
+        }
+        (State::HalfOpen, _) => "is tried again".into(),
+        (State::Ramping, _) if then.generation == change.generation => {
+            format!("gets {:.0} % of its share and growing", then.ramp_share * 100.0)
+        }
+        (State::Ramping, _) => "gets a part of its share and growing".into(),
+        (State::Closed, State::HalfOpen | State::Ramping) => "is back".into(),
+        (to, _) => format!("has its circuit set to {} by hand", name(to)),
+    }
+}
+
+/// Seconds as a person says them: 0.6, 5, 61.
+fn seconds(time: Duration) -> String {
+    let text = format!("{:.*}", usize::from(time < Duration::from_secs(10)), time.as_secs_f64());
+    text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// As in the contract of `/circuits`.
+fn name(state: State) -> &'static str {
+    match state {
+        State::Closed => "closed",
+        State::Open => "open",
+        State::HalfOpen => "half-open",
+        State::Ramping => "ramping",
+        State::ForcedOpen => "forced-open",
+        State::Disabled => "disabled",
+        State::MetricsOnly => "metrics-only",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::breaker::Outcome;
+    use crate::config::{Config, Role};
+
+    /// The sentences of all changes from the first on, each told when it had just happened.
+    struct Told(CircuitBreaker, u64, Vec<String>);
+
+    impl Told {
+        fn look(&mut self) {
+            for change in self.0.transitions_since(self.1) {
+                self.2.push(sentence(&change, &self.0.snapshot(change.at)));
+                self.1 = change.generation;
+            }
+        }
+
+        fn call(&mut self, outcome: Outcome, now: Instant) {
+            self.0.try_acquire(now).expect("admitted").record(outcome, now);
+            self.look();
+        }
+    }
+
+    #[test]
+    fn a_way_out_and_back_is_told_in_four_lines() {
+        let (config, now) = (Config::for_role(Role::Consumer).breaker, Instant::now());
+        let mut told = Told(CircuitBreaker::new(&config, now, 1).expect("valid"), 0, Vec::new());
+        (0..5).for_each(|_| told.call(Outcome::Failure, now));
+        let later = now + Duration::from_secs(5);
+        told.call(Outcome::Success { latency: Duration::ZERO }, later);
+        told.call(Outcome::Ignored, later + Duration::from_secs(10));
+        let expected = [
+            "is left alone for 5 s: 5 calls in a row failed",
+            "is tried again",
+            "gets 10 % of its share and growing",
+            "is back",
+        ];
+        assert_eq!(told.2, expected);
+    }
+
+    #[test]
+    fn what_was_set_by_hand_is_not_called_a_recovery() {
+        let (config, now) = (Config::for_role(Role::Consumer).breaker, Instant::now());
+        let mut told = Told(CircuitBreaker::new(&config, now, 1).expect("valid"), 0, Vec::new());
+        for state in [State::ForcedOpen, State::Closed] {
+            told.0.set(state, now).expect("a move by hand");
+            told.look();
+        }
+        assert_eq!(told.2, ["has its circuit set to forced-open by hand", "has its circuit set to closed by hand"]);
+    }
+
+    #[test]
+    fn seconds_are_said_as_a_person_says_them() {
+        for (millis, said) in [(625, "0.6"), (5000, "5"), (5342, "5.3"), (9_999, "10"), (61_400, "61")] {
+            assert_eq!(seconds(Duration::from_millis(millis)), said);
+        }
+    }
+}

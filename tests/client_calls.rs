@@ -1,0 +1,490 @@
+//! Calls by the name of a service, against instances that fail in each way an instance can: over real sockets, with the
+//! instances known from a list.
+
+mod support {
+    pub(crate) mod fake_producer;
+}
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Mutex, Once};
+use std::time::{Duration, Instant};
+
+use bramble::client::{Answer, Call, Client, Error};
+use bramble::config::{Config, Policy, Role};
+use bramble::discovery::{Change, Directory, Instance, Source, Status, Told};
+use bramble::telemetry::Collect as _;
+use bramble::transport::client::{Settings, Wire};
+use futures_lite::future::{or, poll_once};
+use serde_json::Value;
+use smol::{Timer, block_on};
+
+use support::fake_producer::{Does, FakeProducer};
+
+const SERVICE: &str = "producer";
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+/// Longer than anything here takes on a busy machine; reached only when something is broken.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A client with a fixed list, asked by one after the other unless the test says otherwise.
+struct Bench {
+    client: Client,
+    directory: Directory,
+}
+
+impl Bench {
+    fn new(addrs: &[SocketAddr], tune: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::for_role(Role::Consumer);
+        config.balance.policy = Policy::RoundRobin;
+        tune(&mut config);
+        // One that is no longer settling: who is not there now is not waited for.
+        let directory = Directory::new(Told::Nobody, Instant::now() - ms(5000));
+        let bench = Self { client: client(config, &directory), directory };
+        for addr in addrs {
+            bench.list(*addr, Status::Up);
+        }
+        bench
+    }
+
+    fn of<const N: usize>(producers: [&FakeProducer; N], tune: impl FnOnce(&mut Config)) -> Self {
+        Self::new(&producers.map(|producer| producer.addr), tune)
+    }
+
+    fn list(&self, addr: SocketAddr, status: Status) {
+        list(&self.directory, addr, status);
+    }
+
+    fn get(&self, path: &str, time: Duration) -> Result<Answer, Error> {
+        block_on(self.get_async(path, time))
+    }
+
+    async fn get_async(&self, path: &str, time: Duration) -> Result<Answer, Error> {
+        self.client.get(SERVICE, Call { path, deadline: Instant::now() + time, trace: None }).await
+    }
+
+    fn ask(&self) -> Result<Answer, Error> {
+        self.get("/weather?zip=1", PATIENCE)
+    }
+
+    /// Asks `calls` times, and returns the answers.
+    fn ask_often(&self, calls: usize) -> Vec<Answer> {
+        (0..calls).map(|_| self.ask().expect("an answer")).collect()
+    }
+
+    /// Asks until the turn was at `instance`, and returns the answers, of which the last is of that call.
+    fn ask_until_it_is_the_turn_of(&self, instance: &FakeProducer) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        while instance.calls() == 0 {
+            assert!(answers.len() < 10, "it is never asked");
+            answers.push(self.ask().expect("an answer"));
+        }
+        answers
+    }
+
+    /// The circuit of an instance as `/circuits` shows it.
+    fn circuit(&self, addr: SocketAddr) -> Value {
+        let circuits = self.client.circuits();
+        let endpoints = circuits[0]["endpoints"].as_array().expect("a list");
+        let found = endpoints.iter().find(|one| one["id"] == addr.to_string());
+        found.unwrap_or_else(|| panic!("{addr} in {circuits:?}")).clone()
+    }
+}
+
+fn client(config: Config, directory: &Directory) -> Client {
+    let wire = Wire::new(Settings::default()).expect("a wire");
+    Client::new(config, directory.clone(), wire).expect("a configuration")
+}
+
+fn list(directory: &Directory, addr: SocketAddr, status: Status) {
+    let instance = Instance {
+        id: addr.to_string().into(),
+        service: SERVICE.into(),
+        addr,
+        path: "/".into(),
+        zone: "".into(),
+        weight: 1,
+        version: "".into(),
+        status,
+        source: Source::Fixed,
+    };
+    directory.apply(Source::Fixed, &addr.to_string(), Change::Is(instance), Instant::now());
+}
+
+/// An address where nobody listens: nothing else here uses this part of the loopback.
+fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.99:0").expect("a free port").local_addr().expect("bound")
+}
+
+/// Waits for what another thread is about to notice.
+fn soon(what: &str, is_so: impl Fn() -> bool) {
+    let since = Instant::now();
+    while !is_so() {
+        assert!(since.elapsed() < PATIENCE, "not seen: {what}");
+        std::thread::sleep(ms(2));
+    }
+}
+
+#[test]
+fn a_failed_call_goes_to_an_instance_that_was_not_tried_yet() {
+    for failure in [Does::Answer(500), Does::Answer(503), Does::Close] {
+        let (bad, good) = (FakeProducer::start(failure), FakeProducer::start(Does::Answer(200)));
+        let bench = Bench::of([&bad, &good], |_| {});
+        let answers = bench.ask_until_it_is_the_turn_of(&bad);
+        for answer in &answers {
+            assert_eq!((answer.status, &*answer.from), (200, &*good.addr.to_string()), "{failure:?}");
+        }
+        assert_eq!((bad.calls(), good.calls()), (1, answers.len()), "{failure:?}");
+    }
+}
+
+#[test]
+fn who_has_no_better_answer_gets_the_one_there_is() {
+    let (one, other) = (FakeProducer::start(Does::Answer(500)), FakeProducer::start(Does::Answer(503)));
+    let answer = Bench::of([&one, &other], |_| {}).ask().expect("a failure is an answer");
+    assert!(matches!(answer.status, 500 | 503));
+    assert_eq!((one.calls(), other.calls()), (1, 1), "each is asked once");
+}
+
+#[test]
+fn the_only_instance_is_not_asked_twice_for_one_call() {
+    let bad = FakeProducer::start(Does::Answer(500));
+    assert_eq!(Bench::of([&bad], |_| {}).ask().expect("a failure is an answer").status, 500);
+    assert_eq!(bad.calls(), 1);
+}
+
+#[test]
+fn an_instance_that_refuses_the_connection_is_left_alone_at_once_and_the_others_are_used() {
+    let (gone, good) = (nobody(), FakeProducer::start(Does::Answer(200)));
+    let bench = Bench::new(&[gone, good.addr], |_| {});
+    let mut asked = 0;
+    let circuit = loop {
+        assert_eq!(bench.ask().expect("the other answers").status, 200);
+        let circuit = bench.circuit(gone);
+        if circuit["state"] != "closed" || asked == 10 {
+            break circuit;
+        }
+        asked += 1;
+    };
+    assert_eq!((&circuit["state"], &circuit["reason"]), (&"open".into(), &"connection refused".into()), "{circuit}");
+    assert!(bench.ask_often(20).iter().all(|answer| answer.status == 200));
+}
+
+#[test]
+fn the_timeout_of_one_attempt_leaves_time_for_another() {
+    let (hung, good) = (FakeProducer::start(Does::Hang), FakeProducer::start(Does::Answer(200)));
+    let bench = Bench::of([&hung, &good], |config| config.call.attempt_timeout = ms(150));
+    let started = Instant::now();
+    assert!(bench.ask_until_it_is_the_turn_of(&hung).iter().all(|answer| answer.status == 200));
+    assert!(started.elapsed() >= ms(150), "one call has waited");
+    assert_eq!(hung.calls(), 1);
+    soon("the connection of the attempt that was given up is closed", || hung.abandoned() == 1);
+}
+
+#[test]
+fn the_deadline_of_a_call_holds_though_everybody_hangs() {
+    for hedge_after in [None, Some(ms(50))] {
+        let hung = [(); 3].map(|()| FakeProducer::start(Does::Answer(200)));
+        let bench = Bench::of(hung.each_ref(), |config| {
+            config.call.attempt_timeout = ms(300);
+            config.call.hedge_after = hedge_after;
+            config.call.retry_budget = 1.0;
+        });
+        bench.ask_often(6); // what they did not spend pays for what comes
+        hung.iter().for_each(|one| one.does(Does::Hang));
+        let started = Instant::now();
+        let error = bench.get("/", ms(500)).expect_err("nobody answers");
+        let took = started.elapsed();
+        assert!(matches!(error, Error::DeadlineExceeded { .. }), "{error:?}");
+        assert!(took >= ms(450) && took < ms(1500), "{took:?}");
+        let calls: usize = hung.iter().map(FakeProducer::calls).sum();
+        assert_eq!(calls - 6, if hedge_after.is_some() { 3 } else { 2 }, "{hedge_after:?}");
+    }
+}
+
+#[test]
+fn one_call_more_than_allowed_is_refused_at_once_and_a_cancelled_one_makes_room() {
+    let hung = FakeProducer::start(Does::Hang);
+    let bench = Bench::of([&hung], |config| config.call.max_concurrent = 2);
+    block_on(async {
+        let (mut one, mut other) =
+            (Box::pin(bench.get_async("/1", PATIENCE)), Box::pin(bench.get_async("/2", PATIENCE)));
+        assert!(poll_once(&mut one).await.is_none() && poll_once(&mut other).await.is_none());
+        let refused = poll_once(bench.get_async("/3", PATIENCE)).await.expect("no waiting").expect_err("no room");
+        assert!(matches!(refused, Error::Full { max: 2, .. }), "{refused:?}");
+        assert!(refused.to_string().contains("call.max_concurrent"), "{refused}");
+        drop((one, other));
+    });
+    hung.does(Does::Answer(200));
+    assert_eq!(bench.ask().expect("there is room").status, 200);
+}
+
+#[test]
+fn nobody_there_is_said_at_once_and_with_what_to_look_for() {
+    let error = block_on(poll_once(Bench::new(&[], |_| {}).get_async("/", PATIENCE)));
+    let error = error.expect("no waiting").expect_err("nobody is there");
+    assert!(matches!(error, Error::NobodyThere { .. }), "{error:?}");
+    assert!(error.to_string().contains("mDNS"), "{error}");
+}
+
+#[test]
+fn in_the_first_moments_of_a_process_who_is_not_there_yet_is_waited_for() {
+    let good = FakeProducer::start(Does::Answer(200));
+    let directory = Directory::new(Told::Nobody, Instant::now());
+    let client = client(Config::for_role(Role::Consumer), &directory);
+    block_on(async {
+        let mut asking =
+            Box::pin(client.get(SERVICE, Call { path: "/", deadline: Instant::now() + PATIENCE, trace: None }));
+        assert!(poll_once(&mut asking).await.is_none());
+        list(&directory, good.addr, Status::Up);
+        assert_eq!(asking.await.expect("found in time").status, 200);
+    });
+}
+
+#[test]
+fn when_every_circuit_is_open_the_refusal_is_immediate_and_says_until_when() {
+    let bad = [(); 2].map(|()| FakeProducer::start(Does::Answer(500)));
+    let bench = Bench::of(bad.each_ref(), |config| {
+        config.breaker.consecutive_failures = 1;
+        config.balance.panic_threshold = 0.0;
+    });
+    assert_eq!(bench.ask().expect("the failure itself").status, 500);
+    let refused = block_on(poll_once(bench.get_async("/", PATIENCE))).expect("no waiting").expect_err("all are open");
+    let Error::AllOpen { retry_at: Some(at), .. } = refused else { panic!("{refused:?}") };
+    let left = at.saturating_duration_since(Instant::now());
+    assert!(left > Duration::ZERO && left <= ms(5500), "{left:?}");
+    assert_eq!(bad.iter().map(FakeProducer::calls).sum::<usize>(), 2, "a refusal calls nobody");
+}
+
+#[test]
+fn with_every_circuit_open_all_are_asked_again_unless_that_is_turned_off() {
+    let bad = [(); 2].map(|()| FakeProducer::start(Does::Answer(500)));
+    let bench = Bench::of(bad.each_ref(), |config| config.breaker.consecutive_failures = 1);
+    bench.ask().expect("the failure itself");
+    assert!(bad.iter().all(|one| bench.circuit(one.addr)["state"] == "open"));
+    bad.iter().for_each(|one| one.does(Does::Answer(200)));
+    assert_eq!(bench.ask().expect("nothing is left to lose").status, 200);
+}
+
+#[test]
+fn an_instance_that_drains_gets_no_new_calls() {
+    let (ending, good) = (FakeProducer::start(Does::Answer(200)), FakeProducer::start(Does::Answer(200)));
+    let bench = Bench::of([&ending, &good], |_| {});
+    bench.ask_often(4);
+    let before = ending.calls();
+    assert!(before > 0, "it was asked while it was up");
+    bench.list(ending.addr, Status::Drain);
+    bench.ask_often(10);
+    assert_eq!((ending.calls(), good.calls()), (before, 14 - before));
+}
+
+#[test]
+fn when_all_calls_fail_the_budget_keeps_retries_from_becoming_a_storm() {
+    const CALLS: usize = 200;
+    let bad = [(); 3].map(|()| FakeProducer::start(Does::Answer(500)));
+    let bench = Bench::of(bad.each_ref(), |_| {});
+    let started = Instant::now();
+    for _ in 0..CALLS {
+        assert_eq!(bench.ask().expect("the failure itself").status, 500);
+    }
+    let attempts: usize = bad.iter().map(FakeProducer::calls).sum();
+    let floor = started.elapsed().as_secs() as usize + 1; // one a second is always allowed
+    assert!(attempts > CALLS, "some are retried: {attempts}");
+    assert!(attempts <= CALLS + CALLS / 5 + floor, "{attempts} attempts for {CALLS} calls");
+}
+
+#[test]
+fn an_instance_is_told_how_long_its_answer_is_waited_for() {
+    let good = FakeProducer::start(Does::Answer(200));
+    let bench = Bench::of([&good], |config| config.call.attempt_timeout = ms(1300));
+    bench.get("/", ms(5000)).expect("an answer");
+    bench.get("/", ms(400)).expect("an answer");
+    let told: Vec<u64> = good
+        .heads()
+        .iter()
+        .flat_map(|head| head.lines().filter_map(|line| line.strip_prefix("x-envoy-expected-rq-timeout-ms: ")))
+        .map(|left| left.parse().expect("milliseconds"))
+        .collect();
+    assert_eq!(told.len(), 2);
+    assert!((1000..=1300).contains(&told[0]), "not more than an attempt has: {told:?}");
+    assert!((1..=400).contains(&told[1]), "not more than is left of the call: {told:?}");
+}
+
+#[test]
+fn a_trace_is_passed_on_if_it_is_one() {
+    let good = FakeProducer::start(Does::Answer(200));
+    let bench = Bench::of([&good], |_| {});
+    for trace in [Some(TRACE), Some("00-evil\r\nx-forged: 1"), None] {
+        let call = Call { path: "/", deadline: Instant::now() + PATIENCE, trace };
+        block_on(bench.client.get(SERVICE, call)).expect("an answer");
+    }
+    let heads = good.heads();
+    assert!(heads[0].contains(&format!("\r\ntraceparent: {TRACE}\r\n")), "{heads:?}");
+    assert!(heads[1..].iter().all(|head| !head.contains("traceparent") && !head.contains("x-forged")), "{heads:?}");
+}
+
+#[test]
+fn an_unknown_place_is_an_answer_and_asked_for_once() {
+    let all = [(); 3].map(|()| FakeProducer::start(Does::Answer(404)));
+    let bench = Bench::of(all.each_ref(), |config| config.breaker.consecutive_failures = 1);
+    for calls in 1..=9 {
+        assert_eq!(bench.ask().expect("an answer").status, 404);
+        assert_eq!(all.iter().map(FakeProducer::calls).sum::<usize>(), calls);
+    }
+    assert!(all.iter().all(|one| bench.circuit(one.addr)["state"] == "closed"));
+}
+
+#[test]
+fn an_instance_that_asks_for_patience_gets_it() {
+    let (limited, good) = (FakeProducer::start(Does::Limit(30)), FakeProducer::start(Does::Answer(200)));
+    let bench = Bench::of([&limited, &good], |_| {});
+    assert!(bench.ask_often(12).iter().all(|answer| answer.status == 200));
+    assert_eq!(limited.calls(), 1);
+    let circuit = bench.circuit(limited.addr);
+    assert_eq!(circuit["state"], "open", "{circuit}");
+    assert!(circuit["next_probe_ms"].as_u64().is_some_and(|left| left > 10_000), "{circuit}");
+}
+
+fn hedging(config: &mut Config) {
+    config.call.hedge_after = Some(ms(50));
+    config.call.retry_budget = 1.0;
+}
+
+#[test]
+fn a_copy_elsewhere_wins_over_a_late_answer_and_the_late_one_is_cancelled() {
+    let (slow, fast) = (FakeProducer::start(Does::Hang), FakeProducer::start(Does::Answer(200)));
+    let bench = Bench::of([&slow, &fast], hedging);
+    let started = Instant::now();
+    let answers = bench.ask_until_it_is_the_turn_of(&slow);
+    for answer in &answers {
+        assert_eq!((answer.status, &*answer.from), (200, &*fast.addr.to_string()));
+    }
+    let took = started.elapsed();
+    assert!(took >= ms(50) && took < ms(1300), "the copy goes out long before the attempt's timeout: {took:?}");
+    soon("the late one sees its caller go", || slow.abandoned() == 1);
+    assert_eq!((slow.calls(), fast.calls()), (1, answers.len()));
+    let circuit = bench.circuit(slow.addr);
+    assert_eq!((&circuit["in_flight"], &circuit["recent_calls"]), (&0.into(), &0.into()), "{circuit}");
+}
+
+#[test]
+fn an_answer_that_is_not_late_makes_no_copy() {
+    let both = [(); 2].map(|()| FakeProducer::start(Does::Answer(200)));
+    let bench = Bench::of(both.each_ref(), |config| {
+        config.call.hedge_after = Some(ms(1000));
+        config.call.retry_budget = 1.0;
+    });
+    bench.ask_often(10);
+    assert_eq!(both.iter().map(FakeProducer::calls).sum::<usize>(), 10);
+}
+
+#[test]
+fn whichever_of_the_two_fails_waits_for_the_other() {
+    let late = |time, status| FakeProducer::start(Does::Late(ms(time), status));
+    for (one, other) in [(late(120, 500), late(250, 200)), (late(250, 200), FakeProducer::start(Does::Answer(500)))] {
+        // Whichever of the two is asked first.
+        let bench = Bench::of([&one, &other], hedging);
+        for answer in bench.ask_often(2) {
+            assert_eq!(answer.status, 200);
+        }
+    }
+}
+
+#[test]
+fn without_budget_there_is_no_copy_and_the_late_answer_counts() {
+    let (slow, fast) = (FakeProducer::start(Does::Late(ms(150), 200)), FakeProducer::start(Does::Answer(200)));
+    let bench = Bench::of([&slow, &fast], |config| {
+        hedging(config);
+        config.call.retry_budget = 0.0;
+    });
+    let answers = bench.ask_until_it_is_the_turn_of(&slow);
+    assert_eq!(answers.last().map(|last| (last.status, &*last.from)), Some((200, &*slow.addr.to_string())));
+    assert_eq!((slow.calls(), fast.calls(), slow.abandoned()), (1, answers.len() - 1, 0));
+    let circuit = bench.circuit(fast.addr);
+    assert_eq!(circuit["in_flight"], 0, "the copy that was not paid for gave its permit back: {circuit}");
+}
+
+#[test]
+fn the_answer_of_a_cancelled_call_never_reaches_another_one() {
+    let slow = FakeProducer::start(Does::Late(ms(40), 200));
+    let bench = Bench::of([&slow], |config| {
+        config.breaker.consecutive_failures = 1000;
+        config.breaker.minimum_calls = 1000;
+    });
+    for round in 0..15 {
+        // Cancelled by its caller, or by its deadline, at different moments of the exchange.
+        let given_up = format!("/given-up/{round}");
+        block_on(or(
+            async {
+                let _ = bench.get_async(&given_up, ms(20 + 3 * round)).await;
+            },
+            async {
+                Timer::after(ms(10 + 4 * round)).await;
+            },
+        ));
+        let path = format!("/wanted/{round}");
+        let answer = bench.get(&path, PATIENCE).expect("an answer");
+        assert_eq!(String::from_utf8_lossy(&answer.body), path);
+    }
+}
+
+#[test]
+fn every_change_of_a_circuit_is_one_line_in_the_log() {
+    listen();
+    let (flaky, good) = (FakeProducer::start(Does::Answer(500)), FakeProducer::start(Does::Answer(200)));
+    let bench = Bench::of([&flaky, &good], |config| {
+        config.breaker.consecutive_failures = 1;
+        config.breaker.open_for = ms(200);
+        config.breaker.open_for_max = ms(200);
+        config.breaker.ramp = ms(300);
+    });
+    bench.ask_until_it_is_the_turn_of(&flaky);
+    assert_eq!(bench.circuit(flaky.addr)["state"], "open");
+    flaky.does(Does::Answer(200));
+    soon("the circuit is closed again", || {
+        bench.ask().expect("an answer");
+        bench.circuit(flaky.addr)["state"] == "closed"
+    });
+    let id = flaky.addr.to_string();
+    let said: Vec<String> = lines().iter().filter_map(|line| line.strip_prefix(&*id)).map(str::to_owned).collect();
+    let expected = [
+        " is left alone for 0.2 s: 1 calls in a row failed",
+        " is tried again",
+        " gets 10 % of its share and growing",
+        " is back",
+    ];
+    assert_eq!(said, expected);
+}
+
+static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Remember;
+
+impl log::Log for Remember {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::Level::Info
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            LINES.lock().expect("no panic").push(record.args().to_string());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Remembers from now on what is logged.
+fn listen() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Remember).expect("the first logger");
+        log::set_max_level(log::LevelFilter::Info);
+    });
+}
+
+fn lines() -> Vec<String> {
+    LINES.lock().expect("no panic").clone()
+}

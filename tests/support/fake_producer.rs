@@ -1,0 +1,133 @@
+//! A producer whose manners can be changed while it runs: a plain thread a connection, nothing of the code under test.
+
+use std::io::{BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What it does with a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Does {
+    /// Answers with this status.
+    Answer(u16),
+    /// Answers with this status after this time.
+    Late(Duration, u16),
+    /// Never answers.
+    Hang,
+    /// Closes the connection.
+    Close,
+    /// 429 with `Retry-After` in seconds.
+    Limit(u64),
+}
+
+#[derive(Debug)]
+struct State {
+    does: Mutex<Does>,
+    /// The head of each request, as it came.
+    heads: Mutex<Vec<String>>,
+    /// When a connection was closed by the caller before it was answered.
+    abandoned: Mutex<Vec<Instant>>,
+}
+
+/// Serves on a port of its own until dropped.
+#[derive(Debug)]
+pub(crate) struct FakeProducer {
+    pub(crate) addr: SocketAddr,
+    state: Arc<State>,
+    listener: TcpListener,
+}
+
+impl FakeProducer {
+    pub(crate) fn start(does: Does) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let state = State { does: Mutex::new(does), heads: Mutex::default(), abandoned: Mutex::default() };
+        let fake = Self { addr: listener.local_addr().expect("bound"), state: Arc::new(state), listener };
+        let (state, listener) = (Arc::clone(&fake.state), fake.listener.try_clone().expect("a second handle"));
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let state = Arc::clone(&state);
+                thread::spawn(move || state.serve(stream));
+            }
+        });
+        fake
+    }
+
+    pub(crate) fn does(&self, does: Does) {
+        *self.state.does.lock().expect("no panic") = does;
+    }
+
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.state.heads.lock().expect("no panic").clone()
+    }
+
+    /// How many requests came.
+    pub(crate) fn calls(&self) -> usize {
+        self.heads().len()
+    }
+
+    /// How many callers went away before they were answered.
+    pub(crate) fn abandoned(&self) -> usize {
+        self.state.abandoned.lock().expect("no panic").len()
+    }
+}
+
+impl Drop for FakeProducer {
+    fn drop(&mut self) {
+        // Wakes the thread that accepts, which then ends.
+        self.listener.set_nonblocking(true).expect("own socket");
+        let _ = TcpStream::connect(self.addr);
+    }
+}
+
+impl State {
+    fn serve(&self, stream: TcpStream) {
+        stream.set_nodelay(true).expect("own socket");
+        let mut reader = BufReader::new(stream);
+        while let Some(head) = read_head(&mut reader) {
+            let does = *self.does.lock().expect("no panic");
+            let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+            self.heads.lock().expect("no panic").push(head);
+            let (status, extra) = match does {
+                Does::Answer(status) => (status, String::new()),
+                Does::Limit(seconds) => (429, format!("retry-after: {seconds}\r\n")),
+                Does::Late(time, status) if !self.is_abandoned(&mut reader, time) => (status, String::new()),
+                Does::Hang if !self.is_abandoned(&mut reader, Duration::from_secs(60)) => (200, String::new()),
+                Does::Late(..) | Does::Hang | Does::Close => return,
+            };
+            // The body tells which question it answers, so that a mix-up shows.
+            let length = path.len();
+            let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\n{extra}\r\n{path}");
+            if reader.get_mut().write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits for `time`, or for the caller to go away.
+    fn is_abandoned(&self, reader: &mut BufReader<TcpStream>, time: Duration) -> bool {
+        let stream = reader.get_mut();
+        stream.set_read_timeout(Some(time)).expect("a time");
+        let gone = match stream.read(&mut [0]) {
+            Ok(read) => read == 0,
+            Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+        };
+        stream.set_read_timeout(None).expect("no time");
+        if gone {
+            self.abandoned.lock().expect("no panic").push(Instant::now());
+        }
+        gone
+    }
+}
+
+fn read_head(reader: &mut impl std::io::BufRead) -> Option<String> {
+    let mut head = String::new();
+    loop {
+        let before = head.len();
+        match reader.read_line(&mut head) {
+            Ok(0) | Err(_) => return None,
+            Ok(_) if head.get(before..) == Some("\r\n") => return Some(head.to_ascii_lowercase()),
+            Ok(_) => {}
+        }
+    }
+}
