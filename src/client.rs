@@ -25,7 +25,7 @@ use crate::breaker::InvalidSetting;
 use crate::config::Config;
 use crate::discovery::Directory;
 use crate::retry::Backoff;
-use crate::transport::client::Wire;
+use crate::transport::client::{Error as WireError, Wire};
 
 use attempt::Attempt;
 pub(crate) use attempt::is_trace;
@@ -167,6 +167,7 @@ impl Client {
             tried.push(Arc::clone(pick.endpoint()));
             let attempt = Attempt::new(&call, pick, self.inner.config.call.attempt_timeout, Instant::now());
             let (answer, may_ask_again) = attempt.run(&self.inner.surf).await;
+            self.tell_of_refusal(&answer);
             let pause = backoff.next_wait(&mut fastrand::Rng::new());
             if !may_ask_again || Instant::now() + pause >= call.deadline {
                 return answer;
@@ -199,6 +200,15 @@ impl Client {
                 Timer::at(deadline).await;
             };
             changed.or(patience).await;
+        }
+    }
+
+    /// The directory finds out whether who refused the connection is still there.
+    fn tell_of_refusal(&self, answer: &Result<Answer, Error>) {
+        if let Err(Error::Failed { instance, cause }) = answer {
+            if WireError::of(cause).is_some_and(WireError::is_refused) {
+                self.inner.directory.refused(instance, Instant::now());
+            }
         }
     }
 

@@ -94,7 +94,9 @@ impl Told {
     }
 
     fn seen(&self) -> Response {
-        json(StatusCode::Ok, &json!({"id": self.id, "instances": self.directory.all(Instant::now())}))
+        let now = Instant::now();
+        let (seen, lost, events) = (self.directory.all(now), self.directory.lost(now), self.directory.events(now));
+        json(StatusCode::Ok, &json!({"id": self.id, "instances": seen, "lost": lost, "events": events}))
     }
 }
 
