@@ -28,7 +28,7 @@ use crate::breaker::InvalidSetting;
 use crate::config::Config;
 use crate::discovery::Directory;
 use crate::retry::Backoff;
-use crate::transport::client::Wire;
+use crate::transport::client::{Error as WireError, Wire};
 use crate::trust::{ClusterKey, Once};
 
 pub(crate) use attempt::is_trace;
@@ -191,6 +191,7 @@ impl Client {
             tried.push(Arc::clone(pick.endpoint()));
             let Ended { answer, may_ask_again } = self.ask(callee, &call, pick, &mut tried).await;
             self.tell_if_forbidden(&answer);
+            self.tell_of_refusal(&answer);
             if !may_ask_again {
                 return answer;
             }
@@ -211,10 +212,12 @@ impl Client {
         let (from, status) = (&answer.from, answer.status);
         match &self.inner.key {
             Some(_) => log::error!(
-                "{from} does not accept the signature of this node ({status}): the files that node.cluster_key_file                  names must have a key in common, and the first one here must be in the one there"
+                "{from} does not accept the signature of this node ({status}): the files that node.cluster_key_file \
+                 names must have a key in common, and the first one here must be in the one there"
             ),
             None => log::error!(
-                "{from} answers its own cluster only ({status}): set node.cluster_key_file to a file with the cluster's                  key"
+                "{from} answers its own cluster only ({status}): set node.cluster_key_file to a file with the cluster's \
+                 key"
             ),
         }
     }
@@ -244,6 +247,15 @@ impl Client {
                 Timer::at(deadline).await;
             };
             changed.or(patience).await;
+        }
+    }
+
+    /// The directory finds out whether who refused the connection is still there.
+    fn tell_of_refusal(&self, answer: &Result<Answer, Error>) {
+        if let Err(Error::Failed { instance, cause }) = answer {
+            if WireError::of(cause).is_some_and(WireError::is_refused) {
+                self.inner.directory.refused(instance, Instant::now());
+            }
         }
     }
 
