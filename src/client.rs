@@ -207,10 +207,12 @@ impl Client {
         let (from, status) = (&answer.from, answer.status);
         match &self.inner.key {
             Some(_) => log::error!(
-                "{from} does not accept the signature of this node ({status}): the files that node.cluster_key_file                  names must have a key in common, and the first one here must be in the one there"
+                "{from} does not accept the signature of this node ({status}): the files that node.cluster_key_file \
+                 names must have a key in common, and the first one here must be in the one there"
             ),
             None => log::error!(
-                "{from} answers its own cluster only ({status}): set node.cluster_key_file to a file with the cluster's                  key"
+                "{from} answers its own cluster only ({status}): set node.cluster_key_file to a file with the cluster's \
+                 key"
             ),
         }
     }

@@ -406,7 +406,7 @@ mod tests {
     #[test]
     fn a_registration_is_signed_anew_when_it_has_another_address_than_it_signed() {
         let executor = Executor::new();
-        let config = on_loopback(55_399);
+        let config = on_loopback(55_398);
         let trust = || Arc::new(Trust::new(Some(crate::trust::ClusterKey::of("spring:a secret of the cluster"))));
         let browser = Mdns::start(&config, Role::Command).expect("a thread").trusting(trust());
         let server = Mdns::start(&config, Role::Command).expect("a thread").trusting(trust());
