@@ -29,7 +29,7 @@ use crate::config::Config;
 use crate::discovery::Directory;
 use crate::retry::Backoff;
 use crate::telemetry::Event;
-use crate::transport::client::Wire;
+use crate::transport::client::{Error as WireError, Wire};
 use crate::trust::{ClusterKey, Once};
 
 pub(crate) use attempt::is_trace;
@@ -223,6 +223,7 @@ impl Client {
             tried.push(Arc::clone(pick.endpoint()));
             let Ended { answer, may_ask_again, refused } = self.ask(callee, &call, pick, &mut tried).await;
             self.tell_if_forbidden(&answer);
+            self.tell_of_refusal(&answer);
             if !may_ask_again {
                 return answer;
             }
@@ -284,6 +285,15 @@ impl Client {
                 Timer::at(deadline).await;
             };
             listener.or(patience).await;
+        }
+    }
+
+    /// The directory finds out whether who refused the connection is still there.
+    fn tell_of_refusal(&self, answer: &Result<Answer, Error>) {
+        if let Err(Error::Failed { instance, cause }) = answer {
+            if WireError::of(cause).is_some_and(WireError::is_refused) {
+                self.inner.directory.refused(instance, Instant::now());
+            }
         }
     }
 

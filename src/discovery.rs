@@ -3,14 +3,21 @@
 //!
 //! A [`Directory`] merges what its sources say: [`mdns`] on the LAN, a [`dns`] alias, a [`fixed`] list. A source names
 //! what it knows by a key of its own; the same address from two sources is one instance.
+//!
+//! That mDNS no longer hears of an instance is a hint as well: a switch drops multicast, a goodbye can be forged. So
+//! such an instance is asked by TCP. If it accepts, it stays in use, "unconfirmed"; if not, it is lost: out of use, but
+//! asked again for ten minutes, since mDNS may never tell of it again.
 
 pub mod dns;
 pub mod fixed;
 mod interfaces;
+mod known;
+mod lost;
 pub mod mdns;
+mod news;
+mod probe;
 mod txt;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -18,8 +25,11 @@ use std::time::{Duration, Instant};
 
 use event_listener::{Event, EventListener};
 use serde::{Serialize, Serializer};
+use smol::channel::{Receiver, Sender};
 
+use known::{Known, Probed};
 pub use mdns::Registration;
+pub use news::{News, What};
 pub use txt::Announcement;
 
 /// The service type everything is registered under.
@@ -90,8 +100,31 @@ impl Source {
 pub enum Change {
     /// It is there, or is otherwise than before.
     Is(Instance),
+    /// The source no longer hears of it. Whether it is gone, a TCP connection tells.
+    Unheard,
     /// It is gone.
     Gone,
+}
+
+/// How sure it is that an instance is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// Its source tells of it.
+    Confirmed,
+    /// Its source has stopped telling of it, but it accepts connections: it stays in use.
+    Unconfirmed,
+    /// It accepts no connection either: out of use, and asked again for a while.
+    Lost,
+}
+
+/// What the directory asks of mDNS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Wish {
+    /// To make sure that the instance with this key is there.
+    Verify(Box<str>),
+    /// To ask everybody again, with nothing remembered.
+    FreshLook,
 }
 
 /// The instances this process knows of. Cheap to clone; all clones are one.
@@ -128,21 +161,10 @@ struct Inner {
     /// Grows with each change, so that a reader sees without a lock that nothing is new.
     version: AtomicU64,
     changed: Event,
+    /// Somebody is to be asked by TCP.
+    doubted: Event,
+    wishes: (Sender<Wish>, Receiver<Wish>),
     started: Instant,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    /// What each source said last. At most [`MAX_INSTANCES`], and [`MAX_PER_SERVICE`] of a service.
-    entries: BTreeMap<(Source, Box<str>), Entry>,
-    /// Per service what `entries` comes to, sorted by id; no two share an address.
-    merged: BTreeMap<Arc<str>, Arc<[Arc<Instance>]>>,
-}
-
-#[derive(Debug, Clone)]
-struct Entry {
-    instance: Arc<Instance>,
-    since: Instant,
 }
 
 /// An instance with how long it has been known, for pages.
@@ -151,9 +173,14 @@ pub struct Seen {
     /// The instance.
     #[serde(flatten)]
     pub instance: Arc<Instance>,
-    /// How long it has been known, in seconds.
+    /// How long it has been known, in seconds; for a lost one, how long it has been lost.
     #[serde(rename = "known_for_s", serialize_with = "whole_seconds")]
     pub known_for: Duration,
+    /// How sure it is that it is there.
+    pub standing: Standing,
+    /// How long that has been so, in seconds.
+    #[serde(rename = "standing_for_s", serialize_with = "whole_seconds")]
+    pub standing_for: Duration,
 }
 
 fn whole_seconds<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
@@ -164,34 +191,43 @@ impl Directory {
     /// How long a new directory may still be empty because answers are on their way: mDNS answers within 120 ms, and
     /// asks again after 1 s (RFC 6762, 5.2 and 6).
     const SETTLES_WITHIN: Duration = Duration::from_secs(3);
+    /// Wishes that wait for mDNS; one that does not fit comes again with the next sign of trouble.
+    const MAX_WISHES: usize = 64;
+    /// When a refused connection is tried again. By chance, so that a crowd of callers does not ask in chorus.
+    const TRIED_AGAIN_AFTER_MS: std::ops::Range<u64> = 100..600;
 
     /// An empty directory that began at `now`.
     pub fn new(told: Told, now: Instant) -> Self {
-        let inner =
-            Inner { told, known: RwLock::default(), version: AtomicU64::new(1), changed: Event::new(), started: now };
+        let inner = Inner {
+            told,
+            known: RwLock::default(),
+            version: AtomicU64::new(1),
+            changed: Event::new(),
+            doubted: Event::new(),
+            wishes: smol::channel::bounded(Self::MAX_WISHES),
+            started: now,
+        };
         Self { inner: Arc::new(inner) }
     }
 
     /// Who serves `service`, sorted by id. Costs one short lock and no allocation.
     pub fn instances(&self, service: &str) -> Option<Arc<[Arc<Instance>]>> {
-        self.read(|known| known.merged.get(service).cloned())
+        self.read(|known| known.serving(service).cloned())
     }
 
-    /// Everyone, by service and id.
+    /// Everyone who is in use, by service and id.
     pub fn all(&self, now: Instant) -> Vec<Seen> {
-        self.read(|known| {
-            let since = |instance: &Arc<Instance>| {
-                let told = known.entries.values().filter(|entry| entry.instance.addr == instance.addr);
-                told.map(|entry| entry.since).min().unwrap_or(now)
-            };
-            let merged = known.merged.values().flat_map(|instances| instances.iter());
-            merged
-                .map(|instance| Seen {
-                    instance: Arc::clone(instance),
-                    known_for: now.saturating_duration_since(since(instance)),
-                })
-                .collect()
-        })
+        self.read(|known| known.all(now))
+    }
+
+    /// Everyone who was lost in the last ten minutes and is still asked.
+    pub fn lost(&self, now: Instant) -> Vec<Seen> {
+        self.read(|known| known.lost(now))
+    }
+
+    /// What happened lately, the newest first; at most 100.
+    pub fn events(&self, now: Instant) -> Vec<News> {
+        self.read(|known| known.news.list(now))
     }
 
     /// Grows with each change.
@@ -211,25 +247,13 @@ impl Directory {
 
     /// Takes in what `source` says about `key`. Says in the log what is new; beyond the bounds, what is new is refused.
     pub fn apply(&self, source: Source, key: &str, change: Change, now: Instant) {
-        let mut known = self.inner.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.apply(source, key, change, self.inner.told, now) {
-            self.inner.version.fetch_add(1, Ordering::Release);
-            drop(known);
-            self.inner.changed.notify(usize::MAX);
-        }
+        self.write(|known, told| known.apply(source, key, change, told, now));
     }
 
     /// Takes in that `instances` are all that `source` knows of `service`.
     pub fn replace(&self, source: Source, service: &str, instances: Vec<Instance>, now: Instant) {
-        let gone: Vec<Box<str>> = self.read(|known| {
-            let old = known
-                .entries
-                .iter()
-                .filter(|((from, _), entry)| *from == source && &*entry.instance.service == service);
-            let old = old.filter(|(_, entry)| !instances.iter().any(|new| new.addr == entry.instance.addr));
-            old.map(|((_, key), _)| key.clone()).collect()
-        });
-        for key in gone {
+        let addrs: Vec<SocketAddr> = instances.iter().map(|one| one.addr).collect();
+        for key in self.read(|known| known.not_among(source, service, &addrs)) {
             self.apply(source, &key, Change::Gone, now);
         }
         for instance in instances {
@@ -238,67 +262,69 @@ impl Directory {
         }
     }
 
+    /// Takes in that the instance called `id` refused a connection: it is tried once more, and then asked by mDNS.
+    pub fn refused(&self, id: &str, now: Instant) {
+        let again_at = now + Duration::from_millis(fastrand::u64(Self::TRIED_AGAIN_AFTER_MS));
+        let mut known = self.inner.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.refused(id, again_at, now) {
+            drop(known);
+            self.inner.doubted.notify(usize::MAX);
+        }
+    }
+
+    /// Resolves when somebody is to be asked by TCP who was not before this call.
+    fn doubted(&self) -> EventListener {
+        self.inner.doubted.listen()
+    }
+
+    /// Who is to be asked by TCP now.
+    fn due(&self, now: Instant) -> Vec<(Box<str>, SocketAddr)> {
+        self.inner.known.write().unwrap_or_else(PoisonError::into_inner).due(now)
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.read(Known::next_due)
+    }
+
+    fn probed(&self, key: &str, answer: Probed, now: Instant) {
+        self.write(|known, told| known.probed(key, answer, told, now));
+        self.inner.doubted.notify(usize::MAX); // its next question has a time now
+    }
+
+    /// Whoever was not heard of since `since` is doubted.
+    fn doubt_unheard_since(&self, since: Instant, now: Instant) {
+        self.write(|known, told| known.doubt_unheard_since(since, told, now));
+    }
+
+    /// Whether mDNS tells of nobody but the instance called `own`.
+    fn is_alone(&self, own: &str) -> bool {
+        self.read(|known| known.is_alone(own))
+    }
+
+    /// The next thing mDNS is to do.
+    async fn wish(&self) -> Wish {
+        self.inner.wishes.1.recv().await.expect("the directory holds the other end")
+    }
+
     fn read<T>(&self, look: impl FnOnce(&Known) -> T) -> T {
         look(&self.inner.known.read().unwrap_or_else(PoisonError::into_inner))
     }
-}
 
-impl Known {
-    /// True if anything changed.
-    fn apply(&mut self, source: Source, key: &str, change: Change, told: Told, now: Instant) -> bool {
-        let at = (source, Box::from(key));
-        let service = match change {
-            Change::Is(instance) => {
-                let old = self.entries.get(&at);
-                if old.is_some_and(|entry| *entry.instance == instance) {
-                    return false;
-                }
-                if old.is_none() && !self.has_room_for(&instance) {
-                    log::warn!("{} is left out: there are too many instances already", instance.id);
-                    return false;
-                }
-                let since = old.map_or(now, |entry| entry.since);
-                let moved_from = old.map(|entry| Arc::clone(&entry.instance.service));
-                let level = told.level(&instance);
-                match (old, instance.status) {
-                    (None, _) => log::log!(level, "found {} at {} by {}", instance.id, instance.addr, source.as_str()),
-                    (Some(_), Status::Drain) => log::log!(level, "{} is ending", instance.id),
-                    (Some(_), Status::Up) => log::log!(level, "{} is now at {}", instance.id, instance.addr),
-                }
-                let service = Arc::clone(&instance.service);
-                self.entries.insert(at, Entry { instance: Arc::new(instance), since });
-                if let Some(other) = moved_from.filter(|other| *other != service) {
-                    self.merge(&other);
-                }
-                service
-            }
-            Change::Gone => {
-                let Some(entry) = self.entries.remove(&at) else { return false };
-                log::log!(told.level(&entry.instance), "{} is gone from {}", entry.instance.id, source.as_str());
-                Arc::clone(&entry.instance.service)
-            }
-        };
-        self.merge(&service);
-        true
-    }
-
-    fn has_room_for(&self, instance: &Instance) -> bool {
-        let same = self.entries.values().filter(|entry| entry.instance.service == instance.service);
-        self.entries.len() < MAX_INSTANCES && same.count() < MAX_PER_SERVICE
-    }
-
-    /// Works out anew who serves `service`. Where sources share an address, the most believed one counts.
-    fn merge(&mut self, service: &Arc<str>) {
-        let mut by_addr: BTreeMap<SocketAddr, &Arc<Instance>> = BTreeMap::new();
-        for Entry { instance, .. } in self.entries.values().filter(|entry| entry.instance.service == *service) {
-            by_addr.entry(instance.addr).or_insert(instance); // `entries` goes through the sources in order of belief
+    /// Changes what is known, and tells whoever waits for it.
+    fn write(&self, change: impl FnOnce(&mut Known, Told) -> bool) {
+        let mut known = self.inner.known.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = change(&mut known, self.inner.told);
+        let wishes = known.take_wishes();
+        if changed {
+            self.inner.version.fetch_add(1, Ordering::Release);
         }
-        let mut instances: Vec<Arc<Instance>> = by_addr.into_values().map(Arc::clone).collect();
-        instances.sort_by(|a, b| a.id.cmp(&b.id));
-        if instances.is_empty() {
-            self.merged.remove(service);
-        } else {
-            self.merged.insert(Arc::clone(service), instances.into());
+        drop(known);
+        if changed {
+            self.inner.doubted.notify(usize::MAX);
+            self.inner.changed.notify(usize::MAX);
+        }
+        for wish in wishes {
+            let _ = self.inner.wishes.0.try_send(wish); // full: MAX_WISHES says why that is no loss
         }
     }
 }
@@ -335,6 +361,173 @@ mod tests {
         assert_eq!(ids(&directory), ["producer-a"]);
         directory.apply(Source::Mdns, "a", Change::Gone, now);
         assert_eq!(ids(&directory), ["127.0.0.1:1"], "the fixed list still knows it");
+    }
+
+    /// A directory of one producer, seen at `now`.
+    fn of_one(now: Instant) -> Directory {
+        let directory = Directory::new(Told::Nobody, now);
+        directory.apply(Source::Mdns, "a", Change::Is(instance("producer-a", 1, Source::Mdns)), now);
+        directory
+    }
+
+    fn standing(directory: &Directory, now: Instant) -> Vec<(String, Standing)> {
+        let all = directory.all(now).into_iter().chain(directory.lost(now));
+        all.map(|seen| (seen.instance.id.to_string(), seen.standing)).collect()
+    }
+
+    fn wishes(directory: &Directory) -> Vec<Wish> {
+        std::iter::from_fn(|| directory.inner.wishes.1.try_recv().ok()).collect()
+    }
+
+    /// Says what the next TCP connection tells, when it is due. Gives back the time.
+    fn answer(directory: &Directory, probed: Probed) -> Instant {
+        let at = directory.next_due().expect("somebody is to be asked");
+        let due = directory.due(at);
+        assert_eq!(due.iter().map(|(key, _)| &**key).collect::<Vec<_>>(), ["a"]);
+        assert!(directory.due(at).is_empty(), "each question is asked once");
+        directory.probed("a", probed, at);
+        at
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn an_instance_that_accepts_connections_stays_in_use_whoever_said_goodbye_for_it() {
+        let now = Instant::now();
+        let directory = of_one(now);
+        directory.apply(Source::Mdns, "a", Change::Unheard, now);
+        assert_eq!(ids(&directory), ["producer-a"]);
+        assert_eq!(wishes(&directory), [Wish::FreshLook]);
+        assert_eq!(answer(&directory, Probed::Accepted), now, "at once");
+        let later = answer(&directory, Probed::Accepted);
+        assert_eq!(later, now + 5 * SECOND);
+        assert_eq!(standing(&directory, later), [("producer-a".into(), Standing::Unconfirmed)]);
+        directory.apply(Source::Mdns, "a", Change::Is(instance("producer-a", 1, Source::Mdns)), later);
+        assert_eq!(standing(&directory, later), [("producer-a".into(), Standing::Confirmed)]);
+        assert_eq!(directory.next_due(), None, "a confirmed instance is not asked");
+        let what: Vec<What> = directory.events(later).iter().map(|news| news.what).collect();
+        assert_eq!(what, [What::FoundAgain, What::Unconfirmed, What::Registered]);
+    }
+
+    #[test]
+    fn an_instance_that_neither_mdns_nor_tcp_knows_is_out_of_use_until_it_accepts_connections() {
+        for silence in [Probed::Refused, Probed::Silent] {
+            let now = Instant::now();
+            let directory = of_one(now);
+            directory.apply(Source::Mdns, "a", Change::Unheard, now);
+            answer(&directory, silence);
+            assert_eq!(ids(&directory), [""; 0]);
+            assert_eq!(standing(&directory, now), [("producer-a".into(), Standing::Lost)]);
+            answer(&directory, silence);
+            wishes(&directory);
+            let back = answer(&directory, Probed::Accepted);
+            assert_eq!(ids(&directory), ["producer-a"]);
+            assert_eq!(standing(&directory, back), [("producer-a".into(), Standing::Unconfirmed)]);
+            assert_eq!(wishes(&directory), [Wish::FreshLook], "others may be back with it");
+        }
+    }
+
+    #[test]
+    fn a_lost_instance_is_forgotten_after_ten_minutes() {
+        let now = Instant::now();
+        let directory = of_one(now);
+        directory.apply(Source::Mdns, "a", Change::Unheard, now);
+        let mut last = now;
+        while directory.next_due().is_some_and(|at| at < now + 600 * SECOND) {
+            last = answer(&directory, Probed::Silent);
+        }
+        assert!(last > now + 500 * SECOND);
+        assert!(directory.due(now + 601 * SECOND).is_empty());
+        assert_eq!((directory.next_due(), directory.lost(now).len()), (None, 0));
+    }
+
+    #[test]
+    fn who_said_it_was_ending_is_gone_at_once_unless_it_goes_on_accepting_connections() {
+        let now = Instant::now();
+        let ending = || Instance { status: Status::Drain, ..instance("producer-a", 1, Source::Mdns) };
+        let directory = of_one(now);
+        directory.apply(Source::Mdns, "a", Change::Is(ending()), now);
+        directory.apply(Source::Mdns, "a", Change::Unheard, now);
+        assert_eq!(standing(&directory, now), []);
+        assert_eq!(answer(&directory, Probed::Refused), now + 5 * SECOND);
+        assert_eq!(directory.next_due(), None, "it has ended");
+
+        let forged = of_one(now);
+        forged.apply(Source::Mdns, "a", Change::Is(ending()), now);
+        forged.apply(Source::Mdns, "a", Change::Unheard, now);
+        let back = answer(&forged, Probed::Accepted);
+        let all = forged.all(back);
+        assert_eq!((all[0].instance.status, all[0].standing), (Status::Up, Standing::Unconfirmed));
+    }
+
+    #[test]
+    fn two_refused_connections_let_mdns_verify_but_only_once_in_half_a_minute() {
+        let now = Instant::now();
+        let directory = of_one(now);
+        directory.refused("producer-a", now);
+        directory.refused("producer-a", now);
+        let second = answer(&directory, Probed::Refused);
+        assert!((now + SECOND / 10..now + SECOND).contains(&second), "not at once: many callers may ask");
+        assert_eq!(wishes(&directory), [Wish::Verify("a".into())]);
+        assert_eq!(ids(&directory), ["producer-a"], "who refuses calls is left alone by its circuit, not forgotten");
+        directory.refused("producer-a", second + 29 * SECOND);
+        assert_eq!(directory.next_due(), None);
+        directory.refused("producer-a", second + 30 * SECOND);
+        answer(&directory, Probed::Accepted);
+        assert_eq!(wishes(&directory), [], "it was a moment's weakness");
+    }
+
+    #[test]
+    fn an_instance_is_believed_to_have_moved_once_it_does_not_answer_where_it_was() {
+        let now = Instant::now();
+        let elsewhere = || Change::Is(instance("producer-a", 2, Source::Mdns));
+        let port = |directory: &Directory| directory.instances("producer").expect("it is there")[0].addr.port();
+        let directory = of_one(now);
+        directory.apply(Source::Mdns, "a", elsewhere(), now);
+        answer(&directory, Probed::Accepted);
+        assert_eq!(port(&directory), 1, "a forged record takes nobody away");
+        assert_eq!(wishes(&directory), [Wish::FreshLook], "the forged record is to be forgotten");
+        directory.apply(Source::Mdns, "a", elsewhere(), now);
+        answer(&directory, Probed::Silent);
+        assert_eq!(port(&directory), 2);
+        assert_eq!(directory.next_due(), None);
+    }
+
+    #[test]
+    fn whoever_does_not_answer_a_look_is_asked_by_tcp() {
+        let now = Instant::now();
+        let directory = of_one(now);
+        let looked = now + 10 * SECOND;
+        directory.apply(Source::Mdns, "b", Change::Is(instance("producer-b", 2, Source::Mdns)), now);
+        directory.apply(Source::Mdns, "b", Change::Is(instance("producer-b", 2, Source::Mdns)), looked + SECOND);
+        directory.doubt_unheard_since(looked, looked + 5 * SECOND);
+        let due = directory.due(looked + 5 * SECOND);
+        assert_eq!(due, [("a".into(), SocketAddr::from(([127, 0, 0, 1], 1)))]);
+        assert_eq!(wishes(&directory), [], "looking once more would find no more");
+    }
+
+    #[test]
+    fn a_process_started_anew_at_its_old_port_takes_the_place_of_the_dead_one() {
+        let now = Instant::now();
+        let directory = of_one(now);
+        directory.apply(Source::Mdns, "a", Change::Unheard, now);
+        answer(&directory, Probed::Accepted); // by the new process, which mDNS has not told of yet
+        directory.apply(Source::Mdns, "b", Change::Is(instance("producer-b", 1, Source::Mdns)), now + SECOND);
+        assert_eq!(standing(&directory, now + SECOND), [("producer-b".into(), Standing::Confirmed)]);
+    }
+
+    #[test]
+    fn of_happenings_and_of_lost_instances_a_bounded_number_is_kept() {
+        let now = Instant::now();
+        let directory = Directory::new(Told::Nobody, now);
+        for port in 1..=1000 {
+            let key = port.to_string();
+            directory.apply(Source::Mdns, &key, Change::Is(instance(&key, port, Source::Mdns)), now);
+            directory.apply(Source::Mdns, &key, Change::Unheard, now);
+            directory.due(now);
+            directory.probed(&key, Probed::Silent, now);
+        }
+        assert_eq!((directory.lost(now).len(), directory.events(now).len()), (256, 100));
     }
 
     #[test]

@@ -106,13 +106,17 @@ impl Trust {
     pub(crate) fn believe(&self, fullname: &str, signed_until: Option<u64>) {
         let mut judged = self.judged();
         judged.refusals.remove(fullname);
-        if let Some(until) = signed_until {
-            if let Some(known) = judged.signed_until.get_mut(fullname) {
-                *known = until.max(*known); // an old record may have been sent again
-            } else if judged.signed_until.len() < MAX_SIGNED {
-                judged.signed_until.insert(fullname.into(), until);
-            }
+        let Some(until) = signed_until else { return };
+        let signed = &mut judged.signed_until;
+        if let Some(known) = signed.get_mut(fullname) {
+            *known = until.max(*known); // an old record may have been sent again
+            return;
         }
+        if signed.len() >= MAX_SIGNED {
+            let first = signed.iter().min_by_key(|(_, until)| **until).map(|(name, _)| name.clone());
+            first.and_then(|name| signed.remove(&name));
+        }
+        signed.insert(fullname.into(), until);
     }
 
     /// Whether a record under this full name was believed whose signature still counts.
@@ -125,11 +129,9 @@ impl Trust {
         self.judged().refusals.add(fullname, refusal, level);
     }
 
-    /// What was registered under this full name is gone.
+    /// What was registered under this full name is no longer heard of.
     pub(crate) fn forget(&self, fullname: &str) {
-        let mut judged = self.judged();
-        judged.refusals.gone(fullname);
-        judged.signed_until.remove(fullname);
+        self.judged().refusals.gone(fullname);
     }
 
     fn judged(&self) -> MutexGuard<'_, Judged> {
@@ -186,6 +188,17 @@ mod tests {
         assert!(trust.poses_as_own("consumer-a", "producer", [192, 0, 2, 7].into(), 1), "its name, another service");
         assert!(!trust.poses_as_own("producer-b", "producer", here, 8089));
         assert!(!trust.poses_as_own("producer-b", "producer", [192, 0, 2, 7].into(), 8088));
+    }
+
+    #[test]
+    fn of_more_signed_names_than_there_is_room_for_those_that_expire_first_go() {
+        let trust = Trust::default();
+        for number in 0..2 * MAX_SIGNED as u64 {
+            trust.believe(&number.to_string(), Some(number));
+        }
+        let judged = trust.judged();
+        assert_eq!(judged.signed_until.len(), MAX_SIGNED);
+        assert!(judged.signed_until.values().all(|until| *until >= MAX_SIGNED as u64));
     }
 
     #[test]

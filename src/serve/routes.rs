@@ -126,6 +126,7 @@ impl Told {
     }
 
     fn seen(&self) -> Response {
+        let now = Instant::now();
         let (refused, refused_beyond) = self.trust.refused();
         let signatures = if self.trust.key().is_some() { "checked" } else { "ignored" };
         json(
@@ -133,9 +134,11 @@ impl Told {
             &json!({
                 "id": self.id,
                 "signatures": signatures,
-                "instances": self.directory.all(Instant::now()),
+                "instances": self.directory.all(now),
+                "lost": self.directory.lost(now),
                 "refused": refused,
                 "refused_beyond": refused_beyond,
+                "events": self.directory.events(now),
             }),
         )
     }

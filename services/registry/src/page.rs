@@ -102,7 +102,7 @@ mod tests {
     use std::net::SocketAddr;
     use std::sync::Arc;
 
-    use bramble::discovery::{Instance, Source};
+    use bramble::discovery::{Instance, Source, Standing};
 
     use super::*;
 
@@ -118,7 +118,8 @@ mod tests {
             status,
             source: Source::Mdns,
         };
-        Seen { instance: Arc::new(instance), known_for: Duration::from_secs(90) }
+        let known_for = Duration::from_secs(90);
+        Seen { instance: Arc::new(instance), known_for, standing: Standing::Confirmed, standing_for: known_for }
     }
 
     #[test]

@@ -1,0 +1,436 @@
+//! What the sources have said, and what it comes to. Pure: the time is an argument, and what is to be asked by TCP or
+//! by mDNS is handed out, not done.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::lost::{Inquiry, MAX_LOST};
+use super::news::{Ring, What};
+use super::{Change, Instance, MAX_INSTANCES, MAX_PER_SERVICE, Seen, Source, Standing, Status, Told, Wish};
+
+/// Nobody is asked by mDNS more often than this whether it is there.
+const VERIFIED_AT_MOST_EVERY: Duration = Duration::from_secs(30);
+/// Who said goodbye serves on for a moment; after this long, one that still accepts connections has not ended.
+const FAREWELL_TAKES: Duration = Duration::from_secs(5);
+
+/// What a TCP connection told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Probed {
+    /// Somebody listens.
+    Accepted,
+    /// The machine is there, but nobody listens.
+    Refused,
+    /// Nothing came back in time.
+    Silent,
+}
+
+/// Who told, and by which name.
+type Key = (Source, Box<str>);
+
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// What each source said last. At most [`MAX_INSTANCES`], and [`MAX_PER_SERVICE`] of a service.
+    entries: BTreeMap<Key, Entry>,
+    /// By the key mDNS knew them by; none of them is in `entries`. At most [`MAX_LOST`].
+    lost: BTreeMap<Box<str>, Missing>,
+    /// Per service what `entries` comes to, sorted by id; no two share an address.
+    merged: BTreeMap<Arc<str>, Arc<[Arc<Instance>]>>,
+    /// What mDNS is to do; taken away after each change.
+    wishes: Vec<Wish>,
+    pub(super) news: Ring,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    instance: Arc<Instance>,
+    since: Instant,
+    /// When its source last told of it.
+    heard: Instant,
+    /// None: its source tells of it.
+    unconfirmed: Option<Unconfirmed>,
+    /// What mDNS says it is now. Believed once it no longer answers where it was: anyone can send such a record.
+    moving: Option<Arc<Instance>>,
+    inquiry: Option<Inquiry>,
+    verified: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Unconfirmed {
+    since: Instant,
+    /// Whether it has accepted a connection since then.
+    accepts: bool,
+}
+
+/// An instance that is out of use.
+#[derive(Debug, Clone)]
+struct Missing {
+    instance: Arc<Instance>,
+    inquiry: Inquiry,
+}
+
+impl Known {
+    pub(super) fn serving(&self, service: &str) -> Option<&Arc<[Arc<Instance>]>> {
+        self.merged.get(service)
+    }
+
+    pub(super) fn take_wishes(&mut self) -> Vec<Wish> {
+        std::mem::take(&mut self.wishes)
+    }
+
+    /// True if anything changed that a caller of services wants to know.
+    pub(super) fn apply(&mut self, source: Source, key: &str, change: Change, told: Told, now: Instant) -> bool {
+        match change {
+            Change::Is(instance) => self.is(source, key, instance, told, now),
+            Change::Unheard => {
+                let known = self.unheard(source, key, told, now);
+                if known {
+                    self.wishes.push(Wish::FreshLook);
+                }
+                known
+            }
+            Change::Gone => self.remove(source, key, What::Goodbye, told, now).is_some(),
+        }
+    }
+
+    fn is(&mut self, source: Source, key: &str, instance: Instance, told: Told, now: Instant) -> bool {
+        let missing = if source == Source::Mdns { self.forget_others_at(key, &instance, now) } else { None };
+        let at = (source, Box::from(key));
+        let mut doubted = missing.is_some();
+        if let Some(old) = self.entries.get_mut(&at) {
+            old.heard = now;
+            if source == Source::Mdns && old.instance.addr != instance.addr && old.instance.status == Status::Up {
+                let is_asked = old.moving.replace(Arc::new(instance)).is_some();
+                if !is_asked {
+                    old.inquiry = Some(Inquiry::new(now, now));
+                }
+                return !is_asked;
+            }
+            doubted |= old.unconfirmed.take().is_some();
+            if doubted {
+                old.inquiry = None;
+                self.news.push(What::FoundAgain, &old.instance, now);
+            }
+            if *old.instance == instance {
+                return doubted;
+            }
+        } else if !self.has_room_for(&instance) {
+            log::warn!("{} is left out: there are too many instances already", instance.id);
+            return false;
+        }
+        let instance = Arc::new(instance);
+        let old = self.entries.get(&at).cloned();
+        self.tell(old.as_ref(), doubted, &instance, told, now);
+        let since = old.as_ref().map_or(now, |entry| entry.since);
+        let verified = old.as_ref().and_then(|entry| entry.verified);
+        let service = Arc::clone(&instance.service);
+        let new = Entry { instance, since, heard: now, unconfirmed: None, moving: None, inquiry: None, verified };
+        self.entries.insert(at, new);
+        if let Some(old) = old.filter(|old| old.instance.service != service) {
+            self.merge(&old.instance.service);
+        }
+        self.merge(&service);
+        true
+    }
+
+    fn tell(&mut self, old: Option<&Entry>, was_lost: bool, instance: &Arc<Instance>, told: Told, now: Instant) {
+        let level = told.level(instance);
+        let (id, addr, by) = (&instance.id, instance.addr, instance.source.as_str());
+        let what = match old {
+            None if was_lost => What::FoundAgain,
+            None => What::Registered,
+            Some(_) if instance.status == Status::Drain => What::Ending,
+            Some(old) if old.instance.addr != addr => What::Moved, // it is ending, or another source tells
+            Some(_) => return log::log!(level, "{id} at {addr} tells something new of itself"),
+        };
+        self.news.push(what, instance, now);
+        match what {
+            What::Registered => log::log!(level, "found {id} at {addr} by {by}"),
+            What::Ending => log::log!(level, "{id} is ending"),
+            What::Moved => log::log!(level, "{id} is now at {addr}"),
+            _ => log::log!(level, "found {id} at {addr} again by {by}"),
+        }
+    }
+
+    /// An address belongs to who was heard of last: a process that was started anew at its old port has a new name.
+    /// Gives back the lost entry of `key`, if there is one.
+    fn forget_others_at(&mut self, key: &str, instance: &Instance, now: Instant) -> Option<Missing> {
+        let missing = self.lost.remove(key);
+        self.lost.retain(|_, other| other.instance.addr != instance.addr);
+        let ghosts = self.entries.iter().filter(|((source, other), entry)| {
+            *source == Source::Mdns
+                && **other != *key
+                && entry.unconfirmed.is_some()
+                && entry.instance.addr == instance.addr
+        });
+        let ghosts: Vec<Box<str>> = ghosts.map(|((_, key), _)| key.clone()).collect();
+        for ghost in ghosts {
+            self.remove(Source::Mdns, &ghost, What::Goodbye, Told::Nobody, now);
+        }
+        missing
+    }
+
+    fn remove(&mut self, source: Source, key: &str, what: What, told: Told, now: Instant) -> Option<Entry> {
+        let entry = self.entries.remove(&(source, Box::from(key)))?;
+        let instance = &entry.instance;
+        self.news.push(what, instance, now);
+        log::log!(told.level(instance), "{} {} ({})", instance.id, what.as_str(), source.as_str());
+        let service = Arc::clone(&instance.service);
+        self.merge(&service);
+        Some(entry)
+    }
+
+    /// Its source has stopped telling of `key`. One that said it was ending has ended; of another one it is to be seen.
+    /// True if `key` was known.
+    fn unheard(&mut self, source: Source, key: &str, told: Told, now: Instant) -> bool {
+        let Some(entry) = self.entries.get_mut(&(source, Box::from(key))) else { return false };
+        if entry.instance.status == Status::Drain {
+            if let Some(entry) = self.remove(source, key, What::Goodbye, told, now) {
+                self.lose(key, entry.instance, Inquiry::new(now + FAREWELL_TAKES, now));
+            }
+        } else if entry.unconfirmed.is_none() {
+            entry.unconfirmed = Some(Unconfirmed { since: now, accepts: false });
+            entry.inquiry = Some(Inquiry::new(now, now));
+        }
+        true
+    }
+
+    fn lose(&mut self, key: &str, instance: Arc<Instance>, inquiry: Inquiry) {
+        if self.lost.len() >= MAX_LOST && !self.lost.contains_key(key) {
+            let oldest = self.lost.iter().min_by_key(|(_, one)| one.inquiry.since()).map(|(key, _)| key.clone());
+            oldest.and_then(|oldest| self.lost.remove(&oldest));
+        }
+        self.lost.insert(key.into(), Missing { instance, inquiry });
+    }
+
+    /// Whoever was not heard of since `since` is doubted, as if mDNS had told that it is gone. True if there is one.
+    pub(super) fn doubt_unheard_since(&mut self, since: Instant, told: Told, now: Instant) -> bool {
+        let silent = self.entries.iter().filter(|((source, _), entry)| {
+            *source == Source::Mdns && entry.unconfirmed.is_none() && entry.heard < since
+        });
+        let silent: Vec<Box<str>> = silent.map(|((_, key), _)| key.clone()).collect();
+        for key in &silent {
+            self.unheard(Source::Mdns, key, told, now);
+        }
+        !silent.is_empty()
+    }
+
+    /// A connection to the instance called `id` was refused. It is tried once more, at `again_at`.
+    pub(super) fn refused(&mut self, id: &str, again_at: Instant, now: Instant) -> bool {
+        let found = self.entries.iter_mut().find(|((source, _), entry)| {
+            *source == Source::Mdns && *entry.instance.id == *id && entry.instance.status == Status::Up
+        });
+        match found {
+            Some((_, entry)) if entry.inquiry.is_none() && may_verify(entry, now) => {
+                entry.inquiry = Some(Inquiry::new(again_at, now));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Who is to be asked by TCP now. Each is handed out once, until [`Known::probed`] says what came of it.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<(Box<str>, SocketAddr)> {
+        self.lost.retain(|_, one| !one.inquiry.is_over(now));
+        let doubted = self.entries.iter_mut().filter_map(|((_, key), entry)| {
+            let due = entry.inquiry.as_mut().is_some_and(|inquiry| inquiry.ask(now));
+            due.then(|| (key.clone(), entry.instance.addr))
+        });
+        let lost = self.lost.iter_mut();
+        let lost = lost.filter_map(|(key, one)| one.inquiry.ask(now).then(|| (key.clone(), one.instance.addr)));
+        doubted.chain(lost).collect()
+    }
+
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let doubted = self.entries.values().filter_map(|entry| entry.inquiry.as_ref());
+        doubted.chain(self.lost.values().map(|one| &one.inquiry)).filter_map(Inquiry::next).min()
+    }
+
+    /// Takes in what a TCP connection to `key` told. True if anything changed that a caller wants to know.
+    pub(super) fn probed(&mut self, key: &str, answer: Probed, told: Told, now: Instant) -> bool {
+        let at = (Source::Mdns, Box::from(key));
+        let Some(entry) = self.entries.get_mut(&at) else { return self.probed_lost(key, answer, told, now) };
+        if let Some(new) = entry.moving.take() {
+            return self.moved(&at, &new, answer, told, now);
+        }
+        let Some(inquiry) = entry.inquiry.as_mut() else { return false };
+        match (entry.unconfirmed.as_mut(), answer) {
+            (Some(unconfirmed), Probed::Accepted) => {
+                if !std::mem::replace(&mut unconfirmed.accepts, true) {
+                    self.news.push(What::Unconfirmed, &entry.instance, now);
+                    let id = &entry.instance.id;
+                    log::log!(told.level(&entry.instance), "mDNS tells no more of {id}, but it accepts connections");
+                }
+                inquiry.pause(now);
+                true
+            }
+            (Some(_), Probed::Refused | Probed::Silent) => {
+                if let Some(entry) = self.remove(Source::Mdns, key, What::Lost, told, now) {
+                    let mut inquiry = Inquiry::new(now, now);
+                    inquiry.pause(now);
+                    self.lose(key, entry.instance, inquiry);
+                }
+                true
+            }
+            (None, Probed::Refused) => {
+                entry.inquiry = None;
+                entry.verified = Some(now);
+                self.news.push(What::Refused, &entry.instance, now);
+                self.wishes.push(Wish::Verify(key.into()));
+                false
+            }
+            (None, Probed::Accepted | Probed::Silent) => {
+                entry.inquiry = None;
+                false
+            }
+        }
+    }
+
+    /// Takes in whether an instance that mDNS says has moved still answers where it was.
+    fn moved(&mut self, at: &Key, new: &Arc<Instance>, answer: Probed, told: Told, now: Instant) -> bool {
+        let Some(entry) = self.entries.get_mut(at) else { return false };
+        entry.inquiry = None;
+        entry.unconfirmed = None;
+        if answer == Probed::Accepted {
+            log::warn!("{} answers at {}, so it is not believed at {}", new.id, entry.instance.addr, new.addr);
+            self.wishes.push(Wish::FreshLook);
+            return true;
+        }
+        let old = Arc::clone(&std::mem::replace(&mut entry.instance, Arc::clone(new)).service);
+        self.news.push(What::Moved, new, now);
+        log::log!(told.level(new), "{} is now at {}", new.id, new.addr);
+        self.merge(&old);
+        self.merge(&new.service);
+        true
+    }
+
+    fn probed_lost(&mut self, key: &str, answer: Probed, told: Told, now: Instant) -> bool {
+        let Some(one) = self.lost.get_mut(key) else { return false };
+        let had_said_goodbye = one.instance.status == Status::Drain;
+        match answer {
+            Probed::Accepted => {
+                let Some(Missing { mut instance, mut inquiry }) = self.lost.remove(key) else { return false };
+                if !self.has_room_for(&instance) {
+                    return false;
+                }
+                Arc::make_mut(&mut instance).status = Status::Up; // a farewell that did not come true
+                inquiry.begin_anew(now);
+                self.come_back(key, instance, inquiry, told, now);
+                true
+            }
+            Probed::Refused if had_said_goodbye => {
+                self.lost.remove(key);
+                false
+            }
+            Probed::Refused | Probed::Silent => {
+                one.inquiry.pause(now);
+                false
+            }
+        }
+    }
+
+    fn come_back(&mut self, key: &str, instance: Arc<Instance>, inquiry: Inquiry, told: Told, now: Instant) {
+        self.news.push(What::FoundAgain, &instance, now);
+        log::log!(told.level(&instance), "{} at {} accepts connections again", instance.id, instance.addr);
+        let service = Arc::clone(&instance.service);
+        let entry = Entry {
+            instance,
+            since: now,
+            heard: now,
+            unconfirmed: Some(Unconfirmed { since: now, accepts: true }),
+            moving: None,
+            inquiry: Some(inquiry),
+            verified: None,
+        };
+        self.entries.insert((Source::Mdns, key.into()), entry);
+        self.merge(&service);
+        self.wishes.push(Wish::FreshLook); // who was away with it may be back with it
+    }
+
+    /// Keys of what `source` knows of `service` at other addresses than these.
+    pub(super) fn not_among(&self, source: Source, service: &str, addrs: &[SocketAddr]) -> Vec<Box<str>> {
+        let old = self.entries.iter().filter(|((from, _), entry)| {
+            *from == source && &*entry.instance.service == service && !addrs.contains(&entry.instance.addr)
+        });
+        old.map(|((_, key), _)| key.clone()).collect()
+    }
+
+    /// Whether mDNS tells of nobody but the instance called `own`.
+    pub(super) fn is_alone(&self, own: &str) -> bool {
+        let mut told = self.entries.iter().filter(|((source, _), _)| *source == Source::Mdns);
+        !told.any(|(_, entry)| entry.unconfirmed.is_none() && *entry.instance.id != *own)
+    }
+
+    /// Everyone in use, by service and id.
+    pub(super) fn all(&self, now: Instant) -> Vec<Seen> {
+        let mut since: BTreeMap<SocketAddr, Instant> = BTreeMap::new();
+        let mut doubted: BTreeMap<(SocketAddr, &str), Instant> = BTreeMap::new();
+        for entry in self.entries.values() {
+            let first = since.entry(entry.instance.addr).or_insert(entry.since);
+            *first = entry.since.min(*first);
+            if let Some(unconfirmed) = entry.unconfirmed {
+                doubted.insert((entry.instance.addr, &entry.instance.id), unconfirmed.since);
+            }
+        }
+        let merged = self.merged.values().flat_map(|instances| instances.iter());
+        let seen = merged.map(|instance| {
+            let since = since.get(&instance.addr).copied().unwrap_or(now);
+            let unconfirmed = doubted.get(&(instance.addr, &*instance.id)).copied();
+            Seen {
+                instance: Arc::clone(instance),
+                known_for: now.saturating_duration_since(since),
+                standing: unconfirmed.map_or(Standing::Confirmed, |_| Standing::Unconfirmed),
+                standing_for: now.saturating_duration_since(unconfirmed.unwrap_or(since)),
+            }
+        });
+        seen.collect()
+    }
+
+    /// Everyone who is lost.
+    pub(super) fn lost(&self, now: Instant) -> Vec<Seen> {
+        let lost = self.lost.values().filter(|one| one.instance.status == Status::Up);
+        let seen = lost.map(|one| {
+            let lost_for = now.saturating_duration_since(one.inquiry.since());
+            Seen {
+                instance: Arc::clone(&one.instance),
+                known_for: lost_for,
+                standing: Standing::Lost,
+                standing_for: lost_for,
+            }
+        });
+        seen.collect()
+    }
+
+    fn has_room_for(&self, instance: &Instance) -> bool {
+        let same = self.entries.values().filter(|entry| entry.instance.service == instance.service);
+        self.entries.len() < MAX_INSTANCES && same.count() < MAX_PER_SERVICE
+    }
+
+    /// Works out anew who serves `service`. Where entries share an address, the most believed source counts, and of its
+    /// entries a confirmed one, and of these the newest.
+    fn merge(&mut self, service: &Arc<str>) {
+        let belief =
+            |(source, entry): &(Source, &Entry)| (std::cmp::Reverse(*source), entry.unconfirmed.is_none(), entry.since);
+        let mut by_addr: BTreeMap<SocketAddr, (Source, &Entry)> = BTreeMap::new();
+        for ((source, _), entry) in self.entries.iter().filter(|(_, entry)| entry.instance.service == *service) {
+            let new = (*source, entry);
+            let best = by_addr.entry(entry.instance.addr).or_insert(new);
+            if belief(&new) > belief(best) {
+                *best = new;
+            }
+        }
+        let mut instances: Vec<Arc<Instance>> =
+            by_addr.into_values().map(|(_, entry)| Arc::clone(&entry.instance)).collect();
+        instances.sort_by(|a, b| a.id.cmp(&b.id));
+        if instances.is_empty() {
+            self.merged.remove(service);
+        } else {
+            self.merged.insert(Arc::clone(service), instances.into());
+        }
+    }
+}
+
+fn may_verify(entry: &Entry, now: Instant) -> bool {
+    entry.verified.is_none_or(|at| now.saturating_duration_since(at) >= VERIFIED_AT_MOST_EVERY)
+}

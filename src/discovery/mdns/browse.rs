@@ -1,0 +1,206 @@
+//! Hears who is there, and sees to it that what is heard stays true: nothing heard is believed to be gone, and
+//! everybody is asked again when there is a reason to.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use futures_lite::FutureExt as _;
+use mdns_sd::{DaemonEvent, Receiver, ServiceDaemon, ServiceEvent};
+use smol::Timer;
+
+use super::looks::Looks;
+use super::{Error, Link, flood, heard};
+use crate::discovery::txt::{self, Refused};
+use crate::discovery::{Change, Directory, SERVICE_TYPE, Source, Wish};
+use crate::trust::Trust;
+use crate::trust::record::Doubt;
+
+/// Who is there has answered a look within this time: it asks at once, and again after 1 s and 3 s.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+/// Who is to be verified has this long to answer. In 500 ms, living ones on a wireless network often do not.
+const VERIFIED_WITHIN: Duration = Duration::from_secs(3);
+/// After this long a daemon that could not be started is started again.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+pub(super) struct Browser {
+    link: Arc<Link>,
+    cluster: String,
+    directory: Directory,
+    trust: Arc<Trust>,
+    looks: Looks,
+    /// Events of the daemon in use, from before it was told to browse.
+    ear: Ear,
+}
+
+/// What comes from the library.
+struct Ear {
+    found: Receiver<ServiceEvent>,
+    network: Receiver<DaemonEvent>,
+}
+
+/// Why a browse ends.
+enum End {
+    /// Everybody is to be asked again.
+    Look,
+    /// The library has stopped telling: too many events were unread, or it has ended.
+    Closed,
+    /// It remembers too much.
+    Flood(String),
+}
+
+impl Browser {
+    pub(super) fn new(
+        link: Arc<Link>,
+        cluster: String,
+        directory: Directory,
+        trust: Arc<Trust>,
+    ) -> Result<Self, Error> {
+        let ear = listen(&link.daemon())?;
+        Ok(Self { link, cluster, directory, trust, looks: Looks::new(Instant::now()), ear })
+    }
+
+    /// Goes on until this process ends.
+    pub(super) async fn run(mut self) {
+        let mut looked = Instant::now();
+        loop {
+            let daemon = self.link.daemon();
+            let end = self.hear(&daemon, looked).await;
+            if self.link.is_over() {
+                return;
+            }
+            looked = Instant::now();
+            let ear = match end {
+                End::Look => daemon.stop_browse(SERVICE_TYPE).map_err(Error::from).and_then(|()| listen(&daemon)),
+                End::Closed => {
+                    log::debug!("mDNS stopped telling; asking again");
+                    Timer::after(Duration::from_secs(1)).await;
+                    listen(&daemon)
+                }
+                End::Flood(size) => {
+                    log::warn!("mDNS is started anew, since it remembers {size}; is somebody flooding this network?");
+                    self.link.renew().await.and_then(|()| listen(&self.link.daemon()))
+                }
+            };
+            self.ear = match ear {
+                Ok(ear) => ear,
+                Err(error) => match self.revive(error).await {
+                    Some(ear) => ear,
+                    None => return,
+                },
+            };
+            self.looks.looked(self.directory.is_alone(&self.link.own()), looked);
+        }
+    }
+
+    /// Ends a daemon that takes no commands, and starts another until one does. None if this process is ending.
+    async fn revive(&self, mut error: Error) -> Option<Ear> {
+        loop {
+            if self.link.is_over() {
+                return None;
+            }
+            log::error!("{error}; starting it anew");
+            Timer::after(TRY_AGAIN_AFTER).await;
+            match self.link.renew().await.and_then(|()| listen(&self.link.daemon())) {
+                Ok(ear) => return Some(ear),
+                Err(again) => error = again,
+            }
+        }
+    }
+
+    /// Takes in what is told, until there is a reason to ask anew. `looked` is when everybody was asked.
+    async fn hear(&mut self, daemon: &ServiceDaemon, looked: Instant) -> End {
+        let Self { link, cluster, directory, trust, looks, ear } = self;
+        let found = async {
+            while let Ok(event) = ear.found.recv_async().await {
+                take_in(event, cluster, directory, trust);
+            }
+            End::Closed
+        };
+        let doubt = async {
+            Timer::at(looked + ANSWERED_WITHIN).await;
+            directory.doubt_unheard_since(looked, Instant::now());
+            std::future::pending().await
+        };
+        let flood = async { End::Flood(flood::too_much(daemon).await) };
+        let look = async {
+            loop {
+                let changed = directory.changed();
+                let due = looks.next(directory.is_alone(&link.own()));
+                let sign = wish(directory).or(interface_change(&ear.network)).or(due_at(due)).or(change(changed)).await;
+                let now = Instant::now();
+                match sign {
+                    Sign::Due => return End::Look,
+                    Sign::Changed => {}
+                    Sign::Interface => looks.interface_has_changed(now),
+                    Sign::Wish(Wish::FreshLook) => looks.wish(now, &mut fastrand::Rng::new()),
+                    Sign::Wish(Wish::Verify(name)) => {
+                        if let Err(error) = daemon.verify(name.into(), VERIFIED_WITHIN) {
+                            log::debug!("nobody is verified: {error}");
+                        }
+                    }
+                }
+            }
+        };
+        found.or(look).or(doubt).or(flood).await
+    }
+}
+
+/// What may be a reason to look.
+enum Sign {
+    Wish(Wish),
+    Interface,
+    Changed,
+    Due,
+}
+
+async fn wish(directory: &Directory) -> Sign {
+    Sign::Wish(directory.wish().await)
+}
+
+async fn due_at(due: Instant) -> Sign {
+    Timer::at(due).await;
+    Sign::Due
+}
+
+async fn change(changed: event_listener::EventListener) -> Sign {
+    changed.await;
+    Sign::Changed
+}
+
+/// Resolves when an address has come or gone.
+async fn interface_change(network: &Receiver<DaemonEvent>) -> Sign {
+    loop {
+        match network.recv_async().await {
+            Ok(DaemonEvent::IpAdd(ip) | DaemonEvent::IpDel(ip)) => {
+                log::debug!("mDNS: the address {ip} has come or gone");
+                return Sign::Interface;
+            }
+            Ok(_) => {}
+            Err(_) => std::future::pending().await, // the daemon has ended; who hears what it found sees that too
+        }
+    }
+}
+
+fn listen(daemon: &ServiceDaemon) -> Result<Ear, Error> {
+    Ok(Ear { network: daemon.monitor()?, found: daemon.browse(SERVICE_TYPE)? })
+}
+
+fn take_in(event: ServiceEvent, cluster: &str, directory: &Directory, trust: &Trust) {
+    let now = Instant::now();
+    match event {
+        ServiceEvent::ServiceResolved(found) => {
+            match txt::understand(&heard(&found), cluster, trust, SystemTime::now()) {
+                Ok(instance) => directory.apply(Source::Mdns, &found.fullname, Change::Is(instance), now),
+                Err(Refused::Doubt(Doubt::Expired)) => {
+                    directory.apply(Source::Mdns, &found.fullname, Change::Gone, now);
+                }
+                Err(refused) => log::debug!("{} is not taken in: {refused}", found.fullname),
+            }
+        }
+        ServiceEvent::ServiceRemoved(_, name) => {
+            trust.forget(&name);
+            directory.apply(Source::Mdns, &name, Change::Unheard, now);
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,106 @@
+//! When everybody is asked again. Each look makes everybody answer, so there is a reason for each, and a pause between
+//! two of them.
+
+use std::time::{Duration, Instant};
+
+/// Without any other reason: what was missed is found within this time.
+const REGULARLY: Duration = Duration::from_secs(300);
+/// Shortest pause after a look, unless the network itself has changed.
+const PAUSE: Duration = Duration::from_secs(10);
+/// As long as nobody is there, looks come after pauses that double between these.
+const ALONE: std::ops::RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(60);
+/// A changed interface has joined the group after this long, and several changes come together.
+const SETTLES: Duration = Duration::from_millis(500);
+/// By chance up to this long, so that those who missed the same instance do not ask in chorus.
+const JITTER_MS: u64 = 500;
+
+#[derive(Debug)]
+pub(super) struct Looks {
+    last: Instant,
+    /// The next pause while nobody is there.
+    alone: Duration,
+    wished: Option<Instant>,
+    interface_changed: Option<Instant>,
+}
+
+impl Looks {
+    /// The first look has just begun.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { last: now, alone: *ALONE.start(), wished: None, interface_changed: None }
+    }
+
+    /// Somebody was removed, or came back.
+    pub(super) fn wish(&mut self, now: Instant, rng: &mut fastrand::Rng) {
+        let soon = now + Duration::from_millis(rng.u64(..JITTER_MS));
+        self.wished.get_or_insert(soon.max(self.last + PAUSE));
+    }
+
+    pub(super) fn interface_has_changed(&mut self, now: Instant) {
+        self.interface_changed.get_or_insert(now + SETTLES);
+    }
+
+    /// When the next look is due.
+    pub(super) fn next(&self, is_alone: bool) -> Instant {
+        let alone = is_alone.then(|| self.last + self.alone);
+        let reasons = [self.wished, self.interface_changed, alone];
+        reasons.into_iter().flatten().fold(self.last + REGULARLY, Instant::min)
+    }
+
+    /// A look has begun.
+    pub(super) fn looked(&mut self, is_alone: bool, now: Instant) {
+        self.alone = if is_alone { (self.alone * 2).min(*ALONE.end()) } else { *ALONE.start() };
+        (self.last, self.wished, self.interface_changed) = (now, None, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn without_a_reason_there_is_a_look_every_five_minutes() {
+        let began = Instant::now();
+        assert_eq!(Looks::new(began).next(false), began + 300 * SECOND);
+    }
+
+    #[test]
+    fn removals_cause_a_look_soon_but_a_storm_of_them_one_in_ten_seconds() {
+        let (began, mut rng) = (Instant::now(), fastrand::Rng::with_seed(1));
+        let mut looks = Looks::new(began);
+        looks.wish(began + 60 * SECOND, &mut rng);
+        assert!(looks.next(false) < began + 61 * SECOND);
+        looks.looked(false, began + 61 * SECOND);
+        for tenth in 0..300 {
+            looks.wish(began + 61 * SECOND + tenth * SECOND / 100, &mut rng);
+        }
+        assert_eq!(looks.next(false), began + 71 * SECOND);
+    }
+
+    #[test]
+    fn who_is_alone_looks_less_and_less_often_but_every_minute() {
+        let began = Instant::now();
+        let mut looks = Looks::new(began);
+        let mut pauses = Vec::new();
+        let mut now = began;
+        for _ in 0..6 {
+            let next = looks.next(true);
+            pauses.push((next - now).as_secs());
+            looks.looked(true, next);
+            now = next;
+        }
+        assert_eq!(pauses, [5, 10, 20, 40, 60, 60]);
+        looks.looked(false, now);
+        assert_eq!(looks.next(true), now + 5 * SECOND);
+    }
+
+    #[test]
+    fn a_changed_interface_waits_for_no_pause() {
+        let began = Instant::now();
+        let mut looks = Looks::new(began);
+        looks.interface_has_changed(began + SECOND);
+        looks.interface_has_changed(began + SECOND);
+        assert_eq!(looks.next(false), began + SECOND + SETTLES);
+    }
+}

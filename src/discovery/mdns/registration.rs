@@ -1,0 +1,157 @@
+//! What others see of this process, from the first announcement to the goodbye.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_lite::FutureExt as _;
+use mdns_sd::{DaemonEvent, Receiver, ServiceInfo};
+use smol::Timer;
+
+use super::{Error, Link};
+use crate::discovery::txt::Place;
+use crate::discovery::{Announcement, SERVICE_TYPE, Status};
+use crate::trust::Trust;
+
+/// The library sends each goodbye a second time after 120 ms; ending before that would lose it.
+const GOODBYE_TAKES: Duration = Duration::from_millis(250);
+
+/// How often a signed registration is looked at: the clock may have been set.
+const SIGNATURE_CHECK: Duration = Duration::from_secs(10);
+
+/// What others see of this process. [`Registration::end`] says goodbye; so does dropping it, if a thread is left to.
+pub struct Registration {
+    link: Arc<Link>,
+    trust: Arc<Trust>,
+    pub(super) said: Announcement,
+    port: u16,
+    /// What was signed last, with a cluster's key.
+    pub(super) signed: Option<Place>,
+    /// Full names to unregister.
+    names: Vec<String>,
+}
+
+impl Registration {
+    pub(super) fn new(
+        link: Arc<Link>,
+        trust: Arc<Trust>,
+        said: Announcement,
+        port: u16,
+        is_form: bool,
+    ) -> Result<Self, Error> {
+        link.is_called(&said.id);
+        let mut registration = Self { link, trust, said, port, signed: None, names: Vec::new() };
+        registration.announce()?;
+        if is_form {
+            registration.announce_form()?;
+        }
+        Ok(registration)
+    }
+
+    /// Tells everybody that no new calls are wanted.
+    pub fn drain(&mut self) {
+        self.said.status = Status::Drain;
+        if let Err(error) = self.announce() {
+            log::warn!("could not announce the end: {error}");
+        }
+    }
+
+    /// Signs anew whenever half of a signature's time is over, the clock was set, or an address has come or gone. Never
+    /// resolves.
+    pub async fn stay_signed(&mut self) {
+        let mut heard: Option<Receiver<DaemonEvent>> = None;
+        while self.trust.key().is_some() {
+            // Asked for before the addresses are looked at, so that no change falls between; anew of a new daemon.
+            heard = heard.filter(|heard| !heard.is_disconnected()).or_else(|| self.link.daemon().monitor().ok());
+            if self.signed.as_ref().is_none_or(|last| !last.is_as_good_as(&self.place(), SystemTime::now())) {
+                if let Err(error) = self.announce() {
+                    log::warn!("could not sign the registration anew: {error}");
+                }
+            }
+            let pause = async {
+                Timer::after(SIGNATURE_CHECK).await;
+            };
+            match &heard {
+                Some(heard) => addresses_changed(heard).or(pause).await,
+                None => pause.await,
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// Where it is now.
+    pub(super) fn place(&self) -> Place {
+        let addresses = self.trust.own_addresses(|name| self.link.uses(name));
+        Place::new(&addresses, self.port, SystemTime::now())
+    }
+
+    /// Says goodbye and waits until it has been sent twice.
+    pub async fn end(mut self) {
+        self.goodbye();
+        Timer::after(GOODBYE_TAKES).await;
+    }
+
+    fn goodbye(&mut self) {
+        for name in self.names.drain(..) {
+            if let Err(error) = self.link.unsay(&name) {
+                log::warn!("no goodbye for {name}: {error}");
+            }
+        }
+    }
+
+    fn announce(&mut self) -> Result<(), Error> {
+        let service_type = format!("_{}._sub.{SERVICE_TYPE}", self.said.service);
+        let txt = match self.trust.key() {
+            Some(key) => {
+                let place = self.place();
+                let txt = self.said.to_signed_txt(&place, key);
+                self.signed = Some(place);
+                txt
+            }
+            None => self.said.to_txt(),
+        };
+        let id = self.said.id.clone();
+        self.publish(&service_type, &id, &txt)
+    }
+
+    fn announce_form(&mut self) -> Result<(), Error> {
+        // Four digits tell the forms of one LAN apart, and a person can read them.
+        let short = self.said.id.rsplit('-').next().and_then(|hex| hex.get(..4)).unwrap_or_default();
+        let name = format!("Bramble weather {short}");
+        let txt = [("path", self.said.path.clone())];
+        self.publish("_http._tcp.local.", &name, &txt)
+    }
+
+    fn publish(&mut self, service_type: &str, name: &str, txt: &[(&'static str, String)]) -> Result<(), Error> {
+        let host = format!("{}.local.", self.said.id);
+        let info = ServiceInfo::new(service_type, name, &host, "", self.port, txt)?.enable_addr_auto();
+        let fullname = self.link.say(info)?;
+        if !self.names.contains(&fullname) {
+            self.names.push(fullname);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.goodbye();
+    }
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registration").field("said", &self.said).field("port", &self.port).finish_non_exhaustive()
+    }
+}
+
+/// Resolves when an address of this machine has come or gone.
+async fn addresses_changed(heard: &Receiver<DaemonEvent>) {
+    loop {
+        match heard.recv_async().await {
+            Ok(DaemonEvent::IpAdd(_) | DaemonEvent::IpDel(_)) => return,
+            Ok(_) => {}
+            Err(_) => return std::future::pending().await,
+        }
+    }
+}

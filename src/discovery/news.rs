@@ -1,0 +1,91 @@
+//! What happened lately, for who looks at a page afterwards and asks what that was.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::{Instance, whole_seconds};
+
+/// How many are kept.
+const KEPT: usize = 100;
+
+/// What happened to an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// It was found for the first time.
+    Registered,
+    /// It says that it is ending.
+    Ending,
+    /// It ended, and had said so; or its source no longer lists it.
+    Goodbye,
+    /// It answers at another address than before.
+    Moved,
+    /// Its source no longer tells of it, but it accepts connections.
+    Unconfirmed,
+    /// Its source no longer tells of it, and it accepts no connection.
+    Lost,
+    /// It is there again after it was lost or unconfirmed.
+    FoundAgain,
+    /// It refused connections while mDNS still told of it.
+    Refused,
+}
+
+impl What {
+    /// As a person reads it, after the instance's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Registered => "registered",
+            Self::Ending => "is ending",
+            Self::Goodbye => "said goodbye",
+            Self::Moved => "moved",
+            Self::Unconfirmed => "is unconfirmed",
+            Self::Lost => "was lost",
+            Self::FoundAgain => "was found again",
+            Self::Refused => "refused connections",
+        }
+    }
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, Serialize)]
+pub struct News {
+    /// What happened.
+    pub what: What,
+    /// To whom.
+    pub id: Arc<str>,
+    /// Of which service.
+    pub service: Arc<str>,
+    /// Where it was then.
+    pub addr: std::net::SocketAddr,
+    /// How long ago, in seconds.
+    #[serde(rename = "ago_s", serialize_with = "whole_seconds")]
+    pub ago: Duration,
+}
+
+/// The last [`KEPT`] happenings, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Ring(VecDeque<(Instant, What, Arc<Instance>)>);
+
+impl Ring {
+    pub(super) fn push(&mut self, what: What, instance: &Arc<Instance>, now: Instant) {
+        if self.0.len() == KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back((now, what, Arc::clone(instance)));
+    }
+
+    /// Newest first.
+    pub(super) fn list(&self, now: Instant) -> Vec<News> {
+        let news = self.0.iter().rev().map(|(at, what, instance)| News {
+            what: *what,
+            id: Arc::clone(&instance.id),
+            service: Arc::clone(&instance.service),
+            addr: instance.addr,
+            ago: now.saturating_duration_since(*at),
+        });
+        news.collect()
+    }
+}
