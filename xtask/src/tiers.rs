@@ -66,6 +66,7 @@ const UNIT: &[Step] = &[
     Step { name: "dependencies", work: Work::Call(deny::check) },
     Step { name: "advisories", work: Work::Call(deny::advisories) },
     Step { name: "tests and doctests", work: Work::Cargo(&["test", "--locked", "--workspace", "--no-fail-fast"], &[]) },
+    Step { name: "every interleaving of what is lock-free", work: Work::Call(interleavings) },
     Step { name: "numbers by the reference parser", work: Work::Call(openmetrics::check) },
     Step {
         name: "fuzzing, a minute each",
@@ -75,6 +76,15 @@ const UNIT: &[Step] = &[
         ),
     },
 ];
+
+/// loom's tests. Its cfg changes every crate, so they have a target directory of their own, kept like the other.
+fn interleavings(workspace: &Workspace) -> Result<Option<String>, String> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.root.join("target"), Into::into);
+    let mut cargo = workspace.cargo(["test", "--locked", "--quiet", "--package", "bramble", "--lib", "--target-dir"]);
+    cargo.arg(target.join("loom")).args(["--", "loom_"]).env("RUSTFLAGS", "--cfg bramble_loom");
+    run::finish(&mut cargo)?;
+    Ok(None)
+}
 
 /// The tiers that have something to run.
 pub(crate) fn names() -> Vec<&'static str> {
