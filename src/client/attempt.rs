@@ -73,7 +73,7 @@ impl Attempt {
         pick.finish(lesson(outcome, &answer, is_fair), now);
         let took = (outcome != Outcome::Refused).then_some(now - started);
         if let Some(Notes { attempts, .. }) = notes.as_deref() {
-            attempts.ended(of_outcome(outcome), took, now);
+            attempts.ended(outcome.into(), took, now);
         }
         if let Some(took) = took {
             callee.calls.attempted(took, now);
@@ -164,21 +164,11 @@ pub(super) fn verdict(result: &Result<Answer, Error>, is_fair: bool) -> Outcome 
     }
 }
 
-fn of_outcome(outcome: Outcome) -> Event {
-    match outcome {
-        Outcome::Success { .. } => Event::Success,
-        Outcome::Failure | Outcome::Refused => Event::Failure,
-        Outcome::Timeout => Event::Timeout,
-        Outcome::Rejected { .. } => Event::Rejected,
-        Outcome::Ignored => Event::BadRequest,
-    }
-}
-
 /// What became of a whole call.
 pub(super) fn event(result: &Result<Answer, Error>) -> Event {
     match result {
-        Ok(answer) => of_outcome(of_status(answer, Duration::ZERO)),
-        Err(Error::Failed { cause, .. }) => of_outcome(of_error(cause)),
+        Ok(answer) => of_status(answer, Duration::ZERO).into(),
+        Err(Error::Failed { cause, .. }) => of_error(cause).into(),
         Err(Error::DeadlineExceeded { .. }) => Event::Timeout,
         Err(Error::NobodyThere { .. } | Error::AllOpen { .. }) => Event::ShortCircuited,
         Err(Error::BadPath) => Event::BadRequest,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::latency::{Histogram, Latencies, Summary};
 use super::rolling::{Counts, Peak};
+use crate::breaker::Outcome;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +84,19 @@ impl Event {
 
     fn was_sent(self) -> bool {
         Self::OF_ATTEMPTS.contains(&self)
+    }
+}
+
+/// As which event the outcome of a call that was sent counts.
+impl From<Outcome> for Event {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Success { .. } => Self::Success,
+            Outcome::Failure | Outcome::Refused => Self::Failure,
+            Outcome::Timeout => Self::Timeout,
+            Outcome::Rejected { .. } => Self::Rejected,
+            Outcome::Ignored => Self::BadRequest,
+        }
     }
 }
 

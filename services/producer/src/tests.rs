@@ -201,6 +201,13 @@ fn after_five_failures_in_a_row_no_call_goes_out_until_the_circuit_is_tried_agai
             let shown = circuit(&bench);
             assert_eq!((&shown["state"], &shown["id"]), (&"open".into(), &"api.openweathermap.org".into()), "{shown}");
             assert_eq!(shown["reason"], "5 calls in a row failed");
+            use bramble::telemetry::{Collect as _, Event};
+            let commands = bench.weather.commands(Instant::now());
+            let [streamed] = &commands[..] else { panic!("{commands:?}") };
+            assert!(streamed.is_open && streamed.in_flight == 0, "{streamed:?}");
+            let total = streamed.noted.total;
+            assert_eq!([total[Event::Success], total[Event::Failure], total[Event::ShortCircuited]], [1, 5, 17]);
+            assert_eq!([total[Event::FallbackSuccess], total[Event::FallbackFailure]], [1, 21], "one of 22 was kept");
 
             bench.ask("22", 705).await.expect_err("a moment too early");
             bench.does(GOOD);

@@ -1,5 +1,8 @@
 //! What the service tells of itself under `/metrics`, `/circuits` and `/readyz`.
 
+use std::time::Instant;
+
+use bramble::telemetry::hystrix::Command;
 use bramble::telemetry::{Collect, Kind, OpenMetrics};
 
 use crate::Weather;
@@ -45,6 +48,10 @@ impl Collect for Weather {
     fn circuits(&self) -> Vec<serde_json::Value> {
         let redis = self.redis.as_ref().map(Collect::circuits).unwrap_or_default();
         std::iter::once(self.circuit()).chain(redis).collect()
+    }
+
+    fn commands(&self, now: Instant) -> Vec<Command> {
+        vec![self.command(now)]
     }
 
     fn cautions(&self) -> Vec<(&'static str, String)> {

@@ -11,6 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bramble::breaker::CircuitBreaker;
+use bramble::telemetry::Event;
+use bramble::telemetry::hystrix::{Command, Settings};
 use bramble::transport::client::{Deadline, Error as WireError};
 use bramble_weather::Query;
 use smol::io::AsyncReadExt;
@@ -44,6 +46,8 @@ pub struct Manner {
     pub timeout: Duration,
     /// What keeps calls from it while it fails.
     pub breaker: CircuitBreaker,
+    /// As `/hystrix.stream` shows it.
+    pub shown: Settings,
 }
 
 /// Calls since the start, by result.
@@ -100,8 +104,9 @@ impl NoAnswer {
 impl Upstream {
     /// The weather API at `endpoint` (see [`address::endpoint`]).
     pub fn new(client: surf::Client, endpoint: Url, key: ApiKey, manner: Manner) -> Self {
-        let Manner { language, timeout, breaker } = manner;
-        let (gate, guard, counters) = (Mutex::default(), Guard::new(breaker), Counters::default());
+        let Manner { language, timeout, breaker, shown } = manner;
+        let (gate, guard, counters) =
+            (Mutex::default(), Guard::new(breaker, shown, Instant::now()), Counters::default());
         Self { client, endpoint, language, key, timeout, gate, guard, counters }
     }
 
@@ -142,6 +147,16 @@ impl Upstream {
     /// The circuit before the weather API, as `/circuits` shows it.
     pub fn circuit(&self, now: Instant) -> serde_json::Value {
         self.guard.show(&self.endpoint, now)
+    }
+
+    /// The circuit before the weather API, as `/hystrix.stream` shows it.
+    pub fn command(&self, now: Instant) -> Command {
+        self.guard.command(now)
+    }
+
+    /// Notes what was given in the place of an answer: a fallback's [`Event`].
+    pub fn fell_back(&self, event: Event) {
+        self.guard.calls.note(event, Instant::now());
     }
 
     /// Calls since the start, by result.

@@ -8,6 +8,7 @@ use bramble::cache::redis::{Redis, SetupError as StoreError};
 use bramble::cache::{Cache, Counts as CacheCounts, Failure, Found, How, Missed, Settings, SharedStore};
 use bramble::config::{Config, Fallback};
 use bramble::resolve::Resolver;
+use bramble::telemetry::{Event, hystrix};
 use bramble_weather::{ApiError, Code, Query, Report, Source};
 
 use crate::key::{ApiKey, KeyError};
@@ -113,7 +114,8 @@ impl Weather {
         let language = &config.producer.language;
         let timeout = config.call.attempt_timeout.min(config.call.timeout);
         let breaker = CircuitBreaker::new(&config.breaker, Instant::now(), seed(id))?;
-        let manner = Manner { language: language.clone(), timeout, breaker };
+        let shown = hystrix::Settings::new(&config.breaker, &config.call, timeout);
+        let manner = Manner { language: language.clone(), timeout, breaker, shown };
         let upstream = Upstream::new(client, endpoint, key, manner);
         let mut settings = Settings::new(&config.cache, &config.call);
         settings.fetch_for = timeout.saturating_add(BACKSTOP);
@@ -182,16 +184,28 @@ impl Weather {
         self.upstream.circuit(Instant::now())
     }
 
+    /// The same, as `/hystrix.stream` shows it.
+    pub fn command(&self, now: Instant) -> hystrix::Command {
+        self.upstream.command(now)
+    }
+
     fn without_answer(&self, missed: &Missed<UpstreamError>) -> Result<Report, Refusal> {
-        if self.fallback == Fallback::FailSilent && missed.stale_may_stand_in() {
-            return Ok(Report::empty());
+        if !missed.stale_may_stand_in() {
+            return Err(refusal(missed)); // an answer, though not a welcome one
         }
-        Err(refusal(missed))
+        let (event, told) = match self.fallback {
+            Fallback::FailSilent => (Event::FallbackSuccess, Ok(Report::empty())),
+            Fallback::Stale => (Event::FallbackFailure, Err(refusal(missed))),
+            Fallback::FailFast => (Event::FallbackMissing, Err(refusal(missed))),
+        };
+        self.upstream.fell_back(event);
+        told
     }
 
     fn told(&self, query: &Query, found: &Found<Arc<Observation>, UpstreamError>) -> Report {
         if let How::StaleIfError(missed) = &found.how {
             log::debug!("answered out of date: {missed}");
+            self.upstream.fell_back(Event::FallbackSuccess);
         }
         let (source, message) = match &found.how {
             How::Fetched => (Source::Live, Report::OK),

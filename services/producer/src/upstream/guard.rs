@@ -1,12 +1,13 @@
 //! A weather API that fails is asked less, and one that is back is asked more by degrees: every place alike waits for it
 //! in vain, and each in vain takes a second of somebody's time.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bramble::breaker::{CircuitBreaker, Outcome, Permit};
+use bramble::breaker::{CircuitBreaker, Outcome, Permit, State};
 use bramble::circuit;
+use bramble::telemetry::hystrix::{Command, Settings};
+use bramble::telemetry::{Calls, Event};
 use serde_json::{Value, json};
 use surf::Url;
 
@@ -19,8 +20,11 @@ pub(super) struct Guard {
     breaker: CircuitBreaker,
     /// The generation that was told last.
     told: AtomicU64,
-    /// Shared by the calls in flight.
-    calls: Arc<()>,
+    /// What became of the calls.
+    pub(super) calls: Calls,
+    /// As `/hystrix.stream` shows it.
+    settings: Settings,
+    in_flight: AtomicUsize,
 }
 
 /// A call that was admitted. Dropped, it gives its permit back and teaches nothing.
@@ -28,12 +32,23 @@ pub(super) struct Guard {
 pub(super) struct Admitted<'a> {
     guard: &'a Guard,
     permit: Permit<&'a CircuitBreaker>,
-    _call: Arc<()>,
+    _flight: Flight<'a>,
+}
+
+/// A call in flight, until dropped.
+#[derive(Debug)]
+struct Flight<'a>(&'a AtomicUsize);
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Guard {
-    pub(super) fn new(breaker: CircuitBreaker) -> Self {
-        Self { breaker, told: AtomicU64::new(0), calls: Arc::default() }
+    pub(super) fn new(breaker: CircuitBreaker, settings: Settings, now: Instant) -> Self {
+        let (told, in_flight) = (AtomicU64::new(0), AtomicUsize::new(0));
+        Self { breaker, told, calls: Calls::new(now), settings, in_flight }
     }
 
     /// Admits a call at `now`.
@@ -43,21 +58,37 @@ impl Guard {
     pub(super) fn admit(&self, now: Instant) -> Result<Admitted<'_>, UpstreamError> {
         let permit = self.breaker.try_acquire(now);
         self.tell();
-        let permit = permit.map_err(|refusal| UpstreamError::CircuitOpen {
-            retry_after: refusal.retry_at.map(|at| at.saturating_duration_since(now)),
+        let permit = permit.map_err(|refusal| {
+            self.calls.ended(Event::ShortCircuited, Duration::ZERO, now);
+            UpstreamError::CircuitOpen { retry_after: refusal.retry_at.map(|at| at.saturating_duration_since(now)) }
         })?;
-        Ok(Admitted { guard: self, permit, _call: Arc::clone(&self.calls) })
+        self.calls.begun(self.in_flight.fetch_add(1, Ordering::Relaxed) + 1, now);
+        Ok(Admitted { guard: self, permit, _flight: Flight(&self.in_flight) })
     }
 
     /// The same object, with the same keys, as for a service that is called by its name.
     pub(super) fn show(&self, endpoint: &Url, now: Instant) -> Value {
-        let in_flight = Arc::strong_count(&self.calls) - 1;
+        let in_flight = self.in_flight.load(Ordering::Relaxed);
         let host = endpoint.host_str().unwrap_or_default();
         let mut shown = circuit::show(&self.breaker.snapshot(now), now);
         shown.insert("id".into(), host.into());
         shown.insert("addr".into(), format!("{host}:{}", endpoint.port_or_known_default().unwrap_or(0)).into());
         shown.insert("in_flight".into(), in_flight.into());
         json!({"service": "upstream", "in_flight": in_flight, "endpoints": [shown]})
+    }
+
+    /// The circuit as `/hystrix.stream` shows it.
+    pub(super) fn command(&self, now: Instant) -> Command {
+        let state = self.breaker.state();
+        Command {
+            name: "upstream".into(),
+            group: "upstream".into(),
+            is_open: !state.is_available(),
+            by_hand: matches!(state, State::ForcedOpen | State::Disabled | State::MetricsOnly).then_some(state),
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+            noted: self.calls.noted(now),
+            settings: self.settings,
+        }
     }
 
     /// Says in the log what is new, each change once.
@@ -76,6 +107,8 @@ impl Admitted<'_> {
     /// The call that was admitted at `now` has ended, after `took`.
     pub(super) fn ended(self, outcome: Outcome, now: Instant, took: Duration) {
         // A limit holds from the question on, as it does for the gate: neither lets a call out that the other keeps in.
+        self.guard.calls.attempted(took, now + took);
+        self.guard.calls.ended(outcome.into(), took, now + took);
         let at = if matches!(outcome, Outcome::Rejected { .. }) { now } else { now + took };
         self.permit.record(outcome, at);
         self.guard.tell();
