@@ -33,7 +33,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<(), Strin
     for Bench { name, command, .. } in chosen {
         println!("\n== bench: {name}");
         let manifest = format!("benches/{name}/Cargo.toml");
-        let mut cargo = workspace.cargo([*command, "--quiet", "--locked", "--manifest-path", &manifest]);
+        let mut cargo = workspace.cargo([*command, "--quiet", "--manifest-path", &manifest]);
         if *command == "run" {
             cargo.arg("--release");
         }
