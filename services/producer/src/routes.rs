@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bramble::client::TIME_LEFT;
 use bramble_weather::{ApiError, Code, Query, QueryError, Report, Source};
 use tide::http::Method;
 use tide::{Request, Response, StatusCode};
 
 use crate::weather::{Refusal, Weather};
-
-/// The time a caller has left, in milliseconds: Envoy's name for it.
-const TIME_LEFT: &str = "x-envoy-expected-rq-timeout-ms";
 
 /// Of the time a caller has left, this is kept for the way back of an answer that needs all of the rest, or a tenth if
 /// that is less: a stale answer is of use only while its caller is still there.
