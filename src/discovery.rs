@@ -291,9 +291,9 @@ impl Directory {
         self.inner.doubted.notify(usize::MAX); // its next question has a time now
     }
 
-    /// Whoever was not heard of since `since` is doubted.
-    fn doubt_unheard_since(&self, since: Instant, now: Instant) {
-        self.write(|known, told| known.doubt_unheard_since(since, told, now));
+    /// Whoever was not heard of since `since` is doubted. If somebody is, a fresh look may find more: `looks`.
+    fn doubt_unheard_since(&self, since: Instant, looks: bool, now: Instant) {
+        self.write(|known, told| known.doubt_unheard_since(since, looks, told, now));
     }
 
     /// Whether mDNS tells of nobody but the instance called `own`.
@@ -500,7 +500,7 @@ mod tests {
         let looked = now + 10 * SECOND;
         directory.apply(Source::Mdns, "b", Change::Is(instance("producer-b", 2, Source::Mdns)), now);
         directory.apply(Source::Mdns, "b", Change::Is(instance("producer-b", 2, Source::Mdns)), looked + SECOND);
-        directory.doubt_unheard_since(looked, looked + 5 * SECOND);
+        directory.doubt_unheard_since(looked, false, looked + 5 * SECOND);
         let due = directory.due(looked + 5 * SECOND);
         assert_eq!(due, [("a".into(), SocketAddr::from(([127, 0, 0, 1], 1)))]);
         assert_eq!(wishes(&directory), [], "looking once more would find no more");

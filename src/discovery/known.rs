@@ -205,13 +205,16 @@ impl Known {
     }
 
     /// Whoever was not heard of since `since` is doubted, as if mDNS had told that it is gone. True if there is one.
-    pub(super) fn doubt_unheard_since(&mut self, since: Instant, told: Told, now: Instant) -> bool {
+    pub(super) fn doubt_unheard_since(&mut self, since: Instant, looks: bool, told: Told, now: Instant) -> bool {
         let silent = self.entries.iter().filter(|((source, _), entry)| {
             *source == Source::Mdns && entry.unconfirmed.is_none() && entry.heard < since
         });
         let silent: Vec<Box<str>> = silent.map(|((_, key), _)| key.clone()).collect();
         for key in &silent {
             self.unheard(Source::Mdns, key, told, now);
+        }
+        if looks && !silent.is_empty() {
+            self.wishes.push(Wish::FreshLook);
         }
         !silent.is_empty()
     }
