@@ -279,7 +279,13 @@ impl Directory {
 
     /// Who is to be asked by TCP now.
     fn due(&self, now: Instant) -> Vec<(Box<str>, SocketAddr)> {
-        self.inner.known.write().unwrap_or_else(PoisonError::into_inner).due(now)
+        let mut due = Vec::new();
+        self.write(|known, told| {
+            let before = known.len();
+            due = known.due(told, now);
+            known.len() != before // who was ending has ended
+        });
+        due
     }
 
     fn next_due(&self) -> Option<Instant> {
@@ -294,6 +300,11 @@ impl Directory {
     /// Whoever was not heard of since `since` is doubted. If somebody is, a fresh look may find more: `looks`.
     fn doubt_unheard_since(&self, since: Instant, looks: bool, now: Instant) {
         self.write(|known, told| known.doubt_unheard_since(since, looks, told, now));
+    }
+
+    /// How many are in use.
+    fn len(&self) -> usize {
+        self.read(Known::len)
     }
 
     /// Whether mDNS tells of nobody but the instance called `own`.
@@ -449,8 +460,14 @@ mod tests {
         directory.apply(Source::Mdns, "a", Change::Is(ending()), now);
         directory.apply(Source::Mdns, "a", Change::Unheard, now);
         assert_eq!(standing(&directory, now), []);
+        assert_eq!(wishes(&directory), [], "nobody else is in doubt");
         assert_eq!(answer(&directory, Probed::Refused), now + 5 * SECOND);
         assert_eq!(directory.next_due(), None, "it has ended");
+
+        let unheard = of_one(now);
+        unheard.apply(Source::Mdns, "a", Change::Is(ending()), now);
+        let at = unheard.next_due().expect("its goodbye may be lost");
+        assert_eq!((at < now + 3 * SECOND / 2, unheard.due(at).len(), ids(&unheard).len()), (true, 0, 0));
 
         let forged = of_one(now);
         forged.apply(Source::Mdns, "a", Change::Is(ending()), now);

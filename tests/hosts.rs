@@ -1,6 +1,8 @@
 //! Bramble between real hosts: each is a network namespace with a cable to a switch, and each test has a LAN of its
 //! own, gone with the test. Needs root, iproute2, nftables, avahi and python-zeroconf: `cargo xtask test --only hosts`.
 
+#![allow(clippy::print_stdout, reason = "the bench's table, and the logs of a failed test")]
+
 #[path = "hosts/attack.rs"]
 mod attack;
 #[path = "hosts/bench.rs"]

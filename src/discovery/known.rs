@@ -12,6 +12,11 @@ use super::{Change, Instance, MAX_INSTANCES, MAX_PER_SERVICE, Seen, Source, Stan
 
 /// Nobody is asked by mDNS more often than this whether it is there.
 const VERIFIED_AT_MOST_EVERY: Duration = Duration::from_secs(30);
+/// Who says that it is ending says goodbye at once, which counts after a second (RFC 6762, 10.1). After this long it is
+/// gone, even if the goodbye was lost.
+const ENDS_WITHIN: Duration = Duration::from_millis(1300);
+/// That there is no room is said, and a fresh look wished for, no more often than this.
+const FULL_AT_MOST_EVERY: Duration = Duration::from_secs(10);
 /// Who said goodbye serves on for a moment; after this long, one that still accepts connections has not ended.
 const FAREWELL_TAKES: Duration = Duration::from_secs(5);
 
@@ -39,6 +44,8 @@ pub(super) struct Known {
     merged: BTreeMap<Arc<str>, Arc<[Arc<Instance>]>>,
     /// What mDNS is to do; taken away after each change.
     wishes: Vec<Wish>,
+    /// When an instance was last left out.
+    full: Option<Instant>,
     pub(super) news: Ring,
 }
 
@@ -85,10 +92,10 @@ impl Known {
             Change::Is(instance) => self.is(source, key, instance, told, now),
             Change::Unheard => {
                 let known = self.unheard(source, key, told, now);
-                if known {
+                if known == Some(Status::Up) {
                     self.wishes.push(Wish::FreshLook);
                 }
-                known
+                known.is_some()
             }
             Change::Gone => self.remove(source, key, What::Goodbye, told, now).is_some(),
         }
@@ -116,7 +123,7 @@ impl Known {
                 return doubted;
             }
         } else if !self.has_room_for(&instance) {
-            log::warn!("{} is left out: there are too many instances already", instance.id);
+            self.leave_out(&instance, now);
             return false;
         }
         let instance = Arc::new(instance);
@@ -125,13 +132,25 @@ impl Known {
         let since = old.as_ref().map_or(now, |entry| entry.since);
         let verified = old.as_ref().and_then(|entry| entry.verified);
         let service = Arc::clone(&instance.service);
-        let new = Entry { instance, since, heard: now, unconfirmed: None, moving: None, inquiry: None, verified };
+        let is_ending = source == Source::Mdns && instance.status == Status::Drain;
+        let inquiry = is_ending.then(|| Inquiry::new(now + ENDS_WITHIN, now));
+        let new = Entry { instance, since, heard: now, unconfirmed: None, moving: None, inquiry, verified };
         self.entries.insert(at, new);
         if let Some(old) = old.filter(|old| old.instance.service != service) {
             self.merge(&old.instance.service);
         }
         self.merge(&service);
         true
+    }
+
+    /// A flood names thousands; the log and the LAN hear of it now and then. A fresh look finds who was left out and is
+    /// still there.
+    fn leave_out(&mut self, instance: &Instance, now: Instant) {
+        if self.full.is_none_or(|at| now.saturating_duration_since(at) >= FULL_AT_MOST_EVERY) {
+            self.full = Some(now);
+            self.wishes.push(Wish::FreshLook);
+            log::warn!("{} is left out, maybe with others: there are too many instances already", instance.id);
+        }
     }
 
     fn tell(&mut self, old: Option<&Entry>, was_lost: bool, instance: &Arc<Instance>, told: Told, now: Instant) {
@@ -182,10 +201,11 @@ impl Known {
     }
 
     /// Its source has stopped telling of `key`. One that said it was ending has ended; of another one it is to be seen.
-    /// True if `key` was known.
-    fn unheard(&mut self, source: Source, key: &str, told: Told, now: Instant) -> bool {
-        let Some(entry) = self.entries.get_mut(&(source, Box::from(key))) else { return false };
-        if entry.instance.status == Status::Drain {
+    /// What it was, if `key` was known.
+    fn unheard(&mut self, source: Source, key: &str, told: Told, now: Instant) -> Option<Status> {
+        let entry = self.entries.get_mut(&(source, Box::from(key)))?;
+        let status = entry.instance.status;
+        if status == Status::Drain {
             if let Some(entry) = self.remove(source, key, What::Goodbye, told, now) {
                 self.lose(key, entry.instance, Inquiry::new(now + FAREWELL_TAKES, now));
             }
@@ -193,7 +213,7 @@ impl Known {
             entry.unconfirmed = Some(Unconfirmed { since: now, accepts: false });
             entry.inquiry = Some(Inquiry::new(now, now));
         }
-        true
+        Some(status)
     }
 
     fn lose(&mut self, key: &str, instance: Arc<Instance>, inquiry: Inquiry) {
@@ -234,8 +254,17 @@ impl Known {
     }
 
     /// Who is to be asked by TCP now. Each is handed out once, until [`Known::probed`] says what came of it.
-    pub(super) fn due(&mut self, now: Instant) -> Vec<(Box<str>, SocketAddr)> {
+    pub(super) fn due(&mut self, told: Told, now: Instant) -> Vec<(Box<str>, SocketAddr)> {
         self.lost.retain(|_, one| !one.inquiry.is_over(now));
+        let ended = self.entries.iter().filter(|((source, _), entry)| {
+            *source == Source::Mdns
+                && entry.instance.status == Status::Drain
+                && entry.inquiry.as_ref().is_some_and(|inquiry| inquiry.next().is_some_and(|next| next <= now))
+        });
+        let ended: Vec<Box<str>> = ended.map(|((_, key), _)| key.clone()).collect();
+        for key in ended {
+            self.unheard(Source::Mdns, &key, told, now);
+        }
         let doubted = self.entries.iter_mut().filter_map(|((_, key), entry)| {
             let due = entry.inquiry.as_mut().is_some_and(|inquiry| inquiry.ask(now));
             due.then(|| (key.clone(), entry.instance.addr))
@@ -357,6 +386,11 @@ impl Known {
             *from == source && &*entry.instance.service == service && !addrs.contains(&entry.instance.addr)
         });
         old.map(|((_, key), _)| key.clone()).collect()
+    }
+
+    /// How many are in use.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     /// Whether mDNS tells of nobody but the instance called `own`.

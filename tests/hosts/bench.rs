@@ -25,7 +25,7 @@ fn table() {
         found_within(&mut cluster);
         dead.push(gone_after(&mut cluster, "KILL", PATIENCE));
     }
-    user.is_content();
+    user.was_always_answered();
     println!("\n{:<34} {:>8} {:>8} {:>8}   Eureka's defaults", "what others need to know it", "p50", "p95", "max");
     row("started", &mut found, "up to 90 s");
     row("ended by SIGTERM", &mut gone, "up to 60 s");

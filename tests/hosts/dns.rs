@@ -12,23 +12,23 @@ const SERVICE: &str = "_bramble._tcp.local";
 
 /// What a record claims.
 #[derive(Debug, Clone)]
-pub struct Claim {
-    pub id: String,
-    pub host: String,
-    pub addr: SocketAddr,
+pub(crate) struct Claim {
+    pub(crate) id: String,
+    pub(crate) host: String,
+    pub(crate) addr: SocketAddr,
     /// Seconds; 0 says goodbye.
-    pub ttl: u32,
+    pub(crate) ttl: u32,
     /// Which records it has.
-    pub kinds: &'static str,
+    pub(crate) kinds: &'static str,
 }
 
 impl Claim {
     /// Everything that a producer announces.
-    pub fn whole(id: &str, addr: SocketAddr) -> Self {
+    pub(crate) fn whole(id: &str, addr: SocketAddr) -> Self {
         Self { id: id.into(), host: id.into(), addr, ttl: 120, kinds: "ptr srv txt a" }
     }
 
-    pub fn packet(&self) -> Vec<u8> {
+    pub(crate) fn packet(&self) -> Vec<u8> {
         let full = format!("{}.{SERVICE}", self.id);
         let host = format!("{}.local", self.host);
         let txt = [
@@ -74,22 +74,30 @@ fn name(text: &str) -> Name<'static> {
 }
 
 /// Where mDNS is spoken, from the thread's own host.
-pub struct Mouth(UdpSocket);
+pub(crate) struct Mouth(UdpSocket);
 
 impl Mouth {
     /// From the port that responders use.
-    pub fn open() -> Self {
-        Self(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, GROUP.1)).expect("nobody else speaks mDNS on this host"))
+    pub(crate) fn open() -> Self {
+        // A process that another test is just starting holds a copy of every socket for a moment.
+        let began = Instant::now();
+        loop {
+            match UdpSocket::bind((Ipv4Addr::UNSPECIFIED, GROUP.1)) {
+                Ok(socket) => return Self(socket),
+                Err(error) => assert!(began.elapsed() < Duration::from_secs(5), "{error}"),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
-    pub fn say(&self, packet: &[u8]) {
+    pub(crate) fn say(&self, packet: &[u8]) {
         // A full queue is no failure: so much the less is sent.
         let _ = self.0.send_to(packet, GROUP);
     }
 }
 
 /// Every address that the host called `id` has by mDNS, asked as a plain resolver does, by unicast.
-pub fn addresses_of(id: &str) -> Vec<Ipv4Addr> {
+pub(crate) fn addresses_of(id: &str) -> Vec<Ipv4Addr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a free port");
     socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a valid time");
     let mut question = Packet::new_query(7);

@@ -164,10 +164,10 @@ zc.close()
 "#;
 
 fn with_zeroconf(host: u8) {
-    let python = tmp("../python-zeroconf/bin/python3");
-    assert!(python.exists(), "{} is missing; `cargo xtask test --only hosts` installs it", python.display());
+    let python = std::env::var("BRAMBLE_TEST_PYTHON");
+    let python = python.expect("`cargo xtask test --only hosts` installs zeroconf and says here which Python has it");
     let cluster = Cluster::new(2);
-    let mut script = on(&cluster.lan, host, &python.display().to_string());
+    let mut script = on(&cluster.lan, host, &python);
     script.args(["-c", ZEROCONF, &ip(host).to_string(), "8"]).stdout(Stdio::piped());
     let script = script.spawn().expect("python runs");
     let own = SocketAddr::from((ip(host), 9998));

@@ -14,13 +14,13 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 const PREFIX: &str = "bramble";
 
 /// A LAN with hosts 1 to `hosts` at 10.77.0.1 and so on, each with a default route over `eth0`.
-pub struct Lan {
+pub(crate) struct Lan {
     id: String,
     hosts: u8,
 }
 
 impl Lan {
-    pub fn new(hosts: u8) -> Self {
+    pub(crate) fn new(hosts: u8) -> Self {
         static CLEAN: Once = Once::new();
         static NEXT: AtomicU32 = AtomicU32::new(0);
         CLEAN.call_once(remove_what_dead_runs_left);
@@ -47,7 +47,7 @@ impl Lan {
     }
 
     /// The namespace of a host.
-    pub fn name(&self, host: u8) -> String {
+    pub(crate) fn name(&self, host: u8) -> String {
         assert!((1..=self.hosts).contains(&host), "there is no host {host}");
         format!("{}-h{host}", self.id)
     }
@@ -62,24 +62,24 @@ impl Lan {
     }
 
     /// Runs `ip COMMAND` on a host.
-    pub fn on(&self, host: u8, command: &str) {
+    pub(crate) fn on(&self, host: u8, command: &str) {
         self.ip(&self.name(host), command);
     }
 
     /// Takes the host's cable out of the switch, or puts it back. The host sees its link go down.
-    pub fn cable(&self, host: u8, is_in: bool) {
+    pub(crate) fn cable(&self, host: u8, is_in: bool) {
         let state = if is_in { "up" } else { "down" };
         self.ip(&self.switch(), &format!("link set {} {state}", port(host)));
     }
 
     /// Cuts a host off, or lets it back, without its noticing: its link stays up.
-    pub fn partition(&self, host: u8, is_cut: bool) {
+    pub(crate) fn partition(&self, host: u8, is_cut: bool) {
         let command = if is_cut { "nomaster" } else { "master br0" };
         self.ip(&self.switch(), &format!("link set {} {command}", port(host)));
     }
 
     /// Every host loses one packet of five that come to it.
-    pub fn lose_every_fifth(&self) {
+    pub(crate) fn lose_every_fifth(&self) {
         for host in 1..=self.hosts {
             let rules = "add table ip loss; add chain ip loss in { type filter hook input priority 0; }; \
                          add rule ip loss in iifname eth0 numgen random mod 100 < 20 drop";
@@ -88,7 +88,7 @@ impl Lan {
     }
 
     /// Runs `work` on a thread that is on `host`: what it opens belongs to that host.
-    pub fn inside<T: Send>(&self, host: u8, work: impl FnOnce() -> T + Send) -> T {
+    pub(crate) fn inside<T: Send>(&self, host: u8, work: impl FnOnce() -> T + Send) -> T {
         let name = self.name(host);
         thread::scope(|scope| {
             let inside = scope.spawn(move || {
@@ -111,13 +111,13 @@ impl Drop for Lan {
 }
 
 /// Moves this thread into the namespace called `name`; threads it starts are there as well.
-pub fn enter(name: &str) {
+pub(crate) fn enter(name: &str) {
     let namespace = File::open(format!("/run/netns/{name}")).expect("the namespace exists");
     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may enter it");
 }
 
 /// The address of a host.
-pub fn ip(host: u8) -> Ipv4Addr {
+pub(crate) fn ip(host: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 77, 0, host)
 }
 
@@ -125,7 +125,7 @@ fn port(host: u8) -> String {
     format!("port{host}")
 }
 
-pub fn run(program: &str, arguments: &[&str]) {
+pub(crate) fn run(program: &str, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {}: {said}", arguments.join(" "));

@@ -8,13 +8,13 @@ use crate::node::{PATIENCE, View, until};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The p95 of `times`.
-pub fn p95(times: &mut [Duration]) -> Duration {
+pub(crate) fn p95(times: &mut [Duration]) -> Duration {
     times.sort();
     times[(times.len() * 95).div_ceil(100) - 1]
 }
 
 /// From the line `listening on` to the consumer's seeing it.
-pub fn found_within(cluster: &mut Cluster) -> Duration {
+pub(crate) fn found_within(cluster: &mut Cluster) -> Duration {
     let began = Instant::now();
     let producer = cluster.start_producer(2);
     let addr = producer.addr;
@@ -24,7 +24,7 @@ pub fn found_within(cluster: &mut Cluster) -> Duration {
 }
 
 /// From SIGTERM to the consumer's no longer using it.
-pub fn gone_after(cluster: &mut Cluster, signal: &str, within: Duration) -> Duration {
+pub(crate) fn gone_after(cluster: &mut Cluster, signal: &str, within: Duration) -> Duration {
     let producer = cluster.producers.pop().expect("somebody is there");
     let began = Instant::now();
     producer.signal(signal);
@@ -41,7 +41,7 @@ fn a_started_producer_is_found_within_two_seconds_and_a_stopped_one_gone_within_
         found.push(found_within(&mut cluster));
         gone.push(gone_after(&mut cluster, "TERM", PATIENCE));
     }
-    user.is_content();
+    user.was_always_answered();
     assert!(p95(&mut found) <= 2 * SECOND, "found: {found:?}");
     assert!(p95(&mut gone) <= 3 * SECOND / 2, "gone: {gone:?}");
     let events = View::of(&cluster.lan, &cluster.consumer).events();
@@ -58,7 +58,7 @@ fn the_death_of_a_producer_is_no_users_trouble_and_is_seen_within_ten_seconds() 
     let took = gone_after(&mut cluster, "KILL", 10 * SECOND);
     assert!(took <= 10 * SECOND, "{took:?}");
     std::thread::sleep(SECOND);
-    user.is_content();
+    user.was_always_answered();
     let events = View::of(&cluster.lan, &cluster.consumer).events();
     assert!(events.iter().any(|(what, _)| what == "refused") && events.iter().any(|(what, _)| what == "lost"));
 }
@@ -71,7 +71,7 @@ fn two_producers_on_one_host_are_two_and_the_goodbye_of_one_leaves_the_other() {
     gone_after(&mut cluster, "TERM", 5 * SECOND);
     std::thread::sleep(3 * SECOND); // a shared host name would be gone by now, and with it the other
     cluster.until_found();
-    user.is_content();
+    user.was_always_answered();
 }
 
 #[test]

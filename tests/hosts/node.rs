@@ -12,22 +12,22 @@ use serde_json::Value;
 
 use crate::lan::{Lan, ip};
 
-pub const BRAMBLE: &str = env!("CARGO_BIN_EXE_bramble");
+pub(crate) const BRAMBLE: &str = env!("CARGO_BIN_EXE_bramble");
 /// Longer than anything here takes on a busy machine; reached only when something is broken.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A service on a host. Dropped, it is killed.
-pub struct Node {
+pub(crate) struct Node {
     process: Child,
     log: PathBuf,
-    pub host: u8,
+    pub(crate) host: u8,
     /// Where others reach it.
-    pub addr: SocketAddr,
+    pub(crate) addr: SocketAddr,
 }
 
 impl Node {
     /// Starts `bramble ARGUMENTS` and waits until it serves.
-    pub fn start(lan: &Lan, host: u8, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(lan: &Lan, host: u8, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let namespace = lan.name(host);
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("hosts");
         std::fs::create_dir_all(&folder).expect("the target folder is writable");
@@ -48,23 +48,23 @@ impl Node {
         Self { process, log, host, addr: SocketAddr::from((ip(host), port)) }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.process.id()
     }
 
-    pub fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         crate::lan::run("kill", &["-s", signal, &self.pid().to_string()]);
     }
 
     /// Memory in use, in kB.
-    pub fn resident_kb(&self) -> u64 {
+    pub(crate) fn resident_kb(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel tells");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
     /// Times the scheduler has put it to sleep of its own will, all threads together.
-    pub fn sleeps(&self) -> u64 {
+    pub(crate) fn sleeps(&self) -> u64 {
         let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs");
         let of = |thread: std::fs::DirEntry| {
             let status = std::fs::read_to_string(thread.path().join("status")).ok()?;
@@ -74,7 +74,7 @@ impl Node {
         threads.flatten().filter_map(of).sum()
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
@@ -99,7 +99,7 @@ fn tail(log: &PathBuf) -> String {
 }
 
 /// Status and body of a GET from the thread's own host.
-pub fn get(addr: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
+pub(crate) fn get(addr: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&addr, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     write!(stream, "GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n")?;
@@ -111,40 +111,40 @@ pub fn get(addr: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
 }
 
 /// What a service sees of others; asked on its own host, so that a broken LAN is not in the way.
-pub struct View {
+pub(crate) struct View {
     seen: Value,
 }
 
 impl View {
-    pub fn of(lan: &Lan, node: &Node) -> Self {
+    pub(crate) fn of(lan: &Lan, node: &Node) -> Self {
         let own = SocketAddr::from((Ipv4Addr::LOCALHOST, node.addr.port()));
         let (_, body) = lan.inside(node.host, || get(own, "/instances")).expect("it serves");
         Self { seen: serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")) }
     }
 
     /// Addresses and standing of the instances of `service` in use.
-    pub fn instances(&self, service: &str) -> Vec<(SocketAddr, String)> {
+    pub(crate) fn instances(&self, service: &str) -> Vec<(SocketAddr, String)> {
         let all = self.seen["instances"].as_array().expect("a list").iter();
         let these = all.filter(|one| one["service"] == service);
         these.map(|one| (text(&one["addr"]).parse().expect("an address"), text(&one["standing"]))).collect()
     }
 
-    pub fn addrs(&self, service: &str) -> Vec<SocketAddr> {
+    pub(crate) fn addrs(&self, service: &str) -> Vec<SocketAddr> {
         self.instances(service).into_iter().map(|(addr, _)| addr).collect()
     }
 
-    pub fn ids(&self, service: &str) -> Vec<String> {
+    pub(crate) fn ids(&self, service: &str) -> Vec<String> {
         let all = self.seen["instances"].as_array().expect("a list").iter();
         all.filter(|one| one["service"] == service).map(|one| text(&one["id"])).collect()
     }
 
     /// What happened, newest first: `registered producer-...`.
-    pub fn events(&self) -> Vec<(String, SocketAddr)> {
+    pub(crate) fn events(&self) -> Vec<(String, SocketAddr)> {
         let events = self.seen["events"].as_array().expect("a list").iter();
         events.map(|one| (text(&one["what"]), text(&one["addr"]).parse().expect("an address"))).collect()
     }
 
-    pub fn json(&self) -> &Value {
+    pub(crate) fn json(&self) -> &Value {
         &self.seen
     }
 }
@@ -154,7 +154,7 @@ fn text(value: &Value) -> String {
 }
 
 /// Waits until what `node` sees is as `wanted`, at most `within`. Says how long it took.
-pub fn until(lan: &Lan, node: &Node, within: Duration, wanted: impl Fn(&View) -> bool) -> Duration {
+pub(crate) fn until(lan: &Lan, node: &Node, within: Duration, wanted: impl Fn(&View) -> bool) -> Duration {
     let began = Instant::now();
     loop {
         let view = View::of(lan, node);

@@ -1,10 +1,13 @@
 //! Benches are programs of a workspace of their own, `benches/`: what they compare us with is no dependency of ours.
+//! Only `discovery` needs hosts, and so is made of what tests them.
 
 use serde_json::Value;
 
+use crate::hosts;
 use crate::run::{self, Workspace};
 
 const MANIFEST: &str = "benches/Cargo.toml";
+const DISCOVERY: &str = "discovery";
 
 /// Runs the benches named, or all.
 pub(crate) fn run(workspace: &Workspace, names: &[&str]) -> Result<(), String> {
@@ -14,6 +17,10 @@ pub(crate) fn run(workspace: &Workspace, names: &[&str]) -> Result<(), String> {
     }
     for bench in there.iter().filter(|bench| names.is_empty() || names.contains(&bench.as_str())) {
         println!("\n== bench: {bench}");
+        if bench == DISCOVERY {
+            hosts::bench(workspace)?;
+            continue;
+        }
         run::finish(&mut workspace.cargo([
             "run",
             "--quiet",
@@ -29,8 +36,9 @@ pub(crate) fn run(workspace: &Workspace, names: &[&str]) -> Result<(), String> {
 
 /// The programs of `benches/`.
 fn benches(workspace: &Workspace) -> Result<Vec<String>, String> {
+    let mut names = vec![DISCOVERY.to_owned()];
     if !workspace.root.join(MANIFEST).exists() {
-        return Err("There is no bench yet.".to_owned());
+        return Ok(names);
     }
     let metadata = ["metadata", "--no-deps", "--format-version=1", "--manifest-path", MANIFEST];
     let metadata = run::output(&mut workspace.cargo(metadata))?;
@@ -39,5 +47,6 @@ fn benches(workspace: &Workspace) -> Result<Vec<String>, String> {
         |target: &&Value| target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "bin"));
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let targets = packages.flat_map(|package| package["targets"].as_array().into_iter().flatten());
-    Ok(targets.filter(is_program).filter_map(|target| target["name"].as_str().map(str::to_owned)).collect())
+    names.extend(targets.filter(is_program).filter_map(|target| target["name"].as_str().map(str::to_owned)));
+    Ok(names)
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::install::{self, Package};
 use crate::run::{self, Workspace};
-use crate::{Failure, deny, msrv};
+use crate::{Failure, deny, hosts, msrv};
 
 /// Steps with the same needs.
 struct Tier {
@@ -30,6 +30,12 @@ enum Work {
 
 const TIERS: &[Tier] = &[
     Tier { name: "unit", about: "formatting, lints, dependencies, tests on loopback", needs: &[], steps: UNIT },
+    Tier {
+        name: "hosts",
+        about: "hosts that find, lose and attack each other; avahi and zeroconf",
+        needs: hosts::NEEDS,
+        steps: &[Step { name: "a LAN for each test", work: Work::Call(hosts::test) }],
+    },
     Tier {
         name: "browser",
         about: "the pages in a browser, with and without JavaScript",

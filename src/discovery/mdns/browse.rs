@@ -19,6 +19,8 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 const NAMED_WITHIN: Duration = Duration::from_secs(1);
 /// Who is to be verified has this long to answer. In 500 ms, living ones on a wireless network often do not.
 const VERIFIED_WITHIN: Duration = Duration::from_secs(3);
+/// During a flood, the rest of the program gets this long between two daemons.
+const BREATH: Duration = Duration::from_millis(200);
 /// After this long a daemon that could not be started is started again.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
@@ -69,22 +71,18 @@ impl Browser {
                 return;
             }
             let at = Instant::now();
-            if matches!(end, End::Closed) && asked.what == Next::RollCall {
-                self.looks.call_no_more();
-            }
+            let asked_before = asked.what;
             asked = Asked { at, what: if let End::Due(what) = end { what } else { Next::Look } };
             let ear = match end {
                 End::Due(Next::RollCall) => call_the_roll(&daemon),
                 End::Due(Next::Look) => listen_anew(&daemon),
-                End::Closed => {
-                    log::debug!("mDNS stopped telling; asking again");
-                    Timer::after(Duration::from_secs(1)).await;
+                End::Closed if asked_before == Next::RollCall => {
+                    log::debug!("mDNS remembers more than it can tell at once");
+                    self.looks.call_no_more();
                     listen_anew(&daemon)
                 }
-                End::Flood(size) => {
-                    log::warn!("mDNS is started anew, since it remembers {size}; is somebody flooding this network?");
-                    self.link.renew().await.and_then(|()| listen(&self.link.daemon()))
-                }
+                End::Closed => self.start_anew("it told more than could be read").await,
+                End::Flood(size) => self.start_anew(&format!("it remembers {size}")).await,
             };
             self.ear = match ear {
                 Ok(ear) => ear,
@@ -98,6 +96,13 @@ impl Browser {
                 Next::RollCall => self.looks.called(at),
             }
         }
+    }
+
+    async fn start_anew(&self, why: &str) -> Result<Ear, Error> {
+        log::warn!("mDNS is started anew, since {why}; is somebody flooding this network?");
+        Timer::after(BREATH).await;
+        self.link.renew().await?;
+        listen(&self.link.daemon())
     }
 
     /// Ends a daemon that takes no commands, and starts another until one does. None if this process is ending.
@@ -133,7 +138,7 @@ impl Browser {
             directory.doubt_unheard_since(asked.at, asked.what == Next::RollCall, Instant::now());
             std::future::pending().await
         };
-        let flood = async { End::Flood(flood::too_much(daemon).await) };
+        let flood = async { End::Flood(flood::too_much(daemon, || directory.len()).await) };
         let look = async {
             loop {
                 let changed = directory.changed();
