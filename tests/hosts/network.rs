@@ -116,3 +116,19 @@ fn beside_docker0_and_thirty_veths_exactly_the_right_address_is_published() {
         assert_eq!(published, [ip(2)], "{id}");
     }
 }
+
+#[test]
+fn a_host_without_an_address_is_told_what_to_check_and_heals_once_it_has_one() {
+    let mut cluster = Cluster::new(1);
+    cluster.lan.on(2, "address del 10.77.0.2/24 dev eth0");
+    let second = cluster.start_producer(2);
+    let began = Instant::now();
+    while !second.log().contains("mDNS announced nothing within 3 s; is there an interface with an IPv4 address") {
+        assert!(began.elapsed() < 10 * SECOND, "{}", second.log());
+        sleep(SECOND / 10);
+    }
+    cluster.producers.push(second);
+    cluster.lan.on(2, "address add 10.77.0.2/24 dev eth0");
+    let took = cluster.until_found();
+    assert!(took <= 10 * SECOND, "{took:?}");
+}

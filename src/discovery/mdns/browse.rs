@@ -15,8 +15,9 @@ use crate::discovery::{Change, Directory, SERVICE_TYPE, Source, Wish};
 
 /// Who is there has answered a look within this time: it asks at once, and again after 1 s and 3 s.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
-/// The library has named everybody it remembers within this time, and whoever it had forgotten has answered.
-const NAMED_WITHIN: Duration = Duration::from_secs(1);
+/// The library has named everybody it remembers within this time. It is a matter of microseconds, unless the machine is
+/// busy; who is named too late is asked by TCP for nothing.
+const NAMED_WITHIN: Duration = Duration::from_millis(300);
 /// Who is to be verified has this long to answer. In 500 ms, living ones on a wireless network often do not.
 const VERIFIED_WITHIN: Duration = Duration::from_secs(3);
 /// During a flood, the rest of the program gets this long between two daemons.
