@@ -279,7 +279,13 @@ impl Directory {
 
     /// Who is to be asked by TCP now.
     fn due(&self, now: Instant) -> Vec<(Box<str>, SocketAddr)> {
-        self.inner.known.write().unwrap_or_else(PoisonError::into_inner).due(now)
+        let mut due = Vec::new();
+        self.write(|known, told| {
+            let before = known.len();
+            due = known.due(told, now);
+            known.len() != before // who was ending has ended
+        });
+        due
     }
 
     fn next_due(&self) -> Option<Instant> {
@@ -291,9 +297,14 @@ impl Directory {
         self.inner.doubted.notify(usize::MAX); // its next question has a time now
     }
 
-    /// Whoever was not heard of since `since` is doubted.
-    fn doubt_unheard_since(&self, since: Instant, now: Instant) {
-        self.write(|known, told| known.doubt_unheard_since(since, told, now));
+    /// Whoever was not heard of since `since` is doubted. If somebody is, a fresh look may find more: `looks`.
+    fn doubt_unheard_since(&self, since: Instant, looks: bool, now: Instant) {
+        self.write(|known, told| known.doubt_unheard_since(since, looks, told, now));
+    }
+
+    /// How many are in use.
+    fn len(&self) -> usize {
+        self.read(Known::len)
     }
 
     /// Whether mDNS tells of nobody but the instance called `own`.
@@ -449,8 +460,14 @@ mod tests {
         directory.apply(Source::Mdns, "a", Change::Is(ending()), now);
         directory.apply(Source::Mdns, "a", Change::Unheard, now);
         assert_eq!(standing(&directory, now), []);
+        assert_eq!(wishes(&directory), [], "nobody else is in doubt");
         assert_eq!(answer(&directory, Probed::Refused), now + 5 * SECOND);
         assert_eq!(directory.next_due(), None, "it has ended");
+
+        let unheard = of_one(now);
+        unheard.apply(Source::Mdns, "a", Change::Is(ending()), now);
+        let at = unheard.next_due().expect("its goodbye may be lost");
+        assert_eq!((at < now + 3 * SECOND / 2, unheard.due(at).len(), ids(&unheard).len()), (true, 0, 0));
 
         let forged = of_one(now);
         forged.apply(Source::Mdns, "a", Change::Is(ending()), now);
@@ -500,7 +517,7 @@ mod tests {
         let looked = now + 10 * SECOND;
         directory.apply(Source::Mdns, "b", Change::Is(instance("producer-b", 2, Source::Mdns)), now);
         directory.apply(Source::Mdns, "b", Change::Is(instance("producer-b", 2, Source::Mdns)), looked + SECOND);
-        directory.doubt_unheard_since(looked, looked + 5 * SECOND);
+        directory.doubt_unheard_since(looked, false, looked + 5 * SECOND);
         let due = directory.due(looked + 5 * SECOND);
         assert_eq!(due, [("a".into(), SocketAddr::from(([127, 0, 0, 1], 1)))]);
         assert_eq!(wishes(&directory), [], "looking once more would find no more");

@@ -1,30 +1,23 @@
 //! What the sources have said, and what it comes to. Pure: the time is an argument, and what is to be asked by TCP or
 //! by mDNS is handed out, not done.
 
+mod doubt;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::lost::{Inquiry, MAX_LOST};
+use super::lost::Inquiry;
 use super::news::{Ring, What};
 use super::{Change, Instance, MAX_INSTANCES, MAX_PER_SERVICE, Seen, Source, Standing, Status, Told, Wish};
+pub(super) use doubt::Probed;
 
-/// Nobody is asked by mDNS more often than this whether it is there.
-const VERIFIED_AT_MOST_EVERY: Duration = Duration::from_secs(30);
-/// Who said goodbye serves on for a moment; after this long, one that still accepts connections has not ended.
-const FAREWELL_TAKES: Duration = Duration::from_secs(5);
-
-/// What a TCP connection told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Probed {
-    /// Somebody listens.
-    Accepted,
-    /// The machine is there, but nobody listens.
-    Refused,
-    /// Nothing came back in time.
-    Silent,
-}
+/// Who says that it is ending says goodbye at once, which counts after a second (RFC 6762, 10.1). After this long it is
+/// gone, even if the goodbye was lost.
+const ENDS_WITHIN: Duration = Duration::from_millis(1300);
+/// That there is no room is said, and a fresh look wished for, no more often than this.
+const FULL_AT_MOST_EVERY: Duration = Duration::from_secs(10);
 
 /// Who told, and by which name.
 type Key = (Source, Box<str>);
@@ -39,6 +32,8 @@ pub(super) struct Known {
     merged: BTreeMap<Arc<str>, Arc<[Arc<Instance>]>>,
     /// What mDNS is to do; taken away after each change.
     wishes: Vec<Wish>,
+    /// When an instance was last left out.
+    full: Option<Instant>,
     pub(super) news: Ring,
 }
 
@@ -85,10 +80,10 @@ impl Known {
             Change::Is(instance) => self.is(source, key, instance, told, now),
             Change::Unheard => {
                 let known = self.unheard(source, key, told, now);
-                if known {
+                if known == Some(Status::Up) {
                     self.wishes.push(Wish::FreshLook);
                 }
-                known
+                known.is_some()
             }
             Change::Gone => self.remove(source, key, What::Goodbye, told, now).is_some(),
         }
@@ -107,6 +102,7 @@ impl Known {
                 }
                 return !is_asked;
             }
+            old.moving = None;
             doubted |= old.unconfirmed.take().is_some();
             if doubted {
                 old.inquiry = None;
@@ -116,7 +112,7 @@ impl Known {
                 return doubted;
             }
         } else if !self.has_room_for(&instance) {
-            log::warn!("{} is left out: there are too many instances already", instance.id);
+            self.leave_out(&instance, now);
             return false;
         }
         let instance = Arc::new(instance);
@@ -125,13 +121,25 @@ impl Known {
         let since = old.as_ref().map_or(now, |entry| entry.since);
         let verified = old.as_ref().and_then(|entry| entry.verified);
         let service = Arc::clone(&instance.service);
-        let new = Entry { instance, since, heard: now, unconfirmed: None, moving: None, inquiry: None, verified };
+        let is_ending = source == Source::Mdns && instance.status == Status::Drain;
+        let inquiry = is_ending.then(|| Inquiry::new(now + ENDS_WITHIN, now));
+        let new = Entry { instance, since, heard: now, unconfirmed: None, moving: None, inquiry, verified };
         self.entries.insert(at, new);
         if let Some(old) = old.filter(|old| old.instance.service != service) {
             self.merge(&old.instance.service);
         }
         self.merge(&service);
         true
+    }
+
+    /// A flood names thousands; the log and the LAN hear of it now and then. A fresh look finds who was left out and is
+    /// still there.
+    fn leave_out(&mut self, instance: &Instance, now: Instant) {
+        if self.full.is_none_or(|at| now.saturating_duration_since(at) >= FULL_AT_MOST_EVERY) {
+            self.full = Some(now);
+            self.wishes.push(Wish::FreshLook);
+            log::warn!("{} is left out, maybe with others: there are too many instances already", instance.id);
+        }
     }
 
     fn tell(&mut self, old: Option<&Entry>, was_lost: bool, instance: &Arc<Instance>, told: Told, now: Instant) {
@@ -181,179 +189,17 @@ impl Known {
         Some(entry)
     }
 
-    /// Its source has stopped telling of `key`. One that said it was ending has ended; of another one it is to be seen.
-    /// True if `key` was known.
-    fn unheard(&mut self, source: Source, key: &str, told: Told, now: Instant) -> bool {
-        let Some(entry) = self.entries.get_mut(&(source, Box::from(key))) else { return false };
-        if entry.instance.status == Status::Drain {
-            if let Some(entry) = self.remove(source, key, What::Goodbye, told, now) {
-                self.lose(key, entry.instance, Inquiry::new(now + FAREWELL_TAKES, now));
-            }
-        } else if entry.unconfirmed.is_none() {
-            entry.unconfirmed = Some(Unconfirmed { since: now, accepts: false });
-            entry.inquiry = Some(Inquiry::new(now, now));
-        }
-        true
-    }
-
-    fn lose(&mut self, key: &str, instance: Arc<Instance>, inquiry: Inquiry) {
-        if self.lost.len() >= MAX_LOST && !self.lost.contains_key(key) {
-            let oldest = self.lost.iter().min_by_key(|(_, one)| one.inquiry.since()).map(|(key, _)| key.clone());
-            oldest.and_then(|oldest| self.lost.remove(&oldest));
-        }
-        self.lost.insert(key.into(), Missing { instance, inquiry });
-    }
-
-    /// Whoever was not heard of since `since` is doubted, as if mDNS had told that it is gone. True if there is one.
-    pub(super) fn doubt_unheard_since(&mut self, since: Instant, told: Told, now: Instant) -> bool {
-        let silent = self.entries.iter().filter(|((source, _), entry)| {
-            *source == Source::Mdns && entry.unconfirmed.is_none() && entry.heard < since
-        });
-        let silent: Vec<Box<str>> = silent.map(|((_, key), _)| key.clone()).collect();
-        for key in &silent {
-            self.unheard(Source::Mdns, key, told, now);
-        }
-        !silent.is_empty()
-    }
-
-    /// A connection to the instance called `id` was refused. It is tried once more, at `again_at`.
-    pub(super) fn refused(&mut self, id: &str, again_at: Instant, now: Instant) -> bool {
-        let found = self.entries.iter_mut().find(|((source, _), entry)| {
-            *source == Source::Mdns && *entry.instance.id == *id && entry.instance.status == Status::Up
-        });
-        match found {
-            Some((_, entry)) if entry.inquiry.is_none() && may_verify(entry, now) => {
-                entry.inquiry = Some(Inquiry::new(again_at, now));
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Who is to be asked by TCP now. Each is handed out once, until [`Known::probed`] says what came of it.
-    pub(super) fn due(&mut self, now: Instant) -> Vec<(Box<str>, SocketAddr)> {
-        self.lost.retain(|_, one| !one.inquiry.is_over(now));
-        let doubted = self.entries.iter_mut().filter_map(|((_, key), entry)| {
-            let due = entry.inquiry.as_mut().is_some_and(|inquiry| inquiry.ask(now));
-            due.then(|| (key.clone(), entry.instance.addr))
-        });
-        let lost = self.lost.iter_mut();
-        let lost = lost.filter_map(|(key, one)| one.inquiry.ask(now).then(|| (key.clone(), one.instance.addr)));
-        doubted.chain(lost).collect()
-    }
-
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        let doubted = self.entries.values().filter_map(|entry| entry.inquiry.as_ref());
-        doubted.chain(self.lost.values().map(|one| &one.inquiry)).filter_map(Inquiry::next).min()
-    }
-
-    /// Takes in what a TCP connection to `key` told. True if anything changed that a caller wants to know.
-    pub(super) fn probed(&mut self, key: &str, answer: Probed, told: Told, now: Instant) -> bool {
-        let at = (Source::Mdns, Box::from(key));
-        let Some(entry) = self.entries.get_mut(&at) else { return self.probed_lost(key, answer, told, now) };
-        if let Some(new) = entry.moving.take() {
-            return self.moved(&at, &new, answer, told, now);
-        }
-        let Some(inquiry) = entry.inquiry.as_mut() else { return false };
-        match (entry.unconfirmed.as_mut(), answer) {
-            (Some(unconfirmed), Probed::Accepted) => {
-                if !std::mem::replace(&mut unconfirmed.accepts, true) {
-                    self.news.push(What::Unconfirmed, &entry.instance, now);
-                    let id = &entry.instance.id;
-                    log::log!(told.level(&entry.instance), "mDNS tells no more of {id}, but it accepts connections");
-                }
-                inquiry.pause(now);
-                true
-            }
-            (Some(_), Probed::Refused | Probed::Silent) => {
-                if let Some(entry) = self.remove(Source::Mdns, key, What::Lost, told, now) {
-                    let mut inquiry = Inquiry::new(now, now);
-                    inquiry.pause(now);
-                    self.lose(key, entry.instance, inquiry);
-                }
-                true
-            }
-            (None, Probed::Refused) => {
-                entry.inquiry = None;
-                entry.verified = Some(now);
-                self.news.push(What::Refused, &entry.instance, now);
-                self.wishes.push(Wish::Verify(key.into()));
-                false
-            }
-            (None, Probed::Accepted | Probed::Silent) => {
-                entry.inquiry = None;
-                false
-            }
-        }
-    }
-
-    /// Takes in whether an instance that mDNS says has moved still answers where it was.
-    fn moved(&mut self, at: &Key, new: &Arc<Instance>, answer: Probed, told: Told, now: Instant) -> bool {
-        let Some(entry) = self.entries.get_mut(at) else { return false };
-        entry.inquiry = None;
-        entry.unconfirmed = None;
-        if answer == Probed::Accepted {
-            log::warn!("{} answers at {}, so it is not believed at {}", new.id, entry.instance.addr, new.addr);
-            self.wishes.push(Wish::FreshLook);
-            return true;
-        }
-        let old = Arc::clone(&std::mem::replace(&mut entry.instance, Arc::clone(new)).service);
-        self.news.push(What::Moved, new, now);
-        log::log!(told.level(new), "{} is now at {}", new.id, new.addr);
-        self.merge(&old);
-        self.merge(&new.service);
-        true
-    }
-
-    fn probed_lost(&mut self, key: &str, answer: Probed, told: Told, now: Instant) -> bool {
-        let Some(one) = self.lost.get_mut(key) else { return false };
-        let had_said_goodbye = one.instance.status == Status::Drain;
-        match answer {
-            Probed::Accepted => {
-                let Some(Missing { mut instance, mut inquiry }) = self.lost.remove(key) else { return false };
-                if !self.has_room_for(&instance) {
-                    return false;
-                }
-                Arc::make_mut(&mut instance).status = Status::Up; // a farewell that did not come true
-                inquiry.begin_anew(now);
-                self.come_back(key, instance, inquiry, told, now);
-                true
-            }
-            Probed::Refused if had_said_goodbye => {
-                self.lost.remove(key);
-                false
-            }
-            Probed::Refused | Probed::Silent => {
-                one.inquiry.pause(now);
-                false
-            }
-        }
-    }
-
-    fn come_back(&mut self, key: &str, instance: Arc<Instance>, inquiry: Inquiry, told: Told, now: Instant) {
-        self.news.push(What::FoundAgain, &instance, now);
-        log::log!(told.level(&instance), "{} at {} accepts connections again", instance.id, instance.addr);
-        let service = Arc::clone(&instance.service);
-        let entry = Entry {
-            instance,
-            since: now,
-            heard: now,
-            unconfirmed: Some(Unconfirmed { since: now, accepts: true }),
-            moving: None,
-            inquiry: Some(inquiry),
-            verified: None,
-        };
-        self.entries.insert((Source::Mdns, key.into()), entry);
-        self.merge(&service);
-        self.wishes.push(Wish::FreshLook); // who was away with it may be back with it
-    }
-
     /// Keys of what `source` knows of `service` at other addresses than these.
     pub(super) fn not_among(&self, source: Source, service: &str, addrs: &[SocketAddr]) -> Vec<Box<str>> {
         let old = self.entries.iter().filter(|((from, _), entry)| {
             *from == source && &*entry.instance.service == service && !addrs.contains(&entry.instance.addr)
         });
         old.map(|((_, key), _)| key.clone()).collect()
+    }
+
+    /// How many are in use.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     /// Whether mDNS tells of nobody but the instance called `own`.
@@ -429,8 +275,4 @@ impl Known {
             self.merged.insert(Arc::clone(service), instances.into());
         }
     }
-}
-
-fn may_verify(entry: &Entry, now: Instant) -> bool {
-    entry.verified.is_none_or(|at| now.saturating_duration_since(at) >= VERIFIED_AT_MOST_EVERY)
 }

@@ -5,8 +5,9 @@
 //!
 //! - It keeps the pointer to an instance whose other records have expired, and may then never tell of it again. So
 //!   nothing it says is gone is forgotten ([`super::Directory`]), and it is made to look again with an empty memory.
+//! - It may forget an expired instance without telling. So it is regularly asked whom it remembers.
 //! - It keeps a timer for each record of each packet, for as long as the record may live. So a flood fills its memory;
-//!   then it is ended and started anew (`flood`).
+//!   then it is ended and started anew, saying what it said but no goodbye.
 //! - It reads packets for as long as there are any before it does anything else. Against a flood that comes faster than
 //!   it can read there is no help from here; the service's memory limit is the last one.
 //! - It joins the multicast group on every interface as it starts, before it can be told which to use, and leaves the

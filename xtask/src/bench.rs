@@ -1,18 +1,27 @@
 //! Each folder of `benches/` is a package of its own: what it compares us with is no dependency of ours.
 
+use crate::hosts;
 use crate::run::{self, Workspace};
 
 struct Bench {
-    /// Name of the folder, and of the bench.
     name: &'static str,
-    /// How cargo runs it.
-    command: &'static str,
+    how: How,
     about: &'static str,
 }
 
+enum How {
+    /// `cargo run` of the package in `benches/NAME`.
+    Run,
+    /// `cargo bench` of it.
+    Bench,
+    /// What tests hosts, with a watch in its hand.
+    Hosts,
+}
+
 const BENCHES: &[Bench] = &[
-    Bench { name: "http", command: "run", about: "server and forwarding beside axum, reqwest, HAProxy and nginx" },
-    Bench { name: "resilience", command: "bench", about: "breaker and balancer beside the crates for them" },
+    Bench { name: "http", how: How::Run, about: "server and forwarding beside axum, reqwest, HAProxy and nginx" },
+    Bench { name: "resilience", how: How::Bench, about: "breaker and balancer beside the crates for them" },
+    Bench { name: "discovery", how: How::Hosts, about: "how long hosts take to know who comes and goes" },
 ];
 
 /// Their names and what they measure, for a person.
@@ -30,13 +39,17 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<(), Strin
     if chosen.is_empty() {
         return Err(format!("There is no such bench; there are:\n{}", list().trim_end()));
     }
-    for Bench { name, command, .. } in chosen {
+    for Bench { name, how, .. } in chosen {
         println!("\n== bench: {name}");
         let manifest = format!("benches/{name}/Cargo.toml");
-        let mut cargo = workspace.cargo([*command, "--quiet", "--manifest-path", &manifest]);
-        if *command == "run" {
-            cargo.arg("--release");
-        }
+        let mut cargo = match how {
+            How::Run => workspace.cargo(["run", "--quiet", "--release", "--manifest-path", &manifest]),
+            How::Bench => workspace.cargo(["bench", "--quiet", "--manifest-path", &manifest]),
+            How::Hosts => {
+                hosts::bench(workspace)?;
+                continue;
+            }
+        };
         run::finish(cargo.arg("--").args(rest))?;
     }
     Ok(())

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod deny;
+mod hosts;
 mod install;
 mod msrv;
 mod openmetrics;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::install::{self, Package};
 use crate::run::{self, Workspace};
-use crate::{Failure, deny, msrv, openmetrics};
+use crate::{Failure, deny, hosts, msrv, openmetrics};
 
 /// Steps with the same needs.
 struct Tier {
@@ -34,6 +34,12 @@ const TIERS: &[Tier] = &[
         about: "formatting, lints, dependencies, tests on loopback",
         needs: &[Package { program: "redis-server", package: "redis-server" }],
         steps: UNIT,
+    },
+    Tier {
+        name: "hosts",
+        about: "hosts that find, lose and attack each other; avahi and zeroconf",
+        needs: hosts::NEEDS,
+        steps: &[Step { name: "a LAN for each test", work: Work::Call(hosts::test) }],
     },
     Tier {
         name: "browser",

@@ -8,7 +8,7 @@ use futures_lite::FutureExt as _;
 use mdns_sd::{DaemonEvent, Receiver, ServiceDaemon, ServiceEvent};
 use smol::Timer;
 
-use super::looks::Looks;
+use super::looks::{Looks, Next};
 use super::{Error, Link, flood, heard};
 use crate::discovery::txt::{self, Refused};
 use crate::discovery::{Change, Directory, SERVICE_TYPE, Source, Wish};
@@ -17,8 +17,13 @@ use crate::trust::record::Doubt;
 
 /// Who is there has answered a look within this time: it asks at once, and again after 1 s and 3 s.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+/// The library has named everybody it remembers within this time. It is a matter of microseconds, unless the machine is
+/// busy; who is named too late is asked by TCP for nothing.
+const NAMED_WITHIN: Duration = Duration::from_millis(300);
 /// Who is to be verified has this long to answer. In 500 ms, living ones on a wireless network often do not.
 const VERIFIED_WITHIN: Duration = Duration::from_secs(3);
+/// During a flood, the rest of the program gets this long between two daemons.
+const BREATH: Duration = Duration::from_millis(200);
 /// After this long a daemon that could not be started is started again.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
@@ -38,10 +43,16 @@ struct Ear {
     network: Receiver<DaemonEvent>,
 }
 
+/// What was asked, and when.
+struct Asked {
+    at: Instant,
+    what: Next,
+}
+
 /// Why a browse ends.
 enum End {
-    /// Everybody is to be asked again.
-    Look,
+    /// Everybody is to be asked again, or the library.
+    Due(Next),
     /// The library has stopped telling: too many events were unread, or it has ended.
     Closed,
     /// It remembers too much.
@@ -61,25 +72,26 @@ impl Browser {
 
     /// Goes on until this process ends.
     pub(super) async fn run(mut self) {
-        let mut looked = Instant::now();
+        let mut asked = Asked { at: Instant::now(), what: Next::Look };
         loop {
             let daemon = self.link.daemon();
-            let end = self.hear(&daemon, looked).await;
+            let end = self.hear(&daemon, &asked).await;
             if self.link.is_over() {
                 return;
             }
-            looked = Instant::now();
+            let at = Instant::now();
+            let asked_before = asked.what;
+            asked = Asked { at, what: if let End::Due(what) = end { what } else { Next::Look } };
             let ear = match end {
-                End::Look => daemon.stop_browse(SERVICE_TYPE).map_err(Error::from).and_then(|()| listen(&daemon)),
-                End::Closed => {
-                    log::debug!("mDNS stopped telling; asking again");
-                    Timer::after(Duration::from_secs(1)).await;
-                    listen(&daemon)
+                End::Due(Next::RollCall) => call_the_roll(&daemon),
+                End::Due(Next::Look) => listen_anew(&daemon),
+                End::Closed if asked_before == Next::RollCall => {
+                    log::debug!("mDNS remembers more than it can tell at once");
+                    self.looks.call_no_more();
+                    listen_anew(&daemon)
                 }
-                End::Flood(size) => {
-                    log::warn!("mDNS is started anew, since it remembers {size}; is somebody flooding this network?");
-                    self.link.renew().await.and_then(|()| listen(&self.link.daemon()))
-                }
+                End::Closed => self.start_anew("it told more than could be read").await,
+                End::Flood(size) => self.start_anew(&format!("it remembers {size}")).await,
             };
             self.ear = match ear {
                 Ok(ear) => ear,
@@ -88,8 +100,18 @@ impl Browser {
                     None => return,
                 },
             };
-            self.looks.looked(self.directory.is_alone(&self.link.own()), looked);
+            match asked.what {
+                Next::Look => self.looks.looked(self.directory.is_alone(&self.link.own()), at),
+                Next::RollCall => self.looks.called(at),
+            }
         }
+    }
+
+    async fn start_anew(&self, why: &str) -> Result<Ear, Error> {
+        log::warn!("mDNS is started anew, since {why}; is somebody flooding this network?");
+        Timer::after(BREATH).await;
+        self.link.renew().await?;
+        listen(&self.link.daemon())
     }
 
     /// Ends a daemon that takes no commands, and starts another until one does. None if this process is ending.
@@ -107,8 +129,8 @@ impl Browser {
         }
     }
 
-    /// Takes in what is told, until there is a reason to ask anew. `looked` is when everybody was asked.
-    async fn hear(&mut self, daemon: &ServiceDaemon, looked: Instant) -> End {
+    /// Takes in what is told, until there is a reason to ask anew.
+    async fn hear(&mut self, daemon: &ServiceDaemon, asked: &Asked) -> End {
         let Self { link, cluster, directory, trust, looks, ear } = self;
         let found = async {
             while let Ok(event) = ear.found.recv_async().await {
@@ -117,27 +139,30 @@ impl Browser {
             End::Closed
         };
         let doubt = async {
-            Timer::at(looked + ANSWERED_WITHIN).await;
-            directory.doubt_unheard_since(looked, Instant::now());
+            match asked.what {
+                Next::Look => Timer::at(asked.at + ANSWERED_WITHIN).await,
+                Next::RollCall => Timer::at(asked.at + NAMED_WITHIN).await,
+            };
+            // A look after a look would find no more.
+            directory.doubt_unheard_since(asked.at, asked.what == Next::RollCall, Instant::now());
             std::future::pending().await
         };
-        let flood = async { End::Flood(flood::too_much(daemon).await) };
+        let flood = async { End::Flood(flood::too_much(daemon, || directory.len()).await) };
         let look = async {
             loop {
                 let changed = directory.changed();
-                let due = looks.next(directory.is_alone(&link.own()));
+                let (due, what) = looks.next(directory.is_alone(&link.own()));
                 let sign = wish(directory).or(interface_change(&ear.network)).or(due_at(due)).or(change(changed)).await;
                 let now = Instant::now();
                 match sign {
-                    Sign::Due => return End::Look,
+                    Sign::Due => return End::Due(what),
                     Sign::Changed => {}
                     Sign::Interface => looks.interface_has_changed(now),
                     Sign::Wish(Wish::FreshLook) => looks.wish(now, &mut fastrand::Rng::new()),
-                    Sign::Wish(Wish::Verify(name)) => {
-                        if let Err(error) = daemon.verify(name.into(), VERIFIED_WITHIN) {
-                            log::debug!("nobody is verified: {error}");
-                        }
-                    }
+                    Sign::Wish(Wish::Verify(name)) => match daemon.verify(name.into(), VERIFIED_WITHIN) {
+                        Ok(()) => looks.verified_at(now + VERIFIED_WITHIN + NAMED_WITHIN / 4),
+                        Err(error) => log::debug!("nobody is verified: {error}"),
+                    },
                 }
             }
         };
@@ -183,6 +208,19 @@ async fn interface_change(network: &Receiver<DaemonEvent>) -> Sign {
 
 fn listen(daemon: &ServiceDaemon) -> Result<Ear, Error> {
     Ok(Ear { network: daemon.monitor()?, found: daemon.browse(SERVICE_TYPE)? })
+}
+
+/// With nothing remembered: all it remembers, told at once, may be more than it can tell.
+fn listen_anew(daemon: &ServiceDaemon) -> Result<Ear, Error> {
+    daemon.stop_browse(SERVICE_TYPE)?;
+    listen(daemon)
+}
+
+/// The library names whomever it remembers, and goes on telling of changes; it asks nobody. It tells of who has expired
+/// only if its tables happen to lie in the right order: an instance is in them by type and by subtype, and counts as
+/// expired where it is found first.
+fn call_the_roll(daemon: &ServiceDaemon) -> Result<Ear, Error> {
+    Ok(Ear { network: daemon.monitor()?, found: daemon.browse_cache(SERVICE_TYPE)? })
 }
 
 fn take_in(event: ServiceEvent, cluster: &str, directory: &Directory, trust: &Trust) {

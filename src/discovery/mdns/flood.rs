@@ -9,9 +9,12 @@ use smol::Timer;
 
 /// Timers that are fine, of 16 bytes each: a thousand instances that are asked every five minutes come to half of it.
 const MAX_TIMERS: i64 = 131_072;
-/// Records that are fine: seven each of the 1,024 instances that are remembered. A record takes up to 9 kB.
-const MAX_RECORDS: i64 = 8_192;
-/// At 5,000 records a second, which a flood on a Pi's network easily reaches, this is some 10 MB.
+/// Records that are fine whoever they are of; the library also keeps some that other devices' answers contain. One takes
+/// about 1.4 kB with all that leads to it.
+const RECORDS: i64 = 2_048;
+/// Records that are fine besides, of each instance in use: it has five to seven.
+const RECORDS_EACH: i64 = 8;
+/// At 5,000 records a second, which a flood on a Pi's network easily reaches, this is some 7 MB.
 const EVERY: Duration = Duration::from_secs(1);
 /// While it grows quickly.
 const OFTEN: Duration = Duration::from_millis(200);
@@ -20,12 +23,12 @@ const QUICK: i64 = 2_048;
 /// A daemon that does not answer for so long has more packets to read than it can.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
-/// Resolves when the memory of `daemon` has passed its bound; says what there was.
-pub(super) async fn too_much(daemon: &ServiceDaemon) -> String {
+/// Resolves when `daemon` remembers more than is fine for as many instances as `in_use` says; says what there was.
+pub(super) async fn too_much(daemon: &ServiceDaemon, in_use: impl Fn() -> usize) -> String {
     let mut before = 0;
     loop {
         let size = match size(daemon).await {
-            Some((timers, records)) if timers > MAX_TIMERS || records > MAX_RECORDS => {
+            Some((timers, records)) if timers > MAX_TIMERS || records > max_records(in_use()) => {
                 return format!("{timers} timers and {records} records");
             }
             Some((timers, records)) => timers + records,
@@ -50,6 +53,10 @@ async fn size(daemon: &ServiceDaemon) -> Option<(i64, i64)> {
     answered.or(late).await.map(|metrics| count(&metrics))
 }
 
+fn max_records(in_use: usize) -> i64 {
+    RECORDS + RECORDS_EACH * i64::try_from(in_use).unwrap_or(i64::MAX / RECORDS_EACH / 2)
+}
+
 fn count(metrics: &Metrics) -> (i64, i64) {
     let timers = metrics.get("timer").copied().unwrap_or_default();
     let records = metrics.iter().filter(|(name, _)| name.starts_with("cached-")).map(|(_, count)| count).sum();
@@ -65,6 +72,12 @@ mod tests {
         let metrics = [("timer", 7), ("cached-ptr", 1), ("cached-txt", 2), ("cached-nsec", 4), ("respond", 100)];
         let metrics: Metrics = metrics.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
         assert_eq!(count(&metrics), (7, 7));
+    }
+
+    #[test]
+    fn a_thousand_instances_are_no_flood_but_as_many_records_of_nobody_are() {
+        assert!(max_records(1024) > 1024 * 7);
+        assert!(max_records(3) < 1024 * 7);
     }
 
     #[test]

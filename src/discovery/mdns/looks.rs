@@ -1,5 +1,5 @@
-//! When everybody is asked again. Each look makes everybody answer, so there is a reason for each, and a pause between
-//! two of them.
+//! When everybody is asked again, and when the library is asked whom it still knows. Each look makes everybody answer,
+//! so there is a reason for each, and a pause between two of them. A roll call sends nothing.
 
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,29 @@ const PAUSE: Duration = Duration::from_secs(10);
 const ALONE: std::ops::RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(60);
 /// A changed interface has joined the group after this long, and several changes come together.
 const SETTLES: Duration = Duration::from_millis(500);
+/// Between two roll calls: the library may forget an instance without a word.
+const CALLED_EVERY: Duration = Duration::from_secs(30);
 /// By chance up to this long, so that those who missed the same instance do not ask in chorus.
 const JITTER_MS: u64 = 500;
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Forget everything and ask everybody.
+    Look,
+    /// See who is still remembered.
+    RollCall,
+}
 
 #[derive(Debug)]
 pub(super) struct Looks {
     last: Instant,
+    /// The last look or roll call.
+    called: Instant,
+    /// Whether the library can name all it remembers before its channel is full.
+    can_call: bool,
+    /// Who was asked to answer by now is remembered only if it has.
+    verified: Option<Instant>,
     /// The next pause while nobody is there.
     alone: Duration,
     wished: Option<Instant>,
@@ -26,7 +43,15 @@ pub(super) struct Looks {
 impl Looks {
     /// The first look has just begun.
     pub(super) fn new(now: Instant) -> Self {
-        Self { last: now, alone: *ALONE.start(), wished: None, interface_changed: None }
+        Self {
+            last: now,
+            called: now,
+            can_call: true,
+            verified: None,
+            alone: *ALONE.start(),
+            wished: None,
+            interface_changed: None,
+        }
     }
 
     /// Somebody was removed, or came back.
@@ -39,8 +64,20 @@ impl Looks {
         self.interface_changed.get_or_insert(now + SETTLES);
     }
 
-    /// When the next look is due.
-    pub(super) fn next(&self, is_alone: bool) -> Instant {
+    /// Somebody has been asked to answer by `at`.
+    pub(super) fn verified_at(&mut self, at: Instant) {
+        self.verified.get_or_insert(at);
+    }
+
+    /// What is due next, and when.
+    pub(super) fn next(&self, is_alone: bool) -> (Instant, Next) {
+        let look = self.next_look(is_alone);
+        let call = self.called + CALLED_EVERY;
+        let call = self.verified.map_or(call, |at| call.min(at));
+        if self.can_call && call < look { (call, Next::RollCall) } else { (look, Next::Look) }
+    }
+
+    fn next_look(&self, is_alone: bool) -> Instant {
         let alone = is_alone.then(|| self.last + self.alone);
         let reasons = [self.wished, self.interface_changed, alone];
         reasons.into_iter().flatten().fold(self.last + REGULARLY, Instant::min)
@@ -50,6 +87,17 @@ impl Looks {
     pub(super) fn looked(&mut self, is_alone: bool, now: Instant) {
         self.alone = if is_alone { (self.alone * 2).min(*ALONE.end()) } else { *ALONE.start() };
         (self.last, self.wished, self.interface_changed) = (now, None, None);
+        self.called(now);
+    }
+
+    /// There are too many to name.
+    pub(super) fn call_no_more(&mut self) {
+        self.can_call = false;
+    }
+
+    /// A roll call has been made.
+    pub(super) fn called(&mut self, now: Instant) {
+        (self.called, self.verified) = (now, None);
     }
 }
 
@@ -62,7 +110,7 @@ mod tests {
     #[test]
     fn without_a_reason_there_is_a_look_every_five_minutes() {
         let began = Instant::now();
-        assert_eq!(Looks::new(began).next(false), began + 300 * SECOND);
+        assert_eq!(Looks::new(began).next_look(false), began + 300 * SECOND);
     }
 
     #[test]
@@ -70,12 +118,12 @@ mod tests {
         let (began, mut rng) = (Instant::now(), fastrand::Rng::with_seed(1));
         let mut looks = Looks::new(began);
         looks.wish(began + 60 * SECOND, &mut rng);
-        assert!(looks.next(false) < began + 61 * SECOND);
+        assert!(looks.next_look(false) < began + 61 * SECOND);
         looks.looked(false, began + 61 * SECOND);
         for tenth in 0..300 {
             looks.wish(began + 61 * SECOND + tenth * SECOND / 100, &mut rng);
         }
-        assert_eq!(looks.next(false), began + 71 * SECOND);
+        assert_eq!(looks.next(false), (began + 71 * SECOND, Next::Look));
     }
 
     #[test]
@@ -85,14 +133,14 @@ mod tests {
         let mut pauses = Vec::new();
         let mut now = began;
         for _ in 0..6 {
-            let next = looks.next(true);
+            let next = looks.next_look(true);
             pauses.push((next - now).as_secs());
             looks.looked(true, next);
             now = next;
         }
         assert_eq!(pauses, [5, 10, 20, 40, 60, 60]);
         looks.looked(false, now);
-        assert_eq!(looks.next(true), now + 5 * SECOND);
+        assert_eq!(looks.next(true), (now + 5 * SECOND, Next::Look));
     }
 
     #[test]
@@ -101,6 +149,18 @@ mod tests {
         let mut looks = Looks::new(began);
         looks.interface_has_changed(began + SECOND);
         looks.interface_has_changed(began + SECOND);
-        assert_eq!(looks.next(false), began + SECOND + SETTLES);
+        assert_eq!(looks.next(false), (began + SECOND + SETTLES, Next::Look));
+    }
+
+    #[test]
+    fn the_library_is_asked_whom_it_knows_every_half_minute_and_once_somebody_should_have_answered() {
+        let began = Instant::now();
+        let mut looks = Looks::new(began);
+        assert_eq!(looks.next(false), (began + 30 * SECOND, Next::RollCall));
+        looks.verified_at(began + 4 * SECOND);
+        looks.verified_at(began + 9 * SECOND);
+        assert_eq!(looks.next(false), (began + 4 * SECOND, Next::RollCall));
+        looks.called(began + 4 * SECOND);
+        assert_eq!(looks.next(false), (began + 34 * SECOND, Next::RollCall));
     }
 }

@@ -1,0 +1,169 @@
+//! Somebody on the LAN who lies, or shouts. There is no cluster key here: these are the rules that hold without one.
+
+use std::net::SocketAddr;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::cluster::Cluster;
+use crate::dns::{Claim, Mouth};
+use crate::lan::ip;
+use crate::node::{PATIENCE, View};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// The last host of a cluster of two producers and an attacker's machine.
+const ATTACKER: u8 = 4;
+/// What the issue allows a service under a flood.
+const RESIDENT_KB: u64 = 32 * 1024;
+
+/// Two producers, and a third host whose producer has ended: there the attacker is alone with the port.
+fn cluster() -> Cluster {
+    let mut cluster = Cluster::new(3);
+    let ended = cluster.producers.pop().expect("three");
+    ended.signal("TERM");
+    cluster.until_gone(ended.addr, PATIENCE);
+    sleep(2 * SECOND); // it serves on for a moment
+    cluster
+}
+
+fn id_of(cluster: &Cluster, addr: SocketAddr) -> String {
+    let view = View::of(&cluster.lan, &cluster.consumer);
+    let at = view.addrs("producer").iter().position(|one| *one == addr).expect("it was found");
+    view.ids("producer")[at].clone()
+}
+
+/// The attacker says `packets` again and again while the consumer is watched.
+fn attack(cluster: &Cluster, packets: &[Vec<u8>], lasts: Duration, watch: impl Fn(&View)) {
+    let mouth = cluster.lan.inside(ATTACKER, Mouth::open);
+    let began = Instant::now();
+    while began.elapsed() < lasts {
+        for packet in packets {
+            mouth.say(packet);
+        }
+        watch(&View::of(&cluster.lan, &cluster.consumer));
+        sleep(SECOND / 10);
+    }
+}
+
+fn all_in_use(cluster: &Cluster, view: &View) {
+    let found = view.addrs("producer");
+    let missing: Vec<_> =
+        cluster.producers.iter().filter(|one| !found.contains(&one.addr)).map(|one| one.addr).collect();
+    assert!(missing.is_empty(), "{missing:?} are not in use: {:#}", view.json());
+}
+
+#[test]
+fn a_forged_goodbye_takes_no_living_producer_out_of_use() {
+    let cluster = cluster();
+    let user = cluster.user();
+    let goodbye = |addr: SocketAddr| Claim { ttl: 0, ..Claim::whole(&id_of(&cluster, addr), addr) }.packet();
+    let goodbyes: Vec<_> = cluster.producers.iter().map(|one| goodbye(one.addr)).collect();
+    attack(&cluster, &goodbyes, 15 * SECOND, |view| all_in_use(&cluster, view));
+    user.was_always_answered();
+    cluster.until_found(); // and after it, all are confirmed again
+}
+
+#[test]
+fn a_poisoned_record_leads_nobody_away_from_a_living_producer() {
+    let cluster = cluster();
+    let user = cluster.user();
+    let victim = cluster.producers[0].addr;
+    let id = id_of(&cluster, victim);
+    let elsewhere = SocketAddr::from((ip(ATTACKER), 9));
+    let to_another_port = Claim { kinds: "srv", ..Claim::whole(&id, elsewhere) };
+    let to_another_host = Claim { kinds: "srv a", host: "attacker".into(), ..Claim::whole(&id, elsewhere) };
+    let to_another_address = Claim { kinds: "a", ..Claim::whole(&id, elsewhere) };
+    let poison: Vec<_> = [to_another_port, to_another_host, to_another_address].iter().map(Claim::packet).collect();
+    attack(&cluster, &poison, 10 * SECOND, |view| all_in_use(&cluster, view));
+    user.was_always_answered();
+    cluster.until_found();
+}
+
+#[test]
+fn rogue_records_cost_no_user_an_answer_and_what_cannot_be_is_not_taken_in() {
+    let cluster = cluster();
+    let user = cluster.user();
+    let rogue = |id: &str, addr: ([u8; 4], u16)| Claim::whole(id, SocketAddr::from(addr)).packet();
+    let impossible = [
+        rogue("producer-loopback", ([127, 0, 0, 1], 5353)),
+        rogue("producer-multicast", ([224, 0, 0, 1], 9000)),
+        rogue("producer-broadcast", ([255, 255, 255, 255], 9000)),
+        rogue("producer-nowhere", ([0, 0, 0, 0], 9000)),
+        rogue("producer-no-port", (ip(ATTACKER).octets(), 0)),
+        rogue("<b>producer</b>", (ip(ATTACKER).octets(), 9000)),
+    ];
+    attack(&cluster, &impossible, 5 * SECOND, |view| {
+        all_in_use(&cluster, view);
+        assert_eq!(view.addrs("producer").len(), 2, "{:#}", view.json());
+    });
+    // Possible, so it is taken in, but nobody listens there.
+    let possible = [rogue("producer-0000000000000bad", (ip(ATTACKER).octets(), 9000))];
+    attack(&cluster, &possible, 5 * SECOND, |view| all_in_use(&cluster, view));
+    user.was_always_answered();
+}
+
+#[test]
+fn ten_thousand_malformed_packets_change_nothing() {
+    let cluster = cluster();
+    let user = cluster.user();
+    let mut good = Claim::whole("producer-000000000000bad0", SocketAddr::from((ip(ATTACKER), 9000))).packet();
+    // Of another cluster: some come through with nothing broken but a letter of the name, and are no less well-formed.
+    let cluster_name = good.windows(10).position(|bytes| bytes == b"cl=bramble").expect("it is in the TXT record");
+    good[cluster_name + 3] = b'o';
+    let mut rng = fastrand::Rng::with_seed(4711);
+    let mouth = cluster.lan.inside(ATTACKER, Mouth::open);
+    for number in 0..10_000 {
+        let mut packet = good.clone();
+        match number % 3 {
+            0 => packet.truncate(rng.usize(..packet.len())),
+            1 => (0..8).for_each(|_| {
+                let at = rng.usize(..packet.len());
+                packet[at] = rng.u8(..);
+            }),
+            _ => rng.fill(&mut packet),
+        }
+        mouth.say(&packet);
+        if number % 100 == 0 {
+            sleep(SECOND / 100);
+            all_in_use(&cluster, &View::of(&cluster.lan, &cluster.consumer));
+        }
+    }
+    let third = cluster.start_producer(3);
+    cluster.until(5 * SECOND, |found| found.iter().any(|(addr, _)| *addr == third.addr));
+    user.was_always_answered();
+}
+
+/// Forged producers that refuse connections cost a call two tries, and then it has none left; with a cluster key they
+/// would never be called. So a few questions in a hundred may fail here.
+#[test]
+fn a_flood_of_a_minute_takes_no_memory_and_hides_nobody() {
+    let mut cluster = cluster();
+    let user = cluster.user();
+    let mouth = cluster.lan.inside(ATTACKER, Mouth::open);
+    let (began, mut number, mut most) = (Instant::now(), 0_u64, 0);
+    while began.elapsed() < 60 * SECOND {
+        for _ in 0..100 {
+            number += 1;
+            let id = format!("producer-{number:016x}");
+            let mut claim = Claim::whole(&id, SocketAddr::from((ip(ATTACKER), 9000)));
+            claim.ttl = 1_000_000;
+            claim.kinds = ["ptr srv txt a", "a", "srv", "txt"][number as usize % 4];
+            mouth.say(&claim.packet());
+        }
+        sleep(SECOND / 20);
+        if number % 1_000 == 0 {
+            all_in_use(&cluster, &View::of(&cluster.lan, &cluster.consumer));
+            let resident = [&cluster.consumer, &cluster.producers[0]].map(crate::node::Node::resident_kb);
+            most = most.max(resident[0]).max(resident[1]);
+        }
+    }
+    println!("flood: {number} packets in 60 s; at most {most} kB resident");
+    assert!(number > 50_000, "{number} packets are no flood");
+    assert!(cluster.consumer.log().contains("mDNS is started anew"), "the flood was not noticed");
+    assert!(most < RESIDENT_KB, "{most} kB");
+    sleep(2 * SECOND);
+    let third = cluster.start_producer(3);
+    cluster.producers.push(third);
+    let third = cluster.producers[2].addr;
+    cluster.until(10 * SECOND, |found| found.iter().any(|(addr, _)| *addr == third));
+    user.fails_at_most(0.03);
+}

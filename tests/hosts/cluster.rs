@@ -1,0 +1,141 @@
+//! Producers on hosts of their own, and on host 1 a consumer with somebody who asks it all the time.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::lan::{Lan, enter};
+use crate::node::{Node, PATIENCE, get, until};
+
+/// The user's question comes this often: light load.
+const ASKED_EVERY: Duration = Duration::from_millis(50);
+
+/// The processes go before the LAN.
+pub(crate) struct Cluster {
+    pub(crate) consumer: Node,
+    pub(crate) producers: Vec<Node>,
+    upstream: Node,
+    key_file: PathBuf,
+    pub(crate) lan: Lan,
+}
+
+impl Cluster {
+    /// One producer on each of the hosts 2 to `producers` + 1, and all of them found.
+    pub(crate) fn new(producers: u8) -> Self {
+        let lan = Lan::new(producers + 1);
+        let key_file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.key", lan.name(1)));
+        std::fs::write(&key_file, "key").expect("the target folder is writable");
+        let upstream = Node::start(&lan, 1, &["upstream-sim", "--listen", "0.0.0.0:0", "--key", "key"], &[]);
+        let variables = [("BRAMBLE__CALL__FALLBACK", "fail-fast")];
+        let consumer = Node::start(&lan, 1, &["consumer"], &variables);
+        let mut cluster = Self { consumer, producers: Vec::new(), upstream, key_file, lan };
+        for host in 2..=producers + 1 {
+            let producer = cluster.start_producer(host);
+            cluster.producers.push(producer);
+        }
+        cluster.until_found();
+        cluster
+    }
+
+    pub(crate) fn start_producer(&self, host: u8) -> Node {
+        let upstream = format!("http://{}", self.upstream.addr);
+        let key_file = self.key_file.display().to_string();
+        let variables =
+            [("BRAMBLE__PRODUCER__UPSTREAM", upstream.as_str()), ("BRAMBLE__PRODUCER__API_KEY_FILE", &key_file)];
+        Node::start(&self.lan, host, &["producer", "--listen", "0.0.0.0:0"], &variables)
+    }
+
+    /// Waits until the consumer sees every producer, confirmed and no other.
+    pub(crate) fn until_found(&self) -> Duration {
+        self.until(PATIENCE, |found| {
+            let mut wanted: Vec<SocketAddr> = self.producers.iter().map(|one| one.addr).collect();
+            let mut there: Vec<SocketAddr> = found.iter().map(|(addr, _)| *addr).collect();
+            wanted.sort();
+            there.sort();
+            there == wanted && found.iter().all(|(_, standing)| standing == "confirmed")
+        })
+    }
+
+    /// Waits until the producers the consumer sees, with their standing, are as `wanted`.
+    pub(crate) fn until(&self, within: Duration, wanted: impl Fn(&[(SocketAddr, String)]) -> bool) -> Duration {
+        until(&self.lan, &self.consumer, within, |view| wanted(&view.instances("producer")))
+    }
+
+    /// Waits until the consumer uses nobody at `addr` any more.
+    pub(crate) fn until_gone(&self, addr: SocketAddr, within: Duration) -> Duration {
+        self.until(within, |found| found.iter().all(|(there, _)| *there != addr))
+    }
+
+    /// Somebody begins to ask.
+    pub(crate) fn user(&self) -> User {
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, self.consumer.addr.port()));
+        let (namespace, stop) = (self.lan.name(1), Arc::new(AtomicBool::new(false)));
+        let told = Arc::clone(&stop);
+        let asking = thread::spawn(move || {
+            enter(&namespace);
+            let mut seen = Vec::new();
+            while !told.load(Ordering::Relaxed) {
+                let zip = 10_000 + fastrand::u32(..80_000);
+                let answer = get(addr, &format!("/api/weather?zip={zip}&country=DE"));
+                // 404: the stand-in does not know every place. A producer has answered.
+                let failed = match &answer {
+                    Ok((200 | 404, _)) => None,
+                    Ok((status, body)) => Some(format!("{status} {body}")),
+                    Err(error) => Some(error.to_string()),
+                };
+                seen.push(failed);
+                thread::sleep(ASKED_EVERY);
+            }
+            seen
+        });
+        User { stop, asking: Some(asking), began: Instant::now() }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.key_file);
+    }
+}
+
+/// Somebody who asks the consumer.
+pub(crate) struct User {
+    stop: Arc<AtomicBool>,
+    asking: Option<JoinHandle<Vec<Option<String>>>>,
+    began: Instant,
+}
+
+impl User {
+    /// Ends asking; fails if a question was not answered.
+    pub(crate) fn was_always_answered(self) {
+        self.fails_at_most(0.0);
+    }
+
+    /// Ends asking; fails if more than this share of the questions was not answered.
+    pub(crate) fn fails_at_most(mut self, share: f64) {
+        let seen = self.end();
+        let failed: Vec<&String> = seen.iter().flatten().collect();
+        let (asked, took) = (seen.len(), self.began.elapsed());
+        assert!(asked >= 5, "{asked} questions in {took:?} prove nothing");
+        assert!(
+            failed.len() as f64 <= share * asked as f64,
+            "{} of {asked} questions failed: {failed:?}",
+            failed.len()
+        );
+    }
+
+    fn end(&mut self) -> Vec<Option<String>> {
+        self.stop.store(true, Ordering::Relaxed);
+        let asking = self.asking.take();
+        asking.map(|asking| asking.join().expect("the user does not panic")).unwrap_or_default()
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

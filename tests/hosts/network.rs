@@ -1,0 +1,134 @@
+//! What happens to the network: cables, addresses, partitions, loss, and interfaces of container engines.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::cluster::Cluster;
+use crate::dns::addresses_of;
+use crate::lan::ip;
+use crate::node::{PATIENCE, View};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_cable_pulled_and_put_back_heals_by_itself() {
+    let cluster = Cluster::new(3);
+    let addr = cluster.producers[2].addr;
+    let user = cluster.user();
+    cluster.lan.cable(4, false);
+    sleep(15 * SECOND);
+    cluster.lan.cable(4, true);
+    let took = cluster.until(PATIENCE, |found| found.contains(&(addr, "confirmed".into())));
+    assert!(took <= 10 * SECOND, "found again after {took:?}");
+    user.was_always_answered();
+}
+
+#[test]
+fn the_consumers_own_cable_pulled_and_put_back_heals_by_itself() {
+    let cluster = Cluster::new(2);
+    cluster.lan.cable(1, false);
+    sleep(15 * SECOND);
+    cluster.lan.cable(1, true);
+    let took = cluster.until_found();
+    assert!(took <= 10 * SECOND, "found again after {took:?}");
+    let user = cluster.user();
+    sleep(2 * SECOND);
+    user.was_always_answered();
+}
+
+#[test]
+fn a_new_address_is_announced_and_used() {
+    let mut cluster = Cluster::new(2);
+    let old = cluster.producers[1].addr;
+    let user = cluster.user();
+    cluster.lan.on(3, "address del 10.77.0.3/24 dev eth0");
+    cluster.lan.on(3, "address add 10.77.0.99/24 dev eth0");
+    cluster.lan.on(3, "route replace default via 10.77.0.254");
+    cluster.producers[1].addr.set_ip([10, 77, 0, 99].into());
+    let new = cluster.producers[1].addr;
+    let took = cluster.until(PATIENCE, |found| {
+        found.iter().any(|(addr, _)| *addr == new) && found.iter().all(|(addr, _)| *addr != old)
+    });
+    assert!(took <= 10 * SECOND, "{took:?}");
+    user.was_always_answered();
+}
+
+#[test]
+fn after_a_partition_longer_than_the_time_to_live_everybody_is_found_again_within_ten_seconds() {
+    let cluster = Cluster::new(3);
+    let cut = cluster.producers[2].addr;
+    let user = cluster.user();
+    cluster.lan.partition(4, true);
+    let began = Instant::now();
+    cluster.until_gone(cut, 130 * SECOND);
+    sleep((130 * SECOND).saturating_sub(began.elapsed()));
+    cluster.lan.partition(4, false);
+    let took = cluster.until(PATIENCE, |found| found.iter().any(|(addr, _)| *addr == cut));
+    assert!(took <= 10 * SECOND, "found again after {took:?}");
+    cluster.until_found(); // and confirmed by mDNS
+    user.was_always_answered();
+}
+
+#[test]
+fn a_consumer_that_was_alone_finds_everybody_again() {
+    let cluster = Cluster::new(2);
+    cluster.lan.partition(1, true);
+    let began = Instant::now();
+    cluster.until(130 * SECOND, <[_]>::is_empty);
+    sleep((130 * SECOND).saturating_sub(began.elapsed()));
+    cluster.lan.partition(1, false);
+    let took = cluster.until(PATIENCE, |found| found.len() == 2);
+    assert!(took <= 10 * SECOND, "found again after {took:?}");
+    cluster.until_found();
+}
+
+#[test]
+fn where_every_fifth_packet_is_lost_nobody_living_is_thrown_out_of_use() {
+    let cluster = Cluster::new(4);
+    cluster.lan.lose_every_fifth();
+    let began = Instant::now();
+    // Longer than the time to live of 120 s: each record must be refreshed at least once.
+    while began.elapsed() < 140 * SECOND {
+        let found = View::of(&cluster.lan, &cluster.consumer);
+        assert_eq!(found.instances("producer").len(), 4, "after {:?}: {:#}", began.elapsed(), found.json());
+        sleep(SECOND / 2);
+    }
+}
+
+#[test]
+fn beside_docker0_and_thirty_veths_exactly_the_right_address_is_published() {
+    let mut cluster = Cluster::new(1);
+    cluster.lan.on(2, "link add docker0 type bridge");
+    cluster.lan.on(2, "address add 172.17.0.1/16 dev docker0");
+    cluster.lan.on(2, "link set docker0 up");
+    for number in 0..30 {
+        cluster.lan.on(2, &format!("link add veth{number} type veth peer name ctr{number}"));
+        cluster.lan.on(2, &format!("link set veth{number} master docker0 up"));
+        cluster.lan.on(2, &format!("link set ctr{number} up"));
+        cluster.lan.on(2, &format!("address add 172.18.{number}.1/24 dev veth{number}"));
+    }
+    let second = cluster.start_producer(2);
+    cluster.producers.push(second);
+    cluster.until_found();
+    sleep(5 * SECOND); // two looks at the interfaces
+    for id in View::of(&cluster.lan, &cluster.consumer).ids("producer") {
+        let published = cluster.lan.inside(1, || addresses_of(&id));
+        assert_eq!(published, [ip(2)], "{id}");
+    }
+}
+
+#[test]
+fn a_host_without_an_address_is_told_what_to_check_and_heals_once_it_has_one() {
+    let mut cluster = Cluster::new(1);
+    cluster.lan.on(2, "address del 10.77.0.2/24 dev eth0");
+    let second = cluster.start_producer(2);
+    let began = Instant::now();
+    while !second.log().contains("mDNS announced nothing within 3 s; is there an interface with an IPv4 address") {
+        assert!(began.elapsed() < 10 * SECOND, "{}", second.log());
+        sleep(SECOND / 10);
+    }
+    cluster.producers.push(second);
+    cluster.lan.on(2, "address add 10.77.0.2/24 dev eth0");
+    let took = cluster.until_found();
+    assert!(took <= 10 * SECOND, "{took:?}");
+}
