@@ -157,13 +157,14 @@ fn a_flood_of_a_minute_takes_no_memory_and_hides_nobody() {
         }
     }
     println!("flood: {number} packets in 60 s; at most {most} kB resident");
-    assert!(number > 50_000, "{number} packets are no flood");
+    assert!(number > 30_000, "{number} packets are no flood");
     assert!(cluster.consumer.log().contains("mDNS is started anew"), "the flood was not noticed");
     assert!(most < RESIDENT_KB, "{most} kB");
     sleep(2 * SECOND);
     let third = cluster.start_producer(3);
     cluster.producers.push(third);
     let third = cluster.producers[2].addr;
-    cluster.until(10 * SECOND, |found| found.iter().any(|(addr, _)| *addr == third));
+    // The forged ones go 5 s after the last look, and then the next one, after 10 s, finds who was left out for them.
+    cluster.until(20 * SECOND, |found| found.iter().any(|(addr, _)| *addr == third));
     user.fails_at_most(0.03);
 }

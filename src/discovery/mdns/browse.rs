@@ -24,6 +24,8 @@ const NAMED_WITHIN: Duration = Duration::from_millis(300);
 const VERIFIED_WITHIN: Duration = Duration::from_secs(3);
 /// During a flood, the rest of the program gets this long between two daemons.
 const BREATH: Duration = Duration::from_millis(200);
+/// Where somebody has flooded the network, the next flood is watched for closely for this long.
+const ALERT_FOR: Duration = Duration::from_secs(60);
 /// After this long a daemon that could not be started is started again.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
@@ -35,6 +37,8 @@ pub(super) struct Browser {
     looks: Looks,
     /// Events of the daemon in use, from before it was told to browse.
     ear: Ear,
+    /// When the last flood was noticed.
+    flooded: Option<Instant>,
 }
 
 /// What comes from the library.
@@ -67,7 +71,7 @@ impl Browser {
         trust: Arc<Trust>,
     ) -> Result<Self, Error> {
         let ear = listen(&link.daemon())?;
-        Ok(Self { link, cluster, directory, trust, looks: Looks::new(Instant::now()), ear })
+        Ok(Self { link, cluster, directory, trust, looks: Looks::new(Instant::now()), ear, flooded: None })
     }
 
     /// Goes on until this process ends.
@@ -107,7 +111,8 @@ impl Browser {
         }
     }
 
-    async fn start_anew(&self, why: &str) -> Result<Ear, Error> {
+    async fn start_anew(&mut self, why: &str) -> Result<Ear, Error> {
+        self.flooded = Some(Instant::now());
         log::warn!("mDNS is started anew, since {why}; is somebody flooding this network?");
         Timer::after(BREATH).await;
         self.link.renew().await?;
@@ -131,7 +136,8 @@ impl Browser {
 
     /// Takes in what is told, until there is a reason to ask anew.
     async fn hear(&mut self, daemon: &ServiceDaemon, asked: &Asked) -> End {
-        let Self { link, cluster, directory, trust, looks, ear } = self;
+        let Self { link, cluster, directory, trust, looks, ear, flooded } = self;
+        let is_likely = flooded.is_some_and(|at| at.elapsed() < ALERT_FOR);
         let found = async {
             while let Ok(event) = ear.found.recv_async().await {
                 take_in(event, cluster, directory, trust);
@@ -147,7 +153,7 @@ impl Browser {
             directory.doubt_unheard_since(asked.at, asked.what == Next::RollCall, Instant::now());
             std::future::pending().await
         };
-        let flood = async { End::Flood(flood::too_much(daemon, || directory.len()).await) };
+        let flood = async { End::Flood(flood::too_much(daemon, || directory.len(), is_likely).await) };
         let look = async {
             loop {
                 let changed = directory.changed();

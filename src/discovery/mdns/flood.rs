@@ -11,7 +11,7 @@ use smol::Timer;
 const MAX_TIMERS: i64 = 131_072;
 /// Records that are fine whoever they are of; the library also keeps some that other devices' answers contain. One takes
 /// about 1.4 kB with all that leads to it.
-const RECORDS: i64 = 2_048;
+const RECORDS: i64 = 1_024;
 /// Records that are fine besides, of each instance in use: it has five to seven.
 const RECORDS_EACH: i64 = 8;
 /// At 5,000 records a second, which a flood on a Pi's network easily reaches, this is some 7 MB.
@@ -24,7 +24,8 @@ const QUICK: i64 = 2_048;
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Resolves when `daemon` remembers more than is fine for as many instances as `in_use` says; says what there was.
-pub(super) async fn too_much(daemon: &ServiceDaemon, in_use: impl Fn() -> usize) -> String {
+/// Looks closely from the beginning if it `is_likely`, since there has been a flood lately.
+pub(super) async fn too_much(daemon: &ServiceDaemon, in_use: impl Fn() -> usize, is_likely: bool) -> String {
     let mut before = 0;
     loop {
         let size = match size(daemon).await {
@@ -34,7 +35,7 @@ pub(super) async fn too_much(daemon: &ServiceDaemon, in_use: impl Fn() -> usize)
             Some((timers, records)) => timers + records,
             None => before,
         };
-        let pause = if size - before > QUICK { OFTEN } else { EVERY };
+        let pause = if is_likely || size - before > QUICK { OFTEN } else { EVERY };
         before = size;
         Timer::after(pause).await;
     }

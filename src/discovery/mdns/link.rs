@@ -17,6 +17,9 @@ const IP_CHECK_SECONDS: u32 = 2;
 /// The old daemon's memory should be free before the new one needs some; if it takes longer, both live for a while.
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
 
+/// It says that it has ended just before its thread does; the allocator hands on a thread's memory once it is gone.
+const EXITS_WITHIN: Duration = Duration::from_millis(50);
+
 pub(super) struct Link {
     chosen: Arc<Chosen>,
     port: u16,
@@ -109,6 +112,7 @@ impl Link {
             let _ = ended.recv_async().await; // an error means the same
         };
         over.or(late).await;
+        Timer::after(EXITS_WITHIN).await;
         let new = start(&self.chosen, self.port)?;
         let mut state = self.state();
         state.daemon = new;
