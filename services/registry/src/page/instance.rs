@@ -59,7 +59,7 @@ fn row(one: &One, columns: &Columns) -> Markup {
             }
             td role="cell" data-l="Status" { (status(one)) }
             @if columns.is_called {
-                td role="cell" data-l="Circuit" { (circuit(one)) }
+                td.why role="cell" data-l="Circuit" { (circuit(one)) }
                 @for (head, number) in OF_CALLS.iter().zip(numbers(one)) {
                     td.number role="cell" data-l=(head) {
                         (number.as_deref().unwrap_or("–"))
