@@ -1,6 +1,7 @@
 //! The pages in a real browser, as a person meets them: by keyboard, with and without JavaScript, on a phone and in the
 //! dark. Needs chromium and chromedriver; `cargo xtask test --only browser` brings them, and axe-core.
 
+#[path = "support"]
 mod support {
     pub(crate) mod http;
     #[allow(dead_code, reason = "each test file uses a part")]
@@ -14,6 +15,7 @@ mod driver;
 #[path = "browser/looks.rs"]
 mod looks;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cluster::Cluster;
@@ -123,6 +125,46 @@ fn the_page_of_all_services_shows_a_killed_producer_without_a_reload() {
     assert_eq!(browser.reads("#parts"), before, "nothing moves while one reads");
     browser.click("#live-pause");
     browser.soon("it goes on", |browser| browser.reads("#parts") != before);
+}
+
+#[test]
+fn the_page_of_all_services_shows_a_circuit_open_ramp_and_close() {
+    let consumer =
+        ["breaker.consecutive_failures=1", "breaker.open_for=1s", "breaker.ramp=6s", "balance.policy=round-robin"];
+    let cluster = Cluster::start(&[], &consumer);
+    let browser = Browser::start(Script::On);
+    browser.open(cluster.registry.addr, "/");
+    let form = cluster.consumer.addr;
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                get(form, "/?zip=70569&country=DE");
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        let _ends = Ends(&ended);
+        let circuits = |browser: &Browser| browser.reads("#service-producer table");
+        browser.soon("both are called", |browser| circuits(browser).matches("gets its full share").count() == 2);
+        cluster.producers[0].signal("STOP");
+        browser.soon("one is open", |browser| browser.text(".why .mark.error").is_some_and(|text| text == "open"));
+        cluster.producers[0].signal("CONT");
+        browser.soon("it ramps", |browser| circuits(browser).contains("% of its share"));
+        browser.soon("it is closed", |browser| circuits(browser).matches("gets its full share").count() == 2);
+        let news = browser.reads("#news");
+        for state in ["open", "ramping", "closed"] {
+            assert!(news.contains(&format!("has its circuit {state} in consumer-")), "{state}: {news}");
+        }
+    });
+}
+
+/// Ends the load also when a test fails.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::http::{ask, get};
-use crate::support::process::{BRAMBLE, PATIENCE, lines_of};
+use crate::support::process::{BRAMBLE, PATIENCE, kill, lines_of};
 
 /// One process. Dropped, it is killed.
 pub(crate) struct Service {
@@ -23,6 +23,10 @@ impl Service {
         // It may be gone already.
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        kill(signal, self.process.id());
     }
 
     /// How many producers it sees.

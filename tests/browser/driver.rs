@@ -48,7 +48,9 @@ impl Browser {
             .spawn()
             .expect("chromedriver is installed");
         let mut said = BufReader::new(driver.stdout.take().expect("piped")).lines().map_while(Result::ok);
-        let port = said.find_map(|line| line.rsplit_once("on port ")?.1.trim_end_matches('.').parse::<u16>().ok().filter(|port| *port != 0));
+        let port = said.find_map(|line| {
+            line.rsplit_once("on port ")?.1.trim_end_matches('.').parse::<u16>().ok().filter(|port| *port != 0)
+        });
         thread::spawn(move || said.for_each(drop)); // a full pipe would stop it
         let addr = SocketAddr::from(([127, 0, 0, 1], port.expect("chromedriver tells its port")));
         let mut browser = Self { driver, addr, session: String::new(), folder };
@@ -180,7 +182,8 @@ fn ask(addr: SocketAddr, method: &str, path: &str, body: &str) -> io::Result<(u1
         }
         status = status.or_else(|| line.split(' ').nth(1)?.parse().ok());
         if let Some((name, value)) = line.split_once(':') {
-            length = length.or_else(|| name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?);
+            length =
+                length.or_else(|| name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?);
         }
     }
     let mut body = vec![0; length.ok_or_else(broken)?];

@@ -12,8 +12,8 @@ const WIDTHS: [u32; 3] = [320, 768, 1280];
 
 /// axe-core's script, as `cargo xtask test --only browser` installs it.
 fn axe() -> String {
-    let path = std::env::var_os("BRAMBLE_AXE").expect("BRAMBLE_AXE names axe.min.js; `cargo xtask test` sets it");
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    let path = std::env::var("BRAMBLE_AXE").expect("BRAMBLE_AXE names axe.min.js; `cargo xtask test` sets it");
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// Looks at a page in each width, light and dark. `name` is that of its pictures.

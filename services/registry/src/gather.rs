@@ -35,7 +35,7 @@ const CHANGES: usize = 100;
 pub struct Gathered {
     /// What each instance said, by id.
     pub told: BTreeMap<Arc<str>, Told>,
-    /// Changes of circuits seen so far, oldest first; at most [`CHANGES`].
+    /// Changes of circuits seen so far, oldest first; at most 100.
     pub changes: VecDeque<Change>,
 }
 

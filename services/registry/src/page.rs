@@ -79,7 +79,9 @@ pub(crate) fn title(view: &View) -> String {
 fn now(view: &View) -> Markup {
     let all = view.instances().count();
     let answering: usize = view.services.iter().map(|service| service.answering).sum();
-    let open = view.instances().filter(|one| one.circuit().is_some_and(|circuit| circuit.state.is_some_and(|state| state.is_open())));
+    let open = view
+        .instances()
+        .filter(|one| one.circuit().is_some_and(|circuit| circuit.state.is_some_and(|state| state.is_open())));
     let rate = view.instances().filter_map(|one| one.rate()).reduce(|one, other| one + other);
     html! {
         section #now .now {

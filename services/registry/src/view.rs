@@ -142,7 +142,8 @@ impl View {
 
 impl Caution {
     fn of(services: &[Service], own: &str, is_settling: bool) -> Option<Self> {
-        let others = || services.iter().flat_map(|service| &service.instances).filter(|one| *one.seen.instance.id != *own);
+        let others =
+            || services.iter().flat_map(|service| &service.instances).filter(|one| *one.seen.instance.id != *own);
         let doubtful = others().filter(|one| !one.is_certain()).count();
         match others().count() {
             0 if is_settling => Some(Self::Settling),

@@ -40,10 +40,8 @@ fn called(number: u8, state: State, change: impl FnOnce(&mut Circuit)) -> One {
         ..Circuit::default()
     };
     change(&mut circuit);
-    let weather_api = Endpoint {
-        circuit: Circuit { state: Some(State::Closed), ..Circuit::default() },
-        ..Endpoint::default()
-    };
+    let weather_api =
+        Endpoint { circuit: Circuit { state: Some(State::Closed), ..Circuit::default() }, ..Endpoint::default() };
     let calls = Callee { service: "upstream".into(), endpoints: vec![weather_api], ..Callee::default() };
     One {
         callers: vec![Caller { by: "consumer-0000000000000001".into(), circuit }],
@@ -75,7 +73,10 @@ fn a_service_has_a_sentence_and_a_table_and_those_that_do_not_answer_are_counted
     ones[1].seen.standing = Standing::Lost;
     ones.push(one("consumer", 9));
     let page = drawn(ones);
-    assert!(page.contains("<p>3 of 4 producers answer.</p>") && page.contains("<p>1 of 1 consumer answers.</p>"), "{page}");
+    assert!(
+        page.contains("<p>3 of 4 producers answer.</p>") && page.contains("<p>1 of 1 consumer answers.</p>"),
+        "{page}"
+    );
     assert_eq!(page.matches("<table").count(), 2);
     assert!(page.contains("<title>4 of 5 answer"), "{page}");
     assert!(page.contains(r#"<span class="mark error">lost</span>"#), "{page}");
