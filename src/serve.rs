@@ -60,7 +60,7 @@ enum Phase {
 
 /// The phase, shared with whoever answers `/readyz`, or goes on answering until it ends.
 #[derive(Debug, Default)]
-struct Health {
+pub struct Health {
     phase: AtomicU8,
     /// Notified when draining begins.
     drains: Event,
@@ -82,8 +82,13 @@ impl Health {
         }
     }
 
-    /// Resolves when draining begins from here on; ask for the phase after this, not before.
-    fn drains(&self) -> EventListener {
+    /// Whether the service has begun to end: what streams without end is to end too.
+    pub fn is_draining(&self) -> bool {
+        self.phase() == Phase::Draining
+    }
+
+    /// Resolves when draining begins from here on; ask whether it has begun after this, not before.
+    pub fn drains(&self) -> EventListener {
         self.drains.listen()
     }
 }
@@ -105,6 +110,8 @@ pub struct Host {
     pub ends_with_stdin: bool,
     /// What it judges others by, and whom it has turned away.
     pub trust: Arc<Trust>,
+    /// Where it is in its life.
+    pub health: Arc<Health>,
     wire: Wire,
     mdns: Option<Mdns>,
 }
@@ -128,7 +135,8 @@ impl Host {
         let mdns = (config.discovery.mdns && role != Role::UpstreamSim)
             .then(|| browse(role, &config, &directory, &trust, &executor))
             .and_then(|mdns| mdns.map_err(|error| log::error!("{error}")).ok());
-        Ok(Self { role, config, executor, id: id.into(), directory, ends_with_stdin: false, trust, wire, mdns })
+        let health = Arc::default();
+        Ok(Self { role, config, executor, id: id.into(), directory, ends_with_stdin: false, trust, health, wire, mdns })
     }
 
     /// A client for other services.
@@ -157,7 +165,7 @@ impl Host {
         let told_to_end = Ends::new(self.ends_with_stdin)?;
         let listener = transport::server::listen(self.config.listen(self.role)).map_err(Error::Listen)?;
         let addr = listener.get_ref().local_addr().map_err(|cause| Error::System { doing: "listening", cause })?;
-        let health = Arc::new(Health::default());
+        let health = Arc::clone(&self.health);
         let stats = Arc::new(transport::server::Stats::default());
         if log::log_enabled!(log::Level::Debug) {
             app.with(request_log::RequestLog);

@@ -6,8 +6,8 @@
 //! {"service": "producer", "state": "closed", "since": "2026-11-21T14:04:43.120Z", "for_ms": 5120, "reason": null,
 //!  "next_probe_ms": null, "admitted_share": 1.0, "recent_calls": 40, "failure_rate": 0.025, "slow_rate": 0.0,
 //!  "in_flight": 1, "max_concurrent": 64, "all_are_candidates": false, "recent_retries": 1,
-//!  "latency_ms": {"mean": 12.1, "p50": 11.0, "p90": 14.5, "p99": 80.2},
-//!  "attempt_latency_ms": {"mean": 11.9, "p50": 11.0, "p90": 14.5, "p99": 40.0},
+//!  "latency_ms": {"mean": 12.1, "p50": 11.0, "p90": 14.5, "p95": 19.0, "p99": 80.2},
+//!  "attempt_latency_ms": {"mean": 11.9, "p50": 11.0, "p90": 14.5, "p95": 18.0, "p99": 40.0},
 //!  "recent": {"success": 39, "failure": 1, "...": 0}, "total": {"success": 812, "...": 0},
 //!  "endpoints": [ENDPOINT, ...]}
 //! ```
@@ -19,7 +19,7 @@
 //!  "state": "open", "since": "2026-11-21T14:04:43.120Z", "for_ms": 1200, "reason": "5 calls in a row failed",
 //!  "next_probe_ms": 3800, "admitted_share": 0.0, "recent_calls": 5, "failure_rate": null, "slow_rate": null,
 //!  "failures_in_a_row": 5, "in_flight": 0, "expected_ms": 11.4, "slow_start_share": 1.0,
-//!  "latency_ms": {"mean": null, "p50": null, "p90": null, "p99": null},
+//!  "latency_ms": {"mean": null, "p50": null, "p90": null, "p95": null, "p99": null},
 //!  "recent": {"success": 0, "failure": 5, "...": 0}, "total": {"success": 271, "...": 0}}
 //! ```
 //!
@@ -341,7 +341,8 @@ fn each(services: &[Seen<'_>], mut tell: impl FnMut(&One, [(&str, &str); 2])) {
 fn latency(of: &Summary) -> Value {
     let percentile = |percent| of.percentile(percent).map(fractional);
     let mean = (of.count > 0).then(|| fractional(of.mean));
-    json!({"mean": mean, "p50": percentile(50.0), "p90": percentile(90.0), "p99": percentile(99.0)})
+    json!({"mean": mean, "p50": percentile(50.0), "p90": percentile(90.0), "p95": percentile(95.0),
+        "p99": percentile(99.0)})
 }
 
 fn events(tally: &Tally, of: &[Event]) -> Map<String, Value> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::install::{self, Package};
 use crate::run::{self, Workspace};
-use crate::{Failure, deny, hosts, msrv, openmetrics};
+use crate::{Failure, browser, deny, hosts, msrv, openmetrics};
 
 /// Steps with the same needs.
 struct Tier {
@@ -48,7 +48,7 @@ const TIERS: &[Tier] = &[
             Package { program: "chromium", package: "chromium" },
             Package { program: "chromedriver", package: "chromium-driver" },
         ],
-        steps: &[],
+        steps: &[Step { name: "pages", work: Work::Call(browser::check) }],
     },
 ];
 

@@ -20,7 +20,8 @@ pub const STYLE: Asset = Asset::new("/style.css", "text/css; charset=utf-8", inc
 pub const FAVICON: Asset = Asset::new("/favicon.svg", "image/svg+xml", include_str!("favicon.svg"));
 
 impl Asset {
-    const fn new(path: &'static str, content_type: &'static str, body: &'static str) -> Self {
+    /// A file to be served at `path`.
+    pub const fn new(path: &'static str, content_type: &'static str, body: &'static str) -> Self {
         Self { path, content_type, body, hash: fnv1a(body.as_bytes()) }
     }
 

@@ -6,7 +6,7 @@ use tide::{Middleware, Next, Request, Response, StatusCode};
 
 use crate::{Site, plain};
 
-/// Sent with every answer. Pages have no script and no inline style, so the strictest policy costs nothing; an address
+/// Sent with every answer. Pages have no inline script and no inline style, so the strictest policy costs nothing; an address
 /// holds where somebody lives, so no other site learns it.
 const HEADERS: [(&str, &str); 4] = [
     (

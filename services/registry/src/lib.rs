@@ -1,21 +1,58 @@
 //! The page that shows every service on the LAN. It keeps no state that others need: without it they find each other
 //! just as well, and a second one shows the same.
 
+pub mod circuits;
+mod events;
+pub mod gather;
 mod page;
+pub mod view;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use bramble::discovery::Directory;
-use bramble::serve::{Error, Host};
+use bramble::serve::{Error, Health, Host};
+use bramble::trust::Trust;
 use serde_json::json;
+use smol::Executor;
 use tide::{Body, Request, Response, StatusCode};
+
+use events::{Feed, Places};
+use gather::Gather;
+use view::View;
 
 /// What every handler shares.
 #[derive(Debug, Clone)]
 pub struct State {
     id: Arc<str>,
     directory: Directory,
+    trust: Arc<Trust>,
+    health: Arc<Health>,
+    executor: Arc<Executor<'static>>,
+    gather: Arc<Gather>,
+    readers: Places,
+}
+
+impl State {
+    /// What `host` sees.
+    pub fn new(host: &Host) -> Self {
+        let gather = Gather::new(host.directory.clone(), host.outside(), Arc::clone(&host.executor));
+        Self {
+            id: Arc::clone(&host.id),
+            directory: host.directory.clone(),
+            trust: Arc::clone(&host.trust),
+            health: Arc::clone(&host.health),
+            executor: Arc::clone(&host.executor),
+            gather: Arc::new(gather),
+            readers: Places::default(),
+        }
+    }
+
+    /// All there is to see now. Takes as long as the slowest service, three seconds at most.
+    async fn view(&self) -> View {
+        let gathered = self.gather.look().await;
+        View::new(&self.id, &self.directory, &self.trust, &gathered, Instant::now())
+    }
 }
 
 /// Serves the page until the process is told to end.
@@ -23,31 +60,53 @@ pub struct State {
 /// # Errors
 /// When it cannot listen.
 pub async fn run(host: Host) -> Result<(), Error> {
-    let app = app(Arc::clone(&host.id), host.directory.clone());
+    let app = app(State::new(&host));
     host.serve(app, Vec::new()).await
 }
 
-/// The page on `/`, and the same as JSON on `/api/services`.
-pub fn app(id: Arc<str>, directory: Directory) -> tide::Server<State> {
-    let mut app = tide::with_state(State { id, directory });
+/// The page on `/`, the same as JSON on `/api/services`, and its changes on `/events`.
+pub fn app(state: State) -> tide::Server<State> {
+    let mut app = tide::with_state(state);
     page::SITE.furnish(&mut app);
+    app.at(page::LIVE.path).get(|request: Request<State>| async move { Ok(page::LIVE.answer(&request)) });
     app.at("/").get(services);
     app.at("/api/services").get(services_as_json);
+    app.at("/events").get(changes);
     app
 }
 
 async fn services(request: Request<State>) -> tide::Result {
-    let State { id, directory } = request.state();
-    let all = directory.all(Instant::now());
-    Ok(bramble_look::answer(StatusCode::Ok, page::services(id, &all)))
+    let view = request.state().view().await;
+    Ok(bramble_look::answer(StatusCode::Ok, page::whole(&view)))
 }
 
 async fn services_as_json(request: Request<State>) -> tide::Result {
-    let State { id, directory } = request.state();
-    let body = json!({"seen_by": id, "instances": directory.all(Instant::now())});
+    Ok(json(StatusCode::Ok, &json!(request.state().view().await)))
+}
+
+async fn changes(request: Request<State>) -> tide::Result {
+    let state = request.state();
+    let ends = state.health.drains();
+    let refused = |code, message| json!({"error": {"code": code, "message": message}});
+    if state.health.is_draining() {
+        return Ok(json(StatusCode::ServiceUnavailable, &refused("ending", "This service is ending.")));
+    }
+    let Some(place) = state.readers.take() else {
+        let mut response = json(StatusCode::ServiceUnavailable, &refused("too_many", "There are enough readers."));
+        response.insert_header("retry-after", "5");
+        return Ok(response);
+    };
     let mut response = Response::new(StatusCode::Ok);
-    response.set_body(Body::from_string(body.to_string()));
-    response.set_content_type(tide::http::mime::JSON);
+    response.set_body(Body::from_reader(Feed::new(state.clone(), ends, place), None));
+    response.insert_header("content-type", "text/event-stream;charset=UTF-8");
     response.insert_header("cache-control", "no-store");
     Ok(response)
+}
+
+fn json(status: StatusCode, value: &serde_json::Value) -> Response {
+    let mut response = Response::new(status);
+    response.set_body(Body::from_string(value.to_string()));
+    response.set_content_type(tide::http::mime::JSON);
+    response.insert_header("cache-control", "no-store");
+    response
 }

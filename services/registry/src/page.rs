@@ -1,143 +1,173 @@
-//! The page itself, a pure function of what is seen.
+//! The page itself, a pure function of a [`View`]. It is made of parts with ids of their own, so that the script can
+//! change one and leave the others, and with them focus and scrolling, alone.
 
-use std::time::Duration;
+mod instance;
+mod words;
 
-use bramble::discovery::{Seen, Status};
 use bramble_look::Site;
+use bramble_look::asset::Asset;
 use maud::{Markup, html};
+
+use crate::view::{Caution, Refused, Service, View};
+use words::{in_words, one_of, plural};
 
 /// The frame of every page here.
 pub(crate) const SITE: Site = Site {
     motto: "Services on this network",
     is_broad: true,
     back: "All services",
-    footer: || html! { "Seen by mDNS from this node. No other service depends on this page." },
+    footer: || html! { "No other service depends on this page. " a href="/api/services" { "The same as JSON" } },
 };
 
-/// Every instance this node sees, one table a service.
-pub(crate) fn services(own_id: &str, all: &[Seen]) -> Markup {
-    let title = match all.len() {
-        0 => "Nobody is there".to_owned(),
-        1 => "1 instance".to_owned(),
-        count => format!("{count} instances"),
-    };
-    let by_service = all.chunk_by(|a, b| a.instance.service == b.instance.service);
+/// Keeps the page up to date in a browser.
+pub(crate) const LIVE: Asset = Asset::new("/live.js", "text/javascript; charset=utf-8", include_str!("live.js"));
+
+/// A piece of the page that changes by itself.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// Of its element.
+    pub(crate) id: String,
+    /// The element.
+    pub(crate) html: String,
+}
+
+/// The whole page.
+pub(crate) fn whole(view: &View) -> Markup {
     SITE.page(
-        &title,
+        &title(view),
         &html! {
-            div {
-                h1 { (title) }
-                p.lead { "This is what " code { (own_id) } " sees. Another node may see it a moment earlier or later." }
+            div.heading {
+                h1 { "Services on this network" }
+                p.lead { "This is what " em { "this" } " node sees, " code { (view.seen_by) } ". Another may see it a moment earlier or later." }
             }
-            @if all.is_empty() {
-                p.notice.caution { "Is a service running, and is mDNS (UDP 5353) allowed on this network?" }
+            div.upkeep {
+                p.fine { a href="/" { "Reload" } " · as of " (humantime::format_rfc3339_seconds(view.at)) }
+                p #live-state .fine hidden {}
+                button #live-pause .button.quiet.small type="button" hidden { "Pause" }
             }
-            @for instances in by_service {
-                (table(instances))
-            }
+            p #said .said role="status" {}
+            div #parts { @for part in parts(view) { (maud::PreEscaped(part.html)) } }
+            script src=(LIVE.href()) defer {}
         },
     )
 }
 
-fn table(instances: &[Seen]) -> Markup {
-    let service = instances.first().map(|seen| &*seen.instance.service).unwrap_or_default();
-    let up = instances.iter().filter(|seen| seen.instance.status == Status::Up).count();
+/// All that changes, in the page's order.
+pub(crate) fn parts(view: &View) -> Vec<Part> {
+    let part = |id: String, html: Markup| Part { html: html.into_string(), id };
+    let services = view.services.iter().map(|one| {
+        let id = format!("service-{}", one.service);
+        part(id.clone(), service(&id, one, view.signatures_checked))
+    });
+    std::iter::once(part("now".into(), now(view)))
+        .chain(services)
+        .chain((!view.refused.is_empty()).then(|| part("refused".into(), refused(&view.refused, view.refused_beyond))))
+        .chain((!view.news.is_empty()).then(|| part("news".into(), news(view))))
+        .collect()
+}
+
+pub(crate) fn title(view: &View) -> String {
+    let all = view.instances().count();
+    let answering: usize = view.services.iter().map(|service| service.answering).sum();
+    match all {
+        0 => "Nobody is there".to_owned(),
+        _ => format!("{answering} of {all} answer"),
+    }
+}
+
+/// Totals, and what makes them doubtful.
+fn now(view: &View) -> Markup {
+    let all = view.instances().count();
+    let answering: usize = view.services.iter().map(|service| service.answering).sum();
+    let open = view
+        .instances()
+        .filter(|one| one.circuit().is_some_and(|circuit| circuit.state.is_some_and(|state| state.is_open())));
+    let rate = view.instances().filter_map(|one| one.rate()).reduce(|one, other| one + other);
     html! {
-        section.service {
-            h2 id=(service) { (service) }
-            p { (up) " of " (instances.len()) " in service." }
-            div.card.table role="region" tabindex="0" aria-labelledby=(service) {
-                table aria-labelledby=(service) {
-                    thead {
-                        tr {
-                            @for head in ["Instance", "Address", "Status", "Zone", "Weight", "Version", "Known for", "Seen by"] {
-                                th scope="col" { (head) }
+        section #now .now {
+            dl.totals {
+                div.card { dt { "Answer" } dd { (answering) span.aside { " of " (all) } } }
+                div.card { dt { "Services" } dd { (view.services.len()) } }
+                div.card { dt { "Calls a second" } dd { @match rate {
+                    Some(rate) => { (format!("{rate:.1}")) }
+                    None => span.absent { "unknown" }
+                } } }
+                div.card { dt { "Open circuits" } dd { (open.count()) } }
+            }
+            @if let Some(caution) = view.caution { (warning(caution)) }
+        }
+    }
+}
+
+fn warning(caution: Caution) -> Markup {
+    let (heading, advice) = match caution {
+        Caution::Settling => ("Still looking", "This node has just begun to look; answers take up to three seconds."),
+        Caution::Alone => (
+            "This node sees nobody but itself",
+            "Is a service running, and is mDNS (UDP 5353) allowed on this network? Its cable may be out, too.",
+        ),
+        Caution::OutOfDate => (
+            "This list may be out of date",
+            "Most others do not answer, or are no longer heard of: this node may be cut off from the network.",
+        ),
+    };
+    html! {
+        div.notice.caution { div { h2 { (heading) } p { (advice) } } }
+    }
+}
+
+fn service(id: &str, service: &Service, signed: bool) -> Markup {
+    let count = service.instances.len();
+    let is_called = service.instances.iter().any(|one| !one.callers.is_empty());
+    let calls = service.instances.iter().any(|one| !one.calls.is_empty());
+    html! {
+        section.service id=(id) {
+            h2 id={ (id) "-name" } { (service.service) }
+            p { (service.answering) " of " (count) " " (plural(&service.service, count)) " " (one_of(service.answering, "answers", "answer")) "." }
+            div.card.table role="region" tabindex="0" aria-labelledby={ (id) "-name" } {
+                (instance::table(service, &instance::Columns { is_called, calls, signed }, id))
+            }
+        }
+    }
+}
+
+fn refused(all: &[Refused], beyond: u64) -> Markup {
+    html! {
+        section #refused .service {
+            h2 #refused-name { "Refused" }
+            p {
+                "Announced here, and not believed: none of them is ever called."
+                @if beyond > 0 { " " (beyond) " more are not listed." }
+            }
+            div.card.table role="region" tabindex="0" aria-labelledby="refused-name" {
+                table role="table" aria-labelledby="refused-name" {
+                    thead { tr role="row" { @for head in ["Name", "Claims to be", "Why"] { th role="columnheader" scope="col" { (head) } } } }
+                    tbody { @for one in all {
+                        tr role="row" {
+                            th role="rowheader" scope="row" { code { (one.name) } }
+                            td role="cell" data-l="Claims to be" {
+                                (words::or_dash(&one.service))
+                                @if let Some(addr) = one.addr { " at " (addr) }
                             }
+                            td.long role="cell" data-l="Why" { span.mark.error { "refused" } " " (one.reason) }
                         }
-                    }
-                    tbody { @for seen in instances { (row(seen)) } }
+                    } }
                 }
             }
         }
     }
 }
 
-fn row(seen: &Seen) -> Markup {
-    let one = &seen.instance;
-    let or_dash = |text: &str| if text.is_empty() { "–".to_owned() } else { text.to_owned() };
+fn news(view: &View) -> Markup {
     html! {
-        tr {
-            th scope="row" { code { (one.id) } }
-            td { a href={ "http://" (one.addr) "/healthz" } { (one.addr) } }
-            td { span.state { (status(one.status)) } }
-            td { (or_dash(&one.zone)) }
-            td { (one.weight) }
-            td { (or_dash(&one.version)) }
-            td { (in_words(seen.known_for)) }
-            td { (one.source.as_str()) }
+        section #news .service {
+            h2 #news-name { "What happened" }
+            ol.card.news tabindex="0" aria-labelledby="news-name" { @for one in &view.news {
+                li { span { (in_words(one.ago)) " ago" } div { code { (one.whom) } " " (one.what) } }
+            } }
         }
     }
 }
 
-/// A word, a shape and a colour: each says it alone.
-fn status(status: Status) -> Markup {
-    match status {
-        Status::Up => html! { strong.live { span aria-hidden="true" { "●" } "up" } },
-        Status::Drain => html! { strong.stale { span aria-hidden="true" { "◐" } "ending" } },
-    }
-}
-
-/// `42 s`, `5 min`, `3 h`, `2 d`.
-fn in_words(time: Duration) -> String {
-    match time.as_secs() {
-        s @ 0..60 => format!("{s} s"),
-        s @ 60..3600 => format!("{} min", s / 60),
-        s @ 3600..86_400 => format!("{} h", s / 3600),
-        s => format!("{} d", s / 86_400),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::net::SocketAddr;
-    use std::sync::Arc;
-
-    use bramble::discovery::{Instance, Source, Standing};
-
-    use super::*;
-
-    fn seen(service: &str, id: &str, status: Status) -> Seen {
-        let instance = Instance {
-            id: id.into(),
-            service: service.into(),
-            addr: SocketAddr::from(([192, 0, 2, 7], 4711)),
-            path: "/".into(),
-            zone: "<b>shelf</b>".into(),
-            weight: 1,
-            version: "".into(),
-            status,
-            source: Source::Mdns,
-        };
-        let known_for = Duration::from_secs(90);
-        Seen { instance: Arc::new(instance), known_for, standing: Standing::Confirmed, standing_for: known_for }
-    }
-
-    #[test]
-    fn every_service_has_a_table_and_a_sentence_and_what_others_say_is_escaped() {
-        let all = [
-            seen("consumer", "consumer-a", Status::Up),
-            seen("producer", "producer-a", Status::Up),
-            seen("producer", "producer-b", Status::Drain),
-        ];
-        let page = services("registry-a", &all).into_string();
-        assert_eq!(page.matches("<table").count(), 2);
-        assert!(page.contains("1 of 2 in service."), "{page}");
-        assert!(page.contains("&lt;b&gt;shelf") && !page.contains("<b>shelf"), "{page}");
-        assert!(page.contains("1 min"), "{page}");
-    }
-
-    #[test]
-    fn an_empty_network_says_what_to_check() {
-        assert!(services("registry-a", &[]).into_string().contains("UDP 5353"));
-    }
-}
+mod tests;

@@ -63,7 +63,7 @@ fn a_service_and_its_instances_are_told_under_these_keys() {
     let told = world.seen(0);
     assert_eq!(keys(&told), SERVICE);
     assert_eq!(keys(&told["endpoints"][0]), ENDPOINT);
-    assert_eq!(keys(&told["latency_ms"]), "mean p50 p90 p99");
+    assert_eq!(keys(&told["latency_ms"]), "mean p50 p90 p95 p99");
     assert_eq!((keys(&told["recent"]), keys(&told["total"])), (EVENTS.into(), EVENTS.into()));
     assert_eq!(keys(&told["endpoints"][0]["total"]), "bad_request failure rejected success timeout");
 }

@@ -1,0 +1,215 @@
+//! What a service says under `/circuits`, read as what somebody else wrote: what is missing is unknown, what is too much
+//! is left out, and no sentence is longer than a line.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Services that one service calls; more are not shown.
+const MOST_SERVICES: usize = 16;
+/// Instances of one service; as many as a directory holds.
+const MOST_ENDPOINTS: usize = bramble::discovery::MAX_PER_SERVICE;
+/// Characters of a name or a reason.
+const LONGEST: usize = 120;
+/// Over how long `recent` is counted, in seconds.
+const RECENT_S: f64 = 10.0;
+
+/// The whole answer.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct Circuits {
+    /// What it calls.
+    #[serde(default)]
+    pub services: Vec<Callee>,
+}
+
+/// A service that is called.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Callee {
+    /// Its name.
+    pub service: String,
+    /// Its circuit, its best instance's while its own is closed. A service of one instance may leave it out.
+    #[serde(flatten)]
+    pub circuit: Circuit,
+    /// Its instances.
+    #[serde(skip_serializing)]
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One instance, as a caller sees it.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Endpoint {
+    /// Its name.
+    pub id: String,
+    /// Where it is called.
+    pub addr: String,
+    /// Its circuit.
+    #[serde(flatten)]
+    pub circuit: Circuit,
+}
+
+/// A circuit, and the calls that went through it.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Circuit {
+    /// What it does with calls.
+    pub state: Option<State>,
+    /// Why it opened last.
+    pub reason: Option<String>,
+    /// Until it is tried again.
+    pub next_probe_ms: Option<u64>,
+    /// Share of calls that it admits.
+    pub admitted_share: Option<f64>,
+    /// Share of calls that a new instance gets.
+    pub slow_start_share: Option<f64>,
+    /// Calls that wait for their answer.
+    pub in_flight: Option<u64>,
+    /// How long calls took in the last ten seconds.
+    pub latency_ms: Latency,
+    /// What became of the calls of the last ten seconds.
+    pub recent: BTreeMap<String, u64>,
+}
+
+/// Percentiles in milliseconds, where there were calls.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Latency {
+    /// Half of the calls were faster.
+    pub p50: Option<f64>,
+    /// 95 of 100 were.
+    pub p95: Option<f64>,
+    /// 99 of 100 were.
+    pub p99: Option<f64>,
+}
+
+/// What a circuit does with calls; the order is from best to worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It lets them through.
+    Closed,
+    /// It lets them through whatever becomes of them.
+    Disabled,
+    /// It only counts.
+    MetricsOnly,
+    /// It lets some through, and more by and by.
+    Ramping,
+    /// It lets one through to see.
+    HalfOpen,
+    /// It lets none through.
+    Open,
+    /// It lets none through, by hand.
+    ForcedOpen,
+    /// There is nobody to call.
+    Empty,
+    /// A word of a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Circuits {
+    /// Reads an answer.
+    ///
+    /// # Errors
+    /// It is no such JSON.
+    pub fn read(body: &[u8]) -> Result<Self, serde_json::Error> {
+        let mut read: Self = serde_json::from_slice(body)?;
+        read.services.truncate(MOST_SERVICES);
+        for callee in &mut read.services {
+            callee.endpoints.truncate(MOST_ENDPOINTS);
+            shorten(&mut callee.service);
+            callee.circuit.reason.iter_mut().for_each(shorten);
+            for one in &mut callee.endpoints {
+                shorten(&mut one.id);
+                shorten(&mut one.addr);
+                one.circuit.reason.iter_mut().for_each(shorten);
+            }
+        }
+        Ok(read)
+    }
+}
+
+impl Callee {
+    /// Its circuit; without one of its own, the worst of its instances.
+    pub fn standing(&self) -> Option<&Circuit> {
+        let worst = || self.endpoints.iter().map(|one| &one.circuit).max_by_key(|circuit| circuit.state);
+        if self.circuit.state.is_some() { Some(&self.circuit) } else { worst() }
+    }
+}
+
+impl Circuit {
+    /// Answers, good or bad, and calls in all, of the last ten seconds.
+    pub fn calls(&self) -> (u64, u64) {
+        let count = |names: &[&str]| names.iter().filter_map(|name| self.recent.get(*name)).sum::<u64>();
+        (count(&["success", "bad_request"]), count(&["success", "bad_request", "failure", "timeout", "rejected"]))
+    }
+
+    /// Calls a second, if they are counted.
+    pub fn rate(&self) -> Option<f64> {
+        (!self.recent.is_empty()).then(|| self.calls().1 as f64 / RECENT_S)
+    }
+
+    /// The share of calls it gets, if that is less than all.
+    pub fn share(&self) -> Option<f64> {
+        let share = self.admitted_share.unwrap_or(1.0).min(self.slow_start_share.unwrap_or(1.0));
+        (share < 1.0).then_some(share)
+    }
+}
+
+impl State {
+    /// As a person reads it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Disabled => "disabled",
+            Self::MetricsOnly => "only counting",
+            Self::Ramping => "ramping",
+            Self::HalfOpen => "half-open",
+            Self::Open => "open",
+            Self::ForcedOpen => "held open",
+            Self::Empty => "nobody there",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether no call goes through.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Open | Self::ForcedOpen)
+    }
+}
+
+fn shorten(text: &mut String) {
+    if let Some((at, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(at);
+        text.push('…');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_of_one_instance_without_a_state_of_its_own_stands_as_that_does() {
+        let body = br#"{"id":"producer-a","services":[{"service":"upstream","in_flight":0,"endpoints":[
+            {"id":"api","addr":"api:443","state":"open","reason":"5 calls in a row failed","next_probe_ms":900}]}]}"#;
+        let read = Circuits::read(body).expect("valid");
+        let circuit = read.services[0].standing().expect("one");
+        assert_eq!((circuit.state, circuit.next_probe_ms), (Some(State::Open), Some(900)));
+    }
+
+    #[test]
+    fn what_is_strange_is_unknown_and_what_is_long_is_cut() {
+        let body = format!(
+            r#"{{"services":[{{"service":"{}","state":"sulking","next_probe_ms":null,"endpoints":[]}}]}}"#,
+            "ü".repeat(5000)
+        );
+        let read = Circuits::read(body.as_bytes()).expect("valid");
+        assert_eq!(read.services[0].circuit.state, Some(State::Unknown));
+        assert_eq!(read.services[0].service.chars().count(), LONGEST + 1);
+        assert!(Circuits::read(b"<html>").is_err());
+        let many = serde_json::json!({"services": vec![serde_json::json!({"service": "a"}); 99]});
+        assert_eq!(Circuits::read(many.to_string().as_bytes()).expect("valid").services.len(), MOST_SERVICES);
+    }
+}

@@ -1,0 +1,87 @@
+use std::time::SystemTime;
+
+use bramble::config::{Config, Role};
+use bramble::serve::Host;
+use event_listener::Event;
+use futures_lite::{AsyncReadExt as _, future};
+use smol::Executor;
+
+use super::*;
+use crate::view::by_service;
+
+fn view(news: Vec<News>) -> View {
+    View {
+        seen_by: "registry-a".into(),
+        at: SystemTime::UNIX_EPOCH,
+        signatures_checked: false,
+        caution: None,
+        services: by_service(Vec::new()),
+        news,
+        refused: Vec::new(),
+        refused_beyond: 0,
+    }
+}
+
+fn lost(ago: Duration) -> News {
+    News { ago, whom: "producer-a".into(), what: "was\nlost".into() }
+}
+
+fn names(events: &str) -> Vec<&str> {
+    events.lines().filter_map(|line| line.strip_prefix("event: ")).collect()
+}
+
+#[test]
+fn a_reader_is_told_everything_once_and_then_what_differs() {
+    let (mut told, now) = (Told::default(), Instant::now());
+    assert_eq!(names(&told.update(&view(Vec::new()), now)), ["order", "part", "beat"]);
+    assert_eq!(names(&told.update(&view(Vec::new()), now + EVERY)), ["beat"], "nothing is new");
+    let third = told.update(&view(vec![lost(Duration::from_secs(1))]), now + 2 * EVERY);
+    assert_eq!(names(&third), ["order", "part", "said", "beat"]);
+    assert!(third.contains("data: producer-a was lost.\n\n"), "one line: {third}");
+}
+
+#[test]
+fn what_happened_before_somebody_looked_is_not_said_as_if_it_were_new() {
+    let (mut told, now) = (Told::default(), Instant::now());
+    let first = told.update(&view(vec![lost(Duration::from_secs(1))]), now);
+    assert!(!names(&first).contains(&"said"), "{first}");
+    let second = told.update(&view(vec![lost(Duration::from_secs(3))]), now + EVERY);
+    assert!(!names(&second).contains(&"said"), "{second}");
+}
+
+#[test]
+fn there_are_so_many_places_and_each_is_given_back() {
+    let places = Places::default();
+    let taken: Vec<_> = (0..READERS).map_while(|_| places.take()).collect();
+    assert_eq!(taken.len(), READERS);
+    assert!(places.take().is_none());
+    drop(taken);
+    assert!(places.take().is_some());
+}
+
+#[test]
+fn a_stream_says_each_thing_once_has_a_heartbeat_and_ends_with_the_service() {
+    let executor = Arc::new(Executor::new());
+    let mut config = Config::for_role(Role::Registry);
+    config.discovery.mdns = false;
+    let host = Host::new(Role::Registry, config, Arc::clone(&executor)).expect("valid");
+    let (ends, places) = (Event::new(), Places::default());
+    let feed = Feed::new(State::new(&host), ends.listen(), places.take().expect("a place"));
+    let read = async {
+        let (mut feed, mut text, mut piece) = (feed, Vec::new(), [0; 64]);
+        loop {
+            let n = feed.read(&mut piece).await.expect("it cannot fail");
+            text.extend_from_slice(&piece[..n]);
+            if n == 0 {
+                return String::from_utf8(text).expect("text");
+            }
+            if String::from_utf8_lossy(&text).matches("event: beat").count() == 2 {
+                ends.notify(usize::MAX);
+            }
+        }
+    };
+    let text = future::block_on(executor.run(read));
+    assert_eq!(names(&text).iter().filter(|name| **name == "order").count(), 1, "{text}");
+    assert_eq!(names(&text).iter().filter(|name| **name == "beat").count(), 2, "{text}");
+    assert!(text.ends_with("\n\n"), "{text}");
+}

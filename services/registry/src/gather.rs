@@ -1,0 +1,219 @@
+//! What circuits do is known to who calls, not to who watches, so every service is asked for its `/circuits`. Bounded in
+//! each direction: only while somebody looks, at most every two seconds, a few at a time, briefly each, and of an answer
+//! only so much. Who looks is never worth a burden on those who work.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_lock::Mutex;
+use bramble::discovery::Directory;
+use bramble::transport::client::Error as WireError;
+use futures_lite::{AsyncReadExt as _, FutureExt as _};
+use smol::{Executor, Timer};
+
+use crate::circuits::{Circuits, State};
+
+/// How old an answer may be before who looks again asks again.
+pub(crate) const EVERY: Duration = Duration::from_secs(2);
+/// Questions at a time.
+const AT_ONCE: usize = 8;
+/// How long one service may take.
+const ONE_WITHIN: Duration = Duration::from_secs(1);
+/// How long a round may take; who was not asked by then is asked first in the next.
+const ALL_WITHIN: Duration = Duration::from_secs(3);
+/// Bytes of an answer: a caller of 256 instances needs some 200 kB.
+const LONGEST: u64 = 512 << 10;
+/// How long an answer is shown when there is no newer one.
+const KEPT: Duration = Duration::from_secs(15);
+/// Changes of circuits that are remembered.
+const CHANGES: usize = 100;
+
+/// What was gathered; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Gathered {
+    /// What each instance said, by id.
+    pub told: BTreeMap<Arc<str>, Told>,
+    /// Changes of circuits seen so far, oldest first; at most 100.
+    pub changes: VecDeque<Change>,
+}
+
+/// What one instance said.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// When it was asked last.
+    pub asked: Instant,
+    /// Its circuits; none if it did not answer.
+    pub circuits: Option<Arc<Circuits>>,
+}
+
+/// A circuit that has moved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// When that was seen.
+    pub at: Instant,
+    /// Whose circuit.
+    pub whom: String,
+    /// Who guards itself by it.
+    pub by: Arc<str>,
+    /// What it does now.
+    pub to: State,
+    /// Why, if it opened.
+    pub reason: Option<String>,
+}
+
+/// Gathers for all who look.
+#[derive(Debug)]
+pub(crate) struct Gather {
+    directory: Directory,
+    client: surf::Client,
+    executor: Arc<Executor<'static>>,
+    /// Who looks while a round is under way waits for it.
+    kept: Mutex<(Option<Instant>, Arc<Gathered>)>,
+}
+
+impl Gather {
+    pub(crate) fn new(directory: Directory, client: surf::Client, executor: Arc<Executor<'static>>) -> Self {
+        Self { directory, client, executor, kept: Mutex::default() }
+    }
+
+    /// What is known; asked anew if it is older than [`EVERY`].
+    pub(crate) async fn look(&self) -> Arc<Gathered> {
+        let mut kept = self.kept.lock().await;
+        let now = Instant::now();
+        if kept.0.is_none_or(|at| now.saturating_duration_since(at) >= EVERY) {
+            let gathered = self.round(&kept.1, now).await;
+            *kept = (Some(now), Arc::new(gathered));
+        }
+        Arc::clone(&kept.1)
+    }
+
+    async fn round(&self, before: &Gathered, now: Instant) -> Gathered {
+        let mut gathered = before.clone();
+        let mut whom: Vec<_> =
+            self.directory.all(now).iter().map(|seen| (Arc::clone(&seen.instance.id), seen.instance.addr)).collect();
+        gathered.told.retain(|id, _| whom.iter().any(|(there, _)| there == id));
+        whom.sort_by_key(|(id, _)| before.told.get(id).map(|told| told.asked));
+        let (queue, questions) = smol::channel::bounded(whom.len().max(1));
+        let (answers, heard) = smol::channel::bounded(whom.len().max(1));
+        for one in whom {
+            let _ = queue.try_send(one); // it has room for all
+        }
+        drop(queue);
+        let askers: Vec<_> = (0..AT_ONCE)
+            .map(|_| {
+                let (client, questions, answers) = (self.client.clone(), questions.clone(), answers.clone());
+                self.executor.spawn(async move {
+                    while let Ok((id, addr)) = questions.recv().await {
+                        let answer = ask(&client, addr).await;
+                        let _ = answers.send((id, answer)).await; // nobody listens: the round is over
+                    }
+                })
+            })
+            .collect();
+        drop(answers);
+        let all = async {
+            while let Ok((id, answer)) = heard.recv().await {
+                self.note(&mut gathered, id, answer);
+            }
+        };
+        let late = async {
+            Timer::after(ALL_WITHIN).await;
+        };
+        all.or(late).await;
+        drop(askers); // ends what is still under way
+        gathered
+    }
+
+    /// Takes in an answer. Who refuses the connection is made sure of, as when a caller notices.
+    fn note(&self, gathered: &mut Gathered, id: Arc<str>, answer: Result<Circuits, Silent>) {
+        let now = Instant::now();
+        match answer {
+            Ok(circuits) => {
+                let circuits = Arc::new(circuits);
+                let before = gathered.told.get(&id).and_then(|told| told.circuits.as_ref());
+                let moved = before.map(|before| moved(before, &circuits, &id, now)).unwrap_or_default();
+                gathered.changes.extend(moved);
+                let beyond = gathered.changes.len().saturating_sub(CHANGES);
+                gathered.changes.drain(..beyond);
+                gathered.told.insert(id, Told { asked: now, circuits: Some(circuits) });
+            }
+            Err(silent) => {
+                log::debug!("{id} does not tell its circuits: {}", silent.why);
+                if silent.is_refusal {
+                    self.directory.refused(&id, now);
+                }
+                gathered.told.insert(id, Told { asked: now, circuits: None });
+            }
+        }
+    }
+}
+
+impl Gathered {
+    /// What `id` said, if that is not too long ago. `Some(None)`: it was asked and was silent.
+    pub(crate) fn of(&self, id: &str, now: Instant) -> Option<Option<&Circuits>> {
+        let told = self.told.get(id).filter(|told| now.saturating_duration_since(told.asked) < KEPT)?;
+        Some(told.circuits.as_deref())
+    }
+}
+
+/// Why there is no answer.
+struct Silent {
+    why: String,
+    is_refusal: bool,
+}
+
+async fn ask(client: &surf::Client, addr: SocketAddr) -> Result<Circuits, Silent> {
+    let failed = |why: String| Silent { why, is_refusal: false };
+    let asked = async {
+        let mut response = client.get(format!("http://{addr}/circuits")).await.map_err(|error| Silent {
+            why: error.to_string(),
+            is_refusal: WireError::of(&error).is_some_and(WireError::is_refused),
+        })?;
+        if !response.status().is_success() {
+            return Err(failed(format!("it answers {}", response.status())));
+        }
+        let mut body = Vec::new();
+        let mut bounded = response.take_body().into_reader().take(LONGEST + 1);
+        bounded.read_to_end(&mut body).await.map_err(|error| failed(error.to_string()))?;
+        if body.len() as u64 > LONGEST {
+            return Err(failed(format!("its answer is longer than {LONGEST} bytes")));
+        }
+        Circuits::read(&body).map_err(|error| failed(error.to_string()))
+    };
+    let late = async {
+        Timer::after(ONE_WITHIN).await;
+        Err(failed("it takes too long".into()))
+    };
+    asked.or(late).await
+}
+
+/// The circuits that do now what they did not before. One that is new and closed is no news.
+fn moved(before: &Circuits, after: &Circuits, by: &Arc<str>, now: Instant) -> Vec<Change> {
+    let of = |circuits: &Circuits| -> BTreeMap<(String, String), (State, Option<String>)> {
+        let each = circuits.services.iter().flat_map(|callee| {
+            callee.endpoints.iter().filter_map(|one| {
+                let name = if callee.service == "upstream" { "the weather API".into() } else { one.id.clone() };
+                Some(((callee.service.clone(), name), (one.circuit.state?, one.circuit.reason.clone())))
+            })
+        });
+        each.collect()
+    };
+    let old = of(before);
+    let changed = of(after).into_iter().filter(|(key, (state, _))| {
+        let was = old.get(key).map_or(State::Closed, |(state, _)| *state);
+        was != *state
+    });
+    let change = |((_, whom), (to, reason)): ((String, String), (State, Option<String>))| Change {
+        at: now,
+        whom,
+        by: Arc::clone(by),
+        to,
+        reason: reason.filter(|_| to.is_open()),
+    };
+    changed.map(change).collect()
+}
+
+#[cfg(test)]
+mod tests;

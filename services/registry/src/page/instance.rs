@@ -1,0 +1,174 @@
+//! The table of a service: one row an instance, and of the columns only those that say something.
+
+use std::time::Duration;
+
+use bramble::discovery::{Source, Standing, Status};
+use maud::{Markup, html};
+
+use super::words::{in_words, milliseconds, or_dash, percent};
+use crate::circuits::{Callee, Circuit, State};
+use crate::view::{One, Service};
+
+/// What there is to tell of a service.
+pub(super) struct Columns {
+    /// Somebody calls it.
+    pub(super) is_called: bool,
+    /// It calls somebody.
+    pub(super) calls: bool,
+    /// Signatures are checked.
+    pub(super) signed: bool,
+}
+
+/// What is known of its calls only to who calls.
+const OF_CALLS: [&str; 5] = ["Success", "Calls/s", "p50", "p95", "p99"];
+
+/// All instances of `service`.
+pub(super) fn table(service: &Service, columns: &Columns, id: &str) -> Markup {
+    html! {
+        table.instances role="table" aria-labelledby={ (id) "-name" } {
+            thead {
+                tr role="row" {
+                    @for head in ["Instance", "Address", "Status"] { th role="columnheader" scope="col" { (head) } }
+                    @if columns.is_called {
+                        th role="columnheader" scope="col" { "Circuit" }
+                        @for head in OF_CALLS { th.number role="columnheader" scope="col" { (head) } }
+                    }
+                    @if columns.calls { th role="columnheader" scope="col" { "Its circuits" } }
+                }
+            }
+            tbody { @for one in &service.instances { (row(one, columns)) } }
+        }
+    }
+}
+
+fn row(one: &One, columns: &Columns) -> Markup {
+    let instance = &one.seen.instance;
+    html! {
+        tr role="row" {
+            th role="rowheader" scope="row" {
+                code { (instance.id) }
+                small {
+                    "version " (or_dash(&instance.version))
+                    @if !instance.zone.is_empty() { " · zone " (instance.zone) }
+                    @if instance.weight != 1 { " · weight " (instance.weight) }
+                }
+            }
+            td role="cell" data-l="Address" {
+                a href={ "http://" (instance.addr) (link(&instance.service)) } { (instance.addr) }
+                small { "by " (instance.source.as_str()) (signature(instance.source, columns.signed)) }
+            }
+            td role="cell" data-l="Status" { (status(one)) }
+            @if columns.is_called {
+                td.why role="cell" data-l="Circuit" { (circuit(one)) }
+                @for (head, number) in OF_CALLS.iter().zip(numbers(one)) {
+                    td.number role="cell" data-l=(head) {
+                        (number.as_deref().unwrap_or("–"))
+                        @if let (Some(count), "Calls/s") = (one.in_flight(), *head) { small { (count) " in flight" } }
+                    }
+                }
+            }
+            @if columns.calls {
+                td role="cell" data-l="Its circuits" {
+                    @for callee in &one.calls { div { (callee_mark(callee)) } }
+                    @if one.calls.is_empty() { "–" }
+                }
+            }
+        }
+    }
+}
+
+/// The page that a person wants of it.
+fn link(service: &str) -> &'static str {
+    if matches!(service, "consumer" | "registry") { "/" } else { "/readyz" }
+}
+
+/// A fixed list and a DNS name are the operator's own word; only what is announced needs a signature.
+fn signature(source: Source, signed: bool) -> &'static str {
+    match source {
+        Source::Mdns if signed => ", signature checked",
+        Source::Mdns => ", unsigned",
+        Source::Dns | Source::Fixed => "",
+    }
+}
+
+/// A word, a shape and a colour: each says it alone.
+fn mark(kind: &'static str, word: &str) -> Markup {
+    html! { span.mark.(kind) { (word) } }
+}
+
+fn status(one: &One) -> Markup {
+    let (kind, word) = match (one.seen.standing, one.seen.instance.status, one.answers) {
+        (Standing::Lost, ..) => ("error", "lost"),
+        (_, Status::Drain, _) => ("stale", "ending"),
+        (_, _, Some(false)) => ("error", "silent"),
+        (Standing::Unconfirmed, ..) => ("stale", "unconfirmed"),
+        (Standing::Confirmed, ..) => ("live", "up"),
+    };
+    let time = if one.seen.standing == Standing::Confirmed { one.seen.known_for } else { one.seen.standing_for };
+    html! { (mark(kind, word)) small { "for " (in_words(time)) } }
+}
+
+fn circuit(one: &One) -> Markup {
+    let Some(circuit) = one.circuit() else { return html! { (mark("none", "not called yet")) } };
+    let state = circuit.state.unwrap_or(State::Unknown);
+    let callers = one.callers.len();
+    html! {
+        (state_mark(state, state.as_str()))
+        small {
+            (sentence(circuit, state))
+            @if callers > 1 { ", worst of " (callers) " callers" }
+        }
+    }
+}
+
+fn state_mark(state: State, word: &str) -> Markup {
+    let kind = match state {
+        State::Closed => "live",
+        State::Open | State::ForcedOpen | State::Empty => "error",
+        State::Ramping | State::HalfOpen => "stale",
+        State::Disabled | State::MetricsOnly | State::Unknown => "none",
+    };
+    mark(kind, word)
+}
+
+fn sentence(circuit: &Circuit, state: State) -> String {
+    let why = circuit.reason.as_deref().unwrap_or("no reason given");
+    let next = circuit.next_probe_ms.map(Duration::from_millis);
+    match (state, circuit.share()) {
+        (State::Open, _) => match next {
+            Some(next) if next.as_secs() > 0 => format!("{why}; tried again in {}", in_words(next)),
+            Some(_) => format!("{why}; tried again with the next call"),
+            None => why.to_owned(),
+        },
+        (State::HalfOpen, _) => "one call finds out whether it is back".to_owned(),
+        (State::Ramping, Some(share)) => format!("gets {:.0} % of its share", share * 100.0),
+        (State::Closed, Some(share)) => format!("is new, gets {:.0} % of its share", share * 100.0),
+        (State::Closed | State::Ramping, None) => "gets its full share".to_owned(),
+        (State::ForcedOpen | State::Disabled | State::MetricsOnly, _) => "set by hand".to_owned(),
+        (State::Empty | State::Unknown, _) => String::new(),
+    }
+}
+
+/// In the order of [`OF_CALLS`].
+fn numbers(one: &One) -> [Option<String>; 5] {
+    let latency = |of| one.latency(of).map(milliseconds);
+    [
+        one.recent().and_then(|(good, all)| percent(good, all)),
+        one.rate().map(|rate| format!("{rate:.1}")),
+        latency(|circuit| circuit.latency_ms.p50),
+        latency(|circuit| circuit.latency_ms.p95),
+        latency(|circuit| circuit.latency_ms.p99),
+    ]
+}
+
+/// One of those that it calls: who, and what the circuit before them does.
+fn callee_mark(callee: &Callee) -> Markup {
+    let name = if callee.service == "upstream" { "weather API" } else { &callee.service };
+    let circuit = callee.standing();
+    let state = circuit.and_then(|circuit| circuit.state).unwrap_or(State::Unknown);
+    let says = circuit.filter(|_| !matches!(state, State::Closed | State::Unknown));
+    html! {
+        (state_mark(state, &format!("{name}: {}", state.as_str())))
+        @if let Some(circuit) = says { small { (sentence(circuit, state)) } }
+    }
+}

@@ -1,0 +1,212 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bramble::discovery::{Instance, Seen, Source, Standing, Status};
+
+use super::*;
+use crate::circuits::{Callee, Circuit, Endpoint, Latency, State};
+use crate::view::{Caller, News, One, by_service};
+
+/// An instance that is there, answers, and is called by nobody.
+fn one(service: &str, number: u8) -> One {
+    let instance = Instance {
+        id: format!("{service}-{number:016x}").into(),
+        service: service.into(),
+        addr: SocketAddr::from(([192, 168, 178, number], 40_000)),
+        path: "/".into(),
+        zone: "shelf".into(),
+        weight: 1,
+        version: "0.1.0".into(),
+        status: Status::Up,
+        source: Source::Mdns,
+    };
+    let known_for = Duration::from_secs(90);
+    One {
+        seen: Seen { instance: Arc::new(instance), known_for, standing: Standing::Confirmed, standing_for: known_for },
+        answers: Some(true),
+        callers: Vec::new(),
+        calls: Vec::new(),
+    }
+}
+
+/// One that a consumer calls, with a circuit in `state`.
+fn called(number: u8, state: State, change: impl FnOnce(&mut Circuit)) -> One {
+    let mut circuit = Circuit {
+        state: Some(state),
+        in_flight: Some(2),
+        latency_ms: Latency { p50: Some(1.25), p95: Some(22.0), p99: Some(1300.0) },
+        recent: [("success".to_owned(), 97), ("failure".to_owned(), 2), ("timeout".to_owned(), 1)].into(),
+        ..Circuit::default()
+    };
+    change(&mut circuit);
+    let weather_api =
+        Endpoint { circuit: Circuit { state: Some(State::Closed), ..Circuit::default() }, ..Endpoint::default() };
+    let calls = Callee { service: "upstream".into(), endpoints: vec![weather_api], ..Callee::default() };
+    One {
+        callers: vec![Caller { by: "consumer-0000000000000001".into(), circuit }],
+        calls: vec![calls],
+        ..one("producer", number)
+    }
+}
+
+fn view(ones: Vec<One>) -> View {
+    View {
+        seen_by: "registry-0000000000000001".into(),
+        at: SystemTime::UNIX_EPOCH,
+        signatures_checked: false,
+        caution: None,
+        services: by_service(ones),
+        news: Vec::new(),
+        refused: Vec::new(),
+        refused_beyond: 0,
+    }
+}
+
+fn drawn(ones: Vec<One>) -> String {
+    whole(&view(ones)).into_string()
+}
+
+#[test]
+fn a_service_has_a_sentence_and_a_table_and_those_that_do_not_answer_are_counted() {
+    let mut ones: Vec<One> = (1..=4).map(|number| one("producer", number)).collect();
+    ones[1].seen.standing = Standing::Lost;
+    ones.push(one("consumer", 9));
+    let page = drawn(ones);
+    assert!(
+        page.contains("<p>3 of 4 producers answer.</p>") && page.contains("<p>1 of 1 consumer answers.</p>"),
+        "{page}"
+    );
+    assert_eq!(page.matches("<table").count(), 2);
+    assert!(page.contains("<title>4 of 5 answer"), "{page}");
+    assert!(page.contains(r#"<span class="mark error">lost</span>"#), "{page}");
+}
+
+#[test]
+fn each_status_is_a_word_of_its_own() {
+    let status = |change: fn(&mut One)| {
+        let mut one = one("producer", 1);
+        change(&mut one);
+        drawn(vec![one])
+    };
+    let ending = |one: &mut One| Arc::make_mut(&mut one.seen.instance).status = Status::Drain;
+    for (page, mark) in [
+        (status(|_| ()), r#"mark live">up<"#),
+        (status(ending), r#"mark stale">ending<"#),
+        (status(|one| one.seen.standing = Standing::Unconfirmed), r#"mark stale">unconfirmed<"#),
+        (status(|one| one.answers = Some(false)), r#"mark error">silent<"#),
+    ] {
+        assert!(page.contains(mark), "{mark}: {page}");
+    }
+}
+
+#[test]
+fn each_circuit_is_a_word_and_a_sentence() {
+    let reason = || Some("5 calls in a row failed".to_owned());
+    for (one, mark, says) in [
+        (called(1, State::Closed, |_| ()), r#"mark live">closed<"#, "gets its full share"),
+        (
+            called(1, State::Open, |circuit| (circuit.reason, circuit.next_probe_ms) = (reason(), Some(3800))),
+            r#"mark error">open<"#,
+            "5 calls in a row failed; tried again in 3 s",
+        ),
+        (called(1, State::HalfOpen, |_| ()), r#"mark stale">half-open<"#, "one call finds out"),
+        (
+            called(1, State::Ramping, |circuit| circuit.admitted_share = Some(0.34)),
+            r#"mark stale">ramping<"#,
+            "gets 34 % of its share",
+        ),
+        (called(1, State::ForcedOpen, |_| ()), r#"mark error">held open<"#, "set by hand"),
+    ] {
+        let page = drawn(vec![one]);
+        assert!(page.contains(mark) && page.contains(says), "{mark} {says}: {page}");
+    }
+    let page = drawn(vec![called(1, State::Closed, |_| ()), one("producer", 2)]);
+    assert!(page.contains("not called yet"), "nobody knows a circuit of it: {page}");
+}
+
+#[test]
+fn numbers_of_calls_are_those_of_its_callers() {
+    let mut ones = vec![called(1, State::Closed, |_| ())];
+    let other = Caller { by: "consumer-0000000000000002".into(), circuit: ones[0].callers[0].circuit.clone() };
+    ones[0].callers.push(other);
+    let page = drawn(ones);
+    for text in [">97.0 %<", ">20.0<", "4 in flight", ">1.2 ms<", ">22 ms<", ">1.3 s<", "worst of 2 callers"] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    assert!(page.contains("weather API: closed"), "{page}");
+    assert!(!drawn(vec![one("registry", 1)]).contains("p99"), "who is not called has no such columns");
+}
+
+#[test]
+fn what_others_say_of_themselves_cannot_become_part_of_the_page() {
+    let mut ones = vec![called(1, State::Open, |circuit| circuit.reason = Some("<script>1</script>".into()))];
+    Arc::make_mut(&mut ones[0].seen.instance).zone = "<b>shelf</b>".into();
+    Arc::make_mut(&mut ones[0].seen.instance).service = r#"x"><script>2"#.into();
+    let mut view = view(ones);
+    view.news.push(News { ago: Duration::ZERO, whom: "<i>a".into(), what: "<i>b".into() });
+    view.refused.push(Refused { name: "<i>c".into(), service: "<i>d".into(), addr: None, reason: "<i>e".into() });
+    let page = whole(&view).into_string();
+    assert!(!page.contains("<b>") && !page.contains("<i>"), "{page}");
+    assert_eq!(page.matches("<script").count(), 1, "{page}");
+    assert_eq!(page.matches("<script defer").count() + page.matches("<script src=").count(), 1, "our own: {page}");
+}
+
+#[test]
+fn who_is_refused_is_listed_with_the_reason() {
+    let mut view = view(vec![one("producer", 1)]);
+    view.signatures_checked = true;
+    let reason = "its signature is wrong".to_owned();
+    view.refused.push(Refused { name: "producer-x".into(), service: "producer".into(), addr: None, reason });
+    view.refused_beyond = 3;
+    let page = whole(&view).into_string();
+    assert!(page.contains("its signature is wrong") && page.contains("3 more are not listed"), "{page}");
+    assert!(page.contains("by mDNS, signature checked"), "{page}");
+    assert!(drawn(vec![one("producer", 1)]).contains("by mDNS, unsigned"));
+}
+
+#[test]
+fn what_makes_the_list_doubtful_is_said_above_it() {
+    let says = |caution| {
+        let page = whole(&View { caution, ..view(vec![one("registry", 1)]) }).into_string();
+        page.split("notice caution").nth(1).map(str::to_owned)
+    };
+    assert_eq!(says(None), None);
+    assert!(says(Some(Caution::Alone)).is_some_and(|text| text.contains("UDP 5353")));
+    assert!(says(Some(Caution::OutOfDate)).is_some_and(|text| text.contains("may be out of date")));
+    assert!(says(Some(Caution::Settling)).is_some_and(|text| text.contains("Still looking")));
+}
+
+#[test]
+fn twelve_instances_and_a_hundred_happenings_are_a_page_of_at_most_30_kb() {
+    let mut ones: Vec<One> = (1..=10)
+        .map(|number| {
+            called(number, State::Open, |circuit| {
+                circuit.reason = Some("62 of 100 calls failed within 10 s".into());
+                circuit.next_probe_ms = Some(3800);
+            })
+        })
+        .collect();
+    ones.extend([one("consumer", 11), one("registry", 12)]);
+    let mut view = view(ones);
+    let news = News {
+        ago: Duration::from_secs(100),
+        whom: "producer-5f0c2a9be81d4477".into(),
+        what: "was found again".into(),
+    };
+    view.news = vec![news; 100];
+    let length = whole(&view).into_string().len();
+    assert!(length <= 30 << 10, "{length} bytes");
+}
+
+#[test]
+fn the_script_is_short_and_every_part_has_its_own_id() {
+    assert!(include_str!("../live.js").lines().count() < 80);
+    let parts = parts(&view(vec![one("producer", 1), one("consumer", 2)]));
+    let ids: Vec<_> = parts.iter().map(|part| part.id.as_str()).collect();
+    assert_eq!(ids, ["now", "service-consumer", "service-producer"]);
+    for part in &parts {
+        assert_eq!(part.html.matches(&format!(r#" id="{}""#, part.id)).count(), 1, "{}", part.html);
+        assert!(part.html.starts_with("<section"), "the script makes a section of it first: {}", part.html);
+    }
+}

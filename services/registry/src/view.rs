@@ -1,0 +1,262 @@
+//! All that the page tells, put together before it is drawn: what this node sees, and what services say of each other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bramble::discovery::{Directory, Seen, Standing, Status};
+use bramble::trust::Trust;
+use serde::{Serialize, Serializer};
+
+use crate::circuits::{Callee, Circuit, Circuits};
+use crate::gather::{Change, Gathered};
+
+/// Happenings that are shown.
+const MOST_NEWS: usize = 100;
+
+/// What the page shows.
+#[derive(Debug, Clone, Serialize)]
+pub struct View {
+    /// Who looks.
+    pub seen_by: Arc<str>,
+    /// When.
+    #[serde(serialize_with = "rfc3339")]
+    pub at: SystemTime,
+    /// Whether the cluster has a key, so that each record's signature is checked.
+    pub signatures_checked: bool,
+    /// What makes all below doubtful.
+    pub caution: Option<Caution>,
+    /// By name.
+    pub services: Vec<Service>,
+    /// The newest first; at most 100.
+    pub news: Vec<News>,
+    /// Who is not believed.
+    pub refused: Vec<Refused>,
+    /// How many more are not.
+    pub refused_beyond: u64,
+}
+
+/// Why the list may not be the truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Caution {
+    /// It began to look a moment ago.
+    Settling,
+    /// It sees nobody but itself.
+    Alone,
+    /// Most others have not been heard of lately, or do not answer.
+    OutOfDate,
+}
+
+/// All instances of a service.
+#[derive(Debug, Clone, Serialize)]
+pub struct Service {
+    /// `producer`.
+    pub service: Arc<str>,
+    /// How many of them answer.
+    pub answering: usize,
+    /// By id; those that were lost last.
+    pub instances: Vec<One>,
+}
+
+/// One instance.
+#[derive(Debug, Clone, Serialize)]
+pub struct One {
+    /// What this node sees of it.
+    #[serde(flatten)]
+    pub seen: Seen,
+    /// Whether it answered a question of this node; none if it was not asked.
+    pub answers: Option<bool>,
+    /// Its circuit in each of its callers.
+    pub callers: Vec<Caller>,
+    /// What it calls itself.
+    pub calls: Vec<Callee>,
+}
+
+/// How a caller stands to an instance.
+#[derive(Debug, Clone, Serialize)]
+pub struct Caller {
+    /// The caller's id.
+    pub by: Arc<str>,
+    /// The circuit between them.
+    #[serde(flatten)]
+    pub circuit: Circuit,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct News {
+    /// How long ago, in seconds.
+    #[serde(rename = "ago_s", serialize_with = "whole_seconds")]
+    pub ago: Duration,
+    /// To whom.
+    pub whom: String,
+    /// What, after the name.
+    pub what: String,
+}
+
+/// Somebody who is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refused {
+    /// The name it goes by.
+    pub name: String,
+    /// The service it says it is.
+    pub service: String,
+    /// Where it says it is.
+    pub addr: Option<std::net::SocketAddr>,
+    /// Why, as a sentence without its first word's capital.
+    pub reason: String,
+}
+
+impl View {
+    /// What is to be seen at `now`.
+    pub fn new(id: &Arc<str>, directory: &Directory, trust: &Trust, gathered: &Gathered, now: Instant) -> Self {
+        let all = directory.all(now).into_iter().chain(directory.lost(now));
+        let callers = callers(gathered, now);
+        let ones = all.map(|seen| One::new(seen, id, &callers, gathered, now)).collect();
+        let services = by_service(ones);
+        let (refused, refused_beyond) = trust.refused();
+        let refused = refused.into_iter().map(|one| Refused {
+            name: one.name.into(),
+            service: one.service.into(),
+            addr: one.addr,
+            reason: one.reason,
+        });
+        Self {
+            seen_by: Arc::clone(id),
+            at: SystemTime::now(),
+            signatures_checked: trust.key().is_some(),
+            caution: Caution::of(&services, id, directory.is_settling(now)),
+            services,
+            news: news(directory, gathered, now),
+            refused: refused.collect(),
+            refused_beyond,
+        }
+    }
+
+    /// Every instance.
+    pub fn instances(&self) -> impl Iterator<Item = &One> {
+        self.services.iter().flat_map(|service| &service.instances)
+    }
+}
+
+impl Caution {
+    fn of(services: &[Service], own: &str, is_settling: bool) -> Option<Self> {
+        let others =
+            || services.iter().flat_map(|service| &service.instances).filter(|one| *one.seen.instance.id != *own);
+        let doubtful = others().filter(|one| !one.is_certain()).count();
+        match others().count() {
+            0 if is_settling => Some(Self::Settling),
+            0 => Some(Self::Alone),
+            all if 2 * doubtful > all => Some(Self::OutOfDate),
+            _ => None,
+        }
+    }
+}
+
+impl One {
+    fn new(seen: Seen, own: &Arc<str>, callers: &Callers, gathered: &Gathered, now: Instant) -> Self {
+        let id = &seen.instance.id;
+        let told = gathered.of(id, now);
+        Self {
+            answers: if id == own { Some(true) } else { told.map(|told| told.is_some()) },
+            callers: callers.get(&**id).cloned().unwrap_or_default(),
+            calls: told.flatten().map(|circuits: &Circuits| circuits.services.clone()).unwrap_or_default(),
+            seen,
+        }
+    }
+
+    /// Whether it takes calls, as far as this node can tell.
+    pub fn is_answering(&self) -> bool {
+        self.seen.standing != Standing::Lost && self.seen.instance.status == Status::Up && self.answers != Some(false)
+    }
+
+    fn is_certain(&self) -> bool {
+        self.seen.standing == Standing::Confirmed && self.answers != Some(false)
+    }
+
+    /// The worst circuit that a caller has for it.
+    pub fn circuit(&self) -> Option<&Circuit> {
+        self.callers.iter().map(|caller| &caller.circuit).max_by_key(|circuit| circuit.state)
+    }
+
+    /// Its good answers and its calls of the last ten seconds, if anybody counts them.
+    pub fn recent(&self) -> Option<(u64, u64)> {
+        let counted = self.callers.iter().filter(|caller| !caller.circuit.recent.is_empty());
+        counted.map(|caller| caller.circuit.calls()).reduce(|one, other| (one.0 + other.0, one.1 + other.1))
+    }
+
+    /// Calls a second, if anybody counts them.
+    pub fn rate(&self) -> Option<f64> {
+        self.callers.iter().filter_map(|caller| caller.circuit.rate()).reduce(|one, other| one + other)
+    }
+
+    /// Calls of all callers that wait for its answer.
+    pub fn in_flight(&self) -> Option<u64> {
+        self.callers.iter().filter_map(|caller| caller.circuit.in_flight).reduce(|one, other| one + other)
+    }
+
+    /// A percentile of its slowest caller: those of several cannot be added.
+    pub fn latency(&self, of: fn(&Circuit) -> Option<f64>) -> Option<f64> {
+        self.callers.iter().filter_map(|caller| of(&caller.circuit)).reduce(f64::max)
+    }
+}
+
+type Callers = BTreeMap<String, Vec<Caller>>;
+
+/// Who calls whom, by the id of who is called.
+fn callers(gathered: &Gathered, now: Instant) -> Callers {
+    let mut callers = Callers::new();
+    for by in gathered.told.keys() {
+        let Some(Some(circuits)) = gathered.of(by, now) else { continue };
+        for one in circuits.services.iter().flat_map(|callee| &callee.endpoints) {
+            let caller = Caller { by: Arc::clone(by), circuit: one.circuit.clone() };
+            callers.entry(one.id.clone()).or_default().push(caller);
+        }
+    }
+    callers
+}
+
+/// Those that are there come sorted, the lost after them.
+pub(crate) fn by_service(ones: Vec<One>) -> Vec<Service> {
+    let mut services: BTreeMap<Arc<str>, Vec<One>> = BTreeMap::new();
+    for one in ones {
+        services.entry(Arc::clone(&one.seen.instance.service)).or_default().push(one);
+    }
+    let counted = services.into_iter().map(|(service, instances)| {
+        let answering = instances.iter().filter(|one| one.is_answering()).count();
+        Service { service, answering, instances }
+    });
+    counted.collect()
+}
+
+fn news(directory: &Directory, gathered: &Gathered, now: Instant) -> Vec<News> {
+    let seen = directory.events(now).into_iter().map(|news| News {
+        ago: news.ago,
+        whom: news.id.to_string(),
+        what: news.what.as_str().to_owned(),
+    });
+    let moved = gathered.changes.iter().map(|change| News {
+        ago: now.saturating_duration_since(change.at),
+        whom: change.whom.clone(),
+        what: in_words(change),
+    });
+    let mut all: Vec<News> = seen.chain(moved).collect();
+    all.sort_by_key(|news| news.ago);
+    all.truncate(MOST_NEWS);
+    all
+}
+
+/// The node's name shortened: an id's first half tells which service, its last which of them.
+fn in_words(change: &Change) -> String {
+    let reason = change.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("has its circuit {} in {}{reason}", change.to.as_str(), change.by)
+}
+
+fn rfc3339<S: Serializer>(at: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&humantime::format_rfc3339_millis(*at))
+}
+
+fn whole_seconds<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u64(time.as_secs())
+}
