@@ -247,7 +247,7 @@ fn news(directory: &Directory, gathered: &Gathered, now: Instant) -> Vec<News> {
     all
 }
 
-/// The node's name shortened: an id's first half tells which service, its last which of them.
+/// What became of a circuit, after the name of who is behind it.
 fn in_words(change: &Change) -> String {
     let reason = change.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     format!("has its circuit {} in {}{reason}", change.to.as_str(), change.by)

@@ -109,7 +109,7 @@ fn status(one: &One) -> Markup {
 }
 
 fn circuit(one: &One) -> Markup {
-    let Some(circuit) = one.circuit() else { return html! { (mark("none", "not called yet")) } };
+    let Some(circuit) = one.circuit() else { return html! { (mark("none", "not called")) } };
     let state = circuit.state.unwrap_or(State::Unknown);
     let callers = one.callers.len();
     html! {
