@@ -8,7 +8,8 @@ mod support {
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::Receiver;
 use std::thread;
@@ -177,6 +178,66 @@ fn no_child_outlives_a_demo_that_is_killed() {
     assert_eq!(demo.children.len(), 6);
     demo.send("KILL");
     demo.ends();
+    demo.leaves_nobody();
+}
+
+/// Presses a button on the page of all services; `origin` is what a browser says of where it comes from.
+fn press(demo: &Demo, deed: &str, origin: &str) -> u16 {
+    let mut stream = TcpStream::connect(demo.registry).expect("the page is there");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a valid time");
+    let host = demo.registry;
+    let head = format!("POST /demo/{deed} HTTP/1.1\r\nhost: {host}\r\norigin: {origin}\r\ncontent-length: 0\r\n");
+    stream.write_all(format!("{head}connection: close\r\n\r\n").as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("a whole answer");
+    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{answer}"))
+}
+
+/// Waits until `reached`, as a person would who looks again and again.
+fn until(what: &str, reached: impl Fn() -> bool) {
+    let since = Instant::now();
+    while !reached() {
+        assert!(since.elapsed() < PATIENCE, "not reached: {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn the_buttons_do_what_they_say_and_no_other_site_can_press_them() {
+    let mut demo = Demo::start("buttons");
+    let own = format!("http://{}", demo.registry);
+    let (_, page) = get(demo.registry, "/");
+    assert_eq!(page.matches("<form").count(), 3 * 4 + 2, "{page}");
+    let (first, second, third) = (demo.producers[0], demo.producers[1], demo.producers[2]);
+
+    assert_eq!(press(&demo, "producers/1/kill", "http://evil.example"), 403);
+    assert!(is_running(first));
+    assert_eq!(press(&demo, "producers/1/kill", &own), 303);
+    until("the first is dead", || !is_running(first));
+    assert_eq!(press(&demo, "producers/2/stop", &own), 303);
+    until("the second has ended", || !is_running(second));
+    assert_eq!(press(&demo, "producers/1/slow", &own), 409, "nobody is there to be slowed");
+    assert_eq!(press(&demo, "producers/9/kill", &own), 409);
+    assert_eq!(press(&demo, "producers/1/frobnicate", &own), 409);
+
+    assert_eq!(press(&demo, "producers/1/restart", &own), 303);
+    let now = children_of(demo.process.id());
+    assert_eq!(now.difference(&demo.children).count(), 1, "a new process");
+    demo.children.extend(now);
+
+    let stat = move || fs::read_to_string(format!("/proc/{third}/stat")).expect("it runs");
+    assert_eq!(press(&demo, "producers/3/slow", &own), 303);
+    until("the third stands still at times", || stat().contains(") T "));
+    until("and runs at times", || !stat().contains(") T "));
+
+    assert_eq!(press(&demo, "weather/break", &own), 303);
+    let asked = |zip: &str| get(demo.consumer, &format!("/api/weather?zip={zip}&country=AT")).0;
+    until("no weather for a new place", || asked("5020") == 503);
+    assert_eq!(press(&demo, "weather/mend", &own), 303);
+    until("weather again", || asked("6020") == 200);
+
+    demo.send("TERM");
+    assert_eq!(demo.ends().code(), Some(0));
     demo.leaves_nobody();
 }
 

@@ -26,7 +26,7 @@ pub(crate) enum Command {
     /// Serve the web form on port 8088
     Consumer(Service),
     /// Serve the page of all services on port 8761
-    Registry(Service),
+    Registry(Registry),
     /// Stand in for OpenWeatherMap: same addresses, bodies and errors
     UpstreamSim(UpstreamSim),
     /// Ask for the weather from the terminal
@@ -71,6 +71,15 @@ pub(crate) struct Service {
     listen: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) life: Life,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Registry {
+    #[command(flatten)]
+    pub(crate) service: Service,
+    /// Where the demo takes what its buttons ask for
+    #[arg(long, hide = true, value_name = "URL")]
+    pub(crate) demo_control: Option<String>,
 }
 
 /// When to end, besides SIGTERM.

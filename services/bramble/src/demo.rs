@@ -2,6 +2,8 @@
 //! producer and watch.
 
 mod child;
+mod control;
+mod stage;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -16,6 +18,8 @@ use crate::Failure;
 use crate::args::Demo;
 use crate::roles::on_executor;
 use child::{Child, Spawner};
+use control::Control;
+use stage::Stage;
 
 /// The stand-in's key: it opens nothing.
 const KEY: &str = "demo";
@@ -30,9 +34,10 @@ pub(crate) fn run(options: &Demo) -> Result<(), Failure> {
     on_executor(|executor| async move {
         let signals = Signals::new([Signal::Term, Signal::Int])
             .map_err(|error| Failure::Running(format!("asking for signals: {error}")))?;
-        let spawner = Spawner::new(executor, &options.cluster)?;
-        let mut children = Vec::new();
-        let ended = play(options, &folder.0, &spawner, &mut children, signals).await;
+        let control = Control::start(&executor)?;
+        let mut stage = Stage::new(Spawner::new(executor, &options.cluster)?)?;
+        let ended = play(options, &folder.0, &mut stage, &control, signals).await;
+        let mut children = stage.clear();
         for child in &mut children {
             child.begin_end();
         }
@@ -43,12 +48,12 @@ pub(crate) fn run(options: &Demo) -> Result<(), Failure> {
     })
 }
 
-/// Starts everything, tells what can be done, and waits for the end.
+/// Starts everything, tells what can be done, and does what is asked until the end.
 async fn play(
     options: &Demo,
     folder: &Path,
-    spawner: &Spawner,
-    children: &mut Vec<Child>,
+    stage: &mut Stage,
+    control: &Control,
     mut signals: Signals,
 ) -> Result<(), Failure> {
     let interrupted = async {
@@ -60,49 +65,60 @@ async fn play(
             Timer::after(READY_WITHIN).await;
             Err(Failure::Running("the demo was not ready within 20 s; the lines above say what is in the way".into()))
         };
-        start_all(options, folder, spawner, children).or(late).await?;
+        start_all(options, folder, stage, &control.url).or(late).await?;
         Ok::<bool, Failure>(true)
     };
     if !interrupted.or(started).await? {
         return Ok(());
     }
-    tell(children).map_err(|error| Failure::Running(format!("standard output: {error}")))?;
-    let one_ended = async {
-        loop {
-            Timer::after(Duration::from_millis(500)).await;
-            for child in children.iter_mut() {
-                child.notice_end();
-            }
-        }
-    };
+    tell(&stage.children).map_err(|error| Failure::Running(format!("standard output: {error}")))?;
     let interrupted = async {
         signals.next().await;
     };
-    one_ended.or(interrupted).await;
+    serve(stage, control).or(interrupted).await;
     Ok(())
 }
 
-async fn start_all(options: &Demo, folder: &Path, spawner: &Spawner, children: &mut Vec<Child>) -> Result<(), Failure> {
+/// Does what the buttons ask for, and says which children have ended.
+async fn serve(stage: &mut Stage, control: &Control) {
+    loop {
+        let pause = async {
+            Timer::after(Duration::from_millis(500)).await;
+            None
+        };
+        let order = async { control.orders.recv().await.ok() };
+        if let Some((deed, reply)) = order.or(pause).await {
+            let came_of_it = stage.act(deed).await;
+            let _ = reply.send(came_of_it).await; // whoever pressed may be gone
+        }
+        for child in &mut stage.children {
+            child.notice_end();
+        }
+    }
+}
+
+async fn start_all(options: &Demo, folder: &Path, stage: &mut Stage, control: &str) -> Result<(), Failure> {
     let key_file = folder.join("api.key");
     std::fs::write(&key_file, KEY).map_err(|error| Failure::Running(format!("{}: {error}", key_file.display())))?;
 
     let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).to_string();
-    let stand_in = ["upstream-sim", "--listen", &free, "--key", KEY];
-    children.push(spawner.start("stand-in", &stand_in, &[])?);
-    let upstream = children[0].ready().await?;
+    let mut stand_in = stage.spawner.start("stand-in", &["upstream-sim", "--listen", &free, "--key", KEY], &[])?;
+    let upstream = stand_in.ready().await;
+    stage.children.push(stand_in);
 
-    let upstream = ("BRAMBLE__PRODUCER__UPSTREAM", format!("http://{upstream}"));
-    let key_file = ("BRAMBLE__PRODUCER__API_KEY_FILE", key_file.display().to_string());
+    stage.variables.push(("BRAMBLE__PRODUCER__UPSTREAM", format!("http://{}", upstream?)));
+    stage.variables.push(("BRAMBLE__PRODUCER__API_KEY_FILE", key_file.display().to_string()));
     for number in 1..=options.producers {
-        let name = format!("producer {number}");
-        let variables = [upstream.clone(), key_file.clone()];
-        children.push(spawner.start(&name, &["producer", "--listen", &free], &variables)?);
+        let producer = stage.start_producer(number, &free)?;
+        stage.children.push(producer);
     }
-    for (role, port) in [("consumer", options.consumer_port), ("registry", options.registry_port)] {
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string();
-        children.push(spawner.start(role, &[role, "--listen", &listen], &[])?);
-    }
-    for child in children.iter_mut().skip(1) {
+    let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string();
+    let consumer = stage.spawner.start("consumer", &["consumer", "--listen", &at(options.consumer_port)], &[])?;
+    stage.children.push(consumer);
+    let registry = ["registry", "--listen", &at(options.registry_port), "--demo-control", control];
+    let registry = stage.spawner.start("registry", &registry, &[])?;
+    stage.children.push(registry);
+    for child in stage.children.iter_mut().skip(1) {
         child.ready().await?;
     }
     Ok(())
@@ -134,6 +150,9 @@ fn tell(children: &[Child]) -> io::Result<()> {
     tries.push(("bramble browse".into(), "who is there"));
     if let Some(child) = producers.clone().next() {
         tries.push((format!("kill -9 {}", child.pid()), "a producer dies; ask again"));
+        if let Some(addr) = at("registry") {
+            tries.push((format!("open http://{addr}/"), "watch, and press the buttons at its end"));
+        }
     }
     if let Some(addr) = at("stand-in") {
         let faults = format!("http://{addr}/sim/faults");

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let ended = match args.command {
         Command::Producer(options) => roles::producer(&options),
         Command::Consumer(options) => roles::consumer(&options),
-        Command::Registry(options) => roles::registry(&options),
+        Command::Registry(options) => roles::registry(options),
         Command::UpstreamSim(options) => roles::upstream_sim(options),
         Command::Demo(options) => demo::run(&options),
         Command::Browse(options) => browse::run(&options),
@@ -48,6 +48,13 @@ enum Failure {
 }
 
 impl Failure {
+    /// What is said of it.
+    fn into_sentence(self) -> String {
+        match self {
+            Self::Usage(text) | Self::Running(text) => text,
+        }
+    }
+
     /// 1 failed while running, 2 wrong usage or configuration.
     fn exit_code(&self) -> ExitCode {
         match self {

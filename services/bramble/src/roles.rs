@@ -8,7 +8,7 @@ use bramble::serve::{self, Host};
 use smol::Executor;
 
 use crate::Failure;
-use crate::args::{CheckConfig, Life, Service, UpstreamSim};
+use crate::args::{CheckConfig, Life, Registry, Service, UpstreamSim};
 
 pub(crate) fn producer(options: &Service) -> Result<(), Failure> {
     serve(Role::Producer, options.load(Role::Producer)?, options.life, bramble_producer::run)
@@ -18,8 +18,9 @@ pub(crate) fn consumer(options: &Service) -> Result<(), Failure> {
     serve(Role::Consumer, options.load(Role::Consumer)?, options.life, bramble_consumer::run)
 }
 
-pub(crate) fn registry(options: &Service) -> Result<(), Failure> {
-    serve(Role::Registry, options.load(Role::Registry)?, options.life, bramble_registry::run)
+pub(crate) fn registry(options: Registry) -> Result<(), Failure> {
+    let Registry { service, demo_control } = options;
+    serve(Role::Registry, service.load(Role::Registry)?, service.life, |host| bramble_registry::run(host, demo_control))
 }
 
 pub(crate) fn upstream_sim(options: UpstreamSim) -> Result<(), Failure> {

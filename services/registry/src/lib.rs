@@ -1,6 +1,7 @@
 //! The page that shows every service on the LAN. It keeps no state that others need: without it they find each other
 //! just as well, and a second one shows the same.
 
+mod buttons;
 pub mod circuits;
 mod events;
 pub mod gather;
@@ -13,10 +14,12 @@ use std::time::Instant;
 use bramble::discovery::Directory;
 use bramble::serve::{Error, Health, Host};
 use bramble::trust::Trust;
+use maud::Markup;
 use serde_json::json;
 use smol::Executor;
 use tide::{Body, Request, Response, StatusCode};
 
+use buttons::Buttons;
 use events::{Feed, Places};
 use gather::Gather;
 use view::View;
@@ -31,6 +34,8 @@ pub struct State {
     executor: Arc<Executor<'static>>,
     gather: Arc<Gather>,
     readers: Places,
+    /// In the demo alone.
+    buttons: Option<Arc<Buttons>>,
 }
 
 impl State {
@@ -45,7 +50,15 @@ impl State {
             executor: Arc::clone(&host.executor),
             gather: Arc::new(gather),
             readers: Places::default(),
+            buttons: None,
         }
+    }
+
+    /// With the demo's buttons, which ask for deeds at `control`.
+    #[must_use]
+    pub fn with_buttons(mut self, host: &Host, control: String) -> Self {
+        self.buttons = Some(Arc::new(Buttons::new(host.outside(), control)));
+        self
     }
 
     /// All there is to see now. Takes as long as the slowest service, three seconds at most.
@@ -55,13 +68,17 @@ impl State {
     }
 }
 
-/// Serves the page until the process is told to end.
+/// Serves the page until the process is told to end; in the demo with buttons, which ask for deeds at `control`.
 ///
 /// # Errors
 /// When it cannot listen.
-pub async fn run(host: Host) -> Result<(), Error> {
-    let app = app(State::new(&host));
-    host.serve(app, Vec::new()).await
+pub async fn run(host: Host, control: Option<String>) -> Result<(), Error> {
+    let state = State::new(&host);
+    let state = match control {
+        Some(control) => state.with_buttons(&host, control),
+        None => state,
+    };
+    host.serve(app(state), Vec::new()).await
 }
 
 /// The page on `/`, the same as JSON on `/api/services`, and its changes on `/events`.
@@ -69,6 +86,9 @@ pub fn app(state: State) -> tide::Server<State> {
     let mut app = tide::with_state(state);
     page::SITE.furnish(&mut app);
     app.at(page::LIVE.path).get(|request: Request<State>| async move { Ok(page::LIVE.answer(&request)) });
+    if app.state().buttons.is_some() {
+        app.at("/demo/*deed").post(buttons::press);
+    }
     app.at("/").get(services);
     app.at("/api/services").get(services_as_json);
     app.at("/events").get(changes);
@@ -76,8 +96,13 @@ pub fn app(state: State) -> tide::Server<State> {
 }
 
 async fn services(request: Request<State>) -> tide::Result {
-    let view = request.state().view().await;
-    Ok(bramble_look::answer(StatusCode::Ok, page::whole(&view)))
+    let state = request.state();
+    let view = state.view().await;
+    let buttons = match &state.buttons {
+        Some(buttons) => buttons.show().await,
+        None => Markup::default(),
+    };
+    Ok(bramble_look::answer(StatusCode::Ok, page::whole(&view, &buttons)))
 }
 
 async fn services_as_json(request: Request<State>) -> tide::Result {

@@ -31,8 +31,8 @@ pub(crate) struct Part {
     pub(crate) html: String,
 }
 
-/// The whole page.
-pub(crate) fn whole(view: &View) -> Markup {
+/// The whole page, with what the demo adds at its end.
+pub(crate) fn whole(view: &View, buttons: &Markup) -> Markup {
     SITE.page(
         &title(view),
         &html! {
@@ -47,6 +47,7 @@ pub(crate) fn whole(view: &View) -> Markup {
             }
             p #said .said role="status" {}
             div #parts { @for part in parts(view) { (maud::PreEscaped(part.html)) } }
+            (buttons)
             script src=(LIVE.href()) defer {}
         },
     )

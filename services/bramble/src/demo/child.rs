@@ -74,6 +74,10 @@ impl Spawner {
         Ok(Child { name: name.into(), addr: None, process, has_ended: false })
     }
 
+    pub(super) fn executor(&self) -> &Executor<'static> {
+        &self.executor
+    }
+
     fn prefix(&self, name: &str) -> String {
         let number = self.next_colour.get();
         self.next_colour.set(number + 1);
@@ -110,6 +114,16 @@ impl Child {
             self.has_ended = true;
             log::warn!("{} has ended: {}", self.name, in_words(status));
         }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Ends the child without a word.
+    pub(super) fn kill(&mut self) {
+        // It may have ended this moment; then there is nothing left to end.
+        let _ = self.process.kill();
     }
 
     /// Asks the child to end.

@@ -8,6 +8,11 @@ use super::*;
 use crate::circuits::{Callee, Circuit, Endpoint, Latency, State};
 use crate::view::{Caller, News, One, by_service};
 
+/// As it is outside the demo.
+fn whole(view: &View) -> maud::Markup {
+    super::whole(view, &maud::Markup::default())
+}
+
 /// An instance that is there, answers, and is called by nobody.
 fn one(service: &str, number: u8) -> One {
     let instance = Instance {
