@@ -56,10 +56,19 @@ impl Node {
         crate::lan::run("kill", &["-s", signal, &self.pid().to_string()]);
     }
 
+    /// Memory that holds no part of a file, in kB: what a flood can fill. A debug build maps far more of its program.
+    pub(crate) fn anonymous_kb(&self) -> u64 {
+        self.memory_kb("RssAnon:")
+    }
+
     /// Memory in use, in kB.
     pub(crate) fn resident_kb(&self) -> u64 {
+        self.memory_kb("VmRSS:")
+    }
+
+    fn memory_kb(&self, kind: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel tells");
+        let line = status.lines().find_map(|line| line.strip_prefix(kind)).expect("the kernel tells");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
