@@ -101,12 +101,12 @@ fn draw(producers: &[Producer]) -> Markup {
             h2 { "Try it" }
             p { "This is the demo: do something to a producer, or to the weather API, and watch its circuit open, ramp and close." }
             @for (number, producer) in producers.iter().enumerate() {
-                fieldset.deeds {
+                fieldset.card.actions.deeds {
                     legend { (producer.name) @if let Some(addr) = producer.addr { " at " (addr) } }
                     @for (fate, words) in FATES { (button(format!("producers/{}/{fate}", number + 1), words)) }
                 }
             }
-            fieldset.deeds {
+            fieldset.card.actions.deeds {
                 legend { "The weather API" }
                 (button("weather/break".into(), "Break"))
                 (button("weather/mend".into(), "Mend"))
