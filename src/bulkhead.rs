@@ -38,6 +38,11 @@ impl Bulkhead {
         Ok(Arc::new(Self { name: name.into(), max, in_flight: AtomicUsize::new(0) }))
     }
 
+    /// Room for `max` at a time, one at least, of what is not a call: readers of a stream, say.
+    pub fn with_room(name: &str, max: usize) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), max: max.max(1), in_flight: AtomicUsize::new(0) })
+    }
+
     /// Takes a seat, or says at once that there is none.
     ///
     /// # Errors

@@ -7,8 +7,9 @@ use serde_json::json;
 use tide::{Body, Request, Response, StatusCode};
 
 use super::{Health, Host, Phase};
+use crate::bulkhead::Bulkhead;
 use crate::discovery::Directory;
-use crate::telemetry::stream::{self, Feed, Places, READERS};
+use crate::telemetry::stream::{self, Feed, READERS};
 use crate::telemetry::{Collect, Kind, OpenMetrics};
 use crate::transport::server::Stats;
 use crate::trust::Trust;
@@ -23,7 +24,7 @@ pub(super) struct Told {
     health: Arc<Health>,
     stats: Arc<Stats>,
     trust: Arc<Trust>,
-    readers: Places,
+    readers: Arc<Bulkhead>,
 }
 
 impl Told {
@@ -37,7 +38,7 @@ impl Told {
             health,
             stats,
             trust: Arc::clone(&host.trust),
-            readers: Places::default(),
+            readers: Bulkhead::with_room("/hystrix.stream", READERS),
         }
     }
 
@@ -111,12 +112,12 @@ impl Told {
         if self.health.phase() == Phase::Draining {
             return plain("Service has been shut down.");
         }
-        let Some(place) = self.readers.take() else {
+        let Ok(seat) = self.readers.try_enter() else {
             return plain(&format!("MaxConcurrentConnections reached: {READERS}"));
         };
         let collect: Vec<_> = self.collect.clone();
         let look = move |now| collect.iter().flat_map(|one| one.commands(now)).collect();
-        let feed = Feed::new(Box::new(look), stream::delay(query), draining, place);
+        let feed = Feed::new(Box::new(look), stream::delay(query), draining, seat);
         let mut response = Response::new(StatusCode::Ok);
         response.set_body(Body::from_reader(feed, None));
         response.insert_header("content-type", "text/event-stream;charset=UTF-8");

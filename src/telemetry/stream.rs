@@ -6,8 +6,6 @@
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,6 +14,7 @@ use futures_lite::{AsyncBufRead, AsyncRead};
 use smol::Timer;
 
 use super::hystrix::Command;
+use crate::bulkhead::Seat;
 
 /// Hystrix's default of `hystrix.stream.maxConcurrentConnections`.
 pub(crate) const READERS: usize = 5;
@@ -36,29 +35,6 @@ pub(crate) fn delay(query: Option<&str>) -> Duration {
     asked.map_or(DELAY, |asked| Duration::from_millis(u64::try_from(asked).unwrap_or(0)).clamp(DELAY_MIN, DELAY_MAX))
 }
 
-/// Places for readers.
-#[derive(Debug, Default)]
-pub(crate) struct Places(Arc<AtomicUsize>);
-
-/// One of [`READERS`]; free again when dropped.
-#[derive(Debug)]
-pub(crate) struct Place(Arc<AtomicUsize>);
-
-impl Places {
-    /// A place, if one is free.
-    pub(crate) fn take(&self) -> Option<Place> {
-        let one_more = |taken: usize| (taken < READERS).then_some(taken + 1);
-        self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_more).ok()?;
-        Some(Place(Arc::clone(&self.0)))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 /// All circuits at a moment.
 pub(crate) type Look = Box<dyn Fn(Instant) -> Vec<Command> + Send + Sync>;
 
@@ -75,14 +51,14 @@ pub(crate) struct Feed {
     taken: usize,
     ends: EventListener,
     ended: bool,
-    _place: Place,
+    _seat: Seat,
 }
 
 impl Feed {
     /// Tells what `look` sees every `delay`, from now on until `ends` is notified.
-    pub(crate) fn new(look: Look, delay: Duration, ends: EventListener, place: Place) -> Self {
+    pub(crate) fn new(look: Look, delay: Duration, ends: EventListener, seat: Seat) -> Self {
         let next = Timer::at(Instant::now());
-        Self { look, delay, next, round: Vec::new(), event: Vec::new(), taken: 0, ends, ended: false, _place: place }
+        Self { look, delay, next, round: Vec::new(), event: Vec::new(), taken: 0, ends, ended: false, _seat: seat }
     }
 
     /// Makes `event` hold something to be taken, or ends.
@@ -140,14 +116,16 @@ impl AsyncRead for Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bulkhead::Bulkhead;
     use crate::telemetry::Noted;
     use crate::telemetry::hystrix::tests::{check_event, command};
     use event_listener::Event;
     use futures_lite::{AsyncBufReadExt as _, AsyncReadExt as _, future};
+    use std::sync::Arc;
 
-    fn feed(names: &'static [&'static str], ends: &Event, places: &Places) -> Feed {
+    fn feed(names: &'static [&'static str], ends: &Event, places: &Arc<Bulkhead>) -> Feed {
         let look = move |_| names.iter().map(|name| command(name, Noted::default())).collect();
-        Feed::new(Box::new(look), DELAY_MIN, ends.listen(), places.take().expect("a place"))
+        Feed::new(Box::new(look), DELAY_MIN, ends.listen(), places.try_enter().expect("a place"))
     }
 
     #[test]
@@ -168,16 +146,16 @@ mod tests {
 
     #[test]
     fn there_are_five_places_and_one_left_is_free_again() {
-        let places = Places::default();
-        let mut taken: Vec<_> = std::iter::from_fn(|| places.take()).collect();
+        let places = Bulkhead::with_room("test", READERS);
+        let mut taken: Vec<_> = std::iter::from_fn(|| places.try_enter().ok()).collect();
         assert_eq!(taken.len(), READERS);
         taken.pop();
-        assert!(places.take().is_some());
+        assert!(places.try_enter().is_ok());
     }
 
     #[test]
     fn each_circuit_is_one_event_in_order_and_the_next_round_begins_anew() {
-        let (ends, places) = (Event::new(), Places::default());
+        let (ends, places) = (Event::new(), Bulkhead::with_room("test", READERS));
         let mut feed = feed(&["one", "two"], &ends, &places);
         let mut names = Vec::new();
         future::block_on(async {
@@ -192,7 +170,7 @@ mod tests {
 
     #[test]
     fn without_circuits_it_pings() {
-        let (ends, places) = (Event::new(), Places::default());
+        let (ends, places) = (Event::new(), Bulkhead::with_room("test", READERS));
         let mut feed = feed(&[], &ends, &places);
         let mut said = [0; 16];
         future::block_on(feed.read_exact(&mut said)).expect("two pings");
@@ -201,7 +179,7 @@ mod tests {
 
     #[test]
     fn it_ends_after_the_event_that_is_half_taken_once_the_service_does() {
-        let (ends, places) = (Event::new(), Places::default());
+        let (ends, places) = (Event::new(), Bulkhead::with_room("test", READERS));
         let mut feed = feed(&["one", "two"], &ends, &places);
         let mut all = vec![0; 100];
         future::block_on(async {
@@ -211,6 +189,6 @@ mod tests {
         });
         assert_eq!(check_event(std::str::from_utf8(&all).expect("text"))["name"], "one");
         drop(feed);
-        assert_eq!(places.0.load(Ordering::Relaxed), 0);
+        assert_eq!(places.in_flight(), 0);
     }
 }

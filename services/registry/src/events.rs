@@ -6,10 +6,10 @@ use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use bramble::bulkhead::Seat;
 use event_listener::EventListener;
 use futures_lite::{AsyncBufRead, AsyncRead, FutureExt as _};
 use serde_json::json;
@@ -24,29 +24,6 @@ use crate::view::{News, View};
 pub(crate) const READERS: usize = 8;
 /// Several changes at once are one.
 const SETTLES: Duration = Duration::from_millis(100);
-
-/// Places for readers.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Places(Arc<AtomicUsize>);
-
-/// One of [`READERS`]; free again when dropped.
-#[derive(Debug)]
-pub(crate) struct Place(Arc<AtomicUsize>);
-
-impl Places {
-    /// A place, if one is free.
-    pub(crate) fn take(&self) -> Option<Place> {
-        let one_more = |taken: usize| (taken < READERS).then_some(taken + 1);
-        self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_more).ok()?;
-        Some(Place(Arc::clone(&self.0)))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
 
 /// What a reader has been told, so that it is told of changes only.
 #[derive(Debug, Default)]
@@ -105,14 +82,14 @@ pub(crate) struct Feed {
     taken: usize,
     ends: EventListener,
     ended: bool,
-    _place: Place,
+    _seat: Seat,
 }
 
 impl Feed {
     /// Tells what `state` sees, until the service ends.
-    pub(crate) fn new(state: State, ends: EventListener, place: Place) -> Self {
+    pub(crate) fn new(state: State, ends: EventListener, seat: Seat) -> Self {
         let round = Self::round(state.clone(), Told::default());
-        Self { state, round, event: Vec::new(), taken: 0, ends, ended: false, _place: place }
+        Self { state, round, event: Vec::new(), taken: 0, ends, ended: false, _seat: seat }
     }
 
     fn round(state: State, mut told: Told) -> Task<(Told, String)> {

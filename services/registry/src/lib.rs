@@ -11,6 +11,7 @@ pub mod view;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bramble::bulkhead::Bulkhead;
 use bramble::discovery::Directory;
 use bramble::serve::{Error, Health, Host};
 use bramble::trust::Trust;
@@ -20,7 +21,7 @@ use smol::Executor;
 use tide::{Body, Request, Response, StatusCode};
 
 use buttons::Buttons;
-use events::{Feed, Places};
+use events::{Feed, READERS};
 use gather::Gather;
 use view::View;
 
@@ -33,7 +34,7 @@ pub struct State {
     health: Arc<Health>,
     executor: Arc<Executor<'static>>,
     gather: Arc<Gather>,
-    readers: Places,
+    readers: Arc<Bulkhead>,
     /// In the demo alone.
     buttons: Option<Arc<Buttons>>,
 }
@@ -49,7 +50,7 @@ impl State {
             health: Arc::clone(&host.health),
             executor: Arc::clone(&host.executor),
             gather: Arc::new(gather),
-            readers: Places::default(),
+            readers: Bulkhead::with_room("/events", READERS),
             buttons: None,
         }
     }
@@ -116,13 +117,13 @@ async fn changes(request: Request<State>) -> tide::Result {
     if state.health.is_draining() {
         return Ok(json(StatusCode::ServiceUnavailable, &refused("ending", "This service is ending.")));
     }
-    let Some(place) = state.readers.take() else {
+    let Ok(seat) = state.readers.try_enter() else {
         let mut response = json(StatusCode::ServiceUnavailable, &refused("too_many", "There are enough readers."));
         response.insert_header("retry-after", "5");
         return Ok(response);
     };
     let mut response = Response::new(StatusCode::Ok);
-    response.set_body(Body::from_reader(Feed::new(state.clone(), ends, place), None));
+    response.set_body(Body::from_reader(Feed::new(state.clone(), ends, seat), None));
     response.insert_header("content-type", "text/event-stream;charset=UTF-8");
     response.insert_header("cache-control", "no-store");
     Ok(response)
