@@ -148,7 +148,7 @@ pub(in crate::config) fn store(text: &str) -> Result<(), &'static str> {
     if is_host(place) || host_port(place).is_ok() { Ok(()) } else { Err(wrong) }
 }
 
-fn is_host(host: &str) -> bool {
+pub(super) fn is_host(host: &str) -> bool {
     if let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         return inner.parse::<Ipv6Addr>().is_ok();
     }
