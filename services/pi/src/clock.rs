@@ -93,7 +93,7 @@ pub(crate) fn set(machine: &Machine, to: Duration) {
         return;
     }
     let tv_sec = i64::try_from(to.as_secs()).unwrap_or(i64::MAX);
-    let time = Timespec { tv_sec, tv_nsec: i64::from(to.subsec_nanos()).try_into().unwrap_or_default() };
+    let time = Timespec { tv_sec, tv_nsec: to.subsec_nanos() as _ };
     if let Err(error) = rustix::time::clock_settime(ClockId::Realtime, time) {
         log::error!("the clock cannot be set: {error}");
     }

@@ -49,12 +49,14 @@ impl Console {
 
     /// A line of a program's log; what is wrong goes to the screens too, unless there is too much of it.
     pub(crate) fn log(&self, level: Level, who: &str, text: &str) {
-        let priority = 24 + match level { // RFC 3164: facility "daemon" is 3
-            Level::Error => 3,
-            Level::Warn => 4,
-            Level::Info => 6,
-            Level::Debug | Level::Trace => 7,
-        };
+        let priority = 24
+            + match level {
+                // RFC 3164: facility "daemon" is 3
+                Level::Error => 3,
+                Level::Warn => 4,
+                Level::Info => 6,
+                Level::Debug | Level::Trace => 7,
+            };
         if let Some(socket) = &self.socket {
             // No log daemon, or a full one: there is nobody to tell.
             let _ = socket.send_to(format!("<{priority}>{who}: {text}").as_bytes(), &self.syslog);

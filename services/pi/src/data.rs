@@ -114,7 +114,10 @@ fn judge(written: io::Result<()>) -> Opened {
 fn read_only(machine: &Machine, error: &io::Error) -> Opened {
     if !is_mounted(machine, FOLDER) {
         if let Err(error) = mount(machine, true) {
-            return Opened::with(Data::Missing, format!("the data partition cannot be read ({error}); take another SD card"));
+            return Opened::with(
+                Data::Missing,
+                format!("the data partition cannot be read ({error}); take another SD card"),
+            );
         }
     }
     judge(Err(io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(Errno::ROFS.raw_os_error()))))

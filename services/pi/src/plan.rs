@@ -14,6 +14,8 @@ const CONFIG: &str = "bramble.toml";
 const API_KEY: &str = "api-key";
 const CLUSTER_KEY: &str = "cluster-key";
 const AUTHORIZED: &str = "authorized_keys";
+const NO_API_KEY: &str = "the producer has no key of the weather API and does not run: put the key into a file named api-key \
+                          on the card, beside bramble.toml, or take \"producer\" out of [pi] roles";
 
 /// What the Pi is to be.
 #[derive(Debug)]
@@ -35,13 +37,15 @@ pub(crate) struct Planned {
     config: Config,
     /// Name in the role's folder, and content.
     secrets: Vec<(&'static str, Vec<u8>)>,
+    /// Why it is not started. What to do about it is a problem of the plan.
+    pub(crate) blocked: Option<&'static str>,
 }
 
 impl Plan {
     /// Reads the card.
     pub(crate) fn read(card: Option<&Card>) -> Self {
         let mut read = Reader { card, problems: Vec::new(), said: BTreeSet::new() };
-        let file = read.find(CONFIG, "").unwrap_or_default();
+        let file = read.find(CONFIG).unwrap_or_default();
         let (config, mistakes) = Config::load_tolerant(Role::Command, &file, CONFIG);
         read.problems.extend(mistakes.iter().map(ToString::to_string));
         let mut pi = config.pi;
@@ -64,57 +68,70 @@ impl Reader<'_> {
     fn role(&mut self, role: Role, file: &[u8]) -> Planned {
         let (mut config, _) = Config::load_tolerant(role, file, CONFIG); // the mistakes are those of every role
         let mut secrets = Vec::new();
-        let mut place = |read: &mut Self, slot: &mut Option<PathBuf>, default: &str, name: &'static str| {
-            let named = slot.take();
-            let Some(content) = read.secret(named.as_deref(), default) else { return named.is_some() };
-            *slot = Some(folder(role).join(name));
-            secrets.push((name, content));
-            false
+        let mut place = |slot: &mut Option<PathBuf>, name: &'static str, secret: Option<Vec<u8>>| {
+            *slot = secret.as_ref().map(|_| folder(role).join(name));
+            secrets.extend(secret.map(|secret| (name, secret)));
         };
-        if place(self, &mut config.node.cluster_key_file, CLUSTER_KEY, "cluster-key") && role != Role::Registry {
-            // Without its key this role would believe anybody. It must not start, and says why itself.
-            config.node.cluster_key_file = Some(folder(role).join("cluster-key"));
+        let cluster_key = self.cluster_key(config.node.cluster_key_file.as_deref());
+        let mut blocked = None;
+        if cluster_key.is_err() && role != Role::Registry {
+            // Without its key this role would believe anybody. The page is harmless without, and says what is wrong.
+            blocked = Some("its cluster key cannot be used");
         }
+        place(&mut config.node.cluster_key_file, CLUSTER_KEY, cluster_key.unwrap_or_default());
+        let Config { producer, cache, .. } = &mut config;
         if role == Role::Producer {
-            place(self, &mut config.producer.api_key_file, API_KEY, "api-key");
-            place(self, &mut config.producer.ca_file, "", "ca");
-            place(self, &mut config.cache.password_file, "", "password");
+            let api_key = self.secret(producer.api_key_file.as_deref(), API_KEY);
+            place(&mut producer.api_key_file, API_KEY, api_key);
+            let ca = self.named(producer.ca_file.as_deref());
+            place(&mut producer.ca_file, "ca", ca);
+            let password = self.named(cache.password_file.as_deref());
+            place(&mut cache.password_file, "password", password);
+            if producer.api_key_file.is_none() {
+                blocked = Some("it has no key of the weather API");
+                self.say(API_KEY.into(), NO_API_KEY);
+            }
         } else {
-            (config.producer.api_key_file, config.producer.ca_file, config.cache.password_file) = (None, None, None);
+            (producer.api_key_file, producer.ca_file, cache.password_file) = (None, None, None);
         }
-        if role == Role::Producer && config.producer.api_key_file.is_none() {
-            self.say(
-                API_KEY.into(),
-                "the producer has no key of the weather API and cannot start: put it into a file named api-key on the \
-                 card, beside bramble.toml, or take \"producer\" out of [pi] roles",
-            );
+        Planned { role, config, secrets, blocked }
+    }
+
+    /// The key of the cluster, if there is to be one.
+    fn cluster_key(&mut self, named: Option<&Path>) -> Result<Option<Vec<u8>>, ()> {
+        let Some(key) = self.secret(named, CLUSTER_KEY) else {
+            return if named.is_some() { Err(()) } else { Ok(None) };
+        };
+        let name = named.unwrap_or(Path::new(CLUSTER_KEY));
+        match ClusterKey::from_bytes(&key, name) {
+            Ok(_) => Ok(Some(key)),
+            Err(error) => {
+                self.say(name.into(), &format!("producer and consumer do not run: {error}"));
+                Err(())
+            }
         }
-        if role == Role::Registry && secrets.iter().any(|(_, key)| ClusterKey::parse(key).is_err()) {
-            // The page is harmless without a key, and somebody has to say what is wrong with it.
-            config.node.cluster_key_file = None;
-            secrets.clear();
-        }
-        Planned { role, config, secrets }
     }
 
     /// The content of the file that is named, else of the one that may lie beside the configuration.
     fn secret(&mut self, named: Option<&Path>, default: &str) -> Option<Vec<u8>> {
-        let Some(name) = named else { return self.find(default, default) };
+        if named.is_some() { self.named(named) } else { self.find(default) }
+    }
+
+    /// The content of the file that is named.
+    fn named(&mut self, name: Option<&Path>) -> Option<Vec<u8>> {
+        let name = name?;
         let card = self.card?;
         card.read(name).inspect_err(|error| self.say(name.into(), &unreadable(name, error))).ok()
     }
 
-    /// A file that may be missing. `topic` names it in a sentence.
-    fn find(&mut self, name: &str, topic: &str) -> Option<Vec<u8>> {
-        if name.is_empty() {
-            return None;
-        }
+    /// A file that may be missing.
+    fn find(&mut self, name: &str) -> Option<Vec<u8>> {
         let found = self.card?.find(name);
-        found.inspect_err(|error| self.say(topic.into(), &unreadable(Path::new(name), error))).ok().flatten()
+        found.inspect_err(|error| self.say(name.into(), &unreadable(Path::new(name), error))).ok().flatten()
     }
 
     fn authorized(&mut self) -> Vec<String> {
-        let file = self.find(AUTHORIZED, AUTHORIZED).unwrap_or_default();
+        let file = self.find(AUTHORIZED).unwrap_or_default();
         let text = String::from_utf8_lossy(&file);
         let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim).enumerate();
         let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
@@ -198,6 +215,7 @@ mod tests {
         assert_eq!(roles, ["producer", "consumer", "registry"]);
         assert_eq!(plan.problems.len(), 1, "{:?}", plan.problems);
         assert_eq!(said(&plan, "file named api-key on the card"), 1);
+        assert!(plan.roles[0].blocked.is_some() && plan.roles[1].blocked.is_none());
         assert!(plan.ssh_keys.is_empty());
     }
 
@@ -252,10 +270,10 @@ mod tests {
                 folder.write("card/my-key", key);
             }
             let plan = plan(&folder);
-            let key_file = |role: usize| plan.roles[role].config.node.cluster_key_file.is_some();
-            assert!(key_file(0) && key_file(1), "these must not run as if there were no key");
-            assert!(!key_file(2));
-            assert_eq!(said(&plan, "my-key on the card cannot be read"), usize::from(key.is_none()));
+            let blocked: Vec<bool> = plan.roles.iter().map(|planned| planned.blocked.is_some()).collect();
+            assert_eq!(blocked, [true, true, false], "these must not run as if there were no key");
+            assert_eq!((plan.problems.len(), said(&plan, "my-key")), (1, 1), "{:?}", plan.problems);
+            assert_eq!(plan.roles[2].config.node.cluster_key_file, None);
         }
     }
 
