@@ -7,6 +7,7 @@
 //! (`respawn`), when the watchdog is fed (`watchdog::rule`), which address to have (`network::rule`), what time it is
 //! (`clock`); the rest makes it so.
 
+pub mod net;
 pub mod state;
 
 mod board;
