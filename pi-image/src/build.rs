@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::card::{FatFile, Workshop};
-use crate::compile::{self, Target};
+use crate::compile::{self, Target, Versions};
 use crate::contents::{self, Part};
 use crate::cpio::Archive;
 use crate::modules::{self, Kernel};
@@ -176,6 +176,7 @@ impl Sources {
 
     fn parts(&self, workspace: &Path) -> Result<Vec<Part>, Error> {
         let mut parts = contents::debian(&self.lock, &self.others, &self.kernel_folder)?;
+        parts.extend(contents::libraries(&Versions::of_armv7(workspace, &self.lock)?));
         parts.extend(contents::crates(workspace, Target::Armv7)?);
         Ok(parts)
     }

@@ -1,6 +1,7 @@
 //! What runs on a Pi, or in a container of nothing else, must not miss a library there: `bramble` is linked with all it
 //! needs. The compiler for armv7 is rustup's where it has one, else Debian's, unpacked beside the downloads.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
@@ -90,6 +91,32 @@ pub(crate) fn binary_from(
     Ok(folder.join(target.triple()).join("release/bramble"))
 }
 
+/// Of what is linked into `bramble` besides its crates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Versions {
+    pub(crate) rust: String,
+    pub(crate) libc: String,
+    pub(crate) gcc: String,
+}
+
+impl Versions {
+    /// Of the compilers that [`binary_from`] takes for armv7.
+    pub(crate) fn of_armv7(workspace: &Path, lock: &Lock) -> Result<Self, Error> {
+        let mut rustc = if rustup_has(workspace, Target::Armv7) {
+            run::command(rustc())
+        } else {
+            run::command(Compiler::of_debian(&Store::of_user(), lock)?.rustc)
+        };
+        let said = run::text(rustc.current_dir(workspace).arg("--version"))?;
+        let rust = said.split(' ').nth(1).unwrap_or("unknown").to_owned();
+        let gcc = run::text(run::command(linker()?).arg("-dumpfullversion"))?.trim().to_owned();
+        // Elsewhere than on Debian it has another name, or none.
+        let mut dpkg = run::command("dpkg-query");
+        let libc = run::text(dpkg.args(["--show", "--showformat", "${Version}", "libc6-dev-armhf-cross"]));
+        Ok(Self { rust, libc: libc.unwrap_or_else(|_| "unknown".to_owned()), gcc })
+    }
+}
+
 /// Where cargo puts what it builds.
 pub(crate) fn target_folder(workspace: &Path) -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), |folder| workspace.join(folder))
@@ -100,10 +127,14 @@ fn linker() -> Result<PathBuf, Error> {
     run::find(PROGRAM).ok_or_else(|| Error::Missing { program: PROGRAM.to_owned(), package: CROSS_COMPILER.to_owned() })
 }
 
+/// The compiler that cargo would take by itself.
+fn rustc() -> OsString {
+    std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())
+}
+
 /// Whether the compiler that cargo would take has the standard library of `target`.
 fn rustup_has(workspace: &Path, target: Target) -> bool {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let mut rustc = run::command(rustc);
+    let mut rustc = run::command(rustc());
     let said = run::text(rustc.current_dir(workspace).args(["--print", "target-libdir", "--target", target.triple()]));
     said.is_ok_and(|folder| Path::new(folder.trim()).is_dir())
 }
@@ -131,6 +162,8 @@ impl Flags {
     }
 
     fn rust(&self) -> String {
+        // At a fixed address, no pointer in the program has to be changed when it starts, so all roles share those pages: an
+        // idle registry on amd64 has 268 kB of its own instead of 416. Stack and heap stay at random ones.
         let fixed = ["-Ctarget-feature=+crt-static", "-Crelocation-model=static"].map(str::to_owned);
         let hidden = self.hidden.iter().map(|(folder, name)| format!("--remap-path-prefix={folder}={name}"));
         fixed.into_iter().chain(hidden).collect::<Vec<_>>().join("\x1f")

@@ -10,7 +10,7 @@ use crate::{Error, run};
 /// Where busybox, the kernel or a script looks for a program outside /bin.
 const IN_SBIN: &[&str] = &["init", "modprobe", "halt", "poweroff", "reboot"];
 const LIBRARIES: &str = "usr/lib/arm-linux-gnueabihf";
-/// Folders that something is mounted on or written to.
+/// Folders that something is mounted on or written to; by root alone.
 const FOLDERS: &[(&str, u32)] = &[
     ("boot", 0o755),
     ("data", 0o755),
@@ -18,7 +18,7 @@ const FOLDERS: &[(&str, u32)] = &[
     ("root", 0o700),
     ("run", 0o755),
     ("sys", 0o755),
-    ("tmp", 0o1777),
+    ("tmp", 0o755),
 ];
 
 /// What goes into the archive besides modules.
