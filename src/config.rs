@@ -6,15 +6,18 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 mod check;
 mod error;
+pub mod pi;
 mod read;
 mod sections;
 mod setting;
 
 pub use error::{ConfigError, Mistake, Origin};
+pub use pi::Pi;
 pub use read::{ConfigFile, Sources};
 pub use sections::{
     Balance, Breaker, Cache, Call, Consumer, Discovery, Fallback, Node, Policy, Producer, Registry, Server,
@@ -75,6 +78,8 @@ pub struct Config {
     pub consumer: Consumer,
     /// `[registry]`: the page of all services.
     pub registry: Registry,
+    /// `[pi]`: the Pi itself, where it was started from the SD card.
+    pub pi: Pi,
 }
 
 impl Config {
@@ -146,6 +151,7 @@ impl Config {
             },
             consumer: Consumer { listen: SocketAddr::from(([0, 0, 0, 0], 8088)) },
             registry: Registry { listen: SocketAddr::from(([0, 0, 0, 0], 8761)) },
+            pi: Pi::default(),
         }
     }
 
@@ -167,6 +173,12 @@ impl Config {
         read::load(Self::for_role(role), sources)
     }
 
+    /// What `role` runs with where nobody is there to mend a file: what is right of it counts, and everything else is as
+    /// if it were not there. `name` is the file's, for the mistakes; each has its line where it has one.
+    pub fn load_tolerant(role: Role, file: impl AsRef<[u8]>, name: impl AsRef<Path>) -> (Self, Vec<Mistake>) {
+        read::tolerant::load(Self::for_role(role), name.as_ref(), file.as_ref())
+    }
+
     /// The configuration as TOML, every key of every section. It reads back to the same configuration, and shows no
     /// secret: there is none in it, only the names of files.
     pub fn to_toml(&self) -> String {
@@ -177,7 +189,7 @@ impl Config {
 
     /// Every field, in the order of the file.
     fn visit(&mut self, visitor: &mut dyn Visitor) {
-        let sections: [(&'static str, &mut dyn Section); 10] = [
+        let sections: [(&'static str, &mut dyn Section); 11] = [
             ("node", &mut self.node),
             ("discovery", &mut self.discovery),
             ("server", &mut self.server),
@@ -188,6 +200,7 @@ impl Config {
             ("producer", &mut self.producer),
             ("consumer", &mut self.consumer),
             ("registry", &mut self.registry),
+            ("pi", &mut self.pi),
         ];
         for (name, section) in sections {
             visitor.section(name);

@@ -1,20 +1,19 @@
 //! What every service does besides its own work: listen, say that it is there, answer for its health, and end without
 //! anybody noticing. A [`Host`] is made first, the service builds its routes with it, and [`Host::serve`] does the rest.
 
+mod ends;
 mod guard;
 mod request_log;
 mod routes;
 
-use std::io::{Stdin, Write as _};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use async_io::Async;
-use async_signal::{Signal, Signals};
 use event_listener::{Event, EventListener};
-use futures_lite::{AsyncReadExt as _, FutureExt as _, StreamExt as _};
+use futures_lite::FutureExt as _;
 use smol::{Executor, Timer};
 
 use crate::client::Client;
@@ -26,6 +25,8 @@ use crate::telemetry::Collect;
 use crate::transport;
 use crate::transport::client::Wire;
 use crate::trust::{self, Own, Trust};
+
+pub use ends::Ends;
 
 /// How long a service goes on serving after it has said goodbye: the news must reach everybody who might still call.
 const SERVES_ON: Duration = Duration::from_millis(1500);
@@ -279,39 +280,6 @@ fn browse(
     let mdns = Mdns::start(&config.discovery, role)?.trusting(Arc::clone(trust));
     mdns.browse(config.node.cluster.clone(), directory.clone(), executor)?.detach();
     Ok(mdns)
-}
-
-/// What tells a service to end.
-struct Ends {
-    signals: Signals,
-    stdin: Option<Async<Stdin>>,
-}
-
-impl Ends {
-    fn new(ends_with_stdin: bool) -> Result<Self, Error> {
-        let signals = Signals::new([Signal::Term, Signal::Int])
-            .map_err(|cause| Error::System { doing: "asking for signals", cause })?;
-        let stdin = ends_with_stdin.then(|| Async::new(std::io::stdin())).transpose();
-        let stdin = stdin.map_err(|cause| Error::System { doing: "watching standard input", cause })?;
-        Ok(Self { signals, stdin })
-    }
-
-    /// Resolves at the next signal, or when standard input has closed.
-    async fn next(&mut self) {
-        let signal = async {
-            self.signals.next().await;
-        };
-        match &mut self.stdin {
-            Some(stdin) => signal.or(closed(stdin)).await,
-            None => signal.await,
-        }
-    }
-}
-
-/// Resolves when the other end of `stdin` has closed; what it says before is of no interest.
-async fn closed(stdin: &mut Async<Stdin>) {
-    let mut ignored = [0; 64];
-    while let Ok(1..) = stdin.read(&mut ignored).await {}
 }
 
 /// Resolves when the last request has been let in. A second signal shortens the farewell.

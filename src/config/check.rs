@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Config;
+use super::pi::{Addressing, Pi};
 use super::setting::show_time;
 
 /// Two keys that contradict each other: the one to look at first, the other, and how the sentence goes on after the
@@ -19,6 +20,7 @@ pub(super) fn conflicts(config: &Config) -> Vec<Conflict> {
         at_most("call.attempt_timeout", call.attempt_timeout, "call.timeout", call.timeout),
         call.hedge_after.and_then(|after| at_most("call.hedge_after", after, "call.timeout", call.timeout)),
         at_most("breaker.open_for", breaker.open_for, "breaker.open_for_max", breaker.open_for_max),
+        out_of_reach(&config.pi),
     ]
     .into_iter()
     .flatten()
@@ -30,4 +32,15 @@ fn at_most(short: &'static str, less: Duration, long: &'static str, more: Durati
         let why = format!("{} is longer than {long} = {}; set both", show_time(less), show_time(more));
         Conflict { keys: [short, long], why }
     })
+}
+
+fn out_of_reach(pi: &Pi) -> Option<Conflict> {
+    let gateway = pi.gateway?;
+    let why = match pi.address {
+        Addressing::Dhcp => format!("{gateway} is only asked with a fixed address; with DHCP leave it empty"),
+        Addressing::Fixed(own) if own.ip() == gateway => format!("{gateway} is the Pi's own address"),
+        Addressing::Fixed(own) if own.has_host(gateway) => return None,
+        Addressing::Fixed(own) => format!("{gateway} is not in the network of pi.address = {own}"),
+    };
+    Some(Conflict { keys: ["pi.gateway", "pi.address"], why })
 }

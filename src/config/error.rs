@@ -71,6 +71,11 @@ impl ConfigError {
         Self { mistakes, left_out }
     }
 
+    /// The mistakes, and how many more there were.
+    pub(super) fn into_parts(self) -> (Vec<Mistake>, usize) {
+        (self.mistakes, self.left_out)
+    }
+
     /// Each mistake once; the first hundred of them.
     pub fn mistakes(&self) -> &[Mistake] {
         &self.mistakes

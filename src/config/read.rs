@@ -13,8 +13,11 @@ use toml::de::{DeTable, DeValue};
 use super::setting::{SHOWN, Slot, Visitor, Wrong};
 use super::{Config, ConfigError, DEFAULT_FILE, Mistake, Origin, check};
 
+mod lines;
 mod suggest;
+pub(super) mod tolerant;
 
+use lines::Lines;
 use suggest::Keys;
 
 /// Nobody writes a configuration of this size; a device or a log named by mistake is not read to its end.
@@ -22,10 +25,6 @@ const MAX_FILE: u64 = 1 << 20;
 
 /// Begins the name of a variable that sets a key. With a single underscore (`BRAMBLE_LOG`) it means something else.
 const PREFIX: &str = "BRAMBLE__";
-
-/// A section of the same file for the builder of the SD-card image (`pi-image/`), which checks it. A running service
-/// has no use for it.
-const IMAGE_SECTION: &str = "pi";
 
 /// Where a configuration comes from; later ones win.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -69,7 +68,7 @@ impl Sources {
 }
 
 pub(super) fn load(config: Config, sources: &Sources) -> Result<Config, ConfigError> {
-    let mut reader = Reader { config, mistakes: Vec::new(), origins: BTreeMap::new() };
+    let mut reader = Reader::new(config);
     match file_text(&sources.file) {
         Ok(Some((path, text))) => reader.file(&path, &text),
         Ok(None) => {}
@@ -118,9 +117,19 @@ struct Reader {
     mistakes: Vec<Mistake>,
     /// Where each key was set last, for checks across keys.
     origins: BTreeMap<String, Origin>,
+    /// Whether of a wrong value what is right is taken.
+    is_tolerant: bool,
+    /// Bytes of the file that may not mean what they seem to, in order: lines with errors, and what is below a broken
+    /// heading.
+    unclear: Vec<Range<usize>>,
 }
 
 impl Reader {
+    fn new(config: Config) -> Self {
+        let (mistakes, unclear) = (Vec::new(), Vec::new());
+        Self { config, mistakes, origins: BTreeMap::new(), is_tolerant: false, unclear }
+    }
+
     fn file(&mut self, file: &Path, text: &str) {
         let lines = Lines::of(text);
         let place = |span: Range<usize>| lines.place(file, span.start);
@@ -135,7 +144,8 @@ impl Reader {
             });
         }
         // Below a broken heading, nobody knows to which section a key belongs.
-        let headings = broken.keys().any(|line| lines.from(*line).trim_start_matches([' ', '\t']).starts_with('['));
+        let headings = broken.keys().any(|line| lines.is_heading(*line));
+        self.unclear = lines.unclear(|line| broken.contains_key(&line), broken.keys().copied());
         for (name, section) in table.get_ref().iter() {
             self.section(name, section, &place);
         }
@@ -153,9 +163,6 @@ impl Reader {
         place: &dyn Fn(Range<usize>) -> Origin,
     ) {
         let (span, name) = (name.span(), name.get_ref().as_ref());
-        if name == IMAGE_SECTION {
-            return;
-        }
         let keys = Keys::of(&mut self.config);
         let Some(fields) = section.get_ref().as_table().filter(|_| keys.has_section(name)) else {
             let what = keys.not_a_section(name, section.get_ref());
@@ -164,7 +171,12 @@ impl Reader {
         for (key, value) in fields.iter() {
             let path = format!("{name}.{}", key.get_ref());
             let origin = place(value.span());
-            match assign(&mut self.config, &path, value) {
+            let next = self.unclear.partition_point(|piece| piece.end <= key.span().start);
+            let end = key.span().end.max(value.span().end); // a value that is missing has no place
+            if self.unclear.get(next).is_some_and(|piece| piece.start < end) {
+                continue;
+            }
+            match assign(&mut self.config, &path, value, self.is_tolerant) {
                 Some(Ok(())) => {
                     self.origins.insert(path, origin);
                 }
@@ -185,9 +197,9 @@ impl Reader {
     fn words(&mut self, origin: Origin, key: &str, text: &str) {
         let plain = Spanned::new(0..text.len(), DeValue::String(text.into()));
         let value = DeValue::parse(text).unwrap_or_else(|_| plain.clone());
-        let mut outcome = assign(&mut self.config, key, &value);
+        let mut outcome = assign(&mut self.config, key, &value, false);
         if matches!(outcome, Some(Err(_))) {
-            if let Some(Ok(())) = assign(&mut self.config, key, &plain) {
+            if let Some(Ok(())) = assign(&mut self.config, key, &plain, false) {
                 outcome = Some(Ok(()));
             }
         }
@@ -219,9 +231,14 @@ impl Reader {
     }
 }
 
-/// Sets `section.key`. None: there is no such key.
-fn assign(config: &mut Config, path: &str, value: &Spanned<DeValue<'_>>) -> Option<Result<(), Vec<Wrong>>> {
-    let mut assign = Assign { target: path.split_once('.')?, value, section: "", outcome: None };
+/// Sets `section.key`, if `in_part` to what of the value is right. None: there is no such key.
+fn assign(
+    config: &mut Config,
+    path: &str,
+    value: &Spanned<DeValue<'_>>,
+    in_part: bool,
+) -> Option<Result<(), Vec<Wrong>>> {
+    let mut assign = Assign { target: path.split_once('.')?, value, in_part, section: "", outcome: None };
     config.visit(&mut assign);
     assign.outcome
 }
@@ -229,6 +246,7 @@ fn assign(config: &mut Config, path: &str, value: &Spanned<DeValue<'_>>) -> Opti
 struct Assign<'a> {
     target: (&'a str, &'a str),
     value: &'a Spanned<DeValue<'a>>,
+    in_part: bool,
     section: &'static str,
     outcome: Option<Result<(), Vec<Wrong>>>,
 }
@@ -240,7 +258,7 @@ impl Visitor for Assign<'_> {
 
     fn slot(&mut self, key: &'static str, slot: &mut dyn Slot) {
         if self.target == (self.section, key) {
-            self.outcome = Some(slot.set(self.value));
+            self.outcome = Some(if self.in_part { slot.set_right(self.value) } else { slot.set(self.value) });
         }
     }
 }
@@ -248,35 +266,4 @@ impl Visitor for Assign<'_> {
 /// A key that nobody checked: on one line of a sensible length, without anything that a terminal obeys.
 fn printable(key: &str) -> String {
     key.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(SHOWN).collect()
-}
-
-/// Where the lines of a text begin.
-struct Lines<'a> {
-    text: &'a str,
-    starts: Vec<usize>,
-}
-
-impl<'a> Lines<'a> {
-    fn of(text: &'a str) -> Self {
-        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { text, starts }
-    }
-
-    /// The line, from 1, on which the byte `at` lies.
-    fn number(&self, at: usize) -> usize {
-        self.starts.partition_point(|start| *start <= at)
-    }
-
-    /// What follows from the beginning of a line on.
-    fn from(&self, number: usize) -> &'a str {
-        let start = self.starts.get(number.saturating_sub(1));
-        start.and_then(|start| self.text.get(*start..)).unwrap_or_default()
-    }
-
-    fn place(&self, file: &Path, at: usize) -> Origin {
-        let line = self.number(at);
-        let start = self.starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
-        let column = self.text.get(start..at).map_or(0, |before| before.chars().count()) + 1;
-        Origin::Line { file: file.to_owned(), line, column }
-    }
 }

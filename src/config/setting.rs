@@ -10,12 +10,14 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 mod names;
+mod net;
 mod number;
 mod several;
 
 pub(super) use names::{Address, File, Text, Word, cluster, host_port, interface, language, store, upstream, zone};
+pub(super) use net::{Ip, Net, SshKey, hostname, ssh_key, time_server};
 pub(super) use number::{Bytes, Count, Share, Switch, Time};
-pub(super) use several::{List, Maybe, Table};
+pub(super) use several::{Distinct, List, Maybe, Table};
 
 /// A value that cannot be taken: where it stands in its text, and why.
 pub(super) struct Wrong {
@@ -28,12 +30,25 @@ impl Wrong {
     fn new(value: &Spanned<DeValue<'_>>, why: impl fmt::Display) -> Vec<Self> {
         vec![Self { span: value.span(), why: format!("{} {why}", found(value.get_ref())) }]
     }
+
+    /// The same without the value, where it may be a secret.
+    fn unseen(value: &Spanned<DeValue<'_>>, why: impl fmt::Display) -> Vec<Self> {
+        vec![Self { span: value.span(), why: format!("this value {why}") }]
+    }
 }
 
 /// How a value is written in TOML, and which values are allowed.
 pub(super) trait Kind<T> {
     /// The value, or all that is wrong with it.
     fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<T, Vec<Wrong>>;
+
+    /// What of the value is right, if any, and all that is wrong with it.
+    fn read_right(&self, value: &Spanned<DeValue<'_>>) -> (Option<T>, Vec<Wrong>) {
+        match self.read(value) {
+            Ok(value) => (Some(value), Vec::new()),
+            Err(wrongs) => (None, wrongs),
+        }
+    }
 
     /// The value as TOML that [`read`](Self::read) reads back.
     fn show(&self, value: &T) -> String;
@@ -43,6 +58,9 @@ pub(super) trait Kind<T> {
 pub(super) trait Slot {
     /// Sets the field, or leaves it as it is.
     fn set(&mut self, value: &Spanned<DeValue<'_>>) -> Result<(), Vec<Wrong>>;
+
+    /// Sets the field to what of the value is right, or leaves it as it is if nothing is.
+    fn set_right(&mut self, value: &Spanned<DeValue<'_>>) -> Result<(), Vec<Wrong>>;
 
     /// The field as TOML.
     fn show(&self) -> String;
@@ -54,6 +72,14 @@ impl<T, K: Kind<T>> Slot for Field<'_, T, K> {
     fn set(&mut self, value: &Spanned<DeValue<'_>>) -> Result<(), Vec<Wrong>> {
         *self.0 = self.1.read(value)?;
         Ok(())
+    }
+
+    fn set_right(&mut self, value: &Spanned<DeValue<'_>>) -> Result<(), Vec<Wrong>> {
+        let (right, wrongs) = self.1.read_right(value);
+        if let Some(right) = right {
+            *self.0 = right;
+        }
+        if wrongs.is_empty() { Ok(()) } else { Err(wrongs) }
     }
 
     fn show(&self) -> String {
@@ -88,7 +114,7 @@ pub(super) const SHOWN: usize = 60;
 /// What somebody wrote, for a message. Text that may hold a password or a key stays out of it.
 fn found(value: &DeValue<'_>) -> String {
     match value {
-        DeValue::String(text) if text.contains(['@', '?']) => "this value".to_owned(),
+        DeValue::String(text) if text.contains(['@', '?', '\n']) => "this value".to_owned(),
         DeValue::String(text) => quote(&clip(text)),
         DeValue::Integer(number) => clip(&number.to_string()).into_owned(),
         DeValue::Float(number) => clip(&number.to_string()).into_owned(),

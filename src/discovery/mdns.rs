@@ -15,6 +15,7 @@
 
 mod browse;
 mod flood;
+mod host;
 mod link;
 mod looks;
 mod registration;
@@ -33,6 +34,7 @@ use super::{Announcement, Directory, probe};
 use crate::config::{self, Role};
 use crate::trust::Trust;
 
+pub use host::{Host, HostNews};
 use link::Link;
 pub use registration::Registration;
 
@@ -113,6 +115,11 @@ impl Mdns {
             Err(Error::Silent { port: mdns_port })
         };
         Ok((registration, async move { announced(&heard).or(late).await }))
+    }
+
+    /// This machine under the name `wanted`, a label of the DNS. Nothing is sent before [`Host::keep`].
+    pub fn host(&self, wanted: &str) -> Host {
+        Host::new(Arc::clone(&self.link), Arc::clone(&self.trust), wanted)
     }
 
     /// Ends the thread. To be called after every registration has ended.

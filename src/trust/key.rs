@@ -113,8 +113,16 @@ impl ClusterKey {
         File::open(path)
             .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
             .map_err(|cause| KeyError::Unreadable { path: path.into(), cause })?;
+        Self::from_bytes(&bytes, path)
+    }
+
+    /// As [`ClusterKey::from_file`], where the file has been read already. `path` is its name in a sentence.
+    ///
+    /// # Errors
+    /// What it has is no one or two keys.
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, KeyError> {
         let is_plain = |text: &&str| !text.chars().any(|c| c.is_control() && !c.is_ascii_whitespace());
-        let text = std::str::from_utf8(&bytes).ok().filter(|text| text.len() as u64 <= MAX_FILE).filter(is_plain);
+        let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() as u64 <= MAX_FILE).filter(is_plain);
         Self::from_text(text.ok_or_else(|| KeyError::NotText(path.into()))?, path)
     }
 

@@ -50,6 +50,13 @@ pub(crate) fn config(data: &[u8]) {
             }
         }
     }
+    // Where it is read tolerantly, what is left is right, and everything that is not taken is told.
+    let (config, mistakes) = Config::load_tolerant(Role::Consumer, data, "bramble.toml");
+    assert_eq!(Config::load(Role::Consumer, &Sources::text(config.to_toml())), Ok(config.clone()));
+    match Config::load(Role::Consumer, &Sources::text(String::from_utf8_lossy(data))) {
+        Ok(strict) if std::str::from_utf8(data).is_ok() => assert_eq!((strict, mistakes), (config, Vec::new())),
+        _ => assert!(!mistakes.is_empty()),
+    }
     // A variable takes another way: any text is a value.
     let sources = Sources { file: ConfigFile::None, env: vec![variable], flags: Vec::new() };
     let _ = Config::load(Role::Consumer, &sources);

@@ -35,6 +35,9 @@ pub(crate) enum Command {
     Browse(Browse),
     /// Print the configuration as it takes effect, or every mistake in it
     CheckConfig(CheckConfig),
+    /// Announce a Pi's name and ask for the time; `bramble pi` starts it
+    #[command(hide = true)]
+    PiNet(PiNet),
 }
 
 /// Where the settings come from.
@@ -165,6 +168,21 @@ pub(crate) struct Browse {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) settings: Settings,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PiNet {
+    /// Announce this name, with a number behind it if another machine has it; without it none
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub(crate) hostname: String,
+    /// Ask these time servers; without them Debian's pool
+    #[arg(long, value_name = "HOST,HOST", value_delimiter = ',')]
+    pub(crate) ntp: Vec<String>,
+    /// Announce the name on this network interface; may be repeated; without it on that of the default route
+    #[arg(long, value_name = "NAME")]
+    pub(crate) interface: Vec<String>,
+    #[command(flatten)]
+    pub(crate) life: Life,
 }
 
 #[derive(Debug, clap::Args)]

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Browse(options) => browse::run(&options),
         Command::Weather(options) => ask::run(&options),
+        Command::PiNet(options) => roles::pi_net(options),
         Command::CheckConfig(options) => roles::check_config(&options),
     };
     match ended {

@@ -8,7 +8,7 @@ use bramble::serve::{self, Host};
 use smol::Executor;
 
 use crate::Failure;
-use crate::args::{CheckConfig, Life, Registry, Service, UpstreamSim};
+use crate::args::{CheckConfig, Life, PiNet, Registry, Service, UpstreamSim};
 
 pub(crate) fn producer(options: &Service) -> Result<(), Failure> {
     serve(Role::Producer, options.load(Role::Producer)?, options.life, bramble_producer::run)
@@ -39,6 +39,19 @@ pub(crate) fn check_config(options: &CheckConfig) -> Result<(), Failure> {
     let config = options.load()?;
     let printed = std::io::stdout().write_all(config.to_toml().as_bytes());
     printed.map_err(|error| Failure::Running(format!("standard output: {error}")))
+}
+
+pub(crate) fn pi_net(options: PiNet) -> Result<(), Failure> {
+    let settings = bramble_pi::net::Settings {
+        hostname: options.hostname,
+        ntp: options.ntp,
+        interfaces: options.interface,
+        ends_with_stdin: options.life.until_stdin_closes,
+    };
+    bramble_pi::net::run(settings).map_err(|error| match error {
+        bramble_pi::net::Error::System(error) => error.into(),
+        error => Failure::Usage(error.to_string()),
+    })
 }
 
 /// Runs a service to its end.

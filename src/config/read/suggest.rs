@@ -2,7 +2,6 @@
 
 use toml::de::DeValue;
 
-use super::IMAGE_SECTION;
 use crate::config::Config;
 use crate::config::setting::{Slot, Visitor};
 
@@ -35,8 +34,7 @@ impl Keys {
         if !value.is_table() && !homes.is_empty() {
             return format!("is a key outside of a section; it belongs to [{}]", homes.join("] or ["));
         }
-        let mut names = self.sections();
-        names.push(IMAGE_SECTION);
+        let names = self.sections();
         match nearest(name, names.iter().copied()) {
             Some(near) => format!("is an unknown section; did you mean [{near}]?"),
             None => format!("is an unknown section; there are [{}]", names.join("], [")),

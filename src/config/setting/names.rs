@@ -148,7 +148,7 @@ pub(in crate::config) fn store(text: &str) -> Result<(), &'static str> {
     if is_host(place) || host_port(place).is_ok() { Ok(()) } else { Err(wrong) }
 }
 
-fn is_host(host: &str) -> bool {
+pub(super) fn is_host(host: &str) -> bool {
     if let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         return inner.parse::<Ipv6Addr>().is_ok();
     }
@@ -168,6 +168,11 @@ fn is_port(port: &str) -> bool {
 
 /// The key of the weather API goes to this URL: never unencrypted over a network that is not one's own.
 pub(in crate::config) fn upstream(text: &str) -> Result<(), &'static str> {
+    // idna_adapter 1.0 knows no letter but those of ASCII, and asserts so in debug builds; a `%` could hide one.
+    let host = text.split_once("://").map_or(text, |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    if !text.is_ascii() || host.contains('%') {
+        return Err("has letters that are not ASCII; write the host as xn--...");
+    }
     let url: Url = text.parse().map_err(|_| r#"is not a URL; write for example "https://api.openweathermap.org""#)?;
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
         return Err(

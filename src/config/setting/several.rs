@@ -1,6 +1,7 @@
 //! Kinds made of other kinds. Each item is judged by itself, so that one wrong address does not hide the next.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::DeValue;
@@ -31,8 +32,12 @@ pub(in crate::config) struct List<K> {
     pub(in crate::config) most: usize,
 }
 
-impl<T, K: Kind<T>> Kind<Vec<T>> for List<K> {
-    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<Vec<T>, Vec<Wrong>> {
+impl<K> List<K> {
+    /// Each item by itself, if there are as many as allowed.
+    fn items<T>(&self, value: &Spanned<DeValue<'_>>) -> Result<Vec<Item<T>>, Vec<Wrong>>
+    where
+        K: Kind<T>,
+    {
         let Some(items) = value.get_ref().as_array() else {
             return Err(Wrong::new(value, "is not a list; write for example [\"one\", \"two\"]"));
         };
@@ -40,19 +45,90 @@ impl<T, K: Kind<T>> Kind<Vec<T>> for List<K> {
             let (found, least, most) = (items.len(), self.least, self.most);
             return Err(Wrong::new(value, format_args!("has {found} items; allowed are {least} to {most}")));
         }
-        let (mut right, mut wrong) = (Vec::with_capacity(items.len()), Vec::new());
-        for item in items.iter() {
-            match self.of.read(item) {
-                Ok(item) => right.push(item),
-                Err(why) => wrong.extend(why),
-            }
+        Ok(items.iter().map(|item| (item.span(), self.of.read(item))).collect())
+    }
+}
+
+/// Where it stands, and what it is or why it is nothing.
+type Item<T> = (Range<usize>, Result<T, Vec<Wrong>>);
+
+/// The right items, and what is wrong with the others.
+fn part<T>(items: Vec<Item<T>>) -> (Vec<T>, Vec<Wrong>) {
+    let (mut right, mut wrong) = (Vec::with_capacity(items.len()), Vec::new());
+    for (_, item) in items {
+        match item {
+            Ok(item) => right.push(item),
+            Err(why) => wrong.extend(why),
         }
-        if wrong.is_empty() { Ok(right) } else { Err(wrong) }
+    }
+    (right, wrong)
+}
+
+/// A list of which nothing is right is no list; one that was meant to be empty is.
+fn some_right<T>(right: Vec<T>, wrong: Vec<Wrong>) -> (Option<Vec<T>>, Vec<Wrong>) {
+    (Some(right).filter(|right| !right.is_empty() || wrong.is_empty()), wrong)
+}
+
+fn all_right<T>(right: T, wrong: Vec<Wrong>) -> Result<T, Vec<Wrong>> {
+    if wrong.is_empty() { Ok(right) } else { Err(wrong) }
+}
+
+impl<T, K: Kind<T>> Kind<Vec<T>> for List<K> {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<Vec<T>, Vec<Wrong>> {
+        let (right, wrong) = part(self.items(value)?);
+        all_right(right, wrong)
+    }
+
+    fn read_right(&self, value: &Spanned<DeValue<'_>>) -> (Option<Vec<T>>, Vec<Wrong>) {
+        match self.items(value).map(part) {
+            Ok((right, wrong)) => some_right(right, wrong),
+            Err(wrong) => (None, wrong),
+        }
     }
 
     fn show(&self, value: &Vec<T>) -> String {
         let items: Vec<_> = value.iter().map(|item| self.of.show(item)).collect();
         format!("[{}]", items.join(", "))
+    }
+}
+
+/// A list in which nothing stands twice.
+pub(in crate::config) struct Distinct<K>(pub(in crate::config) List<K>);
+
+impl<K> Distinct<K> {
+    fn part<T: PartialEq>(&self, value: &Spanned<DeValue<'_>>) -> Result<(Vec<T>, Vec<Wrong>), Vec<Wrong>>
+    where
+        K: Kind<T>,
+    {
+        let (mut right, mut wrong) = (Vec::new(), Vec::new());
+        for (span, item) in self.0.items(value)? {
+            match item {
+                Ok(item) if right.contains(&item) => {
+                    wrong.push(Wrong { span, why: format!("{} stands there twice", self.0.of.show(&item)) });
+                }
+                Ok(item) => right.push(item),
+                Err(why) => wrong.extend(why),
+            }
+        }
+        Ok((right, wrong))
+    }
+}
+
+impl<T: PartialEq, K: Kind<T>> Kind<Vec<T>> for Distinct<K> {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<Vec<T>, Vec<Wrong>> {
+        let (right, wrong) = self.part(value)?;
+        all_right(right, wrong)
+    }
+
+    fn read_right(&self, value: &Spanned<DeValue<'_>>) -> (Option<Vec<T>>, Vec<Wrong>) {
+        match self.part(value) {
+            Ok((right, wrong)) => some_right(right, wrong),
+            Err(wrong) => (None, wrong),
+        }
+    }
+
+    fn show(&self, value: &Vec<T>) -> String {
+        self.0.show(value)
     }
 }
 
@@ -64,11 +140,18 @@ const MOST_SERVICES: usize = 64;
 
 impl<T, K: Kind<T>> Kind<BTreeMap<String, T>> for Table<K> {
     fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<BTreeMap<String, T>, Vec<Wrong>> {
+        match self.read_right(value) {
+            (Some(right), wrong) if wrong.is_empty() => Ok(right),
+            (_, wrong) => Err(wrong),
+        }
+    }
+
+    fn read_right(&self, value: &Spanned<DeValue<'_>>) -> (Option<BTreeMap<String, T>>, Vec<Wrong>) {
         let Some(entries) = value.get_ref().as_table() else {
-            return Err(Wrong::new(value, "is not a table; write for example { producer = ... }"));
+            return (None, Wrong::new(value, "is not a table; write for example { producer = ... }"));
         };
         if entries.len() > MOST_SERVICES {
-            return Err(Wrong::new(value, format_args!("names more than {MOST_SERVICES} services")));
+            return (None, Wrong::new(value, format_args!("names more than {MOST_SERVICES} services")));
         }
         let (mut right, mut wrong) = (BTreeMap::new(), Vec::new());
         for (name, entry) in entries.iter() {
@@ -79,14 +162,13 @@ impl<T, K: Kind<T>> Kind<BTreeMap<String, T>> for Table<K> {
                 );
                 wrong.push(Wrong { span: name.span(), why });
             }
-            match self.0.read(entry) {
-                Ok(entry) => {
-                    right.insert(name.get_ref().to_string(), entry);
-                }
-                Err(why) => wrong.extend(why),
+            let (entry, why) = self.0.read_right(entry);
+            wrong.extend(why);
+            if let Some(entry) = entry.filter(|_| is_service(name.get_ref())) {
+                right.insert(name.get_ref().to_string(), entry);
             }
         }
-        if wrong.is_empty() { Ok(right) } else { Err(wrong) }
+        (Some(right), wrong)
     }
 
     fn show(&self, value: &BTreeMap<String, T>) -> String {

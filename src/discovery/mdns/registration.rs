@@ -14,7 +14,7 @@ use crate::discovery::{Announcement, SERVICE_TYPE, Status};
 use crate::trust::Trust;
 
 /// The library sends each goodbye a second time after 120 ms; ending before that would lose it.
-const GOODBYE_TAKES: Duration = Duration::from_millis(250);
+pub(super) const GOODBYE_TAKES: Duration = Duration::from_millis(250);
 
 /// How often a signed registration is looked at: the clock may have been set.
 const SIGNATURE_CHECK: Duration = Duration::from_secs(10);

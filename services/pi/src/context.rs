@@ -1,0 +1,101 @@
+//! What all parts of `bramble pi` share. They run on one thread, so nothing here is locked.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use event_listener::Event;
+use smol::LocalExecutor;
+
+use crate::board::Board;
+use crate::machine::Machine;
+use crate::plan::Plan;
+use crate::watchdog::rule::Rule;
+
+/// The Pi and what is known of it.
+pub(crate) struct Context {
+    pub(crate) machine: Machine,
+    pub(crate) board: Board,
+    pub(crate) executor: LocalExecutor<'static>,
+    /// What the Pi is to be, once the card is read.
+    pub(crate) plan: Later<Rc<Plan>>,
+    /// Whether the data partition can be used, once that is known.
+    pub(crate) data: Later<crate::state::Data>,
+    /// The address, as others here need to know it.
+    pub(crate) wanted: Watched,
+    /// Who has answered.
+    pub(crate) rule: RefCell<Rule>,
+    /// Everything is to end.
+    pub(crate) end: Later<()>,
+}
+
+/// A value that comes later, and then stays.
+#[derive(Debug)]
+pub(crate) struct Later<T> {
+    value: RefCell<Option<T>>,
+    came: Event,
+}
+
+impl<T> Default for Later<T> {
+    fn default() -> Self {
+        Self { value: RefCell::new(None), came: Event::new() }
+    }
+}
+
+impl<T: Clone> Later<T> {
+    pub(crate) fn set(&self, value: T) {
+        self.value.replace(Some(value));
+        self.came.notify(usize::MAX);
+    }
+
+    /// The value, as soon as it is there.
+    pub(crate) async fn get(&self) -> T {
+        loop {
+            let came = self.came.listen();
+            if let Some(value) = self.now() {
+                return value;
+            }
+            came.await;
+        }
+    }
+
+    /// The value, if it is there.
+    pub(crate) fn now(&self) -> Option<T> {
+        self.value.borrow().clone()
+    }
+}
+
+/// The address as it is now, and whether it has changed.
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    value: RefCell<Option<crate::network::Wanted>>,
+    round: Cell<u64>,
+    changed: Event,
+}
+
+impl Watched {
+    pub(crate) fn set(&self, value: Option<crate::network::Wanted>) {
+        self.value.replace(value);
+        self.round.set(self.round.get() + 1);
+        self.changed.notify(usize::MAX);
+    }
+
+    pub(crate) fn now(&self) -> Option<crate::network::Wanted> {
+        self.value.borrow().clone()
+    }
+
+    /// Resolves when the address is no longer the one it was in `round`.
+    pub(crate) async fn changed_since(&self, round: u64) {
+        loop {
+            let changed = self.changed.listen();
+            if self.round.get() != round {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Counts the changes.
+    pub(crate) fn round(&self) -> u64 {
+        self.round.get()
+    }
+}

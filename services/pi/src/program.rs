@@ -1,0 +1,189 @@
+//! A program that runs for us: started with as little power as it needs, its log passed on, and gone when we are.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{ExitStatus, Stdio};
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::io::BufReader;
+use futures_lite::{AsyncBufReadExt as _, AsyncRead, FutureExt as _};
+use log::Level;
+use rustix::process::{Pid, Resource, Rlimit};
+use smol::process::{Child, ChildStdin};
+use smol::{Task, Timer};
+
+use crate::console;
+use crate::context::Context;
+
+/// Longest line of a program that is kept.
+const MAX_LINE: usize = 1024;
+/// Where the kernel's groups of processes are.
+const GROUPS: &str = "/sys/fs/cgroup";
+
+/// What to start, and with which power.
+pub(crate) struct Program {
+    /// Its name in the log.
+    pub(crate) name: String,
+    pub(crate) command: std::process::Command,
+    /// Its user and group. None: root, or whoever we are in a trial.
+    pub(crate) user: Option<u32>,
+    /// Bytes of memory it may have.
+    pub(crate) memory: Option<u64>,
+}
+
+/// It runs. Dropped, it is killed.
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    /// While this is open, the program does not end by itself.
+    pub(crate) stdin: Option<ChildStdin>,
+    /// The last line of its log that told of trouble.
+    last_line: Rc<RefCell<String>>,
+    log: Option<Task<()>>,
+}
+
+impl Running {
+    /// Ends it, if it has not ended, and returns what it said last of its troubles.
+    pub(crate) async fn finish(&mut self) -> String {
+        let _ = self.child.kill(); // it may have ended, that is what is wanted
+        let _ = self.child.status().await;
+        if let Some(log) = self.log.take() {
+            let late = async {
+                Timer::after(Duration::from_millis(500)).await; // a child of its own may hold the pipe open
+            };
+            log.or(late).await;
+        }
+        self.last_line.take()
+    }
+}
+
+/// Lines as they come, each cut after [`MAX_LINE`] bytes: who writes them is not trusted with our memory.
+pub(crate) struct Lines<R>(BufReader<R>);
+
+impl<R: AsyncRead + Unpin> Lines<R> {
+    pub(crate) fn of(reader: R) -> Self {
+        Self(BufReader::with_capacity(1024, reader))
+    }
+
+    /// The next line, without anything that a terminal obeys. `None`: there are no more.
+    pub(crate) async fn next(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        loop {
+            let piece = self.0.fill_buf().await.ok()?;
+            if piece.is_empty() {
+                return None;
+            }
+            let end = piece.iter().position(|byte| *byte == b'\n');
+            let taken = end.unwrap_or(piece.len());
+            let room = MAX_LINE.saturating_sub(line.len());
+            line.extend_from_slice(&piece[..taken.min(room)]);
+            self.0.consume(end.map_or(taken, |end| end + 1));
+            if end.is_some() {
+                return Some(String::from_utf8_lossy(&line).chars().filter(|c| !c.is_control()).collect());
+            }
+        }
+    }
+}
+
+impl Program {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// The system says no.
+    pub(crate) fn start(mut self, context: &Rc<Context>) -> io::Result<Running> {
+        if let Some(user) = self.user.filter(|_| rustix::process::geteuid().is_root()) {
+            // `std` clears the supplementary groups with these; no capability outlives the change of user, and
+            // `no_new_privs`, which all our children have, keeps it so.
+            self.command.uid(user).gid(user);
+        }
+        self.command.process_group(0); // a signal to our group, as from a terminal, is for us
+        let mut command = smol::process::Command::from(self.command);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let pid = child.id();
+        // Should memory run out, it ends a service and not what looks after all of them.
+        let score = context.machine.path(&format!("/proc/{pid}/oom_score_adj"));
+        if let Err(error) = std::fs::write(score, "500") {
+            log::debug!("{}: oom_score_adj: {error}", self.name);
+        }
+        if let Some(bytes) = self.memory {
+            limit(context, &self.name, pid, bytes);
+        }
+        let last_line = Rc::new(RefCell::default());
+        let log = child.stderr.take().map(|log| {
+            let tag = format!("{}[{pid}]", self.name);
+            context.executor.spawn(pass_on(Rc::clone(context), log, tag, Rc::clone(&last_line)))
+        });
+        let stdin = child.stdin.take();
+        Ok(Running { child, stdin, last_line, log })
+    }
+}
+
+/// By a group of its own, which counts also what it keeps in files in RAM. What it has taken in its first moment counts
+/// elsewhere.
+fn limit(context: &Context, name: &str, pid: u32, bytes: u64) {
+    let machine = &context.machine;
+    let controllers = machine.text(&format!("{GROUPS}/cgroup.controllers")).unwrap_or_default();
+    let grouped = if controllers.split(' ').any(|controller| controller == "memory") {
+        let write = |file: &str, text: String| std::fs::write(machine.path(&format!("{GROUPS}/{file}")), text);
+        write("cgroup.subtree_control", "+memory".into())
+            .and_then(|()| match std::fs::create_dir(machine.path(&format!("{GROUPS}/{name}"))) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                made => made,
+            })
+            .and_then(|()| write(&format!("{name}/memory.max"), bytes.to_string()))
+            .and_then(|()| write(&format!("{name}/cgroup.procs"), pid.to_string()))
+    } else {
+        Err(io::Error::other("this kernel has no memory groups"))
+    };
+    let Err(error) = grouped else { return };
+    log::info!("{name}: its address space is limited instead of its memory: {error}");
+    // Address space is more than memory: the program's text, and a stack and an arena a thread.
+    let most = Rlimit { current: Some(bytes * 8), maximum: Some(bytes * 8) };
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    if let Err(error) = rustix::process::prlimit(pid, Resource::As, most) {
+        log::warn!("{name} runs without a memory limit: {error}");
+    }
+}
+
+/// Passes a program's log on, each line with its level.
+async fn pass_on(context: Rc<Context>, log: impl AsyncRead + Unpin, tag: String, last_line: Rc<RefCell<String>>) {
+    let mut lines = Lines::of(log);
+    while let Some(line) = lines.next().await {
+        let (level, words) = console::split(&line);
+        if words.is_empty() {
+            continue;
+        }
+        context.board.console.log(level, &tag, words);
+        if level <= Level::Warn {
+            words.clone_into(&mut last_line.borrow_mut());
+        }
+    }
+}
+
+/// How it ended.
+pub(crate) fn in_words(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "unknown".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_without_end_takes_no_memory_and_the_next_one_is_whole() {
+        let mut text = vec![b'x'; 1 << 20];
+        text.extend_from_slice(b"\nnext\x1b[2J\r\n");
+        let mut lines = Lines::of(futures_lite::io::Cursor::new(text));
+        smol::block_on(async {
+            assert_eq!(lines.next().await.map(|line| line.len()), Some(MAX_LINE));
+            assert_eq!(lines.next().await.as_deref(), Some("next[2J"));
+            assert_eq!(lines.next().await, None);
+        });
+    }
+}

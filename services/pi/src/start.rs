@@ -1,0 +1,235 @@
+//! From the first moment to the last: what is begun when, and in which order it ends.
+
+use std::cell::RefCell;
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_signal::{Signal, Signals};
+use bramble::config::Pi;
+use futures_lite::{FutureExt as _, StreamExt as _};
+use rustix::process::Pid;
+use smol::{LocalExecutor, Timer};
+
+use crate::board::Board;
+use crate::card::Card;
+use crate::console::Console;
+use crate::context::{Context, Later, Watched};
+use crate::machine::{self, Machine};
+use crate::plan::Plan;
+use crate::role::Keeper;
+use crate::state::{Role, State, TimeSource};
+use crate::{clock, data, facts, helper, network, report, ssh, watchdog};
+
+/// Says who runs, for who shuts the Pi down.
+const PID: &str = "/run/bramble/pi.pid";
+/// A card wears out by writing.
+const SAVE_TIME: Duration = Duration::from_secs(3600);
+
+/// Why it cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The folder for all that is to be known cannot be made.
+    #[error("/run/bramble cannot be made: {0}; this command is what init runs on the SD card, and for nothing else")]
+    Folder(io::Error),
+    /// There would be no way to end it.
+    #[error("asking for signals: {0}")]
+    Signals(io::Error),
+}
+
+/// Sets the Pi up and looks after it until SIGTERM. With `trial`, a folder stands in for the Pi: nothing outside it is
+/// changed.
+///
+/// # Errors
+/// It cannot even begin. Everything later is a problem that is shown, and no end.
+pub fn run(trial: Option<PathBuf>) -> Result<(), Error> {
+    let machine = Machine::new(trial);
+    // Before the first child: what we start never gets more power than it has, whatever program it becomes.
+    let unprivileged = rustix::thread::set_no_new_privs(true);
+    std::fs::create_dir_all(machine.path("/run/bramble")).map_err(Error::Folder)?;
+    log_to(Console::new(&machine));
+    if let Err(error) = unprivileged {
+        log::warn!("no_new_privs: {error}");
+    }
+    if let Err(error) = machine::replace(&machine.path(PID), format!("{}\n", std::process::id()).as_bytes(), 0o644) {
+        log::warn!("{PID}: {error}");
+    }
+    let signals = Signals::new([Signal::Term, Signal::Int]).map_err(Error::Signals)?;
+    end_leftovers(&machine);
+    let image = facts::image(&machine);
+    let state = State {
+        model: facts::model(&machine),
+        serial: facts::serial(&machine),
+        clock: clock::begin(&machine, image.built),
+        image,
+        ..State::default()
+    };
+    let context = Rc::new(Context {
+        board: Board::new(state, Console::new(&machine)),
+        machine,
+        executor: LocalExecutor::new(),
+        plan: Later::default(),
+        data: Later::default(),
+        wanted: Watched::default(),
+        rule: RefCell::default(),
+        end: Later::default(),
+    });
+    smol::block_on(context.executor.run(live(&context, signals)));
+    Ok(())
+}
+
+/// Everything at once: the roles need no network, and the network no card.
+async fn live(context: &Rc<Context>, mut signals: Signals) {
+    let spawn = |task| context.executor.spawn(task).detach();
+    let begin = |task: fn(Rc<Context>) -> Task| spawn(task(Rc::clone(context)));
+    begin(|context| Box::pin(network::look_after(context)));
+    begin(|context| Box::pin(report::look_after(context)));
+    begin(|context| Box::pin(open_data(context)));
+    begin(|context| Box::pin(keep_time(context)));
+    let told = async {
+        signals.next().await;
+        None
+    };
+    let ready = async { Some(read_card(context).await) };
+    let keepers = ready.or(told).await.unwrap_or_default();
+    let keepers: Vec<_> = keepers.into_iter().map(|keeper| context.executor.spawn(keeper.keep())).collect();
+    begin(|context| Box::pin(watchdog::look_after(context)));
+    begin(|context| Box::pin(helper::look_after(context)));
+    let ssh = context.executor.spawn(ssh::look_after(Rc::clone(context)));
+    if context.plan.now().is_some() {
+        signals.next().await;
+    }
+    log::info!("ending");
+    context.end.set(());
+    for keeper in keepers {
+        keeper.await;
+    }
+    if context.board.get(|state| state.ssh) {
+        ssh.await;
+    }
+    let late = async {
+        Timer::after(Duration::from_secs(3)).await; // a dying card must not hold the Pi up
+    };
+    let saved = async {
+        if context.data.now().is_some() {
+            helper::save(context).await;
+            let machine = context.machine.clone();
+            smol::unblock(move || data::close(&machine)).await;
+        }
+    };
+    saved.or(late).await;
+    report::write(context);
+}
+
+type Task = std::pin::Pin<Box<dyn Future<Output = ()>>>;
+
+/// Reads the card, and makes of it what can be made.
+async fn read_card(context: &Rc<Context>) -> Vec<Keeper> {
+    let machine = context.machine.clone();
+    let (plan, problem) = smol::unblock(move || match Card::open(&machine) {
+        Ok(card) => (Plan::read(Some(&card)), None),
+        Err(sentence) => (Plan::read(None), Some(sentence)),
+    })
+    .await;
+    if let Some(problem) = problem {
+        context.board.problem("card", problem);
+    }
+    for (number, problem) in plan.problems.iter().enumerate() {
+        context.board.problem(&format!("config {number:03}"), problem);
+    }
+    name(context, &plan.pi);
+    let role = |planned: &crate::plan::Planned| Role { name: planned.role.as_str().into(), ..Role::default() };
+    context.board.set(|state| state.roles = plan.roles.iter().map(role).collect());
+    context.rule.replace(watchdog::rule::Rule::new(plan.roles.len()));
+    let plan = Rc::new(plan);
+    context.plan.set(Rc::clone(&plan));
+    let keeper = |number| Keeper { context: Rc::clone(context), plan: Rc::clone(&plan), number };
+    (0..plan.roles.len()).map(keeper).collect()
+}
+
+/// Gives the Pi its name.
+fn name(context: &Context, pi: &Pi) {
+    let machine = &context.machine;
+    let mac = machine.names("/sys/class/net").into_iter().filter(|name| name != "lo");
+    let mac = mac.filter_map(|name| machine.text(&format!("/sys/class/net/{name}/address"))).next();
+    let serial = context.board.get(|state| state.serial.clone());
+    let own = || facts::own_hostname(serial.as_deref(), mac.as_deref());
+    let name = if pi.hostname.is_empty() { own() } else { pi.hostname.clone() };
+    if !machine.is_trial {
+        let set = rustix::system::sethostname(name.as_bytes()).map_err(io::Error::from);
+        let hosts = format!("127.0.0.1 localhost {name}\n");
+        let set = set.and_then(|()| machine::replace(&machine.path("/etc/hosts"), hosts.as_bytes(), 0o644));
+        if let Err(error) = set {
+            context.board.problem("host name", format!("the name {name} cannot be set: {error}"));
+        }
+    }
+    context.board.set(|state| state.hostname = name);
+}
+
+/// Opens the data partition, once the card is read, and takes the time from it.
+async fn open_data(context: Rc<Context>) {
+    context.plan.get().await; // the card is there then, or will not come
+    let machine = context.machine.clone();
+    let (opened, saved) = smol::unblock(move || {
+        let opened = data::open(&machine);
+        (opened, clock::saved(&machine))
+    })
+    .await;
+    if let Some(problem) = opened.problem {
+        context.board.problem("data", problem);
+    }
+    let built = context.board.get(|state| state.image.built);
+    if context.board.get(|state| state.clock.source) == TimeSource::Build {
+        let (time, source) = clock::guess(clock::now().as_secs(), built, saved);
+        clock::set(&context.machine, Duration::from_secs(time));
+        context.board.set(|state| state.clock.source = source);
+    }
+    context.board.set(|state| state.data = opened.data);
+    context.data.set(opened.data);
+}
+
+async fn keep_time(context: Rc<Context>) {
+    loop {
+        Timer::after(SAVE_TIME).await;
+        helper::save(&context).await;
+    }
+}
+
+/// An earlier life of this process may have been cut off; what ends with its standard input has ended, these have not.
+fn end_leftovers(machine: &Machine) {
+    for pid in machine.names("/proc").iter().filter_map(|name| name.parse::<i32>().ok()) {
+        // "17 (udhcpc) S 1 ...": the parent is init.
+        let stat = machine.text(&format!("/proc/{pid}/stat")).unwrap_or_default();
+        let is_ours = ["(udhcpc)", "(dropbear)"].iter().any(|name| stat.contains(name));
+        let is_orphan = stat.rsplit(')').next().and_then(|rest| rest.split_ascii_whitespace().nth(1)) == Some("1");
+        if let (true, true, Some(pid)) = (is_ours && is_orphan, !machine.is_trial, Pid::from_raw(pid)) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM); // it may have ended by itself
+        }
+    }
+}
+
+/// Our own log goes where those of the services go.
+fn log_to(console: Console) {
+    struct Log(Mutex<Console>);
+
+    impl log::Log for Log {
+        fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+            metadata.level() <= log::Level::Info || metadata.target().starts_with("bramble")
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            if self.enabled(record.metadata()) {
+                let console = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                console.log(record.level(), "bramble", &record.args().to_string());
+            }
+        }
+
+        fn flush(&self) {}
+    }
+
+    if log::set_boxed_logger(Box::new(Log(Mutex::new(console)))).is_ok() {
+        log::set_max_level(log::LevelFilter::Info);
+    }
+}
