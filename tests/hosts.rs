@@ -17,6 +17,8 @@ mod interop;
 mod lan;
 #[path = "hosts/life.rs"]
 mod life;
+#[path = "hosts/name.rs"]
+mod name;
 #[path = "hosts/network.rs"]
 mod network;
 #[path = "hosts/node.rs"]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::cluster::Cluster;
 use crate::lan::{Lan, ip};
+use crate::name::PiNet;
 use crate::node::{PATIENCE, View};
 
 /// A program that is no service of ours. Dropped, it is killed.
@@ -137,6 +138,23 @@ fn avahi_on_another_host_sees_us_and_we_see_it() {
 #[test]
 fn avahi_on_the_consumers_own_host_sees_us_and_we_see_it() {
     with_avahi(1);
+}
+
+#[test]
+fn avahi_finds_a_pi_by_its_name_and_keeps_its_own() {
+    let lan = Lan::new(3);
+    let avahi = Avahi::start(&lan, 3);
+    let resolve = |name: &str| {
+        let output = avahi.command("avahi-resolve").args(["-4", "-n", name]).output().expect("it runs");
+        String::from_utf8_lossy(&output.stdout).split_whitespace().nth(1).unwrap_or_default().to_owned()
+    };
+    let pi = PiNet::start(&lan, 1, &["--hostname", "pi", "--ntp", "127.0.0.1"]);
+    assert_eq!(pi.name(), "pi");
+    wait_for("the Pi, by name", || resolve("pi.local") == ip(1).to_string());
+    let other = PiNet::start(&lan, 2, &["--hostname", "avahi3", "--ntp", "127.0.0.1"]);
+    assert_eq!(other.name(), "avahi3-2", "avahi was there first");
+    wait_for("the other Pi, by name", || resolve("avahi3-2.local") == ip(2).to_string());
+    assert_eq!(resolve("avahi3.local"), ip(3).to_string());
 }
 
 /// Says what it finds until standard input closes; first registers an instance of its own.
