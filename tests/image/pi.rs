@@ -79,6 +79,7 @@ impl Pi {
     /// How long after the start the form first answered with weather, if that is less than `within`.
     pub(crate) fn serves(&self, within: Duration) -> Option<Duration> {
         while self.started.elapsed() < within {
+            assert!(!self.serial.has_ended(), "QEMU has ended by itself");
             if matches!(web::get_within(local(FORM), QUESTION, GLANCE), Ok((200, _))) {
                 return Some(self.started.elapsed());
             }
@@ -97,10 +98,6 @@ impl Pi {
     pub(crate) fn cut(mut self) {
         self.process.kill().expect("it runs");
         self.process.wait().expect("it was killed");
-    }
-
-    pub(crate) fn is_on(&mut self) -> bool {
-        self.process.try_wait().expect("own child").is_none()
     }
 }
 

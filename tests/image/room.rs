@@ -20,7 +20,9 @@ const PREFIX: &str = "bramble";
 /// The key of the weather API in all tests.
 pub(crate) const API_KEY: &str = "0123456789abcdef-of-a-test";
 /// The room's own address on its bridge.
-pub(crate) const HERE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 254);
+const HERE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 254);
+/// And the one for Pis that had to choose an address themselves.
+pub(crate) const LINK_LOCAL: Ipv4Addr = Ipv4Addr::new(169, 254, 77, 254);
 /// How a Pi on QEMU's own network reaches the loopback address of the room.
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 
@@ -46,7 +48,7 @@ impl Room {
         ip("link add br0 type bridge mcast_snooping 0");
         ip("link set br0 up");
         ip(&format!("address add {HERE}/24 dev br0"));
-        ip("address add 169.254.77.254/16 dev br0"); // for Pis that had to choose an address themselves
+        ip(&format!("address add {LINK_LOCAL}/16 dev br0"));
         room
     }
 
@@ -142,7 +144,7 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    /// Pis see it at `host`: [`GATEWAY`] or [`HERE`].
+    /// Pis see it at `host`: [`GATEWAY`] or an address of the room.
     pub(crate) fn start(host: Ipv4Addr) -> Self {
         let listen = if host == GATEWAY { Ipv4Addr::LOCALHOST } else { host };
         let mut command = Command::new(env!("CARGO_BIN_EXE_bramble"));

@@ -56,6 +56,11 @@ impl Serial {
         self.0.0.lock().expect("nobody panics while holding it")
     }
 
+    /// Whether the other end has closed.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.said().ended
+    }
+
     /// The first line with `text` in it, from line number `from` on, if it comes before `deadline`.
     pub(crate) fn wait_for(&self, from: usize, text: &str, deadline: Instant) -> Option<String> {
         let mut said = self.said();
