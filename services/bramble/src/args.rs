@@ -22,7 +22,7 @@ pub(crate) enum Command {
     /// Try everything on this machine: stand-in, producers, form and page
     Demo(Demo),
     /// Answer GET /weather from OpenWeatherMap
-    Producer(Service),
+    Producer(Producer),
     /// Serve the web form on port 8088
     Consumer(Service),
     /// Serve the page of all services on port 8761
@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Browse(Browse),
     /// Print the configuration as it takes effect, or every mistake in it
     CheckConfig(CheckConfig),
+    /// Set up a Pi and look after its services: what init runs on the SD card, and for nothing else
+    Pi(Pi),
     /// Announce a Pi's name and ask for the time; `bramble pi` starts it
     #[command(hide = true)]
     PiNet(PiNet),
@@ -74,6 +76,22 @@ pub(crate) struct Service {
     listen: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) life: Life,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Producer {
+    #[command(flatten)]
+    pub(crate) service: Service,
+    /// While this file is there, the clock is a guess: no TLS, and ages are unknown
+    #[arg(long, hide = true, value_name = "FILE")]
+    pub(crate) clock_unset: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Pi {
+    /// Try it with a folder that stands in for the Pi; nothing outside it is changed
+    #[arg(long, hide = true, value_name = "FOLDER")]
+    pub(crate) trial: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -15,18 +15,20 @@ use args::{Args, Command};
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    logging::start(match args.command {
-        Command::Weather(_) | Command::Browse(_) | Command::CheckConfig(_) => logging::Default::Command,
-        _ => logging::Default::Service,
-    });
+    match args.command {
+        Command::Pi(_) => {} // its log goes to the screens and to the system's log
+        Command::Weather(_) | Command::Browse(_) | Command::CheckConfig(_) => logging::start(logging::Default::Command),
+        _ => logging::start(logging::Default::Service),
+    }
     let ended = match args.command {
-        Command::Producer(options) => roles::producer(&options),
+        Command::Producer(options) => roles::producer(options),
         Command::Consumer(options) => roles::consumer(&options),
         Command::Registry(options) => roles::registry(options),
         Command::UpstreamSim(options) => roles::upstream_sim(options),
         Command::Demo(options) => demo::run(&options),
         Command::Browse(options) => browse::run(&options),
         Command::Weather(options) => ask::run(&options),
+        Command::Pi(options) => roles::pi(options),
         Command::PiNet(options) => roles::pi_net(options),
         Command::CheckConfig(options) => roles::check_config(&options),
     };

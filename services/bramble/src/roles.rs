@@ -8,10 +8,12 @@ use bramble::serve::{self, Host};
 use smol::Executor;
 
 use crate::Failure;
-use crate::args::{CheckConfig, Life, PiNet, Registry, Service, UpstreamSim};
+use crate::args::{CheckConfig, Life, Pi, PiNet, Producer, Registry, Service, UpstreamSim};
 
-pub(crate) fn producer(options: &Service) -> Result<(), Failure> {
-    serve(Role::Producer, options.load(Role::Producer)?, options.life, bramble_producer::run)
+pub(crate) fn producer(options: Producer) -> Result<(), Failure> {
+    let Producer { service, clock_unset } = options;
+    let clock = bramble_producer::Clock::unset_while(clock_unset);
+    serve(Role::Producer, service.load(Role::Producer)?, service.life, |host| bramble_producer::run(host, clock))
 }
 
 pub(crate) fn consumer(options: &Service) -> Result<(), Failure> {
@@ -39,6 +41,10 @@ pub(crate) fn check_config(options: &CheckConfig) -> Result<(), Failure> {
     let config = options.load()?;
     let printed = std::io::stdout().write_all(config.to_toml().as_bytes());
     printed.map_err(|error| Failure::Running(format!("standard output: {error}")))
+}
+
+pub(crate) fn pi(options: Pi) -> Result<(), Failure> {
+    bramble_pi::run(options.trial).map_err(|error| Failure::Running(error.to_string()))
 }
 
 pub(crate) fn pi_net(options: PiNet) -> Result<(), Failure> {

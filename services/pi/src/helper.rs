@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use bramble::config::Pi;
 use futures_lite::FutureExt as _;
-use serde::Deserialize;
 use smol::Timer;
 
 use crate::clock::{self, Verdict};
 use crate::context::Context;
 use crate::data;
+use crate::net::Event;
 use crate::network::Wanted;
 use crate::plan::Plan;
 use crate::program::{Lines, Program, in_words};
@@ -24,36 +24,26 @@ const USER: u32 = 904;
 const MEMORY: u64 = 32 << 20;
 const TOPIC: &str = "time";
 
-/// What it says, one line of JSON each.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
-enum Said {
-    /// A time server answered.
-    Time {
-        unix_ms: u64,
-        #[serde(default)]
-        server: String,
-    },
-    /// The name is announced, or the one that was free.
-    Name { announced: String },
-}
-
-/// Runs it for ever, anew with each address.
+/// Runs it for ever, anew when what it is to do is another thing. That the address is another one it sees by itself.
 pub(crate) async fn look_after(context: Rc<Context>) {
     let plan = context.plan.get().await;
     let mut respawn = Respawn::default();
     loop {
         let round = context.wanted.round();
-        let Some(wanted) = context.wanted.now() else {
+        let Some(args) = args(&context, &plan) else {
             context.wanted.changed_since(round).await;
             continue;
         };
         let started = Instant::now();
         let changed = async {
-            context.wanted.changed_since(round).await;
+            let mut round = round;
+            while self::args(&context, &plan).as_ref() == Some(&args) {
+                context.wanted.changed_since(round).await;
+                round = context.wanted.round();
+            }
             None
         };
-        let ended = async { Some(run(&context, &plan, &wanted).await) };
+        let ended = async { Some(run(&context, &args).await) };
         let Some(words) = ended.or(changed).await else { continue };
         let pause = respawn.ended(started.elapsed(), false);
         log::warn!("the helper for name and time has ended ({words}); it is started again in {} s", pause.as_secs());
@@ -61,13 +51,26 @@ pub(crate) async fn look_after(context: Rc<Context>) {
     }
 }
 
+/// What it is to do, once there is an address to do it with.
+fn args(context: &Context, plan: &Plan) -> Option<Vec<String>> {
+    let wanted = context.wanted.now()?;
+    let (hostname, card) = context.board.get(|state| (state.hostname.clone(), state.network.interface.clone()));
+    let ntp = time_servers(&plan.pi, &wanted).join(",");
+    // Not a second word on a network where the owner wants no mDNS.
+    let hostname = if plan.has_mdns { hostname } else { String::new() };
+    Some(
+        [("--hostname", hostname), ("--ntp", ntp), ("--interface", card?)]
+            .map(|(flag, value)| format!("{flag}={value}"))
+            .into(),
+    )
+}
+
 /// One run; how it ended. Dropped, it is killed.
-async fn run(context: &Rc<Context>, plan: &Plan, wanted: &Wanted) -> String {
+async fn run(context: &Rc<Context>, args: &[String]) -> String {
     let Ok(bramble) = std::env::current_exe() else { return "this program is gone".into() };
     let mut command = Command::new(bramble);
     command.env_clear().env("PATH", "/bin").env("RUST_LIB_BACKTRACE", "0").current_dir("/");
-    command.args(["pi-net", "--until-stdin-closes", "--hostname", &context.board.get(|state| state.hostname.clone())]);
-    command.args(["--ntp", &time_servers(&plan.pi, wanted).join(",")]);
+    command.arg("pi-net").arg("--until-stdin-closes").args(args);
     let program = Program { name: "net".into(), command, user: Some(USER), memory: Some(MEMORY) };
     let mut running = match program.start(context) {
         Ok(running) => running,
@@ -98,15 +101,15 @@ fn time_servers(pi: &Pi, wanted: &Wanted) -> Vec<String> {
     }
 }
 
-fn hear(context: &Rc<Context>, said: Said) {
+fn hear(context: &Rc<Context>, said: Event) {
     match said {
-        Said::Name { announced } => {
+        Event::Name { announced } => {
             let is_label = Pi::check_hostname(&announced).is_ok();
             context.board.set(|state| {
                 state.network.renamed = Some(announced).filter(|name| is_label && *name != state.hostname);
             });
         }
-        Said::Time { unix_ms, server } => {
+        Event::Time { unix_ms, server, .. } => {
             let server = server.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
             set_time(context, Duration::from_millis(unix_ms), server);
         }
@@ -159,17 +162,6 @@ mod tests {
     use super::*;
     use crate::network::lease::Lease;
     use crate::state::Origin;
-
-    #[test]
-    fn what_the_helper_says_is_understood_and_nothing_else_is() {
-        let read = |line: &str| serde_json::from_str::<Said>(line).ok();
-        assert_eq!(
-            read(r#"{"event":"time","unix_ms":1790000000123,"server":"192.0.2.1"}"#),
-            Some(Said::Time { unix_ms: 1_790_000_000_123, server: "192.0.2.1".into() })
-        );
-        assert_eq!(read(r#"{"event":"name","announced":"pi-2"}"#), Some(Said::Name { announced: "pi-2".into() }));
-        assert_eq!((read(r#"{"event":"time","unix_ms":-1}"#), read("reboot")), (None, None));
-    }
 
     #[test]
     fn time_servers_of_the_settings_win_over_those_of_dhcp_and_these_over_everybodys() {

@@ -24,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) pi: Pi,
     /// In the order of the configuration.
     pub(crate) roles: Vec<Planned>,
+    /// Whether anything is to be announced by mDNS.
+    pub(crate) has_mdns: bool,
     /// Who may log in.
     pub(crate) ssh_keys: Vec<String>,
     /// Sentences.
@@ -48,12 +50,12 @@ impl Plan {
         let file = read.find(CONFIG).unwrap_or_default();
         let (config, mistakes) = Config::load_tolerant(Role::Command, &file, CONFIG);
         read.problems.extend(mistakes.iter().map(ToString::to_string));
-        let mut pi = config.pi;
+        let (mut pi, has_mdns) = (config.pi, config.discovery.mdns);
         let roles = std::mem::take(&mut pi.roles);
         let roles = roles.into_iter().map(|role| read.role(role, &file)).collect();
         let mut ssh_keys = std::mem::take(&mut pi.ssh_keys);
         ssh_keys.extend(read.authorized());
-        Self { pi, roles, ssh_keys, problems: read.problems }
+        Self { pi, roles, has_mdns, ssh_keys, problems: read.problems }
     }
 }
 

@@ -4,6 +4,7 @@
 //! A request comes in by [`routes`], becomes a `Query`, and goes to [`Weather`], which looks into the cache and asks
 //! [`upstream`] if it must; what that answers, [`openweathermap`] understands.
 
+pub mod clock;
 pub mod key;
 pub mod openweathermap;
 pub mod routes;
@@ -16,15 +17,17 @@ use std::sync::Arc;
 
 use bramble::serve::{Error, Host};
 
+pub use clock::Clock;
 pub use routes::app;
 pub use weather::Weather;
 
-/// Serves until the process is told to end.
+/// Serves until the process is told to end, on a machine whose `clock` may be a guess at first.
 ///
 /// # Errors
 /// There is no key, the weather API's address would send it in the clear, or it cannot listen.
-pub async fn run(host: Host) -> Result<(), Error> {
-    let weather = Weather::new(&host.config, host.outside(), Arc::clone(&host.executor), &host.id);
+pub async fn run(host: Host, clock: Clock) -> Result<(), Error> {
+    let executor = Arc::clone(&host.executor);
+    let weather = Weather::with_clock(&host.config, host.outside(), (executor, &host.id), clock);
     let weather = Arc::new(weather.map_err(|error| Error::Setup(error.to_string()))?);
     host.serve(app(Arc::clone(&weather)), vec![weather]).await
 }

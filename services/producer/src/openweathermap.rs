@@ -132,6 +132,9 @@ pub enum UpstreamError {
         /// Until it may be asked again, if that is known.
         retry_after: Option<Duration>,
     },
+    /// It was not asked: this machine does not know the time of day yet, so no certificate can be judged.
+    #[error("waiting for the time: until this machine knows it, the weather API cannot be asked over TLS")]
+    ClockUnset,
 }
 
 /// What came instead of an answer.
@@ -157,8 +160,8 @@ pub enum Unusable {
 /// Reads an answer of `/data/2.5/weather`.
 ///
 /// # Errors
-/// All but [`UpstreamError::Unreachable`], [`UpstreamError::TimedOut`] and [`UpstreamError::CircuitOpen`]. `retry_after` is never set here: it stands
-/// in a header.
+/// All but [`UpstreamError::Unreachable`], [`UpstreamError::TimedOut`], [`UpstreamError::CircuitOpen`] and
+/// [`UpstreamError::ClockUnset`]. `retry_after` is never set here: it stands in a header.
 pub fn parse(status: u16, body: &[u8]) -> Result<Observation, UpstreamError> {
     if body.len() > MAX_BODY {
         return Err(refused(status, Unusable::TooLarge));

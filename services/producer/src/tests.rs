@@ -82,6 +82,52 @@ fn one_place_makes_one_call_in_each_fresh_for() {
     });
 }
 
+/// A file that says that the clock is a guess.
+fn clock_unset(name: &str) -> std::path::PathBuf {
+    let path = std::env::temp_dir().join(format!("bramble-producer-clock-{name}-{}", std::process::id()));
+    std::fs::write(&path, "").expect("a temporary file");
+    path
+}
+
+#[test]
+fn until_the_time_is_known_the_weather_api_is_not_asked_over_tls_and_the_answer_says_why() {
+    let unset = clock_unset("tls");
+    let bench = Bench::with_clock(GOOD, &config(), Some(unset.clone()));
+    bench.run(async {
+        for second in 0..60 {
+            let refusal = bench.ask("70569", second).await.expect_err("no report");
+            assert_eq!(refusal.error.code, Code::Unavailable);
+            assert!(refusal.error.message.contains("waiting for the time"), "{}", refusal.error.message);
+            assert_eq!(refusal.retry_after, Some(Duration::from_secs(1)));
+        }
+        let response = bench.get("/weather?zip=70569&country=DE").await;
+        assert_eq!((u16::from(response.status()), header(&response, "retry-after").as_str()), (503, "1"));
+        assert_eq!((bench.calls(), bench.weather.counts().upstream.held_back), (0, 61));
+        let cautions = bramble::telemetry::Collect::cautions(&*bench.weather);
+        assert!(cautions.iter().any(|(what, _)| *what == "time"), "{cautions:?}");
+        std::fs::remove_file(unset).expect("own file");
+        let live = bench.ask("70569", 60).await.expect("no circuit has opened and nothing was remembered");
+        assert_eq!((live.source, live.age_s), (Source::Live, Some(0)));
+    });
+}
+
+#[test]
+fn until_the_time_is_known_ages_are_unknown() {
+    let unset = clock_unset("ages");
+    let mut config = config();
+    config.producer.upstream = "http://192.168.0.2:8080".into();
+    let bench = Bench::with_clock(GOOD, &config, Some(unset.clone()));
+    bench.run(async {
+        let report = bench.ask("70569", 0).await.expect("without TLS no time is needed");
+        assert_eq!((report.source, report.temperature_c), (Source::Live, Some(3.37)));
+        assert_eq!((report.age_s, report.fetched_at, report.observed_at), (None, None, None));
+        std::fs::remove_file(unset).expect("own file");
+        let report = bench.ask("70569", 7).await.expect("a report");
+        assert_eq!((report.source, report.age_s), (Source::Cache, Some(7)));
+        assert!(report.observed_at.is_some());
+    });
+}
+
 #[test]
 fn equal_questions_at_once_make_one_call_and_share_its_error() {
     let bench = Bench::new(DOWN);

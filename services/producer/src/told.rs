@@ -6,6 +6,7 @@ use bramble::telemetry::hystrix::Command;
 use bramble::telemetry::{Collect, Kind, OpenMetrics};
 
 use crate::Weather;
+use crate::openweathermap::UpstreamError;
 
 impl Collect for Weather {
     fn metrics(&self, to: &mut OpenMetrics) {
@@ -55,6 +56,10 @@ impl Collect for Weather {
     }
 
     fn cautions(&self) -> Vec<(&'static str, String)> {
-        self.redis.as_ref().map(Collect::cautions).unwrap_or_default()
+        let mut cautions = self.redis.as_ref().map(Collect::cautions).unwrap_or_default();
+        if self.waits_for_the_time() {
+            cautions.push(("time", UpstreamError::ClockUnset.to_string()));
+        }
+        cautions
     }
 }

@@ -19,6 +19,7 @@ use smol::io::AsyncReadExt;
 use surf::http::{Method, Request};
 use surf::{StatusCode, Url};
 
+use crate::clock::Clock;
 use crate::key::ApiKey;
 use crate::openweathermap::{self, MAX_BODY, Observation, UpstreamError};
 use gate::Gate;
@@ -32,6 +33,7 @@ pub struct Upstream {
     key: ApiKey,
     /// The longest one call may take.
     timeout: Duration,
+    clock: Clock,
     gate: Mutex<Gate>,
     guard: Guard,
     counters: Counters,
@@ -48,6 +50,8 @@ pub struct Manner {
     pub breaker: CircuitBreaker,
     /// As `/hystrix.stream` shows it.
     pub shown: Settings,
+    /// Whether the time of day is known.
+    pub clock: Clock,
 }
 
 /// Calls since the start, by result.
@@ -67,7 +71,8 @@ pub struct UpstreamCounts {
     pub unreachable: u64,
     /// No answer in time.
     pub timed_out: u64,
-    /// Not sent, because the key was refused or the limit reached a moment before, or because the circuit is open.
+    /// Not sent, because the key was refused or the limit reached a moment before, because the circuit is open,
+    /// or because the time of day is not known yet.
     pub held_back: u64,
 }
 
@@ -104,10 +109,10 @@ impl NoAnswer {
 impl Upstream {
     /// The weather API at `endpoint` (see [`address::endpoint`]).
     pub fn new(client: surf::Client, endpoint: Url, key: ApiKey, manner: Manner) -> Self {
-        let Manner { language, timeout, breaker, shown } = manner;
+        let Manner { language, timeout, breaker, shown, clock } = manner;
         let (gate, guard, counters) =
             (Mutex::default(), Guard::new(breaker, shown, Instant::now()), Counters::default());
-        Self { client, endpoint, language, key, timeout, gate, guard, counters }
+        Self { client, endpoint, language, key, timeout, clock, gate, guard, counters }
     }
 
     /// Asks for the weather at a place. `now` is the time of the question.
@@ -115,7 +120,9 @@ impl Upstream {
     /// # Errors
     /// Any [`UpstreamError`]. While the key is refused, the limit reached or the circuit open, hardly any call is sent.
     pub async fn fetch(&self, query: &Query, now: Instant) -> Result<Observation, UpstreamError> {
-        let admitted = {
+        let admitted = if self.waits_for_the_time() {
+            Err(UpstreamError::ClockUnset) // it says nothing of the weather API, so neither gate nor circuit learns of it
+        } else {
             let mut gate = self.gate();
             // The gate looks first, as it knows more, but lets nobody out whom the circuit keeps in.
             gate.look(now).and_then(|()| self.guard.admit(now)).inspect(|_| gate.pass(now))
@@ -142,6 +149,11 @@ impl Upstream {
             log::log!(level, "{error}{colon}{words}");
         }
         result
+    }
+
+    /// Whether it cannot be asked yet: without the time of day, no certificate is valid.
+    pub fn waits_for_the_time(&self) -> bool {
+        self.endpoint.scheme() == "https" && self.clock.is_a_guess()
     }
 
     /// The circuit before the weather API, as `/circuits` shows it.
@@ -235,7 +247,7 @@ impl Counters {
             Err(UpstreamError::Failed { .. } | UpstreamError::Unusable { .. }) => &self.failed,
             Err(UpstreamError::Unreachable) => &self.unreachable,
             Err(UpstreamError::TimedOut) => &self.timed_out,
-            Err(UpstreamError::CircuitOpen { .. }) => &self.held_back,
+            Err(UpstreamError::CircuitOpen { .. } | UpstreamError::ClockUnset) => &self.held_back,
         }
     }
 }

@@ -11,6 +11,7 @@ use bramble::resolve::Resolver;
 use bramble::telemetry::{Event, hystrix};
 use bramble_weather::{ApiError, Code, Query, Report, Source};
 
+use crate::clock::Clock;
 use crate::key::{ApiKey, KeyError};
 use crate::openweathermap::{Observation, UpstreamError};
 use crate::upstream::address::{self, AddressError};
@@ -89,6 +90,7 @@ pub struct Weather {
     /// The cache's second level, to tell of it.
     pub(crate) redis: Option<Redis>,
     upstream: Arc<Upstream>,
+    clock: Clock,
     settings: Settings,
     fallback: Fallback,
     timeout: Duration,
@@ -109,13 +111,26 @@ impl Weather {
         executor: Arc<smol::Executor<'static>>,
         id: &str,
     ) -> Result<Self, SetupError> {
+        Self::with_clock(config, client, (executor, id), Clock::default())
+    }
+
+    /// As [`Weather::new`], on a machine whose clock may be a guess.
+    ///
+    /// # Errors
+    /// As [`Weather::new`].
+    pub fn with_clock(
+        config: &Config,
+        client: surf::Client,
+        (executor, id): (Arc<smol::Executor<'static>>, &str),
+        clock: Clock,
+    ) -> Result<Self, SetupError> {
         let key = ApiKey::from_file(config.producer.api_key_file.as_deref())?;
         let endpoint = address::endpoint(&config.producer.upstream)?;
         let language = &config.producer.language;
         let timeout = config.call.attempt_timeout.min(config.call.timeout);
         let breaker = CircuitBreaker::new(&config.breaker, Instant::now(), seed(id))?;
         let shown = hystrix::Settings::new(&config.breaker, &config.call, timeout);
-        let manner = Manner { language: language.clone(), timeout, breaker, shown };
+        let manner = Manner { language: language.clone(), timeout, breaker, shown, clock: clock.clone() };
         let upstream = Upstream::new(client, endpoint, key, manner);
         let mut settings = Settings::new(&config.cache, &config.call);
         settings.fetch_for = timeout.saturating_add(BACKSTOP);
@@ -127,6 +142,7 @@ impl Weather {
             cache: Cache::with_store(settings, weigh, store, executor),
             redis,
             upstream: Arc::new(upstream),
+            clock,
             settings,
             fallback: config.call.fallback,
             timeout: config.call.timeout,
@@ -189,6 +205,11 @@ impl Weather {
         self.upstream.command(now)
     }
 
+    /// Whether the weather API cannot be asked before the time of day is known.
+    pub fn waits_for_the_time(&self) -> bool {
+        self.upstream.waits_for_the_time()
+    }
+
     fn without_answer(&self, missed: &Missed<UpstreamError>) -> Result<Report, Refusal> {
         if !missed.stale_may_stand_in() {
             return Err(refusal(missed)); // an answer, though not a welcome one
@@ -213,6 +234,8 @@ impl Weather {
             How::Revalidating | How::StaleIfError(_) => (Source::Stale, Report::STALE),
         };
         let observation = &*found.value;
+        // What a guessed clock says of ages is worse than nothing.
+        let is_known = !self.clock.is_a_guess();
         Report {
             zip: Some(query.zip.as_str().to_owned()),
             country: Some(query.country.as_str().to_owned()),
@@ -224,9 +247,9 @@ impl Weather {
             humidity_pct: observation.humidity_pct,
             pressure_hpa: observation.pressure_hpa,
             wind_mps: observation.wind_mps,
-            observed_at: observation.observed_at,
-            fetched_at: Some(found.stored_at),
-            age_s: Some(found.age.as_secs()),
+            observed_at: observation.observed_at.filter(|_| is_known),
+            fetched_at: is_known.then_some(found.stored_at),
+            age_s: is_known.then_some(found.age.as_secs()),
             source,
             message: message.to_owned(),
             served_by: Some(self.id.clone()),
@@ -243,7 +266,7 @@ impl Failure for UpstreamError {
         match self {
             Self::NotFound | Self::BadQuestion => REMEMBER_UNKNOWN,
             // These concern all places, and what stands before the weather API remembers them.
-            Self::BadKey | Self::RateLimited { .. } | Self::CircuitOpen { .. } => Duration::ZERO,
+            Self::BadKey | Self::RateLimited { .. } | Self::CircuitOpen { .. } | Self::ClockUnset => Duration::ZERO,
             _ => REMEMBER_FAILURE,
         }
     }
@@ -275,6 +298,10 @@ fn refusal(missed: &Missed<UpstreamError>) -> Refusal {
             (Code::DeadlineExceeded, "The weather service did not answer in time; try again.")
         }
         Missed::Busy => (Code::Unavailable, "Too many places are being asked for at once; try again in a moment."),
+        Missed::Failed(UpstreamError::ClockUnset) => (
+            Code::Unavailable,
+            "We are waiting for the time: until a time server has answered, the weather service cannot be asked.",
+        ),
         Missed::Failed(_) | Missed::Lost => {
             (Code::Unavailable, "The weather service cannot be reached at the moment; try again soon.")
         }

@@ -13,6 +13,7 @@ use smol::Executor;
 use smol::future::{block_on, pending};
 use surf::http::{Request, Response};
 
+use crate::clock::Clock;
 use crate::weather::{Moment, Refusal, Weather};
 
 pub(super) const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -94,11 +95,18 @@ impl Bench {
     }
 
     pub(super) fn with(does: Does, config: &Config) -> Self {
+        Self::with_clock(does, config, None)
+    }
+
+    /// Its clock is a guess while the file is there.
+    pub(super) fn with_clock(does: Does, config: &Config, clock_unset: Option<PathBuf>) -> Self {
         let fake =
             Fake(Arc::new(State { does: Mutex::new(does), asked: Mutex::default(), deadlines: Mutex::default() }));
         let executor = Arc::new(Executor::new());
         let client = surf::Client::with_http_client(fake.clone());
-        let weather = Weather::new(config, client, Arc::clone(&executor), "producer-1").expect("a configuration");
+        let clock = Clock::unset_while(clock_unset);
+        let weather = Weather::with_clock(config, client, (Arc::clone(&executor), "producer-1"), clock);
+        let weather = weather.expect("a configuration");
         std::fs::remove_file(config.producer.api_key_file.as_deref().expect("a key")).expect("own file");
         let start = Moment { wall: SystemTime::now(), steady: Instant::now() };
         Self { weather: Arc::new(weather), start, executor, fake }

@@ -127,7 +127,7 @@ pub(super) fn outcome(answer: &Result<Result<Observation, UpstreamError>, NoAnsw
         UpstreamError::NotFound | UpstreamError::BadQuestion | UpstreamError::BadKey => Outcome::Ignored,
         UpstreamError::RateLimited { retry_after } => Outcome::Rejected { retry_after: *retry_after },
         UpstreamError::TimedOut => Outcome::Timeout,
-        UpstreamError::CircuitOpen { .. } => Outcome::Ignored,
+        UpstreamError::CircuitOpen { .. } | UpstreamError::ClockUnset => Outcome::Ignored,
         UpstreamError::Failed { .. } | UpstreamError::Unusable { .. } | UpstreamError::Unreachable => Outcome::Failure,
     }
 }
