@@ -52,13 +52,13 @@ impl Firmware {
     }
 
     /// Takes the files off the card and hands them to QEMU.
-    pub(crate) fn load(&self, qemu: &mut Command, card: &Card, folder: &Folder, words: &str) {
+    pub(crate) fn load(&self, qemu: &mut Command, card: &Card, folder: &Folder) {
         for (option, name) in [("-kernel", &self.kernel), ("-initrd", &self.initramfs), ("-dtb", &self.device_tree)] {
             let file = folder.join(option.trim_start_matches('-'));
             card.copy_out(name, &file);
             qemu.arg(option).arg(file);
         }
-        qemu.arg("-append").arg(format!("{} {words}", self.command_line).trim());
+        qemu.arg("-append").arg(&self.command_line);
     }
 }
 

@@ -119,15 +119,18 @@ fn only_init_and_its_helpers_are_root(key: &Key) {
     // What runs for this very login is root as well: dropbear's child, its shell, and what that starts.
     let script = r#"
         for p in /proc/[0-9]*; do
-            [ -s $p/cmdline ] || continue # of the kernel
-            uid=$(awk '/^Uid:/{print $2}' $p/status 2>/dev/null) || continue
-            echo "$uid $(tr '\0' ' ' < $p/cmdline)"
+            command=$(tr '\0' ' ' 2>/dev/null < $p/cmdline)
+            [ -n "$command" ] || continue # of the kernel, or gone
+            echo "$(awk '/^Uid:/{print $2}' $p/status 2>/dev/null) $command"
         done"#;
     let said = key.sh(script);
     let helpers = ["init", "/sbin/init", "/init", "syslogd", "klogd", "udhcpc", "dropbear", "watchdog", "getty"];
     let mut roles = BTreeSet::new();
     for line in said.lines() {
         let (uid, command) = line.split_once(' ').expect("a user and a command");
+        if uid.is_empty() {
+            continue; // it has just ended
+        }
         let words: Vec<&str> = command.split_whitespace().collect();
         let program = words.first().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
         let login = ["sh", "-sh", "ash", "awk", "tr"].contains(&program);

@@ -31,8 +31,6 @@ pub(crate) struct Wiring {
     pub(crate) cable: Option<(u8, String)>,
     /// What it writes stays on the card.
     pub(crate) writable: bool,
-    /// Words added to the kernel's command line.
-    pub(crate) words: &'static str,
 }
 
 /// Pulled from the plug when it is dropped.
@@ -50,7 +48,7 @@ impl Pi {
         let (seat, folder) = (Seat::take(), Folder::new());
         let mut command = Command::new("qemu-system-arm");
         command.args(["-M", "raspi2b", "-display", "none", "-monitor", "none", "-serial", "stdio"]);
-        Firmware::of(card).load(&mut command, card, &folder, wiring.words);
+        Firmware::of(card).load(&mut command, card, &folder);
         let snapshot = if wiring.writable { "off" } else { "on" };
         command.arg("-drive").arg(format!("if=sd,format=raw,snapshot={snapshot},file={}", card.file.display()));
         command.args(network(wiring));
