@@ -198,3 +198,50 @@ fn every_page_is_accessible_in_each_width_light_and_dark() {
         look_at(&browser, addr, path, name);
     }
 }
+
+/// How a Pi may be on a bad day.
+fn a_pi_in_trouble() -> serde_json::Value {
+    serde_json::json!({
+        "hostname": "shelf",
+        "image": {"version": "0.1.0", "revision": "1a2b3c4d5e6f", "kernel": "6.12.57+deb13-armmp", "built": 1_800_000_000},
+        "model": "Raspberry Pi 2 Model B Rev 1.1", "serial": "00000000a1b2c3d4", "uptime_s": 93_784,
+        "temperature_c": 61.2, "throttling": {"now": false, "since_start": true},
+        "memory": {"total_kib": 944_128, "used_kib": 47_104},
+        "network": {
+            "interface": "eth0", "mac": "b8:27:eb:a1:b2:c3", "cable": true, "address": "192.0.2.7/24", "origin": "dhcp",
+            "gateway": "192.0.2.1", "dns": ["192.0.2.1", "2001:db8::53"], "renamed": "shelf-2",
+        },
+        "clock": {"source": "ntp", "server": "0.debian.pool.ntp.org", "now": 1_800_093_784},
+        "data": "mounted", "ssh": true, "watchdog": true,
+        "roles": [
+            {"name": "producer", "pid": 201, "url": "http://192.0.2.7:40123", "healthy": true, "restarts": 0, "memory_kib": 2_310},
+            {"name": "consumer", "pid": 202, "url": "http://0.0.0.0:8088", "healthy": false, "restarts": 3, "memory_kib": 2_101,
+             "last_end": "it did not answer /healthz for 10 s and was stopped"},
+            {"name": "registry", "restarts": 7, "last_end": "it used more than 32 MiB of memory and was killed"},
+        ],
+        "problems": [
+            "bramble.toml:7:10: pi.roles: \"chef\" is not one of \"producer\", \"consumer\", \"registry\"",
+            "Another Pi on this network is called shelf; this one is called shelf-2. Give one of them another name in bramble.toml.",
+        ],
+    })
+}
+
+#[test]
+fn the_page_of_a_pi_is_accessible_and_leads_there_and_back_without_javascript() {
+    let cluster = Cluster::start(&[], &[]);
+    let registry = cluster.registry_on_a_pi(&a_pi_in_trouble());
+    let browser = Browser::start(Script::Off);
+    browser.open(registry.addr, "/");
+    assert!(browser.reads("#now").contains("has 2 problems"), "{}", browser.reads("#now"));
+    browser.click(".notice a");
+    browser.soon("the page of the Pi", |browser| browser.text("h1").is_some_and(|heading| heading == "shelf"));
+    assert!(browser.reads(".notice").contains("is called shelf-2"));
+    browser.click(".upkeep a[href='/']");
+    browser.soon("the way back", |browser| browser.text("#now").is_some());
+
+    let browser = Browser::start(Script::On);
+    look_at(&browser, registry.addr, "/pi", "pi");
+    look_at(&browser, registry.addr, "/", "registry-on-a-pi");
+    let nothing = cluster.registry_on_a_pi(&serde_json::json!({"roles": 3}));
+    look_at(&browser, nothing.addr, "/pi", "pi-unknown");
+}

@@ -1,11 +1,12 @@
 //! The services behind the pages: each test has a cluster of its own, on loopback and on ports that the system gave.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
@@ -80,6 +81,16 @@ impl Cluster {
         assert_eq!(status, 200, "{said}");
     }
 
+    /// The page of all services on a Pi that is as `state` says, and where that stands.
+    pub(crate) fn registry_on_a_pi(&self, state: &Value) -> Service {
+        let file = self.folder.join("pi.json");
+        std::fs::write(&file, state.to_string()).expect("a temporary file");
+        // It would be written every two seconds; so it does not grow old.
+        let written = File::options().write(true).open(&file).expect("just written");
+        written.set_modified(SystemTime::now() + Duration::from_secs(3600)).expect("own file");
+        start_with("registry", &["--pi-state", &file.display().to_string()], &[], &self.name)
+    }
+
     /// A form in this cluster that sees nobody.
     pub(crate) fn lonely_consumer(&self, settings: &[&str]) -> Service {
         start("consumer", &[&["discovery.mdns=false"], settings].concat(), &self.name)
@@ -94,8 +105,12 @@ impl Drop for Cluster {
 
 /// Starts a role and waits until it serves. It reads no configuration but `settings`, and ends with this process.
 fn start(role: &str, settings: &[&str], cluster: &str) -> Service {
+    start_with(role, &[], settings, cluster)
+}
+
+fn start_with(role: &str, flags: &[&str], settings: &[&str], cluster: &str) -> Service {
     let mut command = Command::new(BRAMBLE);
-    command.args([role, "--listen", "127.0.0.1:0", "--config", "/dev/null", "--until-stdin-closes"]);
+    command.args([role, "--listen", "127.0.0.1:0", "--config", "/dev/null", "--until-stdin-closes"]).args(flags);
     for setting in settings {
         command.args(["--set", setting]);
     }

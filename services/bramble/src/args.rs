@@ -101,6 +101,9 @@ pub(crate) struct Registry {
     /// Where the demo takes what its buttons ask for
     #[arg(long, hide = true, value_name = "URL")]
     pub(crate) demo_control: Option<String>,
+    /// Show the Pi too, as `bramble pi` writes it into this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pi_state: Option<PathBuf>,
 }
 
 /// When to end, besides SIGTERM.

@@ -21,8 +21,9 @@ pub(crate) fn consumer(options: &Service) -> Result<(), Failure> {
 }
 
 pub(crate) fn registry(options: Registry) -> Result<(), Failure> {
-    let Registry { service, demo_control } = options;
-    serve(Role::Registry, service.load(Role::Registry)?, service.life, |host| bramble_registry::run(host, demo_control))
+    let Registry { service, demo_control, pi_state } = options;
+    let extras = bramble_registry::Extras { demo_control, pi_state };
+    serve(Role::Registry, service.load(Role::Registry)?, service.life, |host| bramble_registry::run(host, extras))
 }
 
 pub(crate) fn upstream_sim(options: UpstreamSim) -> Result<(), Failure> {

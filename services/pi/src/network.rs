@@ -31,6 +31,11 @@ const CARD_WITHIN: Duration = Duration::from_secs(30);
 /// A cable may be put in a little after the plug, and a switch takes some seconds.
 const CABLE_WITHIN: Duration = Duration::from_secs(10);
 
+/// A card that did not come up may be still waking up.
+const TRY_UP: Duration = Duration::from_secs(5);
+/// Of its flags (IFF_UP).
+const IS_UP: u32 = 1;
+
 const CARD: &str = "network card";
 const CABLE: &str = "cable";
 const ADDRESS: &str = "address";
@@ -55,6 +60,8 @@ struct Network {
     test: Option<(Ipv4Addr, Task<()>)>,
     /// Since when there is no card, or no cable.
     missing_since: Instant,
+    /// When the card was last told to be up.
+    tried_up: Option<Instant>,
 }
 
 /// Looks after the network for ever.
@@ -68,6 +75,7 @@ pub(crate) async fn look_after(context: Rc<Context>) {
         client: None,
         test: None,
         missing_since: Instant::now(),
+        tried_up: None,
         context,
     };
     loop {
@@ -121,13 +129,10 @@ impl Network {
                     None => "the network card is gone".into(),
                 },
             );
-            if let Some(name) = &self.card {
-                let up = machine.tool("ip").args(["link", "set", "dev", name, "up"]).stdin(Stdio::null()).status();
-                if let Err(error) = up {
-                    log::error!("ip link set dev {name} up: {error}");
-                }
-            }
+            self.tried_up = None;
         }
+        self.raise(now);
+        let machine = &self.context.machine;
         let file =
             |name: &str| self.card.as_ref().and_then(|card| machine.text(&format!("/sys/class/net/{card}/{name}")));
         let mac = file("address");
@@ -135,6 +140,21 @@ impl Network {
         self.rule.card(mac.as_deref(), now);
         self.rule.cable(has_cable, now);
         self.tell(mac, has_cable, now);
+    }
+
+    /// Puts the card into use, and again if that did not help.
+    fn raise(&mut self, now: Instant) {
+        let (machine, Some(name)) = (&self.context.machine, &self.card) else { return };
+        let flags = machine.text(&format!("/sys/class/net/{name}/flags")).unwrap_or_default();
+        let is_down = u32::from_str_radix(flags.trim_start_matches("0x"), 16).is_ok_and(|flags| flags & IS_UP == 0);
+        if self.tried_up.is_some_and(|at| !is_down || now.saturating_duration_since(at) < TRY_UP) {
+            return;
+        }
+        self.tried_up = Some(now);
+        let up = machine.tool("ip").args(["link", "set", "dev", name, "up"]).stdin(Stdio::null()).status();
+        if let Err(error) = up {
+            log::error!("ip link set dev {name} up: {error}");
+        }
     }
 
     fn tell(&mut self, mac: Option<String>, has_cable: bool, now: Instant) {

@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn ssh_keys_come_from_the_settings_and_from_a_file_and_what_is_no_key_is_not_shown() {
         let folder = Folder::new("plan-ssh");
-        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1111111111111111111111111111111111111111111";
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ111111111111111111111111111111111111111111";
         folder.write("card/bramble.toml", format!("[pi]\nssh_keys = [\"{key} a\"]\nroles = [\"consumer\"]"));
         folder.write("card/authorized_keys", format!("\u{feff}{key} b\r\n# mine\n\nopen sesame\n"));
         let plan = plan(&folder);

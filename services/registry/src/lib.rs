@@ -6,8 +6,10 @@ pub mod circuits;
 mod events;
 pub mod gather;
 mod page;
+mod pi;
 pub mod view;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -37,6 +39,17 @@ pub struct State {
     readers: Arc<Bulkhead>,
     /// In the demo alone.
     buttons: Option<Arc<Buttons>>,
+    /// What `bramble pi` writes, where the Pi was started from the SD card.
+    pi: Option<Arc<PathBuf>>,
+}
+
+/// What the page has besides, where it is part of something larger.
+#[derive(Debug, Clone, Default)]
+pub struct Extras {
+    /// Where the demo takes what its buttons ask for.
+    pub demo_control: Option<String>,
+    /// What `bramble pi` writes of the Pi this runs on; without it there is no page of the Pi.
+    pub pi_state: Option<PathBuf>,
 }
 
 impl State {
@@ -52,6 +65,7 @@ impl State {
             gather: Arc::new(gather),
             readers: Bulkhead::with_room("/events", READERS),
             buttons: None,
+            pi: None,
         }
     }
 
@@ -62,27 +76,38 @@ impl State {
         self
     }
 
+    /// With a page of the Pi, told of in `file`.
+    #[must_use]
+    pub fn with_pi(self, file: PathBuf) -> Self {
+        Self { pi: Some(Arc::new(file)), ..self }
+    }
+
     /// All there is to see now. Takes as long as the slowest service, three seconds at most.
     async fn view(&self) -> View {
         let gathered = self.gather.look().await;
-        View::new(&self.id, &self.directory, &self.trust, &gathered, Instant::now())
+        let view = View::new(&self.id, &self.directory, &self.trust, &gathered, Instant::now());
+        let problems = self.pi.as_ref().map(|file| pi::read(file).map_or(1, |told| told.problems()));
+        View { pi_problems: problems, ..view }
     }
 }
 
-/// Serves the page until the process is told to end; in the demo with buttons, which ask for deeds at `control`.
+/// Serves the page until the process is told to end.
 ///
 /// # Errors
 /// When it cannot listen.
-pub async fn run(host: Host, control: Option<String>) -> Result<(), Error> {
-    let state = State::new(&host);
-    let state = match control {
-        Some(control) => state.with_buttons(&host, control),
-        None => state,
-    };
+pub async fn run(host: Host, extras: Extras) -> Result<(), Error> {
+    let mut state = State::new(&host);
+    if let Some(control) = extras.demo_control {
+        state = state.with_buttons(&host, control);
+    }
+    if let Some(file) = extras.pi_state {
+        state = state.with_pi(file);
+    }
     host.serve(app(state), Vec::new()).await
 }
 
-/// The page on `/`, the same as JSON on `/api/services`, and its changes on `/events`.
+/// The page on `/`, the same as JSON on `/api/services`, and its changes on `/events`; on a Pi its own page on `/pi` and
+/// `/api/pi`.
 pub fn app(state: State) -> tide::Server<State> {
     let mut app = tide::with_state(state);
     page::SITE.furnish(&mut app);
@@ -90,6 +115,7 @@ pub fn app(state: State) -> tide::Server<State> {
     if app.state().buttons.is_some() {
         app.at("/demo/*deed").post(buttons::press);
     }
+    pi::furnish(&mut app);
     app.at("/").get(services);
     app.at("/api/services").get(services_as_json);
     app.at("/events").get(changes);

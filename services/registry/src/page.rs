@@ -2,6 +2,7 @@
 //! change one and leave the others, and with them focus and scrolling, alone.
 
 mod instance;
+pub(crate) mod pi;
 mod words;
 
 use bramble_look::Site;
@@ -41,7 +42,7 @@ pub(crate) fn whole(view: &View, buttons: &Markup) -> Markup {
                 p.lead { "This is what " em { "this" } " node sees, " code { (view.seen_by) } ". Another may see it a moment earlier or later." }
             }
             div.upkeep {
-                p.fine { a href="/" { "Reload" } " · as of " (humantime::format_rfc3339_seconds(view.at)) }
+                p.fine { a href="/" { "Reload" } @if view.pi_problems.is_some() { " · " a href="/pi" { "This Pi" } } " · as of " (humantime::format_rfc3339_seconds(view.at)) }
                 p #live-state .fine hidden {}
                 button #live-pause .button.quiet.small type="button" hidden { "Pause" }
             }
@@ -96,6 +97,9 @@ fn now(view: &View) -> Markup {
                 div.card { dt { "Open circuits" } dd { (open.count()) } }
             }
             @if let Some(caution) = view.caution { (warning(caution)) }
+            @if let Some(count @ 1..) = view.pi_problems {
+                div.notice.caution { p { "The Pi that this page comes from has " a href="/pi" { (count) " " (plural("problem", count)) } "." } }
+            }
         }
     }
 }

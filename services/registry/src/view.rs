@@ -34,6 +34,9 @@ pub struct View {
     pub refused: Vec<Refused>,
     /// How many more are not.
     pub refused_beyond: u64,
+    /// How many things are wrong with the Pi this runs on, if it has a page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pi_problems: Option<usize>,
 }
 
 /// Why the list may not be the truth.
@@ -131,6 +134,7 @@ impl View {
             news: news(directory, gathered, now),
             refused: refused.collect(),
             refused_beyond,
+            pi_problems: None,
         }
     }
 

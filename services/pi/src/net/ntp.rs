@@ -106,7 +106,8 @@ pub(super) mod tests {
 
     /// A good answer of a server that has the time `unix`.
     pub(in crate::net) fn answer(question: &[u8], unix: Duration) -> [u8; LENGTH] {
-        let stamp = (unix.as_secs() + TO_UNIX) << 32 | u64::from(unix.subsec_nanos()) * (1 << 32) / 1_000_000_000;
+        let fraction = u64::from(unix.subsec_nanos()) * (1 << 32) / 1_000_000_000;
+        let stamp = ((unix.as_secs() + TO_UNIX) << 32) | fraction;
         let mut packet = [0; LENGTH];
         packet[0] = 4 << 3 | 4;
         packet[1] = 2;

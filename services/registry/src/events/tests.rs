@@ -21,6 +21,7 @@ fn view(news: Vec<News>) -> View {
         news,
         refused: Vec::new(),
         refused_beyond: 0,
+        pi_problems: None,
     }
 }
 

@@ -65,6 +65,7 @@ fn view(ones: Vec<One>) -> View {
         news: Vec::new(),
         refused: Vec::new(),
         refused_beyond: 0,
+        pi_problems: None,
     }
 }
 

@@ -1,0 +1,115 @@
+//! How the Pi is that this process runs on, if it was started from the SD card: `bramble pi`, which may do everything
+//! there and listens to nobody, writes it into a file, and here it is read.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bramble_pi::state::State as Pi;
+use serde::Serialize;
+use tide::{Request, Response, StatusCode};
+
+use crate::{State, page};
+
+/// It is some 2 KiB long.
+const MAX_FILE: u64 = 64 << 10;
+
+/// It is written every two seconds; after this long whoever writes it hangs.
+const GOOD_FOR: Duration = Duration::from_secs(30);
+
+/// What was read, and when it was written.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Told {
+    #[serde(flatten)]
+    pub(crate) pi: Pi,
+    /// Seconds since it was written.
+    #[serde(rename = "age_s")]
+    pub(crate) age: u64,
+}
+
+impl Told {
+    /// What makes all of it doubtful.
+    pub(crate) fn doubt(&self) -> Option<String> {
+        (self.age > GOOD_FOR.as_secs()).then(|| {
+            format!(
+                "This was written {} s ago, and should be every two seconds: the program that looks after the Pi hangs. \
+                 If the watchdog does not restart the Pi within a minute, pull the plug and put it in again.",
+                self.age
+            )
+        })
+    }
+
+    /// How many things are wrong.
+    pub(crate) fn problems(&self) -> usize {
+        self.pi.problems.len() + usize::from(self.age > GOOD_FOR.as_secs())
+    }
+}
+
+/// How the Pi is, or a sentence that says why nobody knows.
+pub(crate) fn read(file: &Path) -> Result<Told, String> {
+    let name = file.display();
+    let (text, age) = read_text(file).map_err(|error| {
+        format!(
+            "{name} cannot be read ({error}): the program that looks after the Pi, bramble pi, has not written it yet."
+        )
+    })?;
+    let pi = serde_json::from_str(&text).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        format!("{name} is not what bramble pi writes (line {line}, column {column}): are both of the same version?")
+    })?;
+    Ok(Told { pi, age })
+}
+
+fn read_text(file: &Path) -> io::Result<(String, u64)> {
+    let meta = std::fs::metadata(file)?;
+    if !meta.is_file() {
+        return Err(io::Error::other("not a file"));
+    }
+    let mut text = String::new();
+    let length = File::open(file)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
+    if length as u64 > MAX_FILE {
+        return Err(io::Error::other("larger than 64 KiB"));
+    }
+    // The clock of a Pi is set while it runs; what was written in the future was written just now.
+    let age = SystemTime::now().duration_since(meta.modified()?).unwrap_or_default();
+    Ok((text, age.as_secs()))
+}
+
+/// Adds the page and its JSON, if there is a file to read.
+pub(crate) fn furnish(app: &mut tide::Server<State>) {
+    let Some(file) = app.state().pi.clone() else { return };
+    app.at("/pi").get(shown(Arc::clone(&file)));
+    app.at("/api/pi").get(move |_| {
+        let answer = as_json(&file);
+        async move { Ok(answer) }
+    });
+}
+
+fn shown(file: Arc<PathBuf>) -> impl tide::Endpoint<State> {
+    move |request: Request<State>| {
+        let accepts = request.header("accept").map_or("", |values| values.last().as_str());
+        let answer = if accepts.starts_with("application/json") {
+            as_json(&file)
+        } else {
+            let told = read(&file);
+            let status = if told.is_ok() { StatusCode::Ok } else { StatusCode::ServiceUnavailable };
+            bramble_look::answer(status, page::pi::whole(&told, SystemTime::now()))
+        };
+        async move { Ok(answer) }
+    }
+}
+
+fn as_json(file: &Path) -> Response {
+    match read(file) {
+        Ok(told) => crate::json(StatusCode::Ok, &serde_json::json!(told)),
+        Err(message) => {
+            let error = serde_json::json!({"error": {"code": "unavailable", "message": message}});
+            crate::json(StatusCode::ServiceUnavailable, &error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
