@@ -41,7 +41,7 @@ const REMEMBERED: usize = 64;
 pub enum HostNews {
     /// It is announced, without `.local`; perhaps with a number, if another machine has the one that was wanted.
     Announced(String),
-    /// An address has come or gone; it is announced already.
+    /// An address has come or gone.
     AddressChanged,
 }
 
@@ -126,8 +126,13 @@ impl Host {
 
     /// Announces the next name, until it has to be given up.
     async fn announce(&mut self, tell: &mut impl FnMut(HostNews)) -> Result<Loss, Error> {
+        let mut is_new = false;
         while self.addresses().is_empty() {
+            is_new = true;
             Timer::after(ADDRESS_CHECK).await;
+        }
+        if is_new {
+            tell(HostNews::AddressChanged);
         }
         let name = numbered(&self.wanted, self.number);
         let ear = Ear::open(self.link.daemon(), &name)?;

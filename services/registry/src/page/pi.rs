@@ -34,7 +34,7 @@ pub(crate) fn whole(told: &Result<Told, String>, now: SystemTime) -> Markup {
         &html! {
             div.upkeep {
                 p.fine {
-                    a href="/pi" { "Reload" } " · " a href="/" { "All services" } " · " a href="/api/pi" { "The same as JSON" }
+                    a href="/pi" { "Reload" } " · " a href="/" { "All services" } " · " a href="/api/pi" { "This page as JSON" }
                     " · as of " (humantime::format_rfc3339_seconds(now))
                 }
             }
@@ -159,9 +159,9 @@ fn network(pi: &Pi) -> Markup {
     let own = renamed.as_deref().unwrap_or(&pi.hostname);
     let name = html! {
         (own) ".local"
-        @if renamed.is_some() { " " span.aside { "since another Pi is called " (pi.hostname) } }
+        @if renamed.is_some() { " " span.fine { "since another Pi is called " (pi.hostname) } }
     };
-    let address = html! { (text(address.as_deref())) span.aside { (came) } };
+    let address = html! { (text(address.as_deref())) span.fine { (came) } };
     facts(
         "Network",
         state,
@@ -205,16 +205,13 @@ fn card(pi: &Pi) -> Markup {
         "Card and board",
         data,
         &[
-            (
-                "Bramble",
-                html! { (or_dash(version)) @if !revision.is_empty() { " " span.aside { "(" (revision) ")" } } },
-            ),
+            ("Bramble", html! { (or_dash(version)) @if !revision.is_empty() { " " span.fine { "(" (revision) ")" } } }),
             ("Built", text(date(*built).as_deref())),
             ("Linux", text(Some(kernel))),
             ("Serial number", text(pi.serial.as_deref())),
             ("Power supply", throttling),
             ("Watchdog", switch(pi.watchdog, "restarts the Pi if it hangs", "off")),
-            ("SSH", switch(pi.ssh, "for who has a key", "off")),
+            ("SSH", switch(pi.ssh, "on, for those who have a key", "off")),
         ],
     )
 }
