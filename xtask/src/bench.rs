@@ -1,6 +1,6 @@
 //! Each folder of `benches/` is a package of its own: what it compares us with is no dependency of ours.
 
-use crate::hosts;
+use crate::{card, hosts};
 use crate::run::{self, Workspace};
 
 struct Bench {
@@ -16,12 +16,15 @@ enum How {
     Bench,
     /// What tests hosts, with a watch in its hand.
     Hosts,
+    /// Likewise what tests the card.
+    Card,
 }
 
 const BENCHES: &[Bench] = &[
     Bench { name: "http", how: How::Run, about: "server and forwarding beside axum, reqwest, HAProxy and nginx" },
     Bench { name: "resilience", how: How::Bench, about: "breaker and balancer beside the crates for them" },
     Bench { name: "discovery", how: How::Hosts, about: "how long hosts take to know who comes and goes" },
+    Bench { name: "image", how: How::Card, about: "the SD card: size, time to serve, memory, by N emulated starts (5)" },
 ];
 
 /// Their names and what they measure, for a person.
@@ -47,6 +50,10 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<(), Strin
             How::Bench => workspace.cargo(["bench", "--quiet", "--manifest-path", &manifest]),
             How::Hosts => {
                 hosts::bench(workspace)?;
+                continue;
+            }
+            How::Card => {
+                card::bench(workspace, rest)?;
                 continue;
             }
         };

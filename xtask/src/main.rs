@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod browser;
+mod card;
 mod deny;
 mod hosts;
 mod image;

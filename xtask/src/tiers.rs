@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::install::{self, Package};
 use crate::run::{self, Workspace};
-use crate::{Failure, browser, deny, hosts, msrv, openmetrics};
+use crate::{Failure, browser, card, deny, hosts, msrv, openmetrics};
 
 /// Steps with the same needs.
 struct Tier {
@@ -49,6 +49,15 @@ const TIERS: &[Tier] = &[
             Package { program: "chromedriver", package: "chromium-driver" },
         ],
         steps: &[Step { name: "pages", work: Work::Call(browser::check) }],
+    },
+    Tier {
+        name: "image",
+        about: "the SD card, built and started in emulated Pis",
+        needs: card::NEEDS,
+        steps: &[
+            Step { name: "two builds are equal", work: Work::Call(card::build_twice) },
+            Step { name: "emulated Pis", work: Work::Call(card::test) },
+        ],
     },
 ];
 

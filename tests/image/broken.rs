@@ -1,0 +1,83 @@
+//! Cards with mistakes on them. Each boots all the same with what is right, and says what is wrong and what to do.
+
+use crate::card::Card;
+use crate::life::{SOON, pi_state, role_is_healthy, settings, ssh_greets};
+use crate::pi::{BOOT, PAGE, Pi, Wiring};
+use crate::room::{API_KEY, GATEWAY, Room, Upstream, local};
+use crate::web;
+
+/// Both the console and the page say each of `wanted`: words that stand in one sentence.
+fn it_says(pi: &Pi, state: &serde_json::Value, wanted: &[&[&str]]) {
+    let problems: Vec<&str> =
+        state["problems"].as_array().into_iter().flatten().filter_map(|one| one.as_str()).collect();
+    let (_, page) = web::page(local(PAGE), "/pi").expect("the page answers");
+    let console = pi.serial.text();
+    for words in wanted {
+        let has_all = |text: &&str| words.iter().all(|word| text.contains(word));
+        assert!(problems.iter().any(has_all), "no problem has {words:?}: {problems:#?}");
+        assert!(console.lines().any(|line| has_all(&line)), "no line on the console has {words:?}");
+        assert!(words.iter().all(|word| page.contains(word)), "the page does not have {words:?}: {page}");
+    }
+}
+
+#[test]
+fn mistakes_in_the_settings_and_an_empty_data_partition_are_told_and_the_rest_counts() {
+    let _room = Room::enter();
+    let upstream = Upstream::start(GATEWAY);
+    let toml = settings(
+        &upstream,
+        "hostname = \"thorn\"\nroles = [\"consumer\", \"barista\", \"producer\", \"registry\"]\nadress = \"dhcp\"\n\
+         address = \"10.0.2.15/24\"",
+    );
+    let card = Card::with(&[("bramble.toml", &toml)]); // and no key of the weather API
+    let length = usize::try_from(card.partition(2).length).expect("small");
+    card.overwrite(2, &vec![0; length]);
+    let fat = card.bytes(1);
+    let pi = Pi::start(&card, &Wiring { writable: true, ..Wiring::default() });
+    let state = web::until(local(PAGE), "/api/pi", BOOT, |status, state| {
+        status == 200
+            && role_is_healthy(state, "consumer")
+            && role_is_healthy(state, "registry")
+            && state["data"] != "missing"
+    });
+    assert_eq!((&state["hostname"], &state["data"]), (&"thorn".into(), &"rebuilt".into()), "{state:#}");
+    let network = &state["network"];
+    assert_eq!((&network["origin"], &network["address"]), (&"fixed".into(), &"10.0.2.15/24".into()));
+    it_says(&pi, &state, &[&["barista"], &["adress"], &["api-key"], &["data partition", "made anew"]]);
+    assert!(!ssh_greets(), "somebody answers at the port of SSH, though no key was given");
+    assert_eq!(state["ssh"], false);
+    pi.cut();
+    assert!(card.bytes(1) == fat, "the FAT partition has changed");
+    assert_eq!(card.data_faults(), None, "the rebuilt data partition");
+}
+
+#[test]
+fn a_file_that_is_no_toml_and_a_full_data_partition_are_told_and_the_defaults_count() {
+    let _room = Room::enter();
+    let card = Card::with(&[("bramble.toml", "[pi]\nhostname = \"thorn\n"), ("api-key", API_KEY)]);
+    card.fill_data();
+    let pi = Pi::start(&card, &Wiring { writable: true, ..Wiring::default() });
+    let state = web::until(local(PAGE), "/api/pi", BOOT, |status, state| {
+        status == 200 && ["producer", "consumer", "registry"].iter().all(|role| role_is_healthy(state, role))
+    });
+    assert!(state["hostname"].as_str().is_some_and(|name| name.starts_with("pi-")), "{state:#}");
+    let state = pi_state(SOON, |state| state["data"] != "missing");
+    assert_eq!(state["data"], "read-only", "{state:#}");
+    it_says(&pi, &state, &[&["bramble.toml:2"], &["data partition is full"]]);
+    pi.cut();
+    assert_eq!(card.data_faults(), None, "the full data partition");
+}
+
+#[test]
+fn a_card_without_settings_and_without_a_data_partition_serves_and_says_so() {
+    let _room = Room::enter();
+    let card = Card::with(&[("api-key", API_KEY)]);
+    card.take_away("bramble.toml");
+    card.drop_partition(2);
+    let pi = Pi::start(&card, &Wiring { writable: true, ..Wiring::default() });
+    let state = web::until(local(PAGE), "/api/pi", BOOT, |status, state| {
+        status == 200 && ["producer", "consumer", "registry"].iter().all(|role| role_is_healthy(state, role))
+    });
+    assert_eq!(state["data"], "missing", "{state:#}");
+    it_says(&pi, &state, &[&["no data partition"]]);
+}

@@ -1,0 +1,143 @@
+//! An emulated Raspberry Pi 2, started as the firmware of a real one would: with the kernel, initramfs, device tree and
+//! command line that config.txt on its own card names.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::{Condvar, Mutex};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::card::{Card, Folder};
+use crate::firmware::Firmware;
+use crate::room::{local, mac, tied};
+use crate::serial::Serial;
+use crate::web;
+
+/// A boot takes 15 to 30 s on two processors that do something else as well.
+pub(crate) const BOOT: Duration = Duration::from_secs(120);
+pub(crate) const FORM: u16 = 8088;
+pub(crate) const PAGE: u16 = 8761;
+/// What is asked of the form.
+pub(crate) const QUESTION: &str = "/api/weather?zip=70569&country=DE";
+/// For one look whether it serves: longer than an answer takes, and short, since QEMU's own network accepts a connection
+/// before anybody listens, and what is sent then is lost.
+const GLANCE: Duration = Duration::from_secs(2);
+/// More would take the time from each other.
+const AT_ONCE: usize = 2;
+
+/// How a Pi is wired and started.
+#[derive(Clone, Default)]
+pub(crate) struct Wiring {
+    /// Its place on the room's bridge; none: QEMU's own network, its ports on the room's loopback address.
+    pub(crate) cable: Option<(u8, String)>,
+    /// What it writes stays on the card.
+    pub(crate) writable: bool,
+}
+
+/// Pulled from the plug when it is dropped.
+pub(crate) struct Pi {
+    process: Child,
+    pub(crate) serial: Serial,
+    pub(crate) started: Instant,
+    _folder: Folder,
+    _seat: Seat,
+}
+
+impl Pi {
+    /// Switches it on.
+    pub(crate) fn start(card: &Card, wiring: &Wiring) -> Self {
+        let (seat, folder) = (Seat::take(), Folder::new());
+        let mut command = Command::new("qemu-system-arm");
+        command.args(["-M", "raspi2b", "-display", "none", "-monitor", "none", "-serial", "stdio"]);
+        Firmware::of(card).load(&mut command, card, &folder);
+        let snapshot = if wiring.writable { "off" } else { "on" };
+        command.arg("-drive").arg(format!("if=sd,format=raw,snapshot={snapshot},file={}", card.file.display()));
+        command.args(network(wiring));
+        let mut command = tied(&command);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let started = Instant::now();
+        let mut process = command.spawn().expect("setpriv is there");
+        let serial = Serial::listen(process.stdout.take().expect("piped"));
+        Self { process, serial, started, _folder: folder, _seat: seat }
+    }
+
+    /// Switches it on and waits until the form has answered with weather. After [`BOOT`] it is tried a second time, for
+    /// the machine may have been busy; that is said at the end of the run.
+    pub(crate) fn boot(card: &Card, wiring: &Wiring) -> Self {
+        let pi = Self::start(card, wiring);
+        if pi.serves(BOOT).is_some() {
+            return pi;
+        }
+        crate::note(&format!("a boot took longer than {BOOT:?} and was tried again"));
+        drop(pi);
+        let pi = Self::start(card, wiring);
+        assert!(pi.serves(BOOT).is_some(), "not within {BOOT:?}, twice, did {QUESTION} answer 200");
+        pi
+    }
+
+    /// How long after the start the form first answered with weather, if that is less than `within`.
+    pub(crate) fn serves(&self, within: Duration) -> Option<Duration> {
+        while self.started.elapsed() < within {
+            assert!(!self.serial.has_ended(), "QEMU has ended by itself");
+            if matches!(web::get_within(local(FORM), QUESTION, GLANCE), Ok((200, _))) {
+                return Some(self.started.elapsed());
+            }
+            sleep(Duration::from_millis(50));
+        }
+        None
+    }
+
+    /// Waits for a line on the console with `text` in it.
+    pub(crate) fn says(&self, text: &str) -> String {
+        let line = self.serial.wait_for(0, text, self.started + BOOT);
+        line.unwrap_or_else(|| panic!("within {BOOT:?} the console did not say {text:?}"))
+    }
+
+    /// Pulls the plug.
+    pub(crate) fn cut(mut self) {
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("it was killed");
+    }
+}
+
+impl Drop for Pi {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            println!("-- on the serial line, {:.0?} after the start:\n{}", self.started.elapsed(), self.serial.text());
+        }
+    }
+}
+
+fn network(wiring: &Wiring) -> [String; 4] {
+    let (number, netdev) = match &wiring.cable {
+        Some((number, name)) => (*number, format!("tap,id=n0,ifname={name},script=no,downscript=no")),
+        None => {
+            let ports = [22, FORM, PAGE].map(|port| format!(",hostfwd=tcp:127.0.0.1:{port}-:{port}"));
+            (0, format!("user,id=n0{}", ports.concat()))
+        }
+    };
+    ["-netdev".into(), netdev, "-device".into(), format!("usb-net,netdev=n0,mac={}", mac(number))]
+}
+
+/// One of the few places for running Pis.
+struct Seat;
+
+static TAKEN: Mutex<usize> = Mutex::new(0);
+static FREED: Condvar = Condvar::new();
+
+impl Seat {
+    fn take() -> Self {
+        let taken = TAKEN.lock().unwrap_or_else(|broken| broken.into_inner());
+        let free = FREED.wait_while(taken, |taken| *taken >= AT_ONCE);
+        *free.unwrap_or_else(|broken| broken.into_inner()) += 1;
+        Self
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        *TAKEN.lock().unwrap_or_else(|broken| broken.into_inner()) -= 1;
+        FREED.notify_one();
+    }
+}
