@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bramble::config::{Config, Role, Sources};
 use clap::{Parser, Subcommand};
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Weather(Weather),
     /// List the services on the LAN
     Browse(Browse),
+    /// Ask whether the service on this machine is alive; for health checks and scripts
+    Health(Health),
     /// Print the configuration as it takes effect, or every mistake in it
     CheckConfig(CheckConfig),
 }
@@ -163,6 +166,21 @@ pub(crate) struct Browse {
     /// Print JSON, one list a line
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Health {
+    /// Whom: producer, consumer, registry, or http://HOST:PORT; without it, whoever is at the ports of the configuration
+    #[arg(value_name = "ROLE|URL")]
+    pub(crate) what: Option<String>,
+    /// Ask at this port of loopback
+    #[arg(long, value_name = "PORT", conflicts_with = "what", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+    /// How long the answer may take
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Duration,
     #[command(flatten)]
     pub(crate) settings: Settings,
 }

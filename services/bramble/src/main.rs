@@ -4,6 +4,7 @@ mod args;
 mod ask;
 mod browse;
 mod demo;
+mod health;
 mod logging;
 mod roles;
 
@@ -16,7 +17,9 @@ use args::{Args, Command};
 fn main() -> ExitCode {
     let args = Args::parse();
     logging::start(match args.command {
-        Command::Weather(_) | Command::Browse(_) | Command::CheckConfig(_) => logging::Default::Command,
+        Command::Weather(_) | Command::Browse(_) | Command::Health(_) | Command::CheckConfig(_) => {
+            logging::Default::Command
+        }
         _ => logging::Default::Service,
     });
     let ended = match args.command {
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Browse(options) => browse::run(&options),
         Command::Weather(options) => ask::run(&options),
+        Command::Health(options) => health::run(&options),
         Command::CheckConfig(options) => roles::check_config(&options),
     };
     match ended {

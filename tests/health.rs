@@ -1,0 +1,85 @@
+//! `bramble health` as the health check of a container runs it: its exit code, and the one sentence it says.
+
+mod support {
+    pub(crate) mod bramble;
+    pub(crate) mod redis_server;
+}
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use support::bramble::Service;
+
+/// `bramble health WORDS` with these variables.
+fn health(words: &[&str], settings: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bramble"));
+    command.arg("health").args(words).envs(settings.iter().copied());
+    let Output { status, stdout, stderr } = command.output().expect("the binary runs");
+    let said = String::from_utf8(if status.success() { stdout } else { stderr }).expect("text");
+    assert_eq!(said.lines().count(), 1, "one sentence: {said}");
+    (status.code(), said.trim_end().to_owned())
+}
+
+#[test]
+fn a_service_that_answers_is_well_however_it_is_named() {
+    let consumer = Service::start(&["consumer"], &[]);
+    let (addr, port) = (consumer.addr().to_string(), consumer.addr().port().to_string());
+    let everywhere = format!("0.0.0.0:{port}");
+    let url = format!("http://localhost:{port}/readyz");
+    let listens = [("BRAMBLE__SERVER__LISTEN", everywhere.as_str())];
+    let ways = [health(&["--port", &port], &[]), health(&[&url], &[]), health(&[], &listens)];
+    for (code, said) in ways {
+        assert!(said.starts_with("consumer-") && said.ends_with(&format!(" at {addr} is well")), "{said}");
+        assert_eq!(code, Some(0));
+    }
+}
+
+#[test]
+fn where_nobody_listens_the_check_fails_and_says_so() {
+    let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+    let (code, said) = health(&["--port", &port.to_string()], &[]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains(&format!("nobody listens at 127.0.0.1:{port}")), "{said}");
+}
+
+#[test]
+fn who_accepts_but_never_answers_fails_the_check_in_time() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("bound").port().to_string();
+    let started = Instant::now();
+    let (code, said) = health(&["--port", &port, "--timeout", "300ms"], &[]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("did not answer in time"), "{said}");
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_wrong_answer_and_no_answer_of_http_fail_the_check() {
+    for (answer, sentence) in [
+        ("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n", "answered 503 to /healthz"),
+        ("SSH-2.0-OpenSSH_9.2\r\n", "is not HTTP"),
+    ] {
+        let other = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = other.local_addr().expect("bound").port().to_string();
+        let answering = std::thread::spawn(move || {
+            let (mut stream, _) = other.accept().expect("asked");
+            stream.write_all(answer.as_bytes()).expect("answered");
+            // Closed only after what it was asked has been read, or the close would throw its answer away.
+            let mut asked = [0; 1024];
+            std::io::Read::read(&mut stream, &mut asked).expect("asked");
+        });
+        let (code, said) = health(&["--port", &port], &[]);
+        answering.join().expect("no panic");
+        assert_eq!(code, Some(1));
+        assert!(said.contains(sentence), "{said}");
+    }
+}
+
+#[test]
+fn what_cannot_be_asked_is_a_failed_check_too() {
+    for words in [&["producer"][..], &["gateway"], &["--config", "/nonexistent/bramble.toml"], &["ftp://localhost:1"]] {
+        assert_eq!(health(words, &[]).0, Some(1), "{words:?}");
+    }
+}
