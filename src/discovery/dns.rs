@@ -103,7 +103,7 @@ impl Alias {
         let now = Instant::now();
         let is_here = self.resolver.is_on_this_host();
         let (pause, problem) = match found {
-            Ok(answer) => (self.view.answered(answer, is_here, now), None),
+            Ok(answer) => (self.view.answered(&answer, is_here, now), None),
             Err(error) => self.view.silent(&error, is_here, now),
         };
         let View { service, addrs, .. } = &self.view;
@@ -116,7 +116,7 @@ impl Alias {
 
 impl View {
     /// Takes in an answer. Gives back how long it is good for.
-    fn answered(&mut self, answer: Answer, is_here: bool, now: Instant) -> Duration {
+    fn answered(&mut self, answer: &Answer, is_here: bool, now: Instant) -> Duration {
         let told = answer.addrs.iter().map(|ip| SocketAddr::new(*ip, self.port)).collect();
         self.addrs = joined(&self.addrs, told, answer.is_whole);
         if self.failed > 0 {
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn the_time_to_live_counts_within_bounds_and_not_at_all_for_a_server_on_this_host() {
         let now = Instant::now();
-        let pause = |ttl, is_here| view().answered(answer(&[3], ttl), is_here, now).as_secs();
+        let pause = |ttl, is_here| view().answered(&answer(&[3], ttl), is_here, now).as_secs();
         assert_eq!([pause(0, false), pause(7, false), pause(600, false)], [1, 7, 30]);
         assert_eq!([pause(0, true), pause(600, true)], [1, 1]);
     }
@@ -193,7 +193,7 @@ mod tests {
     fn a_name_that_answers_nothing_keeps_its_addresses_for_a_minute_and_says_so() {
         let began = Instant::now();
         let mut view = view();
-        view.answered(answer(&[3, 4], 600), true, began);
+        view.answered(&answer(&[3, 4], 600), true, began);
         let (_, problem) = view.silent(&none(), true, began + 59 * SECOND);
         let problem = problem.expect("something is wrong");
         assert!(problem.contains("going on with the last 2 addresses of producer"), "{problem}");
@@ -201,7 +201,7 @@ mod tests {
         let (_, problem) = view.silent(&none(), true, began + 60 * SECOND);
         assert_eq!(view.addrs, []);
         assert!(problem.is_some_and(|problem| problem.contains("no address any more (there is no host producer")));
-        view.answered(answer(&[5], 600), true, began + 70 * SECOND);
+        view.answered(&answer(&[5], 600), true, began + 70 * SECOND);
         assert_eq!((view.addrs.len(), view.failed), (1, 0));
     }
 
