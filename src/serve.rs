@@ -282,6 +282,9 @@ fn browse(
     if !config.discovery.mdns {
         return Err("off: [discovery] mdns is false".into());
     }
+    if let Some(why) = discovery::container::is_in_the_way(&config.discovery, role) {
+        return Err(why);
+    }
     let start = || -> Result<Mdns, discovery::mdns::Error> {
         let mdns = Mdns::start(&config.discovery, role)?.trusting(Arc::clone(trust));
         mdns.browse(config.node.cluster.clone(), directory.clone(), executor)?.detach();

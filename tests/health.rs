@@ -68,7 +68,7 @@ fn a_wrong_answer_and_no_answer_of_http_fail_the_check() {
             stream.write_all(answer.as_bytes()).expect("answered");
             // Closed only after what it was asked has been read, or the close would throw its answer away.
             let mut asked = [0; 1024];
-            stream.read(&mut asked).expect("asked");
+            let _ = stream.read(&mut asked).expect("asked");
         });
         let (code, said) = health(&["--port", &port], &[]);
         answering.join().expect("no panic");
