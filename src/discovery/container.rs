@@ -122,14 +122,14 @@ mod tests {
     /// A file system with these signs in it, in a folder of its own.
     fn root(name: &str, mark: Option<&str>, mounts: &str) -> PathBuf {
         let root = std::env::temp_dir().join(format!("bramble-container-{name}-{}", std::process::id()));
-        for folder in ["run", "proc/self", "proc/net", "sys/class/net/eth0", "sys/class/net/eth1"] {
+        for folder in ["run", "proc/self/net", "sys/class/net/eth0", "sys/class/net/eth1"] {
             fs::create_dir_all(root.join(folder)).expect("a folder for the test");
         }
         if let Some(mark) = mark {
             fs::write(root.join(mark), "").expect("writable");
         }
         fs::write(root.join("proc/self/mountinfo"), mounts).expect("writable");
-        fs::write(root.join("proc/net/route"), ROUTE).expect("writable");
+        fs::write(root.join("proc/self/net/route"), ROUTE).expect("writable");
         root
     }
 

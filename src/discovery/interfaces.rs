@@ -50,9 +50,10 @@ impl Chosen {
     }
 }
 
-/// What is used when the configuration names none, by what the kernel shows below `root`.
+/// What is used when the configuration names none, by what the kernel shows below `root`. Not by /proc/net, which a
+/// hardened service does not see.
 pub(super) fn used(root: &Path) -> Vec<String> {
-    let routes = fs::read_to_string(root.join("proc/net/route")).unwrap_or_default();
+    let routes = fs::read_to_string(root.join("proc/self/net/route")).unwrap_or_default();
     let entries = fs::read_dir(root.join("sys/class/net")).into_iter().flatten().flatten();
     let all: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     choose(default_route(&routes), &all)
