@@ -8,6 +8,7 @@ mod bench;
 mod browser;
 mod deny;
 mod hosts;
+mod image;
 mod install;
 mod msrv;
 mod openmetrics;
@@ -20,7 +21,11 @@ const USAGE: &str = "\
 Usage: cargo xtask COMMAND
 
   test [--only TIER]...     all tests, or those of a tier
-  bench [NAME [OPTION]...]  all benches, or one with its own options";
+  bench [NAME [OPTION]...]  all benches, or one with its own options
+  compile [amd64|armv7]     bramble in one file without shared libraries; prints its path
+  image [OPTION]...         the SD card for a Raspberry Pi 2, in dist/
+  image inspect FILE        what is in an image
+  image refresh             a new pi-image/packages.lock with what Debian has today";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -48,6 +53,8 @@ fn dispatch(arguments: &[&str]) -> Result<(), Failure> {
     match arguments {
         ["test", rest @ ..] => tiers::test(&workspace, &only(rest)?),
         ["bench", rest @ ..] => bench::run(&workspace, rest).map_err(Failure::Run),
+        ["compile", rest @ ..] => image::compile(&workspace, rest),
+        ["image", rest @ ..] => image::image(&workspace, rest),
         ["-h" | "--help" | "help"] => {
             println!("{USAGE}\n\nTiers: {}\n\nBenches:\n{}", tiers::names().join(", "), bench::list().trim_end());
             Ok(())
