@@ -19,7 +19,7 @@ mod options;
 pub mod packages;
 mod root;
 mod run;
-mod sbom;
+pub mod sbom;
 mod twice;
 
 pub use build::{Built, build};

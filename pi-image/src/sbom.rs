@@ -1,8 +1,12 @@
 //! A list of what is in the image that other programs read: SPDX 2.3, as JSON. <https://spdx.github.io/spdx-spec/v2.3/>
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
-use crate::contents::{From, Part};
+use crate::Error;
+use crate::compile::Target;
+use crate::contents::{self, From, Part};
 
 const IMAGE: &str = "SPDXRef-Image";
 
@@ -35,6 +39,19 @@ pub(crate) fn document(subject: &Subject<'_>, parts: &[Part]) -> Value {
         "relationships": std::iter::once(describes).chain(contains).collect::<Vec<_>>(),
         "hasExtractedLicensingInfos": parts.iter().filter_map(extracted).collect::<Vec<_>>(),
     })
+}
+
+/// What is in the program alone: `file`, compiled for `target`, of this SHA-256; `time` in seconds since 1970. As JSON.
+///
+/// # Errors
+/// If cargo cannot say what is linked.
+pub fn of_program(workspace: &Path, target: Target, file: &str, sha256: &str, time: u32) -> Result<String, Error> {
+    let subject = Subject { file, version: env!("CARGO_PKG_VERSION"), sha256, time };
+    let mut document = document(&subject, &contents::crates(workspace, target)?);
+    document["packages"][0]["primaryPackagePurpose"] = "APPLICATION".into();
+    let mut text = serde_json::to_string_pretty(&document).expect("it has only strings as keys");
+    text.push('\n');
+    Ok(text)
 }
 
 fn package(part: &Part) -> Value {

@@ -13,6 +13,8 @@ mod image;
 mod install;
 mod msrv;
 mod openmetrics;
+mod package;
+mod release;
 mod run;
 mod spdx;
 mod tiers;
@@ -28,7 +30,10 @@ Usage: cargo xtask COMMAND
   image [OPTION]...         the SD card for a Raspberry Pi 2, in dist/
   image check               builds it twice, compares, and lets SPDX's own program read the list
   image inspect FILE        what is in an image
-  image refresh             a new pi-image/packages.lock with what Debian has today";
+  image refresh             a new pi-image/packages.lock with what Debian has today
+  deb [amd64|armhf]         Debian packages, in dist/
+  sbom [amd64|armv7]        lists of what is in the program, in dist/
+  sign [--key FILE] [DIR]   checksums of what is in dist/, signed with a key of ssh-keygen";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -58,6 +63,9 @@ fn dispatch(arguments: &[&str]) -> Result<(), Failure> {
         ["bench", rest @ ..] => bench::run(&workspace, rest).map_err(Failure::Run),
         ["compile", rest @ ..] => image::compile(&workspace, rest),
         ["image", rest @ ..] => image::image(&workspace, rest),
+        ["deb", rest @ ..] => package::deb(&workspace, rest),
+        ["sbom", rest @ ..] => release::sbom(&workspace, rest),
+        ["sign", rest @ ..] => release::sign(&workspace, rest),
         ["-h" | "--help" | "help"] => {
             println!("{USAGE}\n\nTiers: {}\n\nBenches:\n{}", tiers::names().join(", "), bench::list().trim_end());
             Ok(())

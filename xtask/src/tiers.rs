@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::install::{self, Package};
 use crate::run::{self, Workspace};
-use crate::{Failure, browser, card, deny, hosts, msrv, openmetrics};
+
+use crate::{Failure, browser, card, deny, hosts, msrv, openmetrics, package, release};
 
 /// Steps with the same needs.
 struct Tier {
@@ -42,6 +43,12 @@ const TIERS: &[Tier] = &[
         steps: &[Step { name: "a LAN for each test", work: Work::Call(hosts::test) }],
     },
     Tier {
+        name: "package",
+        about: "units of systemd, Debian packages for amd64 and armhf, checksums and signature",
+        needs: package::NEEDS,
+        steps: PACKAGE,
+    },
+    Tier {
         name: "browser",
         about: "the pages in a browser, with and without JavaScript",
         needs: &[
@@ -59,6 +66,12 @@ const TIERS: &[Tier] = &[
             Step { name: "emulated Pis", work: Work::Call(card::test) },
         ],
     },
+];
+
+const PACKAGE: &[Step] = &[
+    Step { name: "units of systemd", work: Work::Call(package::units) },
+    Step { name: "checksums and signature", work: Work::Call(release::check) },
+    Step { name: "Debian packages", work: Work::Call(package::check) },
 ];
 
 const UNIT: &[Step] = &[

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bramble::config::{Config, Role, Sources};
 use clap::{Parser, Subcommand};
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Weather(Weather),
     /// List the services on the LAN
     Browse(Browse),
+    /// Ask whether the service on this machine is alive; for health checks and scripts
+    Health(Health),
     /// Print the configuration as it takes effect, or every mistake in it
     CheckConfig(CheckConfig),
     /// Set up a Pi and look after its services: what init runs on the SD card, and for nothing else
@@ -207,6 +210,21 @@ pub(crate) struct PiNet {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct Health {
+    /// Whom: producer, consumer, registry, or http://HOST:PORT; without it, whoever is at the ports of the configuration
+    #[arg(value_name = "ROLE|URL")]
+    pub(crate) what: Option<String>,
+    /// Ask at this port of loopback
+    #[arg(long, value_name = "PORT", conflicts_with = "what", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+    /// How long the answer may take
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct CheckConfig {
     /// The file to check; without it, what a service would read
     file: Option<PathBuf>,
@@ -231,6 +249,19 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+
+    #[test]
+    fn the_manual_names_every_command_and_option() {
+        let manual = include_str!("../../../etc/debian/bramble.1").replace("\\-", "-");
+        for command in Args::command().get_subcommands() {
+            assert!(manual.contains(command.get_name()), "{}", command.get_name());
+            for option in command.get_arguments().filter(|option| !option.is_hide_set()) {
+                let long = option.get_long().map(|long| format!("--{long}")).unwrap_or_default();
+                assert!(manual.contains(&long), "{} {long}", command.get_name());
+            }
+        }
+        assert!(manual.contains(&format!("Bramble {}\"", env!("CARGO_PKG_VERSION"))), "the version in its footer");
+    }
 
     #[test]
     fn the_arguments_contradict_nothing() {

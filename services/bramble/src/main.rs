@@ -4,6 +4,7 @@ mod args;
 mod ask;
 mod browse;
 mod demo;
+mod health;
 mod logging;
 mod roles;
 
@@ -17,7 +18,9 @@ fn main() -> ExitCode {
     let args = Args::parse();
     match args.command {
         Command::Pi(_) => {} // its log goes to the screens and to the system's log
-        Command::Weather(_) | Command::Browse(_) | Command::CheckConfig(_) => logging::start(logging::Default::Command),
+        Command::Weather(_) | Command::Browse(_) | Command::Health(_) | Command::CheckConfig(_) => {
+            logging::start(logging::Default::Command);
+        }
         _ => logging::start(logging::Default::Service),
     }
     let ended = match args.command {
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         Command::Weather(options) => ask::run(&options),
         Command::Pi(options) => roles::pi(options),
         Command::PiNet(options) => roles::pi_net(options),
+        Command::Health(options) => health::run(&options),
         Command::CheckConfig(options) => roles::check_config(&options),
     };
     match ended {
