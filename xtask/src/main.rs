@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod browser;
+mod containers;
 mod deny;
 mod hosts;
 mod install;
@@ -20,7 +21,8 @@ const USAGE: &str = "\
 Usage: cargo xtask COMMAND
 
   test [--only TIER]...     all tests, or those of a tier
-  bench [NAME [OPTION]...]  all benches, or one with its own options";
+  bench [NAME [OPTION]...]  all benches, or one with its own options
+  containers COMMAND        images, registry and stack; without a command, lists them";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -48,6 +50,7 @@ fn dispatch(arguments: &[&str]) -> Result<(), Failure> {
     match arguments {
         ["test", rest @ ..] => tiers::test(&workspace, &only(rest)?),
         ["bench", rest @ ..] => bench::run(&workspace, rest).map_err(Failure::Run),
+        ["containers", rest @ ..] => containers::run(&workspace, rest),
         ["-h" | "--help" | "help"] => {
             println!("{USAGE}\n\nTiers: {}\n\nBenches:\n{}", tiers::names().join(", "), bench::list().trim_end());
             Ok(())

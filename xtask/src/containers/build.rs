@@ -1,0 +1,247 @@
+//! The images of all platforms, by the engine's own builder and `etc/container/Dockerfile`.
+//!
+//! The classic builder, which is all that Debian's engine has, knows one platform, its own: `COPY` for another one
+//! fails. An image from nothing is the same on all of them but for the program and two words of its configuration, so
+//! each is built as if it were the engine's own, and the words are set when it is written down.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::docker;
+use super::oci::{Image, Layout};
+use crate::install;
+use crate::run::{self, Workspace};
+
+/// Where images run. `TARGETPLATFORM` is what `docker build` calls it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Platform {
+    pub(crate) name: &'static str,
+    pub(crate) architecture: &'static str,
+    pub(crate) variant: Option<&'static str>,
+    /// What `cargo xtask compile` calls it, and who brings a program of one's own says it with.
+    arch: &'static str,
+    variable: &'static str,
+    /// The machine in the program's ELF header.
+    machine: u8,
+}
+
+/// Swarm finds "no suitable node" among Pis if their platform is missing in the list.
+pub(crate) const PLATFORMS: &[Platform] = &[
+    Platform {
+        name: "linux/amd64",
+        architecture: "amd64",
+        variant: None,
+        arch: "amd64",
+        variable: "BRAMBLE_BINARY_AMD64",
+        machine: 62,
+    },
+    Platform {
+        name: "linux/arm/v7",
+        architecture: "arm",
+        variant: Some("v7"),
+        arch: "armv7",
+        variable: "BRAMBLE_BINARY_ARMV7",
+        machine: 40,
+    },
+];
+
+/// Debian's `ca-certificates` makes it.
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// Where the images lie: an OCI layout, which `skopeo copy --all oci:FOLDER:VERSION ...` reads.
+pub(crate) fn layout(workspace: &Workspace) -> PathBuf {
+    workspace.root.join("target/containers/images")
+}
+
+/// What the labels say.
+struct Stamp {
+    source: String,
+    version: String,
+    revision: String,
+    /// Seconds since 1970, of the commit: the same checkout gives the same images.
+    time: u64,
+}
+
+impl Stamp {
+    fn of(workspace: &Workspace) -> Result<Self, String> {
+        let metadata = run::output(&mut workspace.cargo(["metadata", "--no-deps", "--format-version=1", "--offline"]))?;
+        let metadata: serde_json::Value = serde_json::from_str(&metadata).map_err(|error| error.to_string())?;
+        let all = metadata["packages"].as_array().into_iter().flatten();
+        let cli = all.into_iter().find(|package| package["name"] == "bramble-cli").ok_or("no package bramble-cli")?;
+        let git = |arguments: &[&str]| run::output(workspace.command("git").args(arguments));
+        let revision = git(&["rev-parse", "HEAD"]).unwrap_or_else(|_| "unknown".to_owned());
+        let is_clean = git(&["status", "--porcelain", "--untracked-files=no"]).is_ok_and(|said| said.is_empty());
+        let time = std::env::var("SOURCE_DATE_EPOCH").or_else(|_| git(&["log", "-1", "--format=%ct"]));
+        Ok(Self {
+            source: cli["repository"].as_str().unwrap_or("unknown").to_owned(),
+            version: version(cli["version"].as_str().unwrap_or("0")),
+            revision: format!("{}{}", revision.trim(), if is_clean { "" } else { "-changed" }),
+            time: time.ok().and_then(|time| time.trim().parse().ok()).unwrap_or(0),
+        })
+    }
+}
+
+/// The tag of the images: the workspace's version, or what `BRAMBLE_VERSION` says.
+fn version(of_workspace: &str) -> String {
+    std::env::var("BRAMBLE_VERSION").unwrap_or_else(|_| of_workspace.to_owned())
+}
+
+/// Builds them and says how large they are.
+pub(crate) fn build(workspace: &Workspace) -> Result<(), String> {
+    install::packages(docker::NEEDS)?;
+    docker::engine()?;
+    let stamp = Stamp::of(workspace)?;
+    let mut programs = Vec::new();
+    for platform in PLATFORMS {
+        programs.push((platform, program(workspace, platform)?));
+    }
+    let context = workspace.root.join("target/containers/context");
+    stage(&context, &programs, stamp.time)?;
+    let work = workspace.root.join("target/containers/work");
+    let mut layout = Layout::new(&layout(workspace), stamp.time)?;
+    for (platform, _) in &programs {
+        let saved = classic(workspace, platform, &context, &stamp, &work)?;
+        layout.add(platform, &saved)?;
+    }
+    let images = layout.finish(&stamp.version)?;
+    std::fs::remove_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
+    println!("bramble:{} in {}", stamp.version, self::layout(workspace).display());
+    for (platform, image) in PLATFORMS.iter().zip(&images) {
+        let megabytes = |bytes: u64| bytes as f64 / 1e6;
+        println!(
+            "  {:13} {:.1} MB to pull, {:.1} MB unpacked  {}",
+            platform.name,
+            megabytes(image.compressed),
+            megabytes(image.unpacked),
+            image.digest
+        );
+    }
+    Ok(())
+}
+
+/// The static program for a platform: the one that is named, or one that is compiled now.
+fn program(workspace: &Workspace, platform: &Platform) -> Result<PathBuf, String> {
+    let program = match std::env::var_os(platform.variable) {
+        Some(path) => PathBuf::from(path),
+        None => compiled(workspace, platform)?,
+    };
+    let bytes = std::fs::read(&program).map_err(|error| format!("{}: {error}", program.display()))?;
+    check_program(&bytes, platform).map_err(|why| format!("{}: {why}", program.display()))?;
+    Ok(program)
+}
+
+/// That it runs where there is nothing else: the right machine, and no loader that it asks for.
+fn check_program(bytes: &[u8], platform: &Platform) -> Result<(), String> {
+    const LOADERS: [&[u8]; 2] = [b"/ld-linux", b"/ld-musl"];
+    if bytes.get(..4) != Some(b"\x7fELF") || bytes.get(18) != Some(&platform.machine) {
+        return Err(format!("not a program for {}", platform.name));
+    }
+    // The name of the loader stands in the first page, right behind the headers.
+    let head = bytes.get(..4096.min(bytes.len())).unwrap_or_default();
+    if LOADERS.iter().any(|loader| head.windows(loader.len()).any(|part| part == *loader)) {
+        return Err("linked dynamically, and an image from scratch has no loader; `cargo xtask compile` links \
+                    statically"
+            .to_owned());
+    }
+    Ok(())
+}
+
+fn compiled(_workspace: &Workspace, platform: &Platform) -> Result<PathBuf, String> {
+    Err(format!("there is no program for {} yet; name one with {}", platform.arch, platform.variable))
+}
+
+/// Lays out what the Dockerfile copies, with the time of the commit on everything.
+fn stage(context: &Path, programs: &[(&Platform, PathBuf)], time: u64) -> Result<(), String> {
+    let told = |error: std::io::Error| format!("{}: {error}", context.display());
+    if context.exists() {
+        std::fs::remove_dir_all(context).map_err(told)?;
+    }
+    for (platform, program) in programs {
+        let root = context.join(platform.name);
+        let certificates = root.join(CERTIFICATES.trim_start_matches('/'));
+        std::fs::create_dir_all(certificates.parent().expect("a path with folders")).map_err(told)?;
+        std::fs::copy(program, root.join("bramble")).map_err(told)?;
+        std::fs::copy(CERTIFICATES, &certificates).map_err(|error| {
+            format!("{CERTIFICATES}: {error}; on Debian, `sudo apt-get install ca-certificates` brings it")
+        })?;
+        run::output(Command::new("chmod").arg("0555").arg(root.join("bramble")))?;
+        run::output(Command::new("chmod").arg("0444").arg(&certificates))?;
+    }
+    let touch = ["-exec", "touch", "--no-dereference", "--date", &format!("@{time}"), "{}", "+"];
+    run::output(Command::new("find").arg(context).args(touch)).map(|_| ())
+}
+
+/// Builds one platform's image with the classic builder, and saves it. The engine keeps nothing of it.
+fn classic(
+    workspace: &Workspace,
+    platform: &Platform,
+    context: &Path,
+    stamp: &Stamp,
+    work: &Path,
+) -> Result<Image, String> {
+    let name = format!("bramble-build:{}-{}", platform.arch, std::process::id());
+    let mut docker = workspace.command("docker");
+    docker.args(["build", "--quiet", "--force-rm", "--tag", &name, "--file", "etc/container/Dockerfile"]);
+    for (key, value) in [
+        ("TARGETPLATFORM", platform.name),
+        ("SOURCE", &stamp.source),
+        ("VERSION", &stamp.version),
+        ("REVISION", &stamp.revision),
+    ] {
+        docker.args(["--build-arg", &format!("{key}={value}")]);
+    }
+    // BuildKit would know the platform, but is not there on every engine; so nothing depends on which one it is.
+    let built = run::output(docker.arg(context).env("DOCKER_BUILDKIT", "0"));
+    let folder = work.join(platform.arch);
+    let saved = built.and_then(|_| save(&name, &folder));
+    let removed = docker::docker(&["image", "rm", "--force", &name]);
+    // Layers of a build that broke in the middle.
+    let _ = docker::docker(&[
+        "image",
+        "prune",
+        "--force",
+        "--filter",
+        "label=org.opencontainers.image.title=bramble",
+        "--filter",
+        "dangling=true",
+    ]);
+    let saved = saved?;
+    removed?;
+    Ok(saved)
+}
+
+fn save(name: &str, folder: &Path) -> Result<Image, String> {
+    let told = |error: std::io::Error| format!("{}: {error}", folder.display());
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).map_err(told)?;
+    }
+    std::fs::create_dir_all(folder).map_err(told)?;
+    let archive = folder.join("saved.tar");
+    run::output(Command::new("docker").args(["save", "--output"]).arg(&archive).arg(name))?;
+    run::output(Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(folder))?;
+    Image::read(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program_for(machine: u8, rest: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; 64];
+        bytes[..4].copy_from_slice(b"\x7fELF");
+        bytes[18] = machine;
+        bytes.extend_from_slice(rest);
+        bytes
+    }
+
+    #[test]
+    fn a_program_of_another_machine_or_one_that_needs_a_loader_is_not_put_into_an_image() {
+        let [amd64, arm] = PLATFORMS else { panic!("two platforms") };
+        assert_eq!(check_program(&program_for(62, b""), amd64), Ok(()));
+        assert_eq!(check_program(&program_for(40, b""), arm), Ok(()));
+        assert!(check_program(&program_for(62, b""), arm).is_err_and(|why| why.contains("linux/arm/v7")));
+        let dynamic = program_for(40, b"/lib/ld-linux-armhf.so.3\0");
+        assert!(check_program(&dynamic, arm).is_err_and(|why| why.contains("statically")));
+        assert!(check_program(b"#!/bin/sh", amd64).is_err());
+    }
+}
