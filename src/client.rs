@@ -73,10 +73,12 @@ pub struct Answer {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Discovery has found nobody.
-    #[error("no {service} has been found; is one running, and is mDNS (UDP 5353) allowed on this network?")]
+    #[error("no {service} has been found; {why}")]
     NobodyThere {
         /// The service that was asked for.
         service: Arc<str>,
+        /// What to look at.
+        why: String,
     },
     /// Everybody who is there has failed lately and is left alone.
     #[error("every {service} has failed lately and is left alone for a moment")]
@@ -272,7 +274,10 @@ impl Client {
                     return Ok(pick);
                 }
                 Err(NoPick::Empty) if directory.is_settling(now) => {}
-                Err(NoPick::Empty) => return Err(Error::NobodyThere { service: service() }),
+                Err(NoPick::Empty) => {
+                    let (service, why) = (service(), directory.why_nobody(&callee.service));
+                    return Err(Error::NobodyThere { service, why });
+                }
                 Err(NoPick::AllTried) => return Err(Error::AllOpen { service: service(), retry_at: None }),
                 Err(NoPick::AllRefuse { retry_at }) => return Err(Error::AllOpen { service: service(), retry_at }),
             }
@@ -288,12 +293,13 @@ impl Client {
         }
     }
 
-    /// The directory finds out whether who refused the connection is still there.
+    /// The directory finds out whether who refused the connection, or let nobody connect, is still there.
     fn tell_of_refusal(&self, answer: &Result<Answer, Error>) {
-        if let Err(Error::Failed { instance, cause }) = answer {
-            if WireError::of(cause).is_some_and(WireError::is_refused) {
-                self.inner.directory.refused(instance, Instant::now());
-            }
+        let Err(Error::Failed { instance, cause }) = answer else { return };
+        match WireError::of(cause) {
+            Some(error) if error.is_refused() => self.inner.directory.refused(instance, Instant::now()),
+            Some(error) if error.is_before_sending() => self.inner.directory.unreachable(instance),
+            _ => {}
         }
     }
 

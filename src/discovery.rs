@@ -8,6 +8,7 @@
 //! such an instance is asked by TCP. If it accepts, it stays in use, "unconfirmed"; if not, it is lost: out of use, but
 //! asked again for ten minutes, since mDNS may never tell of it again.
 
+mod alias;
 pub mod dns;
 pub mod fixed;
 mod interfaces;
@@ -27,6 +28,8 @@ use event_listener::{Event, EventListener};
 use serde::{Serialize, Serializer};
 use smol::channel::{Receiver, Sender};
 
+pub use alias::Alias;
+use alias::Aliases;
 use known::{Known, Probed};
 pub use mdns::Registration;
 pub use news::{News, What};
@@ -164,6 +167,7 @@ struct Inner {
     /// Somebody is to be asked by TCP.
     doubted: Event,
     wishes: (Sender<Wish>, Receiver<Wish>),
+    aliases: Aliases,
     started: Instant,
 }
 
@@ -205,6 +209,7 @@ impl Directory {
             changed: Event::new(),
             doubted: Event::new(),
             wishes: smol::channel::bounded(Self::MAX_WISHES),
+            aliases: Aliases::default(),
             started: now,
         };
         Self { inner: Arc::new(inner) }
@@ -253,17 +258,51 @@ impl Directory {
     /// Takes in that `instances` are all that `source` knows of `service`.
     pub fn replace(&self, source: Source, service: &str, instances: Vec<Instance>, now: Instant) {
         let addrs: Vec<SocketAddr> = instances.iter().map(|one| one.addr).collect();
-        for key in self.read(|known| known.not_among(source, service, &addrs)) {
-            self.apply(source, &key, Change::Gone, now);
-        }
+        let gone = self.read(|known| known.not_among(source, service, &addrs));
+        // Who is new comes first: when all have been replaced, there is somebody at every moment.
         for instance in instances {
             let key = format!("{service} {}", instance.addr);
             self.apply(source, &key, Change::Is(instance), now);
         }
+        for key in gone {
+            self.apply(source, &key, Change::Gone, now);
+        }
     }
 
-    /// Takes in that the instance called `id` refused a connection: it is tried once more, and then asked by mDNS.
+    /// The names that stand for services, and how they are.
+    pub fn aliases(&self, now: Instant) -> Vec<Alias> {
+        self.inner.aliases.list(now)
+    }
+
+    fn follow_alias(&self, service: &Arc<str>, name: &Arc<str>) -> Receiver<()> {
+        self.inner.aliases.follow(service, name)
+    }
+
+    fn tell_of_alias(&self, service: &str, addresses: usize, problem: Option<Arc<str>>, now: Instant) {
+        self.inner.aliases.tell(service, addresses, problem, now);
+    }
+
+    /// Why nobody is known to serve `service`, as a sentence.
+    pub fn why_nobody(&self, service: &str) -> String {
+        match self.inner.aliases.of(service) {
+            Some((_, Some(problem))) => problem.to_string(),
+            Some((name, None)) => format!("whoever is behind {name} is ending"),
+            None => "is one running, and is mDNS (UDP 5353) allowed on this network?".into(),
+        }
+    }
+
+    /// Takes in that no connection to the instance called `id` came about: if it is known by a name, that name is
+    /// looked up at once.
+    pub fn unreachable(&self, id: &str) {
+        if let Some(service) = self.read(|known| known.named_service_of(id)) {
+            self.inner.aliases.look_again(&service);
+        }
+    }
+
+    /// Takes in that the instance called `id` refused a connection: it is tried once more, and then asked by mDNS. As
+    /// [`unreachable`](Self::unreachable) besides.
     pub fn refused(&self, id: &str, now: Instant) {
+        self.unreachable(id);
         let again_at = now + Duration::from_millis(fastrand::u64(Self::TRIED_AGAIN_AFTER_MS));
         let mut known = self.inner.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.refused(id, again_at, now) {
@@ -372,6 +411,33 @@ mod tests {
         assert_eq!(ids(&directory), ["producer-a"]);
         directory.apply(Source::Mdns, "a", Change::Gone, now);
         assert_eq!(ids(&directory), ["127.0.0.1:1"], "the fixed list still knows it");
+    }
+
+    #[test]
+    fn who_said_goodbye_is_not_called_because_a_name_leads_to_it_until_somebody_else_is_there() {
+        let now = Instant::now();
+        let directory = of_one(now);
+        let named = || vec![instance("127.0.0.1:1", 1, Source::Dns)];
+        directory.replace(Source::Dns, "producer", named(), now);
+        let ending = Instance { status: Status::Drain, ..instance("producer-a", 1, Source::Mdns) };
+        directory.apply(Source::Mdns, "a", Change::Is(ending), now);
+        directory.apply(Source::Mdns, "a", Change::Unheard, now);
+        directory.replace(Source::Dns, "producer", named(), now + SECOND);
+        assert_eq!(ids(&directory), [""; 0], "the name leads there for a moment longer");
+        answer(&directory, Probed::Refused);
+        assert_eq!(ids(&directory), ["127.0.0.1:1"], "it has ended: what the name says counts again");
+    }
+
+    #[test]
+    fn a_refusal_has_a_name_looked_up_only_if_the_name_leads_there() {
+        let now = Instant::now();
+        let directory = of_one(now);
+        let wishes = directory.follow_alias(&"producer".into(), &"producer:1".into());
+        directory.refused("producer-a", now);
+        assert!(wishes.try_recv().is_err());
+        directory.replace(Source::Dns, "producer", vec![instance("127.0.0.1:1", 1, Source::Dns)], now);
+        directory.refused("producer-a", now);
+        assert!(wishes.try_recv().is_ok(), "by whatever name it is called");
     }
 
     /// A directory of one producer, seen at `now`.

@@ -35,6 +35,8 @@ pub struct Answer {
     pub addrs: Vec<IpAddr>,
     /// How long this is good.
     pub ttl: Duration,
+    /// Whether both families were answered for. If not, the name may have addresses of the other one too.
+    pub is_whole: bool,
 }
 
 /// Why a name leads nowhere. The texts say what to do.
@@ -150,8 +152,20 @@ impl Resolver {
         self.find(host, deadline, false).await
     }
 
+    /// Whether every server there is to ask is a program of this host, so that asking often costs nobody else anything.
+    pub fn is_on_this_host(&self) -> bool {
+        self.config().servers.iter().all(|server| server.ip().is_loopback())
+    }
+
+    fn config(&self) -> Arc<Config> {
+        match &self.0.source {
+            Source::Files(files) => files.config(),
+            Source::Fixed(config) => Arc::clone(config),
+        }
+    }
+
     async fn find(&self, host: &str, deadline: Instant, may_be_cached: bool) -> Result<Answer, Error> {
-        let local = |addrs| Answer { addrs, ttl: LOCAL_TTL };
+        let local = |addrs| Answer { addrs, ttl: LOCAL_TTL, is_whole: true };
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         if let Ok(addr) = bare.parse() {
             return Ok(local(vec![addr]));
@@ -160,10 +174,7 @@ impl Resolver {
         if name == "localhost" || name.ends_with(".localhost") {
             return Ok(local(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]));
         }
-        let config = match &self.0.source {
-            Source::Files(files) => files.config(),
-            Source::Fixed(config) => Arc::clone(config),
-        };
+        let config = self.config();
         if let Some(addrs) = config.hosts.get(&name) {
             return Ok(local(addrs.clone()));
         }
@@ -186,7 +197,7 @@ impl Resolver {
         }
         let (addrs, end) = cache.names.get(key)?;
         let ttl = end.checked_duration_since(now).filter(|left| !left.is_zero())?;
-        Some(Answer { addrs: addrs.clone(), ttl })
+        Some(Answer { addrs: addrs.clone(), ttl, is_whole: true })
     }
 
     fn remember(&self, key: String, config: &Arc<Config>, answer: &Answer, now: Instant) {
@@ -233,7 +244,7 @@ async fn search(config: &Config, name: &str, is_absolute: bool, deadline: Instan
     let mut worst = Error::NoSuchName(name.to_owned());
     for candidate in candidates(config, name, is_absolute) {
         match ask_all(config, &candidate, deadline).await {
-            Ok(Known::Addresses(addrs, ttl)) => return Ok(Answer { addrs, ttl }),
+            Ok(Known::Addresses { addrs, ttl, is_whole }) => return Ok(Answer { addrs, ttl, is_whole }),
             Ok(Known::Empty) if worst.is_no_such_host() => worst = Error::NoAddress(candidate),
             Ok(Known::Empty | Known::NoSuchName) => (),
             // A domain's servers may be down while the name is in another one.
@@ -308,7 +319,8 @@ mod tests {
         let resolver = Resolver::with_servers(vec![], "");
         let Source::Fixed(config) = &resolver.0.source else { panic!("fixed") };
         let now = Instant::now();
-        let answer = |seconds| Answer { addrs: vec![Ipv4Addr::LOCALHOST.into()], ttl: Duration::from_secs(seconds) };
+        let addrs = vec![Ipv4Addr::LOCALHOST.into()];
+        let answer = |seconds| Answer { addrs: addrs.clone(), ttl: Duration::from_secs(seconds), is_whole: true };
         for n in 0..200 {
             resolver.remember(format!("n{n}"), config, &answer(100 + n), now);
         }

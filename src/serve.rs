@@ -28,6 +28,7 @@ use crate::transport::client::Wire;
 use crate::trust::{self, Own, Trust};
 
 /// How long a service goes on serving after it has said goodbye: the news must reach everybody who might still call.
+/// Whoever knows it by a name or looks at `/readyz` hears no goodbye, and looks every second.
 const SERVES_ON: Duration = Duration::from_millis(1500);
 
 /// Why a service cannot start or go on.
@@ -113,7 +114,8 @@ pub struct Host {
     /// Where it is in its life.
     pub health: Arc<Health>,
     wire: Wire,
-    mdns: Option<Mdns>,
+    /// Or why there is none.
+    mdns: Result<Mdns, String>,
 }
 
 impl Host {
@@ -132,9 +134,7 @@ impl Host {
         executor.spawn(wire.clone().keep_tidy()).detach();
         discovery::fixed::fill(&directory, &config.discovery.fixed, now);
         discovery::dns::follow(&directory, &config.discovery.dns, &resolver, &executor);
-        let mdns = (config.discovery.mdns && role != Role::UpstreamSim)
-            .then(|| browse(role, &config, &directory, &trust, &executor))
-            .and_then(|mdns| mdns.map_err(|error| log::error!("{error}")).ok());
+        let mdns = browse(role, &config, &directory, &trust, &executor);
         let health = Arc::default();
         Ok(Self { role, config, executor, id: id.into(), directory, ends_with_stdin: false, trust, health, wire, mdns })
     }
@@ -158,7 +158,7 @@ impl Host {
     ///
     /// # Errors
     /// When it cannot listen, or the system gives no signals.
-    pub async fn serve<S>(mut self, mut app: tide::Server<S>, told: Vec<Arc<dyn Collect>>) -> Result<(), Error>
+    pub async fn serve<S>(self, mut app: tide::Server<S>, told: Vec<Arc<dyn Collect>>) -> Result<(), Error>
     where
         S: Clone + Send + Sync + 'static,
     {
@@ -176,12 +176,12 @@ impl Host {
         self.trust.know_own(Own { id: Arc::clone(&self.id), service: self.role.as_str(), port: addr.port() });
         routes::add(&mut app, routes::Told::new(&self, told, Arc::clone(&health), Arc::clone(&stats)));
 
-        let mdns = self.mdns.take();
-        let registration = mdns.as_ref().and_then(|mdns| self.register(mdns, addr));
+        let registration = self.mdns.as_ref().ok().and_then(|mdns| self.register(mdns, addr));
         say_listening(addr);
         health.set(Phase::Ready);
 
-        let until_end = end(told_to_end, health, registration);
+        let serves_on = if self.role == Role::UpstreamSim { Duration::ZERO } else { SERVES_ON };
+        let until_end = end(told_to_end, health, registration, serves_on);
         let options = transport::server::Options {
             limits: (&self.config.server).into(),
             executor: Arc::clone(&self.executor),
@@ -191,7 +191,7 @@ impl Host {
         if drained.cut > 0 {
             log::warn!("{} connections were cut: they had not ended within drain_timeout", drained.cut);
         }
-        if let Some(mdns) = mdns {
+        if let Ok(mdns) = &self.mdns {
             mdns.shutdown();
         }
         log::info!("{} has ended", self.id);
@@ -275,10 +275,22 @@ fn browse(
     directory: &Directory,
     trust: &Arc<Trust>,
     executor: &Executor<'static>,
-) -> Result<Mdns, discovery::mdns::Error> {
-    let mdns = Mdns::start(&config.discovery, role)?.trusting(Arc::clone(trust));
-    mdns.browse(config.node.cluster.clone(), directory.clone(), executor)?.detach();
-    Ok(mdns)
+) -> Result<Mdns, String> {
+    if role == Role::UpstreamSim {
+        return Err("off: nobody looks for a stand-in".into());
+    }
+    if !config.discovery.mdns {
+        return Err("off: [discovery] mdns is false".into());
+    }
+    let start = || -> Result<Mdns, discovery::mdns::Error> {
+        let mdns = Mdns::start(&config.discovery, role)?.trusting(Arc::clone(trust));
+        mdns.browse(config.node.cluster.clone(), directory.clone(), executor)?.detach();
+        Ok(mdns)
+    };
+    start().map_err(|error| {
+        log::error!("{error}");
+        format!("off: {error}")
+    })
 }
 
 /// What tells a service to end.
@@ -315,7 +327,7 @@ async fn closed(stdin: &mut Async<Stdin>) {
 }
 
 /// Resolves when the last request has been let in. A second signal shortens the farewell.
-async fn end(mut told: Ends, health: Arc<Health>, mut registration: Option<Registration>) {
+async fn end(mut told: Ends, health: Arc<Health>, mut registration: Option<Registration>, serves_on: Duration) {
     match &mut registration {
         Some(registration) => told.next().or(registration.stay_signed()).await,
         None => told.next().await,
@@ -323,11 +335,12 @@ async fn end(mut told: Ends, health: Arc<Health>, mut registration: Option<Regis
     told.stdin = None; // once closed it stays so, and would count as the second signal
     log::info!("ending: no new work, finishing what is there");
     health.set(Phase::Draining);
-    let Some(mut registration) = registration else { return };
     let farewell = async {
-        let served_on = Timer::after(SERVES_ON);
-        registration.drain();
-        registration.end().await;
+        let served_on = Timer::after(serves_on);
+        if let Some(mut registration) = registration {
+            registration.drain();
+            registration.end().await;
+        }
         served_on.await;
     };
     farewell.or(told.next()).await;

@@ -5,8 +5,8 @@ mod support {
     pub(crate) mod redis_server;
 }
 
-use std::io::Write as _;
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -68,7 +68,7 @@ fn a_wrong_answer_and_no_answer_of_http_fail_the_check() {
             stream.write_all(answer.as_bytes()).expect("answered");
             // Closed only after what it was asked has been read, or the close would throw its answer away.
             let mut asked = [0; 1024];
-            std::io::Read::read(&mut stream, &mut asked).expect("asked");
+            stream.read(&mut asked).expect("asked");
         });
         let (code, said) = health(&["--port", &port], &[]);
         answering.join().expect("no panic");
@@ -82,4 +82,32 @@ fn what_cannot_be_asked_is_a_failed_check_too() {
     for words in [&["producer"][..], &["gateway"], &["--config", "/nonexistent/bramble.toml"], &["ftp://localhost:1"]] {
         assert_eq!(health(words, &[]).0, Some(1), "{words:?}");
     }
+}
+
+/// What `/readyz` says, unless the service has just ended.
+fn readyz(addr: SocketAddr) -> Option<String> {
+    let mut stream = TcpStream::connect(addr).ok()?;
+    write!(stream, "GET /readyz HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+#[test]
+fn who_is_told_to_end_says_so_and_serves_on_while_a_name_may_still_lead_to_it() {
+    let consumer = Service::start(&["consumer"], &[]);
+    let (_, instances) = consumer.get("/instances");
+    assert!(instances.contains("off: [discovery] mdns is false"), "{instances}");
+    assert_eq!(consumer.get("/readyz").0, 200);
+    let told = Instant::now();
+    consumer.signal("TERM");
+    let addr = consumer.addr();
+    let mut drained = false;
+    while TcpStream::connect(addr).is_ok() {
+        drained |= readyz(addr).is_some_and(|head| head.starts_with("HTTP/1.1 503"));
+        assert!(told.elapsed() < Duration::from_secs(20), "it does not end");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(drained, "it says that it is draining");
+    assert!(told.elapsed() > Duration::from_millis(1400), "it served on for {:?}", told.elapsed());
 }

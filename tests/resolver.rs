@@ -1,178 +1,19 @@
 //! The resolver against a DNS server that answers well, badly, late or not at all.
 
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+mod support {
+    pub(crate) mod dns_server;
+}
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bramble::resolve::{Answer, Config, Error, Resolver};
-use simple_dns::rdata::{A, AAAA, CNAME, RData};
-use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};
-
-const GUARD: Duration = Duration::from_secs(20);
-
-/// How a datagram came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Over {
-    Udp,
-    Tcp,
-}
-
-/// What was asked.
-struct Asked<'a> {
-    name: String,
-    ipv6: bool,
-    over: Over,
-    query: &'a Packet<'a>,
-}
-
-impl Asked<'_> {
-    /// An answer without records.
-    fn reply(&self) -> Packet<'_> {
-        let mut reply = Packet::new_reply(self.query.id());
-        reply.questions.clone_from(&self.query.questions);
-        reply
-    }
-
-    /// An answer with these records.
-    fn records<'a>(&'a self, records: Vec<ResourceRecord<'a>>) -> Vec<Vec<u8>> {
-        let mut reply = self.reply();
-        reply.answers = records;
-        bytes(&reply)
-    }
-
-    /// An answer with this code.
-    fn code(&self, code: RCODE) -> Vec<Vec<u8>> {
-        let mut reply = self.reply();
-        *reply.rcode_mut() = code;
-        bytes(&reply)
-    }
-}
-
-fn bytes(packet: &Packet<'_>) -> Vec<Vec<u8>> {
-    vec![packet.build_bytes_vec_compressed().expect("a valid packet")]
-}
-
-fn record<'a>(name: &'a str, rdata: RData<'a>) -> ResourceRecord<'a> {
-    ResourceRecord::new(Name::new_unchecked(name), CLASS::IN, 60, rdata)
-}
-
-fn a(name: &str, last: u8) -> ResourceRecord<'_> {
-    record(name, RData::A(A::from(Ipv4Addr::new(192, 0, 2, last))))
-}
-
-fn aaaa(name: &str, last: u16) -> ResourceRecord<'_> {
-    record(name, RData::AAAA(AAAA::from(v6(last))))
-}
-
-fn v4(last: u8) -> IpAddr {
-    Ipv4Addr::new(192, 0, 2, last).into()
-}
-
-fn v6(last: u16) -> Ipv6Addr {
-    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last)
-}
-
-/// A DNS server on loopback, at the same port of UDP and TCP.
-struct Dns {
-    addr: SocketAddr,
-    queries: Arc<AtomicUsize>,
-    names: Arc<Mutex<Vec<String>>>,
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Dns {
-    /// Answers each query with the datagrams that `respond` makes of it.
-    fn new(respond: impl Fn(&Asked<'_>) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Self {
-        let (udp, tcp) = sockets();
-        let addr = udp.local_addr().expect("bound");
-        let (queries, names) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
-        let stop = Arc::new(AtomicBool::new(false));
-        let respond = {
-            let (queries, names) = (Arc::clone(&queries), Arc::clone(&names));
-            Arc::new(move |query: &[u8], over| {
-                let query = Packet::parse(query).expect("a valid query");
-                assert!(query.has_flags(PacketFlag::RECURSION_DESIRED));
-                let [question] = &*query.questions else { panic!("one question") };
-                let asked = Asked {
-                    name: question.qname.to_string(),
-                    ipv6: question.qtype == QTYPE::TYPE(TYPE::AAAA),
-                    over,
-                    query: &query,
-                };
-                queries.fetch_add(1, Ordering::SeqCst);
-                if !asked.ipv6 {
-                    names.lock().expect("not poisoned").push(asked.name.clone());
-                }
-                respond(&asked)
-            })
-        };
-        let (stopped, also) = (Arc::clone(&stop), Arc::clone(&respond));
-        let by_udp = thread::spawn(move || {
-            let mut buffer = [0; 512];
-            while !stopped.load(Ordering::SeqCst) {
-                let Ok((n, peer)) = udp.recv_from(&mut buffer) else { continue };
-                for datagram in also(&buffer[..n], Over::Udp) {
-                    udp.send_to(&datagram, peer).expect("loopback takes it");
-                }
-            }
-        });
-        let stopped = Arc::clone(&stop);
-        let by_tcp = thread::spawn(move || {
-            while !stopped.load(Ordering::SeqCst) {
-                let Ok((mut stream, _)) = tcp.accept() else {
-                    thread::sleep(Duration::from_millis(2));
-                    continue;
-                };
-                stream.set_nonblocking(false).expect("a stream can be");
-                stream.set_read_timeout(Some(GUARD)).expect("not zero");
-                let mut length = [0; 2];
-                stream.read_exact(&mut length).expect("a length");
-                let mut query = vec![0; usize::from(u16::from_be_bytes(length))];
-                stream.read_exact(&mut query).expect("a query");
-                for answer in respond(&query, Over::Tcp) {
-                    let length = u16::try_from(answer.len()).expect("short");
-                    stream.write_all(&length.to_be_bytes()).expect("the client reads");
-                    stream.write_all(&answer).expect("the client reads");
-                }
-            }
-        });
-        Self { addr, queries, names, stop, threads: vec![by_udp, by_tcp] }
-    }
-
-    fn queries(&self) -> usize {
-        self.queries.load(Ordering::SeqCst)
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.names.lock().expect("not poisoned").clone()
-    }
-}
-
-impl Drop for Dns {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        for thread in self.threads.drain(..) {
-            let ended = thread.join();
-            assert!(ended.is_ok() || thread::panicking(), "the server's part failed");
-        }
-    }
-}
-
-/// The same port twice, which may take some tries.
-fn sockets() -> (UdpSocket, TcpListener) {
-    for _ in 0..100 {
-        let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let Ok(udp) = UdpSocket::bind(tcp.local_addr().expect("bound")) else { continue };
-        tcp.set_nonblocking(true).expect("a listener can be");
-        udp.set_read_timeout(Some(Duration::from_millis(5))).expect("not zero");
-        return (udp, tcp);
-    }
-    panic!("no port is free for both");
-}
+use simple_dns::rdata::{CNAME, RData};
+use simple_dns::{Name, PacketFlag, RCODE};
+use support::dns_server::{Dns, GUARD, Over, a, aaaa, bytes, record, sockets, v4, v6};
 
 fn run<T>(test: impl Future<Output = T>) -> T {
     smol::block_on(smol::future::or(test, async {

@@ -197,6 +197,14 @@ impl Known {
         old.map(|((_, key), _)| key.clone()).collect()
     }
 
+    /// The service of the instance called `id`, if a name leads to its address.
+    pub(super) fn named_service_of(&self, id: &str) -> Option<Arc<str>> {
+        let addr = self.entries.values().find(|entry| *entry.instance.id == *id)?.instance.addr;
+        let named =
+            self.entries.iter().find(|((source, _), entry)| *source == Source::Dns && entry.instance.addr == addr);
+        named.map(|(_, entry)| Arc::clone(&entry.instance.service))
+    }
+
     /// How many are in use.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
@@ -254,12 +262,21 @@ impl Known {
     }
 
     /// Works out anew who serves `service`. Where entries share an address, the most believed source counts, and of its
-    /// entries a confirmed one, and of these the newest.
+    /// entries a confirmed one, and of these the newest. Who said goodbye is gone, though a name may lead to its address
+    /// for a while.
     fn merge(&mut self, service: &Arc<str>) {
         let belief =
             |(source, entry): &(Source, &Entry)| (std::cmp::Reverse(*source), entry.unconfirmed.is_none(), entry.since);
         let mut by_addr: BTreeMap<SocketAddr, (Source, &Entry)> = BTreeMap::new();
+        let has_ended = |source: Source, entry: &Entry| {
+            let mut lost = self.lost.values();
+            source != Source::Mdns
+                && lost.any(|one| one.instance.status == Status::Drain && one.instance.addr == entry.instance.addr)
+        };
         for ((source, _), entry) in self.entries.iter().filter(|(_, entry)| entry.instance.service == *service) {
+            if has_ended(*source, entry) {
+                continue;
+            }
             let new = (*source, entry);
             let best = by_addr.entry(entry.instance.addr).or_insert(new);
             if belief(&new) > belief(best) {

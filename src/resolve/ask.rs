@@ -23,7 +23,12 @@ const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 /// What a server knows about a name.
 #[derive(Debug)]
 pub(super) enum Known {
-    Addresses(Vec<IpAddr>, Duration),
+    Addresses {
+        addrs: Vec<IpAddr>,
+        ttl: Duration,
+        /// Whether the other family was answered for, too.
+        is_whole: bool,
+    },
     /// The name exists without an address.
     Empty,
     NoSuchName,
@@ -75,7 +80,7 @@ fn sum_up(replies: [Option<Reply>; 2]) -> Result<Known, Useless> {
         }
     }
     match failed {
-        _ if !addrs.is_empty() => Ok(Known::Addresses(addrs, ttl)),
+        _ if !addrs.is_empty() => Ok(Known::Addresses { addrs, ttl, is_whole: failed.is_none() && !silent }),
         Some(code) => Err(Useless::Failed(code)),
         // A name that does not exist has neither family (RFC 8020), so one reply is enough to know.
         None if missing && !exists => Ok(Known::NoSuchName),

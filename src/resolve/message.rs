@@ -9,8 +9,9 @@ use std::time::Duration;
 use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question as DnsQuestion, RCODE, TYPE};
 
-/// Addresses taken from one answer.
-const MAX_ADDRESSES: usize = 32;
+/// Addresses taken from one answer: as many as discovery keeps instances of a service. Fewer would show another part of
+/// a longer list each time, since servers shuffle.
+const MAX_ADDRESSES: usize = 256;
 
 /// Aliases followed within one answer.
 const MAX_ALIASES: usize = 8;

@@ -24,6 +24,8 @@ pub(super) struct Told {
     health: Arc<Health>,
     stats: Arc<Stats>,
     trust: Arc<Trust>,
+    /// Whether there is mDNS, or why not.
+    mdns: String,
     readers: Arc<Bulkhead>,
 }
 
@@ -38,6 +40,7 @@ impl Told {
             health,
             stats,
             trust: Arc::clone(&host.trust),
+            mdns: host.mdns.as_ref().map_or_else(|why| why.clone(), |_| "on".into()),
             readers: Bulkhead::with_room("/hystrix.stream", READERS),
         }
     }
@@ -135,6 +138,8 @@ impl Told {
             &json!({
                 "id": self.id,
                 "signatures": signatures,
+                "mdns": self.mdns,
+                "aliases": self.directory.aliases(now),
                 "instances": self.directory.all(now),
                 "lost": self.directory.lost(now),
                 "refused": refused,

@@ -46,6 +46,12 @@ impl Service {
         self.addr
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: &str) {
+        let killed = Command::new("kill").args(["-s", signal, &self.process.id().to_string()]).status();
+        assert!(killed.expect("kill is there").success(), "kill -s {signal}");
+    }
+
     /// Lines of its log with `text` in them.
     pub(crate) fn logged(&self, text: &str) -> Vec<String> {
         self.log.lock().expect("no panic").iter().filter(|line| line.contains(text)).cloned().collect()

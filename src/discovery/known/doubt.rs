@@ -47,9 +47,20 @@ impl Known {
     fn lose(&mut self, key: &str, instance: Arc<Instance>, inquiry: Inquiry) {
         if self.lost.len() >= MAX_LOST && !self.lost.contains_key(key) {
             let oldest = self.lost.iter().min_by_key(|(_, one)| one.inquiry.since()).map(|(key, _)| key.clone());
-            oldest.and_then(|oldest| self.lost.remove(&oldest));
+            if let Some(oldest) = oldest {
+                self.forget(&oldest);
+            }
         }
+        let service = Arc::clone(&instance.service);
         self.lost.insert(key.into(), Missing { instance, inquiry });
+        self.merge(&service);
+    }
+
+    /// Another source may know somebody at the address of who is forgotten.
+    fn forget(&mut self, key: &str) {
+        if let Some(one) = self.lost.remove(key) {
+            self.merge(&one.instance.service);
+        }
     }
 
     /// Whoever was not heard of since `since` is doubted, as if mDNS had told that it is gone. True if there is one.
@@ -89,7 +100,11 @@ impl Known {
 
     /// Who is to be asked by TCP now. Each is handed out once, until [`Known::probed`] says what came of it.
     pub(in crate::discovery) fn due(&mut self, told: Told, now: Instant) -> Vec<(Box<str>, SocketAddr)> {
-        self.lost.retain(|_, one| !one.inquiry.is_over(now));
+        let over = self.lost.iter().filter(|(_, one)| one.inquiry.is_over(now));
+        let over: Vec<Box<str>> = over.map(|(key, _)| key.clone()).collect();
+        for key in over {
+            self.forget(&key);
+        }
         let ended = self.entries.iter().filter(|((source, _), entry)| {
             *source == Source::Mdns
                 && entry.instance.status == Status::Drain
@@ -186,8 +201,8 @@ impl Known {
                 true
             }
             Probed::Refused if had_said_goodbye => {
-                self.lost.remove(key);
-                false
+                self.forget(key);
+                true
             }
             Probed::Refused | Probed::Silent => {
                 one.inquiry.pause(now);

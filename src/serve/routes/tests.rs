@@ -257,3 +257,26 @@ fn a_page_of_numbers_by_two_who_tell_the_same_is_valid_for_us_and_the_reference_
         check::by_reference(&page).unwrap_or_else(|why| panic!("{why}"));
     });
 }
+
+#[test]
+fn instances_says_why_a_list_is_empty() {
+    run(|executor| async move {
+        let mut config = Config::for_role(Role::Registry);
+        config.discovery.mdns = false;
+        let host = Host::new(Role::Registry, config, Arc::clone(&executor)).expect("a host");
+        let names = [("producer".to_owned(), "producer:8080".to_owned())].into();
+        let nobody = crate::resolve::Resolver::with_servers(vec![], "");
+        crate::discovery::dns::follow(&host.directory, &names, &nobody, &executor);
+        let told = Told::new(&host, Vec::new(), Arc::default(), Arc::default());
+        while host.directory.aliases(Instant::now()).iter().all(|alias| alias.problem.is_none()) {
+            Timer::after(Duration::from_millis(5)).await;
+        }
+        let seen: serde_json::Value = told.seen().take_body().into_json().await.expect("JSON");
+        assert_eq!(seen["mdns"], "off: [discovery] mdns is false");
+        let alias = &seen["aliases"][0];
+        assert_eq!((&alias["name"], &alias["addresses"]), (&"producer:8080".into(), &0.into()));
+        assert_eq!(alias["answered_ago_s"], serde_json::Value::Null);
+        let problem = alias["problem"].as_str().expect("a sentence");
+        assert!(problem.contains("/etc/resolv.conf names no server"), "{problem}");
+    });
+}

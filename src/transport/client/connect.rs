@@ -129,11 +129,13 @@ async fn attempt(addr: SocketAddr, time: Duration) -> Result<Option<Async<TcpStr
     until(Instant::now() + time, Async::<TcpStream>::connect(addr)).await.transpose().map_err(|error| (addr, error))
 }
 
-/// A refusal tells more than a missing route of the other family does.
+/// A refusal tells more than a missing route of the other family does. A reset before anything was sent is one too: the
+/// listener closed with the connection still in its queue.
 fn worse(known: Option<Error>, addr: SocketAddr, source: io::Error) -> Error {
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset};
     match known {
         Some(refused @ Error::Refused(_)) => refused,
-        _ if source.kind() == io::ErrorKind::ConnectionRefused => Error::Refused(addr),
+        _ if matches!(source.kind(), ConnectionRefused | ConnectionReset) => Error::Refused(addr),
         _ => Error::Connect { addr, source },
     }
 }
