@@ -41,7 +41,9 @@ fn apt(arguments: &[&str]) -> Result<(), String> {
 
 fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+    // On Debian, only root has the last two in PATH; programs that make file systems are there.
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 /// A program from crates.io in exactly this version: from the tools of earlier runs, from `PATH`, or built now.

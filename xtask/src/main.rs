@@ -9,6 +9,7 @@ mod browser;
 mod containers;
 mod deny;
 mod hosts;
+mod image;
 mod install;
 mod msrv;
 mod openmetrics;
@@ -22,6 +23,10 @@ Usage: cargo xtask COMMAND
 
   test [--only TIER]...     all tests, or those of a tier
   bench [NAME [OPTION]...]  all benches, or one with its own options
+  compile [amd64|armv7]     bramble in one file without shared libraries; prints its path
+  image [OPTION]...         the SD card for a Raspberry Pi 2, in dist/
+  image inspect FILE        what is in an image
+  image refresh             a new pi-image/packages.lock with what Debian has today
   containers COMMAND        images, registry and stack; without a command, lists them";
 
 fn main() -> ExitCode {
@@ -50,6 +55,8 @@ fn dispatch(arguments: &[&str]) -> Result<(), Failure> {
     match arguments {
         ["test", rest @ ..] => tiers::test(&workspace, &only(rest)?),
         ["bench", rest @ ..] => bench::run(&workspace, rest).map_err(Failure::Run),
+        ["compile", rest @ ..] => image::compile(&workspace, rest),
+        ["image", rest @ ..] => image::image(&workspace, rest),
         ["containers", rest @ ..] => containers::run(&workspace, rest),
         ["-h" | "--help" | "help"] => {
             println!("{USAGE}\n\nTiers: {}\n\nBenches:\n{}", tiers::names().join(", "), bench::list().trim_end());

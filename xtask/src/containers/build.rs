@@ -7,10 +7,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use pi_image::compile::{self, Target};
+
 use super::docker;
 use super::oci::{Image, Layout};
-use crate::install;
 use crate::run::{self, Workspace};
+use crate::{image, install};
 
 /// Where images run. `TARGETPLATFORM` is what `docker build` calls it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +20,8 @@ pub(crate) struct Platform {
     pub(crate) name: &'static str,
     pub(crate) architecture: &'static str,
     pub(crate) variant: Option<&'static str>,
-    /// What `cargo xtask compile` calls it, and who brings a program of one's own says it with.
-    arch: &'static str,
+    target: Target,
+    /// Names a program to take instead of one that is compiled.
     variable: &'static str,
     /// The machine in the program's ELF header.
     machine: u8,
@@ -31,7 +33,7 @@ pub(crate) const PLATFORMS: &[Platform] = &[
         name: "linux/amd64",
         architecture: "amd64",
         variant: None,
-        arch: "amd64",
+        target: Target::Amd64,
         variable: "BRAMBLE_BINARY_AMD64",
         machine: 62,
     },
@@ -39,7 +41,7 @@ pub(crate) const PLATFORMS: &[Platform] = &[
         name: "linux/arm/v7",
         architecture: "arm",
         variant: Some("v7"),
-        arch: "armv7",
+        target: Target::Armv7,
         variable: "BRAMBLE_BINARY_ARMV7",
         machine: 40,
     },
@@ -146,8 +148,9 @@ fn check_program(bytes: &[u8], platform: &Platform) -> Result<(), String> {
     Ok(())
 }
 
-fn compiled(_workspace: &Workspace, platform: &Platform) -> Result<PathBuf, String> {
-    Err(format!("there is no program for {} yet; name one with {}", platform.arch, platform.variable))
+fn compiled(workspace: &Workspace, platform: &Platform) -> Result<PathBuf, String> {
+    image::provide()?;
+    compile::binary(&workspace.root, platform.target).map_err(|why| why.to_string())
 }
 
 /// Lays out what the Dockerfile copies, with the time of the commit on everything.
@@ -179,7 +182,7 @@ fn classic(
     stamp: &Stamp,
     work: &Path,
 ) -> Result<Image, String> {
-    let name = format!("bramble-build:{}-{}", platform.arch, std::process::id());
+    let name = format!("bramble-build:{}-{}", platform.target.name(), std::process::id());
     let mut docker = workspace.command("docker");
     docker.args(["build", "--quiet", "--force-rm", "--tag", &name, "--file", "etc/container/Dockerfile"]);
     for (key, value) in [
@@ -192,7 +195,7 @@ fn classic(
     }
     // BuildKit would know the platform, but is not there on every engine; so nothing depends on which one it is.
     let built = run::output(docker.arg(context).env("DOCKER_BUILDKIT", "0"));
-    let folder = work.join(platform.arch);
+    let folder = work.join(platform.target.name());
     let saved = built.and_then(|_| save(&name, &folder));
     let removed = docker::docker(&["image", "rm", "--force", &name]);
     // Layers of a build that broke in the middle.
