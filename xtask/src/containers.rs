@@ -16,8 +16,11 @@ mod registry;
 mod skopeo;
 mod smoke;
 
-pub(crate) use docker::{NEEDS, why_no_swarm_here};
+pub(crate) use build::{build, programs};
+pub(crate) use docker::why_no_swarm_here;
 pub(crate) use playground::Playground;
+pub(crate) use registry::{Push, pull};
+pub(crate) use skopeo::Reference;
 
 pub(crate) const USAGE: &str = "\
 cargo xtask containers COMMAND
@@ -36,12 +39,20 @@ Of deploy: --stack NAME          bramble, if not said
            -c FILE               one more file on top, for example etc/stack/cluster-key.yml
            --within SECONDS      how long it may take to run, 120 if not said";
 
+/// Asks the form at that address for the weather.
+pub(crate) fn smoke(url: &str) -> Result<(), String> {
+    smoke::Smoke::parse(&[url])?.run()
+}
+
 pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<(), Failure> {
     let usage = |why: String| Failure::Usage(format!("{why}\n\n{USAGE}"));
     match arguments {
-        ["build"] => build::build(workspace).map_err(Failure::Run),
+        ["build"] => {
+            let built = programs(workspace).and_then(|programs| build(workspace, None, &programs));
+            built.map_err(Failure::Run)
+        }
         ["push", rest @ ..] => {
-            let push = registry::Push::parse(rest).map_err(usage)?;
+            let push = Push::parse(rest).map_err(usage)?;
             push.run(workspace).map(|name| println!("{name}")).map_err(Failure::Run)
         }
         ["deploy", rest @ ..] => deploy::Deploy::parse(rest).map_err(usage)?.run(workspace).map_err(Failure::Run),

@@ -11,8 +11,11 @@ mod deny;
 mod hosts;
 mod image;
 mod install;
+mod manifests;
 mod msrv;
 mod openmetrics;
+mod overlay;
+mod pipeline;
 mod run;
 mod tiers;
 
@@ -27,7 +30,8 @@ Usage: cargo xtask COMMAND
   image [OPTION]...         the SD card for a Raspberry Pi 2, in dist/
   image inspect FILE        what is in an image
   image refresh             a new pi-image/packages.lock with what Debian has today
-  containers COMMAND        images, registry and stack; without a command, lists them";
+  containers COMMAND        images, registry and stack; without a command, lists them
+  pipeline [--only STEP]... from a checkout to what is shipped; --list: the steps and what they need";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -57,6 +61,11 @@ fn dispatch(arguments: &[&str]) -> Result<(), Failure> {
         ["bench", rest @ ..] => bench::run(&workspace, rest).map_err(Failure::Run),
         ["compile", rest @ ..] => image::compile(&workspace, rest),
         ["image", rest @ ..] => image::image(&workspace, rest),
+        ["pipeline", "--list"] => {
+            println!("{}", pipeline::list().trim_end());
+            Ok(())
+        }
+        ["pipeline", rest @ ..] => pipeline::run(&workspace, &only(rest)?),
         ["containers", rest @ ..] => containers::run(&workspace, rest),
         ["-h" | "--help" | "help"] => {
             println!("{USAGE}\n\nTiers: {}\n\nBenches:\n{}", tiers::names().join(", "), bench::list().trim_end());

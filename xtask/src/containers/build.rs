@@ -65,7 +65,7 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn of(workspace: &Workspace) -> Result<Self, String> {
+    fn of(workspace: &Workspace, version: Option<&str>) -> Result<Self, String> {
         let metadata = run::output(&mut workspace.cargo(["metadata", "--no-deps", "--format-version=1", "--offline"]))?;
         let metadata: serde_json::Value = serde_json::from_str(&metadata).map_err(|error| error.to_string())?;
         let all = metadata["packages"].as_array().into_iter().flatten();
@@ -76,34 +76,41 @@ impl Stamp {
         let time = std::env::var("SOURCE_DATE_EPOCH").or_else(|_| git(&["log", "-1", "--format=%ct"]));
         Ok(Self {
             source: cli["repository"].as_str().unwrap_or("unknown").to_owned(),
-            version: version(cli["version"].as_str().unwrap_or("0")),
+            version: version.or(cli["version"].as_str()).unwrap_or("0").to_owned(),
             revision: format!("{}{}", revision.trim(), if is_clean { "" } else { "-changed" }),
             time: time.ok().and_then(|time| time.trim().parse().ok()).unwrap_or(0),
         })
     }
 }
 
-/// The tag of the images: the workspace's version, or what `BRAMBLE_VERSION` says.
-fn version(of_workspace: &str) -> String {
-    std::env::var("BRAMBLE_VERSION").unwrap_or_else(|_| of_workspace.to_owned())
+/// The program of each platform, static: one that is named, or compiled now.
+pub(crate) fn programs(workspace: &Workspace) -> Result<Vec<PathBuf>, String> {
+    PLATFORMS.iter().map(|platform| program(workspace, platform)).collect()
 }
 
-/// Builds them and says how large they are.
-pub(crate) fn build(workspace: &Workspace) -> Result<(), String> {
+/// Builds the images around `programs`, one for each platform, and says how large they are. They are called `version`, or
+/// as the workspace.
+pub(crate) fn build(workspace: &Workspace, version: Option<&str>, programs: &[PathBuf]) -> Result<(), String> {
     install::packages(docker::NEEDS)?;
     docker::engine()?;
-    let stamp = Stamp::of(workspace)?;
-    let mut programs = Vec::new();
-    for platform in PLATFORMS {
-        programs.push((platform, program(workspace, platform)?));
+    let stamp = Stamp::of(workspace, version)?;
+    let programs: Vec<(&Platform, PathBuf)> = PLATFORMS.iter().zip(programs.iter().cloned()).collect();
+    for (platform, program) in &programs {
+        let bytes = std::fs::read(program).map_err(|error| format!("{}: {error}", program.display()))?;
+        check_program(&bytes, platform).map_err(|why| format!("{}: {why}", program.display()))?;
     }
     let context = workspace.root.join("target/containers/context");
     stage(&context, &programs, stamp.time)?;
     let work = workspace.root.join("target/containers/work");
     let mut layout = Layout::new(&layout(workspace), stamp.time)?;
-    for (platform, _) in &programs {
-        let saved = classic(workspace, platform, &context, &stamp, &work)?;
-        layout.add(platform, &saved)?;
+    let built = at_once(&programs, |platform| classic(workspace, platform, &context, &stamp, &work));
+    if built.iter().any(|(_, saved)| saved.is_err()) {
+        // What broke in the middle has no name yet, but the first label.
+        let _ =
+            docker::docker(&["image", "prune", "--force", "--filter", "label=org.opencontainers.image.title=bramble"]);
+    }
+    for (platform, saved) in built {
+        layout.add(platform, &saved?)?;
     }
     let images = layout.finish(&stamp.version)?;
     std::fs::remove_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
@@ -121,15 +128,27 @@ pub(crate) fn build(workspace: &Workspace) -> Result<(), String> {
     Ok(())
 }
 
-/// The static program for a platform: the one that is named, or one that is compiled now.
+/// Does `work` for all platforms at the same time: the classic builder mostly waits.
+fn at_once<'a, T: Send>(
+    programs: &[(&'a Platform, PathBuf)],
+    work: impl Fn(&Platform) -> T + Sync,
+) -> Vec<(&'a Platform, T)> {
+    std::thread::scope(|scope| {
+        let work = &work;
+        let begun: Vec<_> =
+            programs.iter().map(|(platform, _)| (*platform, scope.spawn(move || work(platform)))).collect();
+        begun.into_iter().map(|(platform, one)| (platform, one.join().expect("it does not panic"))).collect()
+    })
+}
+
 fn program(workspace: &Workspace, platform: &Platform) -> Result<PathBuf, String> {
-    let program = match std::env::var_os(platform.variable) {
-        Some(path) => PathBuf::from(path),
-        None => compiled(workspace, platform)?,
-    };
-    let bytes = std::fs::read(&program).map_err(|error| format!("{}: {error}", program.display()))?;
-    check_program(&bytes, platform).map_err(|why| format!("{}: {why}", program.display()))?;
-    Ok(program)
+    match std::env::var_os(platform.variable) {
+        Some(path) => Ok(PathBuf::from(path)),
+        None => {
+            image::provide()?;
+            compile::binary(&workspace.root, platform.target).map_err(|why| why.to_string())
+        }
+    }
 }
 
 /// That it runs where there is nothing else: the right machine, and no loader that it asks for.
@@ -146,11 +165,6 @@ fn check_program(bytes: &[u8], platform: &Platform) -> Result<(), String> {
             .to_owned());
     }
     Ok(())
-}
-
-fn compiled(workspace: &Workspace, platform: &Platform) -> Result<PathBuf, String> {
-    image::provide()?;
-    compile::binary(&workspace.root, platform.target).map_err(|why| why.to_string())
 }
 
 /// Lays out what the Dockerfile copies, with the time of the commit on everything.
@@ -198,16 +212,6 @@ fn classic(
     let folder = work.join(platform.target.name());
     let saved = built.and_then(|_| save(&name, &folder));
     let removed = docker::docker(&["image", "rm", "--force", &name]);
-    // Layers of a build that broke in the middle.
-    let _ = docker::docker(&[
-        "image",
-        "prune",
-        "--force",
-        "--filter",
-        "label=org.opencontainers.image.title=bramble",
-        "--filter",
-        "dangling=true",
-    ]);
     let saved = saved?;
     removed?;
     Ok(saved)

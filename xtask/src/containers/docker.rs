@@ -5,9 +5,8 @@ use std::process::Command;
 use crate::install::Package;
 use crate::run;
 
-/// What images, registry and stack need besides the engine.
+/// What images, registry and stack need besides the engine. That is not installed here: it is a service of the machine.
 pub(crate) const NEEDS: &[Package] = &[
-    Package { program: "docker", package: "docker.io" },
     Package { program: "skopeo", package: "skopeo" },
     Package { program: "docker-registry", package: "docker-registry" },
     Package { program: "tar", package: "tar" },
@@ -29,7 +28,7 @@ pub(crate) fn lines(arguments: &[&str]) -> Result<Vec<String>, String> {
 pub(crate) fn engine() -> Result<(), String> {
     docker(&["info", "--format", "{{.ServerVersion}}"]).map(|_| ()).map_err(|why| {
         let last = why.lines().last().unwrap_or_default();
-        format!("Docker's engine does not answer ({last}); start it (`systemctl start docker`), or ask as root")
+        format!("Docker's engine does not answer ({last}); start it (`systemctl start docker`; Debian's package is docker.io), or ask as root")
     })
 }
 

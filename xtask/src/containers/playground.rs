@@ -31,10 +31,10 @@ pub(crate) struct Playground {
     /// HOST:PORT.
     pub(crate) registry: String,
     pid: u32,
-    form_port: u16,
+    pub(crate) form_port: u16,
     page_port: u16,
     /// The key that the secret holds and the stand-in accepts.
-    key: String,
+    pub(crate) key: String,
     /// Whether the engine's bridge for overlay networks was there before.
     had_bridge: bool,
 }
@@ -104,7 +104,7 @@ impl Playground {
         let labels = ["--label-add", &label, "--label-add", "bramble.producer=yes", "--label-add", "bramble.front=yes"];
         let node = docker(&["node", "inspect", "self", "--format", "{{.ID}}"])?;
         docker(&[&["node", "update"], &labels[..], &[&node]].concat())?;
-        secret(SECRET, &made.key)?;
+        made.secret(SECRET, &made.key)?;
         Ok(made)
     }
 
@@ -167,8 +167,22 @@ impl Playground {
         .to_vec()
     }
 
-    pub(crate) fn form_port(&self) -> u16 {
-        self.form_port
+    /// Makes a secret; its content goes by standard input, where no list of processes shows it.
+    pub(crate) fn secret(&self, name: &str, content: &str) -> Result<(), String> {
+        use std::io::Write as _;
+
+        let told = |error: std::io::Error| format!("docker secret create: {error}");
+        let mut command = Command::new("docker");
+        command.args(["secret", "create", name, "-"]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut child = command.spawn().map_err(told)?;
+        child.stdin.take().expect("piped").write_all(content.as_bytes()).map_err(told)?;
+        if child.wait().map_err(told)?.success() { Ok(()) } else { Err(format!("the secret {name} could not be made")) }
+    }
+
+    /// Deploys the stack here, with the stand-in for the weather API.
+    pub(crate) fn deploy(&self, workspace: &Workspace, image: &str) -> Result<(), String> {
+        deploy::Deploy::parse(&[image])?.with(&self.variables()).run(workspace)?;
+        self.stand_in(deploy::STACK, image)
     }
 
     /// Starts the stand-in for the weather API in the network of a stack. At an address of its own, since a key in the
@@ -181,7 +195,10 @@ impl Playground {
         let run = ["run", "--detach", "--name", &name, "--label", &label, "--network", &network, "--ip", STAND_IN];
         let bounds = ["--read-only", "--cap-drop", "ALL", "--memory", "64m", "--env", &variable];
         let serve = [image, "upstream-sim", "--listen", &listen, "--key", &self.key, "--allow-remote-faults"];
-        docker(&[&run[..], &bounds, &serve].concat()).map(|_| ())
+        docker(&[&run[..], &bounds, &serve].concat()).map(|_| ()).map_err(|why| {
+            let _ = docker(&["rm", "--force", &name]);
+            why
+        })
     }
 
     /// Takes everything away. Where there is nothing, there is nothing to do.
@@ -239,18 +256,6 @@ fn is_fresh() -> Result<bool, String> {
     let addr = docker(&["info", "--format", "{{.Swarm.NodeAddr}}"])?;
     let nodes = lines(&["node", "ls", "--quiet"])?;
     Ok(addr == "127.0.0.1" && nodes.len() == 1 && lines(&["service", "ls", "--quiet"])?.is_empty())
-}
-
-/// Makes a secret; its content goes by standard input, where no list of processes shows it.
-fn secret(name: &str, content: &str) -> Result<(), String> {
-    use std::io::Write as _;
-
-    let told = |error: std::io::Error| format!("docker secret create: {error}");
-    let mut command = Command::new("docker");
-    command.args(["secret", "create", name, "-"]).stdin(Stdio::piped()).stdout(Stdio::null());
-    let mut child = command.spawn().map_err(told)?;
-    child.stdin.take().expect("piped").write_all(content.as_bytes()).map_err(told)?;
-    if child.wait().map_err(told)?.success() { Ok(()) } else { Err(format!("the secret {name} could not be made")) }
 }
 
 fn free_port() -> Result<u16, String> {

@@ -50,6 +50,12 @@ impl Push {
     }
 }
 
+/// Has the engine pull the image by its digest, whose bytes it checks.
+pub(crate) fn pull(image: &Reference) -> Result<(), String> {
+    let name = image.without_tag().to_string();
+    docker::docker(&["pull", "--quiet", &name]).map(|pulled| println!("pulled {pulled}"))
+}
+
 /// Version and digest of what was built last.
 fn built(layout: &std::path::Path) -> Result<(String, String), String> {
     let none = || "there are no images yet; `cargo xtask containers build` makes them".to_owned();

@@ -49,6 +49,12 @@ impl Reference {
         Self { digest: Some(digest.to_owned()), ..self.clone() }
     }
 
+    /// By its digest alone, if it has one.
+    pub(crate) fn without_tag(&self) -> Self {
+        let tag = self.tag.clone().filter(|_| self.digest.is_none());
+        Self { tag, ..self.clone() }
+    }
+
     /// What skopeo calls it; it wants either tag or digest.
     fn url(&self) -> String {
         let Self { registry, path, tag, digest } = self;
@@ -127,7 +133,7 @@ fn sentence(of: &Reference, said: &str) -> String {
             "the registry {registry} refused the name or password; `docker login {registry}` asks for them, and \
              `htpasswd -B` changes them (etc/registry/README.md)"
         )
-    } else if has(&["x509", "certificate"]) {
+    } else if has(&["x509"]) {
         format!(
             "the certificate of {registry} is not trusted; put the authority that signed it at \
              /etc/docker/certs.d/{registry}/ca.crt, or name its folder with --certs"

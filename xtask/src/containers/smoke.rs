@@ -32,10 +32,6 @@ impl Smoke {
         Ok(Self { at, zip: place[0].to_owned(), country: place[1].to_owned() })
     }
 
-    pub(crate) fn at(port: u16) -> Self {
-        Self { at: format!("127.0.0.1:{port}"), zip: "70569".to_owned(), country: "DE".to_owned() }
-    }
-
     /// Prints what the form said.
     pub(crate) fn run(&self) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
