@@ -89,27 +89,23 @@ pub(crate) fn free_port() -> u16 {
     listener.local_addr().expect("bound").port()
 }
 
-/// A container, a network or the like, removed when it is dropped: `docker KIND rm --force NAME`.
+/// Containers and their network, removed when this is dropped. All names begin with `bramble-test-`, so that the tier can
+/// take away what a run left that was killed.
 pub(crate) struct Made {
-    words: Vec<String>,
+    containers: Vec<String>,
+    network: String,
 }
 
 impl Made {
-    /// Takes away what a run that was killed may have left under that name.
-    pub(crate) fn new(words: &[&str]) -> Self {
-        let made = Self { words: words.iter().map(|word| (*word).to_owned()).collect() };
-        made.remove();
-        made
-    }
-
-    fn remove(&self) {
-        // Often there is none.
-        let _ = Command::new(&self.words[0]).args(&self.words[1..]).current_dir(root()).output();
+    pub(crate) fn new(containers: &[&str], network: &str) -> Self {
+        Self { containers: containers.iter().map(|name| (*name).to_owned()).collect(), network: network.to_owned() }
     }
 }
 
 impl Drop for Made {
     fn drop(&mut self) {
-        self.remove();
+        // Some may never have been made.
+        let _ = command("docker", &["rm", "--force"]).args(&self.containers).output();
+        let _ = command("docker", &["network", "rm", &self.network]).output();
     }
 }

@@ -14,6 +14,15 @@ fn key_file(name: &str) -> String {
     file.display().to_string()
 }
 
+/// What takes away what Compose has made.
+struct Down(Command);
+
+impl Drop for Down {
+    fn drop(&mut self) {
+        let _ = self.0.output();
+    }
+}
+
 fn health(container: &str) -> String {
     docker(&["inspect", "--format", "{{.State.Health.Status}}", container])
 }
@@ -22,8 +31,7 @@ fn health(container: &str) -> String {
 fn plain_containers_with_an_alias_make_a_cluster() {
     let network = "bramble-test-plain";
     let names = ["stand-in", "producer-1", "producer-2", "form"].map(|name| format!("bramble-test-plain-{name}"));
-    let _network = Made::new(&["docker", "network", "rm", network]);
-    let _made = names.each_ref().map(|name| Made::new(&["docker", "rm", "--force", name]));
+    let _made = Made::new(&names.each_ref().map(String::as_str), network);
     docker(&["network", "create", "--subnet", "10.89.79.0/24", network]);
     let (image, key) = (prepared("BRAMBLE_IMAGE"), prepared("BRAMBLE_KEY"));
     let run = |name: &str, options: &[&str], words: &[&str]| {
@@ -64,7 +72,7 @@ fn compose_starts_a_cluster_on_one_machine() {
         compose.env("BRAMBLE_PAGE_AT", format!("127.0.0.1:{page}"));
         compose
     };
-    let _made = Made::new(&[&["docker-compose"], &FILES[..], &["down", "--timeout", "1"]].concat());
+    let _down = Down(compose(&["down", "--timeout", "1"]));
     said_by(&mut compose(&["up", "-d", "--scale", "producer=3"]));
     let said = said_by(&mut containers(&["smoke", &format!("http://127.0.0.1:{form}/")]));
     assert!(said.contains("by producer-"), "{said}");

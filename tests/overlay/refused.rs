@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::machine::{containers, docker, free_port, lines, prepared, refusal_of};
+use crate::machine::{Made, containers, docker, free_port, lines, prepared, refusal_of, until};
 use crate::user::get;
 
 /// Nothing of a stack is there.
@@ -53,24 +53,23 @@ fn a_stack_that_never_runs_is_removed_again() {
 #[test]
 fn an_alias_that_never_resolves_is_said_in_the_log_and_on_the_form() {
     let name = "bramble-test-alone";
-    let _container = crate::machine::Made::new(&["docker", "rm", "--force", name]);
-    let _network = crate::machine::Made::new(&["docker", "network", "rm", "bramble-test-alone"]);
-    docker(&["network", "create", "bramble-test-alone"]);
+    let _made = Made::new(&[name], name);
+    docker(&["network", "create", name]);
     let port = free_port();
     let publish = format!("127.0.0.1:{port}:8088");
     let alias = r#"BRAMBLE__DISCOVERY__DNS={ producer = "producer:8080" }"#;
-    let run = ["run", "--detach", "--name", name, "--network", "bramble-test-alone", "--publish", &publish];
+    let run = ["run", "--detach", "--name", name, "--network", name, "--publish", &publish];
     let bounds = ["--read-only", "--cap-drop", "ALL", "--env", alias, "--env", "BRAMBLE__DISCOVERY__MDNS=false"];
     docker(&[&run[..], &bounds, &[&prepared("BRAMBLE_IMAGE"), "consumer"]].concat());
     // The first may wait for somebody to be found.
     let answer = || get(port, "/api/weather?zip=70569&country=DE").ok().filter(|(status, _)| *status == 503);
-    let (_, body) = crate::machine::until("the form says that nobody answers", answer);
+    let (_, body) = until("the form says that nobody answers", answer);
     assert!(body.contains("unavailable"), "{body}");
     let said = || {
         let output = Command::new("docker").args(["logs", name]).output().expect("docker is there");
         let log = String::from_utf8_lossy(&output.stderr).into_owned();
         log.contains("producer:8080 has no address").then_some(log)
     };
-    let log = crate::machine::until("the log says it", said);
+    let log = until("the log says it", said);
     assert!(log.contains("does [discovery] dns name the alias of a service that runs"), "{log}");
 }

@@ -15,6 +15,7 @@ mod playground;
 mod registry;
 mod skopeo;
 mod smoke;
+mod swarm;
 
 pub(crate) use build::{build, programs};
 pub(crate) use docker::why_no_swarm_here;
@@ -56,8 +57,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<(), Failu
             push.run(workspace).map(|name| println!("{name}")).map_err(Failure::Run)
         }
         ["deploy", rest @ ..] => deploy::Deploy::parse(rest).map_err(usage)?.run(workspace).map_err(Failure::Run),
-        ["remove"] => deploy::remove(deploy::STACK).map_err(Failure::Run),
-        ["remove", stack] => deploy::remove(stack).map_err(Failure::Run),
+        ["remove"] => swarm::remove(deploy::STACK).map_err(Failure::Run),
+        ["remove", stack] => swarm::remove(stack).map_err(Failure::Run),
         ["smoke", rest @ ..] => smoke::Smoke::parse(rest).map_err(usage)?.run().map_err(Failure::Run),
         ["up"] => Playground::up(workspace).map(|it| println!("{it}")).map_err(Failure::Run),
         ["stand-in", stack, image] => {

@@ -12,13 +12,15 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::docker::{self, Swarm, docker, lines};
-use super::{deploy, http};
+use super::{deploy, http, swarm};
 use crate::install;
 use crate::run::{self, Workspace};
 
 /// The mark of what is ours: on the node, and on containers.
 const LABEL: &str = "bramble.playground";
 const SECRET: &str = "bramble-api-key";
+/// What tests that were killed may have left begins so.
+const TESTS: &str = "bramble-test-";
 /// Not the stack's own, which somebody may use.
 const SUBNET: &str = "10.89.77.0/24";
 const STAND_IN: &str = "10.89.77.250";
@@ -195,9 +197,8 @@ impl Playground {
         let run = ["run", "--detach", "--name", &name, "--label", &label, "--network", &network, "--ip", STAND_IN];
         let bounds = ["--read-only", "--cap-drop", "ALL", "--memory", "64m", "--env", &variable];
         let serve = [image, "upstream-sim", "--listen", &listen, "--key", &self.key, "--allow-remote-faults"];
-        docker(&[&run[..], &bounds, &serve].concat()).map(|_| ()).map_err(|why| {
+        docker(&[&run[..], &bounds, &serve].concat()).map(|_| ()).inspect_err(|_| {
             let _ = docker(&["rm", "--force", &name]);
-            why
         })
     }
 
@@ -205,15 +206,16 @@ impl Playground {
     pub(crate) fn down(workspace: &Workspace) -> Result<(), String> {
         let folder = folder(workspace);
         let made = Self::read(&folder);
-        let label = format!("label={LABEL}=yes");
-        for container in lines(&["ps", "--all", "--quiet", "--filter", &label])? {
-            docker(&["rm", "--force", &container])?;
-        }
+        remove_containers(&format!("label={LABEL}=yes"))?;
+        remove_containers(&format!("name=^{TESTS}"))?;
         if docker::swarm()? == Swarm::Manager && is_ours() || made.is_some() && is_fresh()? {
             for stack in lines(&["stack", "ls", "--format", "{{.Name}}"])? {
-                deploy::remove(&stack)?;
+                swarm::remove(&stack)?;
             }
             docker(&["swarm", "leave", "--force"])?;
+        }
+        for network in lines(&["network", "ls", "--quiet", "--filter", &format!("name=^{TESTS}")])? {
+            docker(&["network", "rm", &network])?;
         }
         if let Some(made) = made {
             made.end_registry();
@@ -246,6 +248,13 @@ impl Playground {
         }
         Ok(())
     }
+}
+
+fn remove_containers(filter: &str) -> Result<(), String> {
+    for container in lines(&["ps", "--all", "--quiet", "--filter", filter])? {
+        docker(&["rm", "--force", &container])?;
+    }
+    Ok(())
 }
 
 /// Whether the Swarm is one that `up` had no time to mark: on loopback, with one node and without a service.
