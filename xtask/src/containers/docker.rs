@@ -26,7 +26,7 @@ pub(crate) fn lines(arguments: &[&str]) -> Result<Vec<String>, String> {
 
 /// That the engine answers.
 pub(crate) fn engine() -> Result<(), String> {
-    docker(&["info", "--format", "{{.ServerVersion}}"]).map(|_| ()).map_err(|why| {
+    docker(&["version", "--format", "{{.Server.Version}}"]).map(|_| ()).map_err(|why| {
         let last = why.lines().last().unwrap_or_default();
         format!("Docker's engine does not answer ({last}); start it (`systemctl start docker`; Debian's package is docker.io), or ask as root")
     })
