@@ -1,7 +1,7 @@
 //! What can be set, and what it is when nobody sets it: a Pi that finds no file must run as well as one that does.
 //!
-//! One small struct a section of `bramble.toml`. Later sources win: code, then `/etc/bramble/bramble.toml` or
-//! `--config FILE`, then `BRAMBLE__SECTION__KEY` in the environment, then flags. Reading never stops at the first
+//! One small struct a section of `bramble.toml`. Later sources win: code, then keys that systemd hands over, then
+//! `/etc/bramble/bramble.toml` or `--config FILE`, then `BRAMBLE__SECTION__KEY` in the environment, then flags. Reading never stops at the first
 //! mistake: whoever edits a file on a card wants all of them at once, each with its line.
 
 use std::collections::BTreeMap;

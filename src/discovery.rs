@@ -9,10 +9,12 @@
 //! asked again for ten minutes, since mDNS may never tell of it again.
 
 mod alias;
+pub(crate) mod container;
 pub mod dns;
 pub mod fixed;
 mod interfaces;
 mod known;
+mod links;
 mod lost;
 pub mod mdns;
 mod news;

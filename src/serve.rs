@@ -4,6 +4,7 @@
 mod guard;
 mod request_log;
 mod routes;
+mod supervisor;
 
 use std::io::{Stdin, Write as _};
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use crate::telemetry::Collect;
 use crate::transport;
 use crate::transport::client::Wire;
 use crate::trust::{self, Own, Trust};
+use supervisor::Supervisor;
 
 /// How long a service goes on serving after it has said goodbye: the news must reach everybody who might still call.
 /// Whoever knows it by a name or looks at `/readyz` hears no goodbye, and looks every second.
@@ -179,9 +181,13 @@ impl Host {
         let registration = self.mdns.as_ref().ok().and_then(|mdns| self.register(mdns, addr));
         say_listening(addr);
         health.set(Phase::Ready);
+        let supervisor = Supervisor::of_process();
+        supervisor.ready(addr);
+        supervisor.feed(&self.executor);
 
         let serves_on = if self.role == Role::UpstreamSim { Duration::ZERO } else { SERVES_ON };
-        let until_end = end(told_to_end, health, registration, serves_on);
+        let within = serves_on + self.config.server.drain_timeout;
+        let until_end = Farewell { health, registration, supervisor, serves_on, within }.after(told_to_end);
         let options = transport::server::Options {
             limits: (&self.config.server).into(),
             executor: Arc::clone(&self.executor),
@@ -282,6 +288,9 @@ fn browse(
     if !config.discovery.mdns {
         return Err("off: [discovery] mdns is false".into());
     }
+    if let Some(why) = discovery::container::is_in_the_way(&config.discovery, role) {
+        return Err(why);
+    }
     let start = || -> Result<Mdns, discovery::mdns::Error> {
         let mdns = Mdns::start(&config.discovery, role)?.trusting(Arc::clone(trust));
         mdns.browse(config.node.cluster.clone(), directory.clone(), executor)?.detach();
@@ -326,24 +335,37 @@ async fn closed(stdin: &mut Async<Stdin>) {
     while let Ok(1..) = stdin.read(&mut ignored).await {}
 }
 
-/// Resolves when the last request has been let in. A second signal shortens the farewell.
-async fn end(mut told: Ends, health: Arc<Health>, mut registration: Option<Registration>, serves_on: Duration) {
-    match &mut registration {
-        Some(registration) => told.next().or(registration.stay_signed()).await,
-        None => told.next().await,
-    }
-    told.stdin = None; // once closed it stays so, and would count as the second signal
-    log::info!("ending: no new work, finishing what is there");
-    health.set(Phase::Draining);
-    let farewell = async {
-        let served_on = Timer::after(serves_on);
-        if let Some(mut registration) = registration {
-            registration.drain();
-            registration.end().await;
+/// What is done between the signal to end and the last request.
+struct Farewell {
+    health: Arc<Health>,
+    registration: Option<Registration>,
+    supervisor: Supervisor,
+    serves_on: Duration,
+    /// How long all of the end takes at most.
+    within: Duration,
+}
+
+impl Farewell {
+    /// Resolves when the last request has been let in. A second signal shortens the farewell.
+    async fn after(mut self, mut told: Ends) {
+        match &mut self.registration {
+            Some(registration) => told.next().or(registration.stay_signed()).await,
+            None => told.next().await,
         }
-        served_on.await;
-    };
-    farewell.or(told.next()).await;
+        told.stdin = None; // once closed it stays so, and would count as the second signal
+        log::info!("ending: no new work, finishing what is there");
+        self.health.set(Phase::Draining);
+        self.supervisor.stopping(self.within);
+        let farewell = async {
+            let served_on = Timer::after(self.serves_on);
+            if let Some(mut registration) = self.registration {
+                registration.drain();
+                registration.end().await;
+            }
+            served_on.await;
+        };
+        farewell.or(told.next()).await;
+    }
 }
 
 /// The one line that scripts wait for.

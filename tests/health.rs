@@ -1,4 +1,5 @@
-//! `bramble health` as the health check of a container runs it: its exit code, and the one sentence it says.
+//! What whoever runs a service asks it and is told: `bramble health` as the health check of a container runs it, the
+//! end that SIGTERM begins, and what systemd hears.
 
 mod support {
     pub(crate) mod bramble;
@@ -7,6 +8,7 @@ mod support {
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -68,7 +70,7 @@ fn a_wrong_answer_and_no_answer_of_http_fail_the_check() {
             stream.write_all(answer.as_bytes()).expect("answered");
             // Closed only after what it was asked has been read, or the close would throw its answer away.
             let mut asked = [0; 1024];
-            stream.read(&mut asked).expect("asked");
+            let _ = stream.read(&mut asked).expect("asked");
         });
         let (code, said) = health(&["--port", &port], &[]);
         answering.join().expect("no panic");
@@ -91,6 +93,35 @@ fn readyz(addr: SocketAddr) -> Option<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     Some(answer)
+}
+
+#[test]
+fn systemd_is_told_when_it_serves_that_it_lives_and_that_it_ends() {
+    let path = std::env::temp_dir().join(format!("bramble-notify-{}", std::process::id()));
+    let _ = std::fs::remove_file(&path); // of a run that was killed
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    manager.set_read_timeout(Some(Duration::from_secs(20))).expect("a valid time");
+    let heard = || {
+        let mut buffer = [0; 256];
+        let length = manager.recv(&mut buffer).expect("it says something");
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let path = path.to_str().expect("text").to_owned();
+    let mut consumer = Service::start(&["consumer"], &[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", "200000")]);
+    assert_eq!(heard(), format!("READY=1\nSTATUS=serving at http://{}", consumer.addr()));
+    assert_eq!([heard(), heard(), heard()], ["WATCHDOG=1"; 3]);
+    consumer.signal("STOP"); // a process that hangs
+    manager.set_read_timeout(Some(Duration::from_secs(1))).expect("a valid time");
+    let mut buffer = [0; 256];
+    assert!((0..5).any(|_| manager.recv(&mut buffer).is_err()), "it gives no sign of life");
+    manager.set_read_timeout(Some(Duration::from_secs(20))).expect("a valid time");
+    consumer.signal("CONT");
+    assert_eq!(heard(), "WATCHDOG=1");
+    consumer.signal("TERM");
+    let news = std::iter::repeat_with(heard).find(|said| said != "WATCHDOG=1").expect("endless");
+    assert!(news.starts_with("STOPPING=1\nSTATUS=ending"), "{news}");
+    assert!(consumer.ends().success());
+    std::fs::remove_file(path).expect("the test's own");
 }
 
 #[test]

@@ -7,19 +7,45 @@
 
 #![allow(clippy::print_stderr, reason = "minutes pass; the person who waits is told for what")]
 
+mod build;
+mod card;
 pub mod compile;
+mod contents;
+mod cpio;
 mod error;
+mod inspect;
+mod modules;
+mod options;
 pub mod packages;
+mod root;
 mod run;
+pub mod sbom;
 
+pub use build::{Built, build};
 pub use error::Error;
+pub use inspect::{inspect, partition};
+pub use options::{Options, Packages};
 
-/// The programs that building needs, each with the Debian package that has it.
+/// The programs that building needs, or a file that stands for one, each with the Debian package that has it.
 pub const PROGRAMS: &[(&str, &str)] = &[
     ("apt-get", "apt"),
+    ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
     ("dpkg-deb", "dpkg"),
+    ("git", "git"),
     ("sha256sum", "coreutils"),
+    ("gzip", "gzip"),
+    ("xz", "xz-utils"),
+    ("zstd", "zstd"),
+    ("depmod", "kmod"),
+    ("modprobe", "kmod"),
+    ("mkfs.vfat", "dosfstools"),
+    ("mcopy", "mtools"),
+    ("mmd", "mtools"),
+    ("mke2fs", "e2fsprogs"),
+    ("sfdisk", "fdisk"),
     ("arm-linux-gnueabihf-gcc", CROSS_COMPILER),
+    ("arm-linux-gnueabihf-readelf", "binutils-arm-linux-gnueabihf"),
+    ("/usr/arm-linux-gnueabihf/lib/libc.a", "libc6-dev-armhf-cross"),
 ];
 
 const CROSS_COMPILER: &str = "gcc-arm-linux-gnueabihf";

@@ -1,7 +1,7 @@
 //! Formats are other programs' work. They are run here, so that each failure is one sentence.
 
 use std::ffi::OsStr;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -46,6 +46,20 @@ pub(crate) fn finish(command: &mut Command) -> Result<(), Error> {
         Ok(status) => Err(Error::Program { command: shown(command), said: status.to_string() }),
         Err(error) => Err(failed_to_start(command, &error)),
     }
+}
+
+/// As [`output`], with `input` on its stdin.
+pub(crate) fn fed(command: &mut Command, input: &[u8]) -> Result<Vec<u8>, Error> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| failed_to_start(command, &error))?;
+    // What it does not read, it does not need: its end tells whether all is well.
+    let mut stdin = child.stdin.take().expect("it was piped");
+    let _ = stdin.write_all(input);
+    drop(stdin);
+    let Output { status, stdout, stderr } =
+        child.wait_with_output().map_err(|error| failed_to_start(command, &error))?;
+    let said = String::from_utf8_lossy(&stderr).trim().to_owned();
+    if status.success() { Ok(stdout) } else { Err(Error::Program { command: shown(command), said }) }
 }
 
 fn failed_to_start(command: &Command, error: &std::io::Error) -> Error {

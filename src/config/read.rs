@@ -13,6 +13,7 @@ use toml::de::{DeTable, DeValue};
 use super::setting::{SHOWN, Slot, Visitor, Wrong};
 use super::{Config, ConfigError, DEFAULT_FILE, Mistake, Origin, check};
 
+mod credentials;
 mod suggest;
 
 use suggest::Keys;
@@ -30,6 +31,8 @@ const IMAGE_SECTION: &str = "pi";
 /// Where a configuration comes from; later ones win.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sources {
+    /// Folder of the keys that systemd hands over: `api.key` and `cluster.key`, each if it is there.
+    pub credentials: Option<PathBuf>,
     /// The file.
     pub file: ConfigFile,
     /// The environment, or what of it matters: names and values. Only `BRAMBLE__SECTION__KEY` is looked at.
@@ -59,7 +62,8 @@ impl Sources {
             .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
             .filter(|(name, _)| name.starts_with(PREFIX))
             .collect();
-        Self { file: file.map_or(ConfigFile::Default, ConfigFile::Path), env, flags: Vec::new() }
+        let credentials = std::env::var_os(credentials::VARIABLE).map(PathBuf::from);
+        Self { credentials, file: file.map_or(ConfigFile::Default, ConfigFile::Path), env, flags: Vec::new() }
     }
 
     /// Text alone, as if it stood in a file named `bramble.toml`.
@@ -70,6 +74,9 @@ impl Sources {
 
 pub(super) fn load(config: Config, sources: &Sources) -> Result<Config, ConfigError> {
     let mut reader = Reader { config, mistakes: Vec::new(), origins: BTreeMap::new() };
+    for (key, file) in sources.credentials.iter().flat_map(|folder| credentials::found(folder)) {
+        reader.words(Origin::Variable(credentials::VARIABLE.into()), key, &file.to_string_lossy());
+    }
     match file_text(&sources.file) {
         Ok(Some((path, text))) => reader.file(&path, &text),
         Ok(None) => {}

@@ -18,7 +18,7 @@ fn mistakes(source: &str) -> String {
 
 fn variable(name: &str, value: &str) -> Result<Config, ConfigError> {
     let env = vec![(name.to_owned(), value.to_owned())];
-    Config::load(Role::Consumer, &Sources { file: ConfigFile::None, env, flags: Vec::new() })
+    Config::load(Role::Consumer, &Sources { file: ConfigFile::None, env, ..Sources::default() })
 }
 
 #[test]
@@ -93,6 +93,7 @@ attempt_timeout = 3
 upstream = "http://api.openweathermap.org"
 "#;
     let sources = Sources {
+        credentials: None,
         file: ConfigFile::Text("bramble.toml".into(), file.into()),
         env: vec![("BRAMBLE__CACHE__CAPACITY".into(), "lots".into()), ("BRAMBLE__CALL__TIME".into(), "1s".into())],
         flags: vec![("consumer.listen".into(), "8088".into())],
@@ -486,6 +487,23 @@ prop_compose! {
         config.call.fallback = fallback;
         config
     }
+}
+
+#[test]
+fn keys_that_systemd_hands_over_are_used_unless_the_file_names_others_and_blank_ones_are_none() {
+    let folder = std::env::temp_dir().join(format!("bramble-credentials-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder for the test");
+    std::fs::write(folder.join("api.key"), "0123456789abcdef\n").expect("writable");
+    std::fs::write(folder.join("cluster.key"), "\n").expect("writable");
+    let load = |text: &str| {
+        let sources = Sources { credentials: Some(folder.clone()), ..Sources::text(text) };
+        Config::load(Role::Producer, &sources).expect("right")
+    };
+    let config = load("");
+    assert_eq!((config.producer.api_key_file, config.node.cluster_key_file), (Some(folder.join("api.key")), None));
+    let config = load("[producer]\napi_key_file = \"/etc/other.key\"\n");
+    assert_eq!(config.producer.api_key_file, Some("/etc/other.key".into()));
+    std::fs::remove_dir_all(folder).expect("the test's own folder");
 }
 
 proptest! {

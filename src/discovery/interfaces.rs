@@ -2,6 +2,7 @@
 //! their addresses lead nowhere for anybody else, so they are never announced.
 
 use std::fs;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,8 +41,7 @@ impl Chosen {
         match looked.as_ref() {
             Some((at, names)) if now.duration_since(*at) < GOOD_FOR => names.iter().any(|one| one == name),
             _ => {
-                let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();
-                let names = choose(default_route(&routes), &all_interfaces());
+                let names = used(Path::new("/"));
                 let contains = names.iter().any(|one| one == name);
                 *looked = Some((now, names));
                 contains
@@ -50,9 +50,13 @@ impl Chosen {
     }
 }
 
-fn all_interfaces() -> Vec<String> {
-    let entries = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+/// What is used when the configuration names none, by what the kernel shows below `root`. Not by /proc/net, which a
+/// hardened service does not see.
+pub(super) fn used(root: &Path) -> Vec<String> {
+    let routes = fs::read_to_string(root.join("proc/self/net/route")).unwrap_or_default();
+    let entries = fs::read_dir(root.join("sys/class/net")).into_iter().flatten().flatten();
+    let all: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    choose(default_route(&routes), &all)
 }
 
 /// The interface of the default route with the lowest metric in the kernel's routing table.

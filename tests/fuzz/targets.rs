@@ -51,7 +51,7 @@ pub(crate) fn config(data: &[u8]) {
         }
     }
     // A variable takes another way: any text is a value.
-    let sources = Sources { file: ConfigFile::None, env: vec![variable], flags: Vec::new() };
+    let sources = Sources { file: ConfigFile::None, env: vec![variable], ..Sources::default() };
     let _ = Config::load(Role::Consumer, &sources);
 }
 

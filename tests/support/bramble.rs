@@ -52,6 +52,11 @@ impl Service {
         assert!(killed.expect("kill is there").success(), "kill -s {signal}");
     }
 
+    /// How it ended, once it has.
+    pub(crate) fn ends(&mut self) -> std::process::ExitStatus {
+        self.process.wait().expect("own child")
+    }
+
     /// Lines of its log with `text` in them.
     pub(crate) fn logged(&self, text: &str) -> Vec<String> {
         self.log.lock().expect("no panic").iter().filter(|line| line.contains(text)).cloned().collect()

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use pi_image::compile::{self, Target};
-use pi_image::packages;
+use pi_image::{Options, packages};
 
 use crate::Failure;
 use crate::install::{self, Package};
@@ -32,8 +32,60 @@ pub(crate) fn compile(workspace: &Workspace, arguments: &[&str]) -> Result<(), F
 pub(crate) fn image(workspace: &Workspace, arguments: &[&str]) -> Result<(), Failure> {
     match arguments {
         ["refresh"] => refresh(workspace).map_err(Failure::Run),
-        _ => Err(Failure::Usage("not yet".to_owned())),
+        ["inspect", file] => inspect(workspace, Path::new(file)).map_err(Failure::Run),
+        ["refresh" | "inspect", ..] => {
+            Err(Failure::Usage("`image inspect` takes one file, `image refresh` nothing.".to_owned()))
+        }
+        options => build(&understood(workspace, options)?).map_err(Failure::Run),
     }
+}
+
+/// `--NAME FILE` or `--NAME=FILE`. Paths are those of who calls, wherever that is.
+fn understood(workspace: &Workspace, arguments: &[&str]) -> Result<Options, Failure> {
+    let mut options = Options::new(&workspace.root);
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let (name, value) = match argument.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (*argument, rest.next().copied()),
+        };
+        let place = match name {
+            "--config" => &mut options.config,
+            "--ssh-key" => &mut options.ssh_key,
+            "--api-key" => &mut options.api_key,
+            "--cluster-key" => &mut options.cluster_key,
+            "--out" => &mut options.out,
+            _ => return Err(Failure::Usage(format!("{argument:?} was not understood."))),
+        };
+        let value = value.filter(|value| !value.is_empty());
+        let value = value.ok_or_else(|| Failure::Usage(format!("{name} needs a file or folder after it.")))?;
+        *place = Some(value.into());
+    }
+    Ok(options)
+}
+
+fn build(options: &Options) -> Result<(), String> {
+    provide()?;
+    let built = pi_image::build(options).map_err(|why| why.to_string())?;
+    for file in [&built.image, &built.compressed, &built.sbom, &built.sums] {
+        let size = file.metadata().map_err(|why| format!("{}: {why}", file.display()))?.len();
+        println!("{size:>9}  {}", file.display());
+    }
+    built.notes.iter().for_each(|note| println!("{note}"));
+    if !built.secrets.is_empty() {
+        println!("The image holds secrets now: {}. Give it to nobody.", built.secrets.join(", "));
+    }
+    Ok(())
+}
+
+fn inspect(workspace: &Workspace, file: &Path) -> Result<(), String> {
+    provide()?;
+    let scratch = workspace.root.join(format!("target/inspect-{}", std::process::id()));
+    std::fs::create_dir_all(&scratch).map_err(|why| format!("{}: {why}", scratch.display()))?;
+    let said = pi_image::inspect(file, &scratch).map_err(|why| why.to_string());
+    let removed = std::fs::remove_dir_all(&scratch).map_err(|why| format!("{}: {why}", scratch.display()));
+    print!("{}", said?);
+    removed
 }
 
 fn refresh(workspace: &Workspace) -> Result<(), String> {
@@ -44,4 +96,22 @@ fn refresh(workspace: &Workspace) -> Result<(), String> {
     println!("{} names {} packages now; `git diff` shows what is new.", path.display(), lock.packages().count());
     note.into_iter().for_each(|note| println!("{note}"));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_written_in_any_of_the_usual_ways() {
+        let workspace = Workspace::find();
+        let options = understood(&workspace, &["--config", "my.toml", "--api-key=key", "--out", "dist"]).ok();
+        let options = options.expect("they are right");
+        assert_eq!(options.config.as_deref(), Some(Path::new("my.toml")));
+        assert_eq!(options.api_key.as_deref(), Some(Path::new("key")));
+        assert_eq!((options.ssh_key, options.out.as_deref()), (None, Some(Path::new("dist"))));
+        for wrong in [&["--config"][..], &["--config="], &["--password", "x"], &["my.toml"]] {
+            assert!(matches!(understood(&workspace, wrong), Err(Failure::Usage(_))), "{wrong:?}");
+        }
+    }
 }

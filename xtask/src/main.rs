@@ -15,7 +15,9 @@ mod manifests;
 mod msrv;
 mod openmetrics;
 mod overlay;
+mod package;
 mod pipeline;
+mod release;
 mod run;
 mod tiers;
 
@@ -30,6 +32,9 @@ Usage: cargo xtask COMMAND
   image [OPTION]...         the SD card for a Raspberry Pi 2, in dist/
   image inspect FILE        what is in an image
   image refresh             a new pi-image/packages.lock with what Debian has today
+  deb [amd64|armhf]         Debian packages, in dist/
+  sbom [amd64|armv7]        lists of what is in the program, in dist/
+  sign [--key FILE] [DIR]   checksums of what is in dist/, signed with a key of ssh-keygen
   containers COMMAND        images, registry and stack; without a command, lists them
   pipeline [--only STEP]... from a checkout to what is shipped; --list: the steps and what they need";
 
@@ -67,6 +72,9 @@ fn dispatch(arguments: &[&str]) -> Result<(), Failure> {
         }
         ["pipeline", rest @ ..] => pipeline::run(&workspace, &only(rest)?),
         ["containers", rest @ ..] => containers::run(&workspace, rest),
+        ["deb", rest @ ..] => package::deb(&workspace, rest),
+        ["sbom", rest @ ..] => release::sbom(&workspace, rest),
+        ["sign", rest @ ..] => release::sign(&workspace, rest),
         ["-h" | "--help" | "help"] => {
             println!("{USAGE}\n\nTiers: {}\n\nBenches:\n{}", tiers::names().join(", "), bench::list().trim_end());
             Ok(())

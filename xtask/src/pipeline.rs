@@ -1,10 +1,8 @@
 //! From a checkout to what is shipped: a table of steps, run in their order. Each can be run alone, and says what it needs.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::containers::{self, Playground, Push, Reference};
-use crate::install::{self, Package};
 use crate::run::{self, Workspace};
 use crate::{Failure, tiers};
 
@@ -76,19 +74,19 @@ const STEPS: &[Step] = &[
     Step {
         name: "deb",
         about: "the Debian packages for amd64 and armhf, in dist/",
-        needs: "compiles what is not compiled yet",
+        needs: "cargo-deb, which is installed; compiles what is not compiled yet",
         work: Work::Xtask(&["deb"]),
     },
     Step {
         name: "sbom",
-        about: "what is in all that, and the checksums, in dist/",
-        needs: "what `card` and `deb` left in dist/",
+        about: "lists of what is in the program (SPDX), in dist/",
+        needs: "cargo; compiles what is not compiled yet",
         work: Work::Xtask(&["sbom"]),
     },
     Step {
         name: "sign",
-        about: "dist/SHA256SUMS.sig, by ssh-keygen -Y",
-        needs: "dist/SHA256SUMS of `sbom`; BRAMBLE_SIGNING_KEY with the file of an SSH key, else nothing is signed",
+        about: "checksums of what is in dist/, and their signature",
+        needs: "what the steps before left in dist/; BRAMBLE_SIGNING_KEY with the file of an SSH key, else nothing is signed",
         work: Work::Call(sign),
     },
 ];
@@ -128,6 +126,11 @@ impl Yard<'_> {
         Ok(*self.form.insert(playground.form_port))
     }
 
+    fn xtask(&self, words: &[&str]) -> Result<(), String> {
+        let this = std::env::current_exe().map_err(|error| format!("the path of xtask: {error}"))?;
+        run::finish(self.workspace.command(this).args(words))
+    }
+
     fn close(&mut self) -> Result<(), String> {
         self.playground.take().map_or(Ok(()), |_| Playground::down(self.workspace))
     }
@@ -147,19 +150,11 @@ fn smoke(yard: &mut Yard<'_>) -> Result<Option<String>, String> {
 }
 
 fn sign(yard: &mut Yard<'_>) -> Result<Option<String>, String> {
-    let Some(key) = std::env::var_os("BRAMBLE_SIGNING_KEY").map(PathBuf::from) else {
-        return Ok(Some("not signed: BRAMBLE_SIGNING_KEY names no key".to_owned()));
-    };
-    install::packages(&[Package { program: "ssh-keygen", package: "openssh-client" }])?;
-    let (sums, signature) =
-        (yard.workspace.root.join("dist/SHA256SUMS"), yard.workspace.root.join("dist/SHA256SUMS.sig"));
-    if !sums.exists() {
-        return Err(format!("there is no {}; the step `sbom` makes it", sums.display()));
+    let key = std::env::var("BRAMBLE_SIGNING_KEY").ok().filter(|key| !key.is_empty());
+    match &key {
+        Some(key) => yard.xtask(&["sign", "--key", key]).map(|()| None),
+        None => yard.xtask(&["sign"]).map(|()| Some("not signed: BRAMBLE_SIGNING_KEY names no key".to_owned())),
     }
-    // It asks before it writes over one.
-    let _ = std::fs::remove_file(signature);
-    let mut command = yard.workspace.command("ssh-keygen");
-    run::output(command.args(["-Y", "sign", "-n", "bramble", "-f"]).arg(&key).arg(&sums)).map(|_| None)
 }
 
 /// All steps, or those of `only`, until one fails.
@@ -197,10 +192,7 @@ impl Step {
     fn run(&self, yard: &mut Yard<'_>) -> Result<Option<String>, String> {
         match self.work {
             Work::Call(work) => work(yard),
-            Work::Xtask(words) => {
-                let this = std::env::current_exe().map_err(|error| format!("the path of xtask: {error}"))?;
-                run::finish(yard.workspace.command(this).args(words)).map(|()| None)
-            }
+            Work::Xtask(words) => yard.xtask(words).map(|()| None),
         }
     }
 }

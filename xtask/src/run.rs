@@ -21,6 +21,13 @@ impl Workspace {
         Self { root, tools: cache.join("bramble/tools") }
     }
 
+    /// Where what is given away goes.
+    pub(crate) fn dist(&self) -> Result<PathBuf, String> {
+        let dist = self.root.join("dist");
+        std::fs::create_dir_all(&dist).map_err(|why| format!("{}: {why}", dist.display()))?;
+        Ok(dist)
+    }
+
     /// A program to be run in the workspace.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);

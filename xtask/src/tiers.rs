@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::install::{self, Package};
 use crate::run::{self, Workspace};
-use crate::{Failure, browser, deny, hosts, manifests, msrv, openmetrics, overlay};
+use crate::{Failure, browser, deny, hosts, manifests, msrv, openmetrics, overlay, package, release};
 
 /// Steps with the same needs.
 struct Tier {
@@ -48,6 +48,12 @@ const TIERS: &[Tier] = &[
         steps: &[Step { name: "images, registry, stack", work: Work::Call(overlay::test) }],
     },
     Tier {
+        name: "package",
+        about: "units of systemd, Debian packages for amd64 and armhf, checksums and signature",
+        needs: package::NEEDS,
+        steps: PACKAGE,
+    },
+    Tier {
         name: "browser",
         about: "the pages in a browser, with and without JavaScript",
         needs: &[
@@ -60,6 +66,12 @@ const TIERS: &[Tier] = &[
 
 /// How many of the first steps of [`UNIT`] look at the code and run nothing of it.
 const CHECKS: usize = 7;
+
+const PACKAGE: &[Step] = &[
+    Step { name: "units of systemd", work: Work::Call(package::units) },
+    Step { name: "checksums and signature", work: Work::Call(release::check) },
+    Step { name: "Debian packages", work: Work::Call(package::check) },
+];
 
 const UNIT: &[Step] = &[
     Step { name: "format", work: Work::Cargo(&["fmt", "--all", "--check"], &[]) },

@@ -30,7 +30,7 @@ struct Want {
 const CARD: Want = Want {
     arch: "armhf",
     suites: &[("trixie", "main non-free-firmware"), ("trixie-security", "main non-free-firmware")],
-    alone: &["busybox-static", "ca-certificates", "raspi-firmware", STANDARD_LIBRARY],
+    alone: &["base-files", "busybox-static", "ca-certificates", "raspi-firmware", STANDARD_LIBRARY],
     whole: &["dropbear-bin"],
 };
 

@@ -212,6 +212,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_manual_names_every_command_and_option() {
+        let manual = include_str!("../../../etc/debian/bramble.1").replace("\\-", "-");
+        for command in Args::command().get_subcommands() {
+            assert!(manual.contains(command.get_name()), "{}", command.get_name());
+            for option in command.get_arguments().filter(|option| !option.is_hide_set()) {
+                let long = option.get_long().map(|long| format!("--{long}")).unwrap_or_default();
+                assert!(manual.contains(&long), "{} {long}", command.get_name());
+            }
+        }
+        assert!(manual.contains(&format!("Bramble {}\"", env!("CARGO_PKG_VERSION"))), "the version in its footer");
+    }
+
+    #[test]
     fn the_arguments_contradict_nothing() {
         Args::command().debug_assert();
     }

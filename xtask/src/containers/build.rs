@@ -12,7 +12,7 @@ use pi_image::compile::{self, Target};
 use super::docker;
 use super::oci::{Image, Layout};
 use crate::run::{self, Workspace};
-use crate::{image, install};
+use crate::{image, install, release};
 
 /// Where images run. `TARGETPLATFORM` is what `docker build` calls it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,7 @@ struct Stamp {
     version: String,
     revision: String,
     /// Seconds since 1970, of the commit: the same checkout gives the same images.
-    time: u64,
+    time: u32,
 }
 
 impl Stamp {
@@ -73,12 +73,11 @@ impl Stamp {
         let git = |arguments: &[&str]| run::output(workspace.command("git").args(arguments));
         let revision = git(&["rev-parse", "HEAD"]).unwrap_or_else(|_| "unknown".to_owned());
         let is_clean = git(&["status", "--porcelain", "--untracked-files=no"]).is_ok_and(|said| said.is_empty());
-        let time = std::env::var("SOURCE_DATE_EPOCH").or_else(|_| git(&["log", "-1", "--format=%ct"]));
         Ok(Self {
             source: cli["repository"].as_str().unwrap_or("unknown").to_owned(),
             version: version.or(cli["version"].as_str()).unwrap_or("0").to_owned(),
             revision: format!("{}{}", revision.trim(), if is_clean { "" } else { "-changed" }),
-            time: time.ok().and_then(|time| time.trim().parse().ok()).unwrap_or(0),
+            time: release::time(workspace)?,
         })
     }
 }
@@ -168,7 +167,7 @@ fn check_program(bytes: &[u8], platform: &Platform) -> Result<(), String> {
 }
 
 /// Lays out what the Dockerfile copies, with the time of the commit on everything.
-fn stage(context: &Path, programs: &[(&Platform, PathBuf)], time: u64) -> Result<(), String> {
+fn stage(context: &Path, programs: &[(&Platform, PathBuf)], time: u32) -> Result<(), String> {
     let told = |error: std::io::Error| format!("{}: {error}", context.display());
     if context.exists() {
         std::fs::remove_dir_all(context).map_err(told)?;

@@ -52,7 +52,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    pub(crate) fn new(folder: &Path, time: u64) -> Result<Self, String> {
+    pub(crate) fn new(folder: &Path, time: u32) -> Result<Self, String> {
         let fresh = folder.with_extension("new");
         remove(&fresh)?;
         let blobs = fresh.join("blobs/sha256");
