@@ -80,6 +80,23 @@ pub(crate) fn pypi(workspace: &Workspace, folder: &str, wanted: &str, module: &s
     has_module().map(|_| python)
 }
 
+/// The folder of the programs of `wanted`, written as pip has them, with all that they need: in `target/FOLDER`.
+pub(crate) fn pypi_programs(workspace: &Workspace, folder: &str, wanted: &[&str]) -> Result<PathBuf, String> {
+    let home = workspace.root.join("target").join(folder);
+    // Written last, so it is there only if all is.
+    let (stamp, content) = (home.join("installed"), wanted.join("\n"));
+    if std::fs::read_to_string(&stamp).is_ok_and(|there| there == content) {
+        return Ok(home.join("bin"));
+    }
+    packages(&[Package { program: "python3", package: "python3-venv" }])?;
+    run::output(workspace.command("python3").args(["-m", "venv", "--clear"]).arg(&home))
+        .map_err(|why| format!("{why}\non Debian, `sudo apt-get install python3-venv` brings what it lacks"))?;
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    run::output(workspace.command(home.join("bin/python")).args(pip).args(wanted))?;
+    std::fs::write(&stamp, content).map_err(|error| format!("{}: {error}", stamp.display()))?;
+    Ok(home.join("bin"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,13 +7,17 @@ use std::process::ExitCode;
 mod bench;
 mod browser;
 mod card;
+mod containers;
 mod deny;
 mod hosts;
 mod image;
 mod install;
+mod manifests;
 mod msrv;
 mod openmetrics;
+mod overlay;
 mod package;
+mod pipeline;
 mod release;
 mod run;
 mod spdx;
@@ -33,7 +37,9 @@ Usage: cargo xtask COMMAND
   image refresh             a new pi-image/packages.lock with what Debian has today
   deb [amd64|armhf]         Debian packages, in dist/
   sbom [amd64|armv7]        lists of what is in the program, in dist/
-  sign [--key FILE] [DIR]   checksums of what is in dist/, signed with a key of ssh-keygen";
+  sign [--key FILE] [DIR]   checksums of what is in dist/, signed with a key of ssh-keygen
+  containers COMMAND        images, registry and stack; without a command, lists them
+  pipeline [--only STEP]... from a checkout to what is shipped; --list: the steps and what they need";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -63,6 +69,12 @@ fn dispatch(arguments: &[&str]) -> Result<(), Failure> {
         ["bench", rest @ ..] => bench::run(&workspace, rest).map_err(Failure::Run),
         ["compile", rest @ ..] => image::compile(&workspace, rest),
         ["image", rest @ ..] => image::image(&workspace, rest),
+        ["pipeline", "--list"] => {
+            println!("{}", pipeline::list().trim_end());
+            Ok(())
+        }
+        ["pipeline", rest @ ..] => pipeline::run(&workspace, &only(rest)?),
+        ["containers", rest @ ..] => containers::run(&workspace, rest),
         ["deb", rest @ ..] => package::deb(&workspace, rest),
         ["sbom", rest @ ..] => release::sbom(&workspace, rest),
         ["sign", rest @ ..] => release::sign(&workspace, rest),

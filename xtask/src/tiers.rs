@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::install::{self, Package};
 use crate::run::{self, Workspace};
-
-use crate::{Failure, browser, card, deny, hosts, msrv, openmetrics, package, release};
+use crate::{Failure, browser, card, deny, hosts, manifests, msrv, openmetrics, overlay, package, release};
 
 /// Steps with the same needs.
 struct Tier {
@@ -43,6 +42,12 @@ const TIERS: &[Tier] = &[
         steps: &[Step { name: "a LAN for each test", work: Work::Call(hosts::test) }],
     },
     Tier {
+        name: "overlay",
+        about: "containers, a registry and a stack on a Swarm of their own",
+        needs: overlay::NEEDS,
+        steps: &[Step { name: "images, registry, stack", work: Work::Call(overlay::test) }],
+    },
+    Tier {
         name: "package",
         about: "units of systemd, Debian packages for amd64 and armhf, checksums and signature",
         needs: package::NEEDS,
@@ -67,6 +72,9 @@ const TIERS: &[Tier] = &[
         ],
     },
 ];
+
+/// How many of the first steps of [`UNIT`] look at the code and run nothing of it.
+const CHECKS: usize = 7;
 
 const PACKAGE: &[Step] = &[
     Step { name: "units of systemd", work: Work::Call(package::units) },
@@ -93,6 +101,7 @@ const UNIT: &[Step] = &[
     Step { name: "oldest compiler", work: Work::Call(msrv::check) },
     Step { name: "dependencies", work: Work::Call(deny::check) },
     Step { name: "advisories", work: Work::Call(deny::advisories) },
+    Step { name: "manifests, by their schemas", work: Work::Call(manifests::check) },
     Step { name: "tests and doctests", work: Work::Cargo(&["test", "--locked", "--workspace", "--no-fail-fast"], &[]) },
     Step { name: "every interleaving of what is lock-free", work: Work::Call(interleavings) },
     Step { name: "numbers by the reference parser", work: Work::Call(openmetrics::check) },
@@ -112,6 +121,16 @@ fn interleavings(workspace: &Workspace) -> Result<Option<String>, String> {
     cargo.arg(target.join("loom")).args(["--", "loom_"]).env("RUSTFLAGS", "--cfg bramble_loom");
     run::finish(&mut cargo)?;
     Ok(None)
+}
+
+/// What can be seen without running anything. What could not be checked, and why.
+pub(crate) fn checks(workspace: &Workspace) -> Result<Option<String>, String> {
+    let tier = Tier { name: "check", about: "", needs: &[], steps: &UNIT[..CHECKS] };
+    let report = tier.run(workspace);
+    if !report.failures.is_empty() {
+        return Err(report.failures.join(", "));
+    }
+    Ok(Some(report.notes.join("; ")).filter(|notes| !notes.is_empty()))
 }
 
 /// The tiers that have something to run.
@@ -211,6 +230,11 @@ mod tests {
         for tier in TIERS {
             assert_eq!(names().contains(&tier.name), !tier.steps.is_empty(), "{}", tier.name);
         }
+    }
+
+    #[test]
+    fn the_checks_end_before_the_first_test() {
+        assert_eq!(UNIT[CHECKS].name, "tests and doctests");
     }
 
     #[test]

@@ -1,0 +1,64 @@
+//! The engine, by its own command. What it says is for those who know it; here it becomes what to do.
+
+use std::process::Command;
+
+use crate::install::Package;
+use crate::run;
+
+/// What images, registry and stack need besides the engine. That is not installed here: it is a service of the machine.
+pub(crate) const NEEDS: &[Package] = &[
+    Package { program: "skopeo", package: "skopeo" },
+    Package { program: "docker-registry", package: "docker-registry" },
+    Package { program: "tar", package: "tar" },
+    Package { program: "gzip", package: "gzip" },
+    Package { program: "sha256sum", package: "coreutils" },
+];
+
+/// `docker ARGUMENTS`: its stdout, without the last line's end.
+pub(crate) fn docker(arguments: &[&str]) -> Result<String, String> {
+    run::output(Command::new("docker").args(arguments)).map(|said| said.trim_end().to_owned())
+}
+
+/// Its lines.
+pub(crate) fn lines(arguments: &[&str]) -> Result<Vec<String>, String> {
+    Ok(docker(arguments)?.lines().map(str::to_owned).filter(|line| !line.is_empty()).collect())
+}
+
+/// That the engine answers.
+pub(crate) fn engine() -> Result<(), String> {
+    docker(&["version", "--format", "{{.Server.Version}}"]).map(|_| ()).map_err(|why| {
+        let last = why.lines().last().unwrap_or_default();
+        format!("Docker's engine does not answer ({last}); start it (`systemctl start docker`; Debian's package is docker.io), or ask as root")
+    })
+}
+
+/// Whether this node is in a Swarm, and may change it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Swarm {
+    None,
+    Worker,
+    Manager,
+}
+
+pub(crate) fn swarm() -> Result<Swarm, String> {
+    let said = docker(&["info", "--format", "{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}"])?;
+    Ok(match said.as_str() {
+        "active true" => Swarm::Manager,
+        said if said.starts_with("inactive") => Swarm::None,
+        _ => Swarm::Worker,
+    })
+}
+
+/// Why no Swarm of one's own can be tried on this machine; None if one can. A Swarm that an earlier try left is taken
+/// away first, so it is no reason.
+pub(crate) fn why_no_swarm_here() -> Option<String> {
+    if let Err(why) = engine() {
+        return Some(why);
+    }
+    match swarm() {
+        Ok(Swarm::None) => None,
+        Ok(Swarm::Manager) if super::playground::is_ours() => None,
+        Ok(_) => Some("this machine is in a Swarm already, which is nobody's to try things on".to_owned()),
+        Err(why) => Some(why),
+    }
+}
