@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 
-use crate::packages::{Lock, Package, Store};
+use crate::packages::{Lock, Package, Packages, Store};
 use crate::{CROSS_COMPILER, Error, run};
 
 /// What `bramble` is compiled for.
@@ -52,15 +52,30 @@ impl FromStr for Target {
 /// # Errors
 /// If there is no compiler, or it fails; it has then said why on stderr.
 pub fn binary(workspace: &Path, target: Target) -> Result<PathBuf, Error> {
-    binary_from(workspace, target, &|| Lock::read(&workspace.join("pi-image/packages.lock")))
+    binary_with(workspace, target, Packages::Locked).map(|(path, _)| path)
 }
 
-/// As [`binary`], with another lock, which is asked for only if rustup has not got the target.
-pub(crate) fn binary_from(
-    workspace: &Path,
-    target: Target,
-    lock: &dyn Fn() -> Result<Lock, Error>,
-) -> Result<PathBuf, Error> {
+/// As [`binary`], with a choice of packages. Also the note, if it is not the locked compiler.
+///
+/// # Errors
+/// As [`binary`].
+pub fn binary_with(workspace: &Path, target: Target, packages: Packages) -> Result<(PathBuf, Option<String>), Error> {
+    let scratch = target_folder(workspace).join("pi-image");
+    let prepared = |lock: Lock| prepare(workspace, target, &lock).map(|()| lock);
+    let (lock, note) = packages.with(workspace, &scratch, prepared)?;
+    Ok((binary_from(workspace, target, &lock)?, note))
+}
+
+/// Sees to it that there is a compiler.
+pub(crate) fn prepare(workspace: &Path, target: Target, lock: &Lock) -> Result<(), Error> {
+    if rustup_has(workspace, target) {
+        return Ok(());
+    }
+    Compiler::of_debian(&Store::of_user(), lock).map(|_| ())
+}
+
+/// As [`binary`], with this lock.
+pub(crate) fn binary_from(workspace: &Path, target: Target, lock: &Lock) -> Result<PathBuf, Error> {
     // A folder of its own for each: another compiler, or other flags, would make cargo build everything else anew.
     let folder = target_folder(workspace).join("static").join(target.name());
     let mut cargo = run::command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -82,7 +97,7 @@ pub(crate) fn binary_from(
         cargo.env("CC_armv7_unknown_linux_gnueabihf", linker()?);
     }
     if !rustup_has(workspace, target) {
-        let compiler = Compiler::of_debian(&Store::of_user(), &lock()?)?;
+        let compiler = Compiler::of_debian(&Store::of_user(), lock)?;
         flags.hide(&compiler.prefix, "/rust");
         cargo.env("RUSTC", compiler.rustc);
     }
