@@ -1,7 +1,7 @@
 //! Each folder of `benches/` is a package of its own: what it compares us with is no dependency of ours.
 
-use crate::{card, hosts};
 use crate::run::{self, Workspace};
+use crate::{card, hosts};
 
 struct Bench {
     name: &'static str,
@@ -24,7 +24,11 @@ const BENCHES: &[Bench] = &[
     Bench { name: "http", how: How::Run, about: "server and forwarding beside axum, reqwest, HAProxy and nginx" },
     Bench { name: "resilience", how: How::Bench, about: "breaker and balancer beside the crates for them" },
     Bench { name: "discovery", how: How::Hosts, about: "how long hosts take to know who comes and goes" },
-    Bench { name: "image", how: How::Card, about: "the SD card: size, time to serve, memory, by N emulated starts (5)" },
+    Bench {
+        name: "image",
+        how: How::Card,
+        about: "the SD card: size, time to serve, memory, by N emulated starts (5)",
+    },
 ];
 
 /// Their names and what they measure, for a person.

@@ -35,9 +35,8 @@ static CARD: OnceLock<PathBuf> = OnceLock::new();
 pub(crate) fn build_twice(workspace: &Workspace) -> Result<Option<String>, String> {
     let (one, two) = (build(workspace, "one")?, build(workspace, "two")?);
     for (one, two) in [(&one.image, &two.image), (&one.compressed, &two.compressed), (&one.sbom, &two.sbom)] {
-        run::output(Command::new("cmp").args([one, two])).map_err(|why| {
-            format!("two builds in a row differ: {why}; what depends on time, place or order?")
-        })?;
+        run::output(Command::new("cmp").args([one, two]))
+            .map_err(|why| format!("two builds in a row differ: {why}; what depends on time, place or order?"))?;
     }
     let notes = one.notes.join(" ");
     let _ = CARD.set(one.image); // a run builds once
