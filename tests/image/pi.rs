@@ -37,6 +37,8 @@ pub(crate) struct Wiring {
 pub(crate) struct Pi {
     process: Child,
     pub(crate) serial: Serial,
+    /// QEMU's own.
+    complaints: Serial,
     pub(crate) started: Instant,
     _folder: Folder,
     _seat: Seat,
@@ -53,11 +55,12 @@ impl Pi {
         command.arg("-drive").arg(format!("if=sd,format=raw,snapshot={snapshot},file={}", card.file.display()));
         command.args(network(wiring));
         let mut command = tied(&command);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let started = Instant::now();
         let mut process = command.spawn().expect("setpriv is there");
         let serial = Serial::listen(process.stdout.take().expect("piped"));
-        Self { process, serial, started, _folder: folder, _seat: seat }
+        let complaints = Serial::listen(process.stderr.take().expect("piped"));
+        Self { process, serial, complaints, started, _folder: folder, _seat: seat }
     }
 
     /// Switches it on and waits until the form has answered with weather. After [`BOOT`] it is tried a second time, for
@@ -77,7 +80,7 @@ impl Pi {
     /// How long after the start the form first answered with weather, if that is less than `within`.
     pub(crate) fn serves(&self, within: Duration) -> Option<Duration> {
         while self.started.elapsed() < within {
-            assert!(!self.serial.has_ended(), "QEMU has ended by itself");
+            assert!(!self.serial.has_ended(), "QEMU has ended by itself: {}", self.complaints.text());
             if matches!(web::get_within(local(FORM), QUESTION, GLANCE), Ok((200, _))) {
                 return Some(self.started.elapsed());
             }
