@@ -23,7 +23,7 @@ mod txt;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use event_listener::{Event, EventListener};
@@ -170,6 +170,8 @@ struct Inner {
     doubted: Event,
     wishes: (Sender<Wish>, Receiver<Wish>),
     aliases: Aliases,
+    /// Why there is no mDNS, if there is none.
+    without_mdns: OnceLock<String>,
     started: Instant,
 }
 
@@ -212,6 +214,7 @@ impl Directory {
             doubted: Event::new(),
             wishes: smol::channel::bounded(Self::MAX_WISHES),
             aliases: Aliases::default(),
+            without_mdns: OnceLock::new(),
             started: now,
         };
         Self { inner: Arc::new(inner) }
@@ -289,8 +292,16 @@ impl Directory {
         match self.inner.aliases.of(service) {
             Some((_, Some(problem))) => problem.to_string(),
             Some((name, None)) => format!("whoever is behind {name} is ending"),
-            None => "is one running, and is mDNS (UDP 5353) allowed on this network?".into(),
+            None => match self.inner.without_mdns.get() {
+                Some(why) => format!("mDNS is {why}; [discovery] dns or fixed must say where it is"),
+                None => "is one running, and is mDNS (UDP 5353) allowed on this network?".into(),
+            },
         }
+    }
+
+    /// Takes in that there is no mDNS, and why.
+    pub(crate) fn goes_without_mdns(&self, why: &str) {
+        let _ = self.inner.without_mdns.set(why.to_owned()); // the first reason is the reason
     }
 
     /// Takes in that no connection to the instance called `id` came about: if it is known by a name, that name is
@@ -428,6 +439,17 @@ mod tests {
         assert_eq!(ids(&directory), [""; 0], "the name leads there for a moment longer");
         answer(&directory, Probed::Refused);
         assert_eq!(ids(&directory), ["127.0.0.1:1"], "it has ended: what the name says counts again");
+    }
+
+    #[test]
+    fn why_nobody_is_there_depends_on_where_was_looked() {
+        let directory = Directory::new(Told::Nobody, Instant::now());
+        assert!(directory.why_nobody("producer").contains("UDP 5353"));
+        directory.goes_without_mdns("off: [discovery] mdns is false");
+        assert!(directory.why_nobody("producer").contains("[discovery] dns or fixed"));
+        directory.follow_alias(&"producer".into(), &"producer:1".into());
+        directory.tell_of_alias("producer", 0, Some("producer:1 has no address".into()), Instant::now());
+        assert_eq!(directory.why_nobody("producer"), "producer:1 has no address");
     }
 
     #[test]

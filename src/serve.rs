@@ -138,6 +138,9 @@ impl Host {
         discovery::fixed::fill(&directory, &config.discovery.fixed, now);
         discovery::dns::follow(&directory, &config.discovery.dns, &resolver, &executor);
         let mdns = browse(role, &config, &directory, &trust, &executor);
+        if let Err(why) = &mdns {
+            directory.goes_without_mdns(why);
+        }
         let health = Arc::default();
         Ok(Self { role, config, executor, id: id.into(), directory, ends_with_stdin: false, trust, health, wire, mdns })
     }

@@ -120,7 +120,8 @@ impl View {
         let told = answer.addrs.iter().map(|ip| SocketAddr::new(*ip, self.port)).collect();
         self.addrs = joined(&self.addrs, told, answer.is_whole);
         if self.failed > 0 {
-            log::info!("{} answers again, with {} of {}", self.name, addresses(self.addrs.len()), self.service);
+            let word = if self.answered.is_some() { "again" } else { "now" };
+            log::info!("{} answers {word}, with {} of {}", self.name, addresses(self.addrs.len()), self.service);
         }
         (self.failed, self.answered) = (0, Some(now));
         let bounds = if is_here { GOOD_FOR_HERE } else { GOOD_FOR };

@@ -95,7 +95,7 @@ fn signed(workspace: &Workspace, folder: &Path, key: Option<&Path>) -> Result<St
     }
     let Some(key) = key else {
         return Ok(format!(
-            "{} has the sums of {} files; not signed, since no --key was given.",
+            "{} has the sums of {} files, and is not signed: no --key was given.",
             file.display(),
             names.len()
         ));

@@ -1,6 +1,7 @@
 //! `bramble browse`: who is there, in the terminal.
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bramble::config::Role;
@@ -26,7 +27,9 @@ pub(crate) fn run(options: &Browse) -> Result<(), Failure> {
         settled(&host.directory).await;
         loop {
             let changed = host.directory.changed();
-            print(&host.directory.all(Instant::now()), options.json)
+            let now = Instant::now();
+            let problems = host.directory.aliases(now).into_iter().filter_map(|alias| alias.problem);
+            print(&host.directory.all(now), problems, options.json)
                 .map_err(|error| Failure::Running(format!("standard output: {error}")))?;
             if !options.watch {
                 return Ok(());
@@ -59,10 +62,13 @@ async fn settled(directory: &Directory) {
     quiet.or(late).await;
 }
 
-fn print(all: &[Seen], json: bool) -> std::io::Result<()> {
+fn print(all: &[Seen], mut problems: impl Iterator<Item = Arc<str>>, json: bool) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     if json {
         return writeln!(out, "{}", serde_json::json!(all));
+    }
+    if let (true, Some(problem)) = (all.is_empty(), problems.next()) {
+        return writeln!(out, "Nobody is there: {problem}");
     }
     if all.is_empty() {
         return writeln!(out, "Nobody is there. Is a service running, and is mDNS (UDP 5353) allowed on this network?");
