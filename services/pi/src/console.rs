@@ -50,8 +50,20 @@ impl Console {
         }
     }
 
-    /// A line of a program's log; what is wrong goes to the screens too, unless there is too much of it.
+    /// A line for the log, and if something is wrong for the screens too, unless there is too much of it.
     pub(crate) fn log(&self, level: Level, who: &str, text: &str) {
+        self.note(level, who, text);
+        if level <= Level::Warn {
+            match self.budget.borrow_mut().take(Instant::now()) {
+                Spend::Granted => self.say(&format!("{who}: {text}")),
+                Spend::Last => self.say("(more of this is in the log, but not here for some seconds)"),
+                Spend::Refused => {}
+            }
+        }
+    }
+
+    /// A line for the log alone.
+    pub(crate) fn note(&self, level: Level, who: &str, text: &str) {
         let priority = 24
             + match level {
                 // RFC 3164: facility "daemon" is 3
@@ -63,13 +75,6 @@ impl Console {
         if let Some(socket) = &self.socket {
             // No log daemon, or a full one: there is nobody to tell.
             let _ = socket.send_to(format!("<{priority}>{who}: {text}").as_bytes(), &self.syslog);
-        }
-        if level <= Level::Warn {
-            match self.budget.borrow_mut().take(Instant::now()) {
-                Spend::Granted => self.say(&format!("{who}: {text}")),
-                Spend::Last => self.say("(more of this is in the log, but not here for some seconds)"),
-                Spend::Refused => {}
-            }
         }
     }
 }
