@@ -47,19 +47,12 @@ impl FromStr for Target {
     }
 }
 
-/// Compiles `bramble` of `workspace` without shared libraries, in the release profile. Its path.
+/// Compiles `bramble` of `workspace` without shared libraries, in the release profile. Its path, and a note if it is not
+/// the locked compiler that did it.
 ///
 /// # Errors
 /// If there is no compiler, or it fails; it has then said why on stderr.
-pub fn binary(workspace: &Path, target: Target) -> Result<PathBuf, Error> {
-    binary_with(workspace, target, Packages::Locked).map(|(path, _)| path)
-}
-
-/// As [`binary`], with a choice of packages. Also the note, if it is not the locked compiler.
-///
-/// # Errors
-/// As [`binary`].
-pub fn binary_with(workspace: &Path, target: Target, packages: Packages) -> Result<(PathBuf, Option<String>), Error> {
+pub fn binary(workspace: &Path, target: Target, packages: Packages) -> Result<(PathBuf, Option<String>), Error> {
     let scratch = target_folder(workspace).join("pi-image");
     let prepared = |lock: Lock| prepare(workspace, target, &lock).map(|()| lock);
     let (lock, note) = packages.with(workspace, &scratch, prepared)?;

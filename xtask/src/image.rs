@@ -1,9 +1,9 @@
 //! The SD-card image, and the program in it. The work is done by the library `pi_image`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pi_image::compile::{self, Target};
-use pi_image::{Options, Packages, packages};
+use pi_image::{Built, Options, Packages, packages};
 
 use crate::install::{self, Package};
 use crate::run::Workspace;
@@ -22,10 +22,20 @@ pub(crate) fn compile(workspace: &Workspace, arguments: &[&str]) -> Result<(), F
         [name] => name.parse().map_err(|why: pi_image::Error| Failure::Usage(why.to_string()))?,
         _ => return Err(Failure::Usage("One target at a time can be compiled for.".to_owned())),
     };
-    provide().map_err(Failure::Run)?;
-    let binary = compile::binary(&workspace.root, target).map_err(|why| Failure::Run(why.to_string()))?;
-    println!("{}", binary.display());
+    println!("{}", program(workspace, target).map_err(Failure::Run)?.display());
     Ok(())
+}
+
+/// `bramble` for `target`, compiled if need be. Where Debian no longer has the locked compiler, today's does it and it is
+/// said; an image that is to be the same as another is strict about that.
+pub(crate) fn program(workspace: &Workspace, target: Target) -> Result<PathBuf, String> {
+    provide()?;
+    let compiled = compile::binary(&workspace.root, target, Packages::LockedOrToday);
+    let (program, note) = compiled.map_err(|why| why.to_string())?;
+    if let Some(note) = note {
+        eprintln!("{note}");
+    }
+    Ok(program)
 }
 
 /// `cargo xtask image ...`.
@@ -33,9 +43,9 @@ pub(crate) fn image(workspace: &Workspace, arguments: &[&str]) -> Result<(), Fai
     match arguments {
         ["refresh"] => refresh(workspace).map_err(Failure::Run),
         ["inspect", file] => inspect(workspace, Path::new(file)).map_err(Failure::Run),
-        ["check"] => {
-            check(workspace).map(|note| note.into_iter().for_each(|note| println!("{note}"))).map_err(Failure::Run)
-        }
+        ["check"] => check(workspace).map_err(Failure::Run).map(|(_, note)| {
+            note.into_iter().for_each(|note| println!("{note}"));
+        }),
         ["refresh" | "inspect" | "check", ..] => {
             let why = "`image inspect` takes one file, `image check` and `image refresh` take nothing.";
             Err(Failure::Usage(why.to_owned()))
@@ -84,7 +94,7 @@ fn build(options: &Options) -> Result<(), String> {
 
 /// Two builds in different folders must be the same, and the list valid. The image is in `target/image/one` then, with a
 /// note on what was not as in the lock.
-pub(crate) fn check(workspace: &Workspace) -> Result<Option<String>, String> {
+pub(crate) fn check(workspace: &Workspace) -> Result<(Built, Option<String>), String> {
     provide()?;
     let mut options = Options::new(&workspace.root);
     options.packages = Packages::LockedOrToday;
@@ -92,8 +102,8 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Option<String>, String> {
     let built = pi_image::build_twice(&options, &folder).map_err(|why| why.to_string())?;
     println!("Two builds are the same: {}", built.image.display());
     let note = spdx::check(workspace, &built.sbom)?;
-    let notes: Vec<String> = built.notes.into_iter().chain(note).collect();
-    Ok((!notes.is_empty()).then(|| notes.join(" ")))
+    let notes: Vec<String> = built.notes.iter().cloned().chain(note).collect();
+    Ok((built, (!notes.is_empty()).then(|| notes.join(" "))))
 }
 
 fn inspect(workspace: &Workspace, file: &Path) -> Result<(), String> {

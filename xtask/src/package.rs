@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pi_image::compile::{self, Target};
+use pi_image::compile::Target;
 
 use crate::install;
 use crate::release;
@@ -51,8 +51,7 @@ fn architecture(target: Target) -> &'static str {
 /// Builds the package for `target` into dist/.
 fn build(workspace: &Workspace, target: Target) -> Result<PathBuf, String> {
     let cargo_deb = install::crates_io(workspace, "cargo-deb", CARGO_DEB)?;
-    image::provide()?;
-    let program = compile::binary(&workspace.root, target).map_err(|why| why.to_string())?;
+    let program = image::program(workspace, target)?;
     let list = release::list(workspace, target, &program)?;
     // Where the package's metadata says it is.
     let folder = workspace.root.join("target/deb");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pi_image::compile::{self, Target};
+use pi_image::compile::Target;
 
 use crate::run::{self, Workspace};
 use crate::{Failure, image};
@@ -21,8 +21,7 @@ pub(crate) fn sbom(workspace: &Workspace, arguments: &[&str]) -> Result<(), Fail
         _ => return Err(Failure::Usage("`sbom` takes amd64, armv7, or nothing for both.".to_owned())),
     };
     let write = |target: Target| -> Result<PathBuf, String> {
-        image::provide()?;
-        let program = compile::binary(&workspace.root, target).map_err(|why| why.to_string())?;
+        let program = image::program(workspace, target)?;
         let file = format!("bramble-{}-{}.spdx.json", env!("CARGO_PKG_VERSION"), target.name());
         let file = workspace.dist()?.join(file);
         fs::write(&file, list(workspace, target, &program)?).map_err(|why| format!("{}: {why}", file.display()))?;

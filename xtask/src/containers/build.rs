@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pi_image::compile::{self, Target};
+use pi_image::compile::Target;
 
 use super::docker;
 use super::oci::{Image, Layout};
@@ -143,10 +143,7 @@ fn at_once<'a, T: Send>(
 fn program(workspace: &Workspace, platform: &Platform) -> Result<PathBuf, String> {
     match std::env::var_os(platform.variable) {
         Some(path) => Ok(PathBuf::from(path)),
-        None => {
-            image::provide()?;
-            compile::binary(&workspace.root, platform.target).map_err(|why| why.to_string())
-        }
+        None => image::program(workspace, platform.target),
     }
 }
 
