@@ -2,11 +2,11 @@
 //! a ring in memory (`logread`).
 
 use std::cell::RefCell;
-use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use log::Level;
@@ -21,7 +21,8 @@ const BURST_IN: Duration = Duration::from_secs(10);
 /// Where it is said how things are.
 #[derive(Debug)]
 pub(crate) struct Console {
-    files: Vec<PathBuf>,
+    /// Opened at the first word, and kept: closing a serial line waits until all is sent.
+    screens: RefCell<Vec<(PathBuf, Option<File>)>>,
     syslog: PathBuf,
     socket: Option<UnixDatagram>,
     budget: RefCell<Budget>,
@@ -29,26 +30,40 @@ pub(crate) struct Console {
 
 impl Console {
     pub(crate) fn new(machine: &Machine) -> Self {
-        let files = CONSOLES.map(|name| machine.path(name)).into();
+        let screens = RefCell::new(CONSOLES.map(|name| (machine.path(name), None)).into());
         let socket = UnixDatagram::unbound().and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
-        Self { files, syslog: machine.path("/dev/log"), socket: socket.ok(), budget: RefCell::default() }
+        Self { screens, syslog: machine.path("/dev/log"), socket: socket.ok(), budget: RefCell::default() }
     }
 
     /// Says something to whoever looks at a screen.
     pub(crate) fn say(&self, text: &str) {
-        // Each time opened anew and never waited for: a serial line that nobody reads must not stop anything.
-        let flags = (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY).bits();
-        let flags = i32::try_from(flags).unwrap_or_default();
-        let text = text.replace('\n', "\r\n");
-        for file in &self.files {
-            if let Ok(mut file) = OpenOptions::new().append(true).custom_flags(flags).open(file) {
-                let _ = file.write_all(format!("{text}\r\n").as_bytes());
+        let text = format!("{}\r\n", text.replace('\n', "\r\n"));
+        for (path, screen) in self.screens.borrow_mut().iter_mut() {
+            if screen.is_none() {
+                *screen = open(path);
+            }
+            // Never waited for: a serial line that nobody reads must not stop anything.
+            let written = screen.as_mut().map(|screen| screen.write_all(text.as_bytes()));
+            if written.is_some_and(|written| written.is_err_and(|error| error.kind() != ErrorKind::WouldBlock)) {
+                *screen = None;
             }
         }
     }
 
-    /// A line of a program's log; what is wrong goes to the screens too, unless there is too much of it.
+    /// A line for the log, and if something is wrong for the screens too, unless there is too much of it.
     pub(crate) fn log(&self, level: Level, who: &str, text: &str) {
+        self.note(level, who, text);
+        if level <= Level::Warn {
+            match self.budget.borrow_mut().take(Instant::now()) {
+                Spend::Granted => self.say(&format!("{who}: {text}")),
+                Spend::Last => self.say("(more of this is in the log, but not here for some seconds)"),
+                Spend::Refused => {}
+            }
+        }
+    }
+
+    /// A line for the log alone.
+    pub(crate) fn note(&self, level: Level, who: &str, text: &str) {
         let priority = 24
             + match level {
                 // RFC 3164: facility "daemon" is 3
@@ -61,14 +76,13 @@ impl Console {
             // No log daemon, or a full one: there is nobody to tell.
             let _ = socket.send_to(format!("<{priority}>{who}: {text}").as_bytes(), &self.syslog);
         }
-        if level <= Level::Warn {
-            match self.budget.borrow_mut().take(Instant::now()) {
-                Spend::Granted => self.say(&format!("{who}: {text}")),
-                Spend::Last => self.say("(more of this is in the log, but not here for some seconds)"),
-                Spend::Refused => {}
-            }
-        }
     }
+}
+
+fn open(screen: &Path) -> Option<File> {
+    let flags = (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY).bits();
+    let flags = i32::try_from(flags).unwrap_or_default();
+    OpenOptions::new().append(true).custom_flags(flags).open(screen).ok()
 }
 
 /// So many lines in so much time. Pure.

@@ -18,6 +18,7 @@ use smol::{Task, Timer};
 use crate::context::Context;
 use crate::plan::Plan;
 use crate::program::Lines;
+use crate::start;
 use crate::state::Origin;
 use apply::Applied;
 use lease::News;
@@ -130,6 +131,9 @@ impl Network {
                 },
             );
             self.tried_up = None;
+            if let Some(plan) = &self.plan {
+                start::give_name(&self.context, &plan.pi);
+            }
         }
         self.raise(now);
         let machine = &self.context.machine;

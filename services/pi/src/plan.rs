@@ -14,6 +14,8 @@ const CONFIG: &str = "bramble.toml";
 const API_KEY: &str = "api-key";
 const CLUSTER_KEY: &str = "cluster-key";
 const AUTHORIZED: &str = "authorized_keys";
+/// As Linux calls the network card of a Pi 2, and of an emulated one.
+const CARDS: [&str; 2] = ["eth0", "usb0"];
 const NO_API_KEY: &str = "the producer has no key of the weather API and does not run: put the key into a file named api-key \
                           on the card, beside bramble.toml, or take \"producer\" out of [pi] roles";
 
@@ -74,6 +76,10 @@ impl Reader<'_> {
             *slot = secret.as_ref().map(|_| folder(role).join(name));
             secrets.extend(secret.map(|secret| (name, secret)));
         };
+        if config.discovery.interfaces.is_empty() {
+            // There are no others. As "the one of the default route" it would be loopback until the network is up.
+            config.discovery.interfaces = CARDS.map(String::from).into();
+        }
         let cluster_key = self.cluster_key(config.node.cluster_key_file.as_deref());
         let mut blocked = None;
         if cluster_key.is_err() && role != Role::Registry {

@@ -16,6 +16,7 @@ use smol::{Task, Timer};
 
 use crate::console;
 use crate::context::Context;
+use crate::state::Origin;
 
 /// Longest line of a program that is kept.
 const MAX_LINE: usize = 1024;
@@ -112,8 +113,12 @@ impl Program {
         }
         let last_line = Rc::new(RefCell::default());
         let log = child.stderr.take().map(|log| {
-            let tag = format!("{}[{pid}]", self.name);
-            context.executor.spawn(pass_on(Rc::clone(context), log, tag, Rc::clone(&last_line)))
+            let told = Told {
+                tag: format!("{}[{pid}]", self.name),
+                is_ours: self.user.is_some(),
+                last_line: Rc::clone(&last_line),
+            };
+            context.executor.spawn(pass_on(Rc::clone(context), log, told))
         });
         let stdin = child.stdin.take();
         Ok(Running { child, stdin, last_line, log })
@@ -147,15 +152,30 @@ fn limit(context: &Context, name: &str, pid: u32, bytes: u64) {
     }
 }
 
+/// How a program's log is passed on.
+struct Told {
+    tag: String,
+    /// Whether it is one of Bramble's: of others' lines nobody knows which tell of trouble.
+    is_ours: bool,
+    last_line: Rc<RefCell<String>>,
+}
+
 /// Passes a program's log on, each line with its level.
-async fn pass_on(context: Rc<Context>, log: impl AsyncRead + Unpin, tag: String, last_line: Rc<RefCell<String>>) {
+async fn pass_on(context: Rc<Context>, log: impl AsyncRead + Unpin, told: Told) {
+    let Told { tag, is_ours, last_line } = told;
     let mut lines = Lines::of(log);
     while let Some(line) = lines.next().await {
         let (level, words) = console::split(&line);
         if words.is_empty() {
             continue;
         }
-        context.board.console.log(level, &tag, words);
+        // Without a network each has something to say of it; what there is to do is said elsewhere.
+        let has_network = context.board.get(|state| matches!(state.network.origin, Origin::Dhcp | Origin::Fixed));
+        if has_network && is_ours {
+            context.board.console.log(level, &tag, words);
+        } else {
+            context.board.console.note(level, &tag, words);
+        }
         if level <= Level::Warn {
             words.clone_into(&mut last_line.borrow_mut());
         }

@@ -139,7 +139,7 @@ async fn read_card(context: &Rc<Context>) -> Vec<Keeper> {
     for (number, problem) in plan.problems.iter().enumerate() {
         context.board.problem(&format!("config {number:03}"), problem);
     }
-    name(context, &plan.pi);
+    give_name(context, &plan.pi);
     let role = |planned: &crate::plan::Planned| Role { name: planned.role.as_str().into(), ..Role::default() };
     context.board.set(|state| state.roles = plan.roles.iter().map(role).collect());
     context.rule.replace(watchdog::rule::Rule::new(plan.roles.len()));
@@ -149,14 +149,17 @@ async fn read_card(context: &Rc<Context>) -> Vec<Keeper> {
     (0..plan.roles.len()).map(keeper).collect()
 }
 
-/// Gives the Pi its name.
-fn name(context: &Context, pi: &Pi) {
+/// Gives the Pi its name. Where that is the network card's, it is another one when the card has come.
+pub(crate) fn give_name(context: &Context, pi: &Pi) {
     let machine = &context.machine;
     let mac = machine.names("/sys/class/net").into_iter().filter(|name| name != "lo");
     let mac = mac.filter_map(|name| machine.text(&format!("/sys/class/net/{name}/address"))).next();
     let serial = context.board.get(|state| state.serial.clone());
     let own = || facts::own_hostname(serial.as_deref(), mac.as_deref());
     let name = if pi.hostname.is_empty() { own() } else { pi.hostname.clone() };
+    if context.board.get(|state| state.hostname == name) {
+        return;
+    }
     if !machine.is_trial {
         let set = rustix::system::sethostname(name.as_bytes()).map_err(io::Error::from);
         let hosts = format!("127.0.0.1 localhost {name}\n");
@@ -200,9 +203,10 @@ async fn keep_time(context: Rc<Context>) {
 /// An earlier life of this process may have been cut off; what ends with its standard input has ended, these have not.
 fn end_leftovers(machine: &Machine) {
     for pid in machine.names("/proc").iter().filter_map(|name| name.parse::<i32>().ok()) {
-        // "17 (udhcpc) S 1 ...": the parent is init.
+        // "17 (busybox) S 1 ...": the parent is init.
         let stat = machine.text(&format!("/proc/{pid}/stat")).unwrap_or_default();
-        let is_ours = ["(udhcpc)", "(dropbear)"].iter().any(|name| stat.contains(name));
+        let command = machine.text(&format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let is_ours = ["/bin/busybox\0udhcpc\0", "/usr/sbin/dropbear\0"].iter().any(|name| command.starts_with(name));
         let is_orphan = stat.rsplit(')').next().and_then(|rest| rest.split_ascii_whitespace().nth(1)) == Some("1");
         if let (true, true, Some(pid)) = (is_ours && is_orphan, !machine.is_trial, Pid::from_raw(pid)) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM); // it may have ended by itself

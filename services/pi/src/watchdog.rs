@@ -14,30 +14,26 @@ use crate::machine::Machine;
 
 /// Of 14 s, so that a slow moment is none.
 const FEED: Duration = Duration::from_secs(2);
-/// The driver may come a little later than we.
-const DEVICE_WITHIN: Duration = Duration::from_secs(20);
+/// The driver comes a little later than we.
+const DEVICE_WITHIN: Duration = Duration::from_secs(60);
 /// The chip's own, by the name that its driver gives it.
 const CHIP: &str = "Broadcom BCM2835 Watchdog timer";
 const TOPIC: &str = "watchdog";
 
-/// Feeds it for ever, or says that there is none.
+/// Feeds it for ever, as soon as there is one.
 pub(crate) async fn look_after(context: Rc<Context>) {
     let started = Instant::now();
     let mut device = loop {
         match open(&context.machine) {
             Some(device) => break device,
-            None if started.elapsed() < DEVICE_WITHIN => Timer::after(FEED).await,
-            None if is_emulated(&context.machine) => {
-                log::info!("no watchdog: this is an emulated Pi");
-                return;
-            }
-            None => {
+            None if started.elapsed() > DEVICE_WITHIN && !is_emulated(&context.machine) => {
                 let sentence =
-                    "there is no watchdog, so a hang does not restart this Pi; write the image onto the card anew";
+                    "there is no watchdog, so a hang does not restart this Pi; write the image anew onto the card";
                 context.board.problem(TOPIC, sentence);
-                return;
             }
-        };
+            None => {}
+        }
+        Timer::after(FEED).await;
     };
     context.board.set(|state| state.watchdog = true);
     loop {
