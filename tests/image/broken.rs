@@ -60,7 +60,8 @@ fn a_file_that_is_no_toml_and_a_full_data_partition_are_told_and_the_defaults_co
     let state = web::until(local(PAGE), "/api/pi", BOOT, |status, state| {
         status == 200 && ["producer", "consumer", "registry"].iter().all(|role| role_is_healthy(state, role))
     });
-    assert!(state["hostname"].as_str().is_some_and(|name| name.starts_with("pi-")), "{state:#}");
+    // Without a serial number, which QEMU has not, after the network card, if that was there in time.
+    assert!(state["hostname"].as_str().is_some_and(|name| name.starts_with("pi")), "{state:#}");
     let state = pi_state(SOON, |state| state["data"] != "missing");
     assert_eq!(state["data"], "read-only", "{state:#}");
     it_says(&pi, &state, &[&["bramble.toml:2"], &["data partition is full"]]);
@@ -78,6 +79,6 @@ fn a_card_without_settings_and_without_a_data_partition_serves_and_says_so() {
     let state = web::until(local(PAGE), "/api/pi", BOOT, |status, state| {
         status == 200 && ["producer", "consumer", "registry"].iter().all(|role| role_is_healthy(state, role))
     });
-    assert_eq!(state["data"], "missing", "{state:#}");
     it_says(&pi, &state, &[&["no data partition"]]);
+    assert_eq!(state["data"], "missing", "{state:#}");
 }
