@@ -70,10 +70,12 @@ fn a_file_that_is_no_toml_and_a_full_data_partition_are_told_and_the_defaults_co
 }
 
 #[test]
-fn a_card_without_settings_and_without_a_data_partition_serves_and_says_so() {
+fn a_card_without_settings_without_its_device_trees_line_and_without_a_data_partition_serves_and_says_so() {
     let _room = Room::enter();
     let card = Card::with(&[("api-key", API_KEY)]);
     card.take_away("bramble.toml");
+    let config = card.text("config.txt").replace("device_tree=", "# ");
+    card.put("config.txt", config.as_bytes()); // the firmware knows which file it is
     card.drop_partition(2);
     let pi = Pi::start(&card, &Wiring { writable: true, ..Wiring::default() });
     let state = web::until(local(PAGE), "/api/pi", BOOT, |status, state| {

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use pi_image::{Built, Options};
+use pi_image::{Options, Packages};
 
+use crate::image;
 use crate::install::{self, Package};
 use crate::run::{self, Workspace};
 
@@ -33,25 +34,20 @@ static CARD: OnceLock<PathBuf> = OnceLock::new();
 
 /// Builds the card twice; both must be the same to the byte.
 pub(crate) fn build_twice(workspace: &Workspace) -> Result<Option<String>, String> {
-    let (one, two) = (build(workspace, "one")?, build(workspace, "two")?);
-    for (one, two) in [(&one.image, &two.image), (&one.compressed, &two.compressed), (&one.sbom, &two.sbom)] {
-        run::output(Command::new("cmp").args([one, two]))
-            .map_err(|why| format!("two builds in a row differ: {why}; what depends on time, place or order?"))?;
-    }
-    let notes = one.notes.join(" ");
-    let _ = CARD.set(one.image); // a run builds once
-    Ok(Some(notes).filter(|notes| !notes.is_empty()))
-}
-
-fn build(workspace: &Workspace, name: &str) -> Result<Built, String> {
-    crate::image::provide()?;
-    let mut options = Options::new(&workspace.root);
-    options.out = Some(workspace.root.join("target/card").join(name));
-    pi_image::build(&options).map_err(|why| why.to_string())
+    let (card, note) = image::check(workspace)?;
+    let _ = CARD.set(card); // a run builds it once
+    Ok(note)
 }
 
 fn card(workspace: &Workspace) -> Result<PathBuf, String> {
-    CARD.get().map_or_else(|| build(workspace, "one").map(|built| built.image), |card| Ok(card.clone()))
+    if let Some(card) = CARD.get() {
+        return Ok(card.clone());
+    }
+    image::provide()?;
+    let mut options = Options::new(&workspace.root);
+    options.out = Some(workspace.root.join("target/image/one"));
+    options.packages = Packages::LockedOrToday;
+    pi_image::build(&options).map(|built| built.image).map_err(|why| why.to_string())
 }
 
 /// Starts the card.

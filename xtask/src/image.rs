@@ -1,6 +1,6 @@
 //! The SD-card image, and the program in it. The work is done by the library `pi_image`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pi_image::compile::{self, Target};
 use pi_image::{Options, Packages, packages};
@@ -34,7 +34,7 @@ pub(crate) fn image(workspace: &Workspace, arguments: &[&str]) -> Result<(), Fai
         ["refresh"] => refresh(workspace).map_err(Failure::Run),
         ["inspect", file] => inspect(workspace, Path::new(file)).map_err(Failure::Run),
         ["check"] => {
-            check(workspace).map(|note| note.into_iter().for_each(|note| println!("{note}"))).map_err(Failure::Run)
+            check(workspace).map(|(_, note)| note.into_iter().for_each(|note| println!("{note}"))).map_err(Failure::Run)
         }
         ["refresh" | "inspect" | "check", ..] => {
             let why = "`image inspect` takes one file, `image check` and `image refresh` take nothing.";
@@ -82,9 +82,9 @@ fn build(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-/// Two builds in different folders must be the same, and the list valid. The image is in `target/image/one` then, with a
-/// note on what was not as in the lock.
-pub(crate) fn check(workspace: &Workspace) -> Result<Option<String>, String> {
+/// Two builds in different folders must be the same, and the list valid. The image is in `target/image/one` then; with
+/// it comes a note on what was not as in the lock.
+pub(crate) fn check(workspace: &Workspace) -> Result<(PathBuf, Option<String>), String> {
     provide()?;
     let mut options = Options::new(&workspace.root);
     options.packages = Packages::LockedOrToday;
@@ -93,7 +93,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Option<String>, String> {
     println!("Two builds are the same: {}", built.image.display());
     let note = spdx::check(workspace, &built.sbom)?;
     let notes: Vec<String> = built.notes.into_iter().chain(note).collect();
-    Ok((!notes.is_empty()).then(|| notes.join(" ")))
+    Ok((built.image, (!notes.is_empty()).then(|| notes.join(" "))))
 }
 
 fn inspect(workspace: &Workspace, file: &Path) -> Result<(), String> {
