@@ -8,7 +8,7 @@ use crate::card::SECTOR;
 use crate::contents::LIST;
 use crate::cpio::{Archive, Entry};
 use crate::root::{read, sorted};
-use crate::{Error, run};
+use crate::{Error, bootable, run};
 
 /// What is in the image `file`, `.img` or `.img.xz`, for a person. `scratch` is an empty folder for what is taken out.
 ///
@@ -30,6 +30,12 @@ pub fn inspect(file: &Path, scratch: &Path) -> Result<String, Error> {
     let _ = writeln!(text, "\nFiles of the first partition");
     for (path, size) in listing(&files, "")? {
         let _ = writeln!(text, "  {size:>9}  {path}");
+    }
+    let config = std::fs::read_to_string(files.join("config.txt")).ok();
+    let faults = bootable::faults(config.as_deref(), |name| files.join(name).is_file());
+    if !faults.is_empty() {
+        let _ = write!(text, "\nFaults\n{}", indented(&faults.join("\n")));
+        return Err(Error::Other(text)); // there is no more to be read from a broken card
     }
     let root = initramfs(&files.join("initramfs.img"))?;
     if let Some(Entry::File(_, release)) = root.get("etc/bramble-release") {

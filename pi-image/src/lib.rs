@@ -7,6 +7,7 @@
 
 #![allow(clippy::print_stderr, reason = "minutes pass; the person who waits is told for what")]
 
+mod bootable;
 mod build;
 mod card;
 pub mod compile;

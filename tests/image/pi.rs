@@ -6,6 +6,8 @@ use std::sync::{Condvar, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::card::{Card, Folder};
 use crate::firmware::Firmware;
 use crate::room::{local, mac, tied};
@@ -63,18 +65,34 @@ impl Pi {
         Self { process, serial, complaints, started, _folder: folder, _seat: seat }
     }
 
-    /// Switches it on and waits until the form has answered with weather. After [`BOOT`] it is tried a second time, for
-    /// the machine may have been busy; that is said at the end of the run.
+    /// Switches it on and waits until the form has answered with weather.
     pub(crate) fn boot(card: &Card, wiring: &Wiring) -> Self {
+        Self::boot_until(card, wiring, |pi| {
+            pi.serves(BOOT).map(|_| ()).ok_or_else(|| format!("{QUESTION} is not answered"))
+        })
+        .0
+    }
+
+    /// Switches it on and waits until its own account of itself is as `wanted`.
+    pub(crate) fn boot_to(card: &Card, wiring: &Wiring, wanted: impl Fn(&Value) -> bool) -> (Self, Value) {
+        Self::boot_until(card, wiring, |pi| {
+            let deadline = pi.started + BOOT;
+            web::search(local(PAGE), "/api/pi", deadline, |status, state| status == 200 && wanted(state))
+        })
+    }
+
+    /// What was not `reached` within [`BOOT`] is tried a second time, for the machine may have been busy; that is said at the
+    /// end of the run.
+    fn boot_until<T>(card: &Card, wiring: &Wiring, reached: impl Fn(&Self) -> Result<T, String>) -> (Self, T) {
         let pi = Self::start(card, wiring);
-        if pi.serves(BOOT).is_some() {
-            return pi;
+        match reached(&pi) {
+            Ok(found) => return (pi, found),
+            Err(last) => crate::note(&format!("a boot took longer than {BOOT:?} and was tried again: {last}")),
         }
-        crate::note(&format!("a boot took longer than {BOOT:?} and was tried again"));
         drop(pi);
         let pi = Self::start(card, wiring);
-        assert!(pi.serves(BOOT).is_some(), "not within {BOOT:?}, twice, did {QUESTION} answer 200");
-        pi
+        let found = reached(&pi).unwrap_or_else(|last| panic!("not within {BOOT:?}, twice: {last}"));
+        (pi, found)
     }
 
     /// How long after the start the form first answered with weather, if that is less than `within`.

@@ -20,9 +20,9 @@ const PREFIX: &str = "bramble";
 /// The key of the weather API in all tests.
 pub(crate) const API_KEY: &str = "0123456789abcdef-of-a-test";
 /// The room's own address on its bridge.
-const HERE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 254);
+pub(crate) const HERE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 254);
 /// And the one for Pis that had to choose an address themselves.
-pub(crate) const LINK_LOCAL: Ipv4Addr = Ipv4Addr::new(169, 254, 77, 254);
+const LINK_LOCAL: Ipv4Addr = Ipv4Addr::new(169, 254, 77, 254);
 /// How a Pi on QEMU's own network reaches the loopback address of the room.
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 

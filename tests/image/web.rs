@@ -38,18 +38,30 @@ fn ask(addr: SocketAddr, path: &str, time: Duration, accept: &str) -> io::Result
     Ok((status, body.to_owned()))
 }
 
-/// Asks until the answer is JSON that is as `wanted`, at most `within`; the last answer is in the failure.
+/// Asks until the answer is JSON that is as `wanted`, at most `within`.
 pub(crate) fn until(addr: SocketAddr, path: &str, within: Duration, wanted: impl Fn(u16, &Value) -> bool) -> Value {
-    let deadline = Instant::now() + within;
+    let found = search(addr, path, Instant::now() + within, wanted);
+    found.unwrap_or_else(|last| panic!("not within {within:?}: http://{addr}{path} last: {last}"))
+}
+
+/// The same until `deadline`; after it, the last answer.
+pub(crate) fn search(
+    addr: SocketAddr,
+    path: &str,
+    deadline: Instant,
+    wanted: impl Fn(u16, &Value) -> bool,
+) -> Result<Value, String> {
     loop {
         let answer = get(addr, path);
         if let Ok((status, body)) = &answer {
             let json = serde_json::from_str(body).unwrap_or(Value::Null);
             if wanted(*status, &json) {
-                return json;
+                return Ok(json);
             }
         }
-        assert!(Instant::now() < deadline, "not within {within:?}: http://{addr}{path} last: {answer:?}");
+        if Instant::now() >= deadline {
+            return Err(format!("{answer:?}"));
+        }
         sleep(Duration::from_millis(100));
     }
 }

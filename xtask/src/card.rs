@@ -34,8 +34,8 @@ static CARD: OnceLock<PathBuf> = OnceLock::new();
 
 /// Builds the card twice; both must be the same to the byte.
 pub(crate) fn build_twice(workspace: &Workspace) -> Result<Option<String>, String> {
-    let (built, note) = image::check(workspace)?;
-    let _ = CARD.set(built.image); // a run builds once
+    let (card, note) = image::check(workspace)?;
+    let _ = CARD.set(card); // a run builds it once
     Ok(note)
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use pi_image::compile::{self, Target};
-use pi_image::{Built, Options, Packages, packages};
+use pi_image::{Options, Packages, packages};
 
 use crate::install::{self, Package};
 use crate::run::Workspace;
@@ -43,9 +43,9 @@ pub(crate) fn image(workspace: &Workspace, arguments: &[&str]) -> Result<(), Fai
     match arguments {
         ["refresh"] => refresh(workspace).map_err(Failure::Run),
         ["inspect", file] => inspect(workspace, Path::new(file)).map_err(Failure::Run),
-        ["check"] => check(workspace).map_err(Failure::Run).map(|(_, note)| {
-            note.into_iter().for_each(|note| println!("{note}"));
-        }),
+        ["check"] => {
+            check(workspace).map(|(_, note)| note.into_iter().for_each(|note| println!("{note}"))).map_err(Failure::Run)
+        }
         ["refresh" | "inspect" | "check", ..] => {
             let why = "`image inspect` takes one file, `image check` and `image refresh` take nothing.";
             Err(Failure::Usage(why.to_owned()))
@@ -92,9 +92,9 @@ fn build(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-/// Two builds in different folders must be the same, and the list valid. The image is in `target/image/one` then, with a
-/// note on what was not as in the lock.
-pub(crate) fn check(workspace: &Workspace) -> Result<(Built, Option<String>), String> {
+/// Two builds in different folders must be the same, and the list valid. The image is in `target/image/one` then; with
+/// it comes a note on what was not as in the lock.
+pub(crate) fn check(workspace: &Workspace) -> Result<(PathBuf, Option<String>), String> {
     provide()?;
     let mut options = Options::new(&workspace.root);
     options.packages = Packages::LockedOrToday;
@@ -102,8 +102,8 @@ pub(crate) fn check(workspace: &Workspace) -> Result<(Built, Option<String>), St
     let built = pi_image::build_twice(&options, &folder).map_err(|why| why.to_string())?;
     println!("Two builds are the same: {}", built.image.display());
     let note = spdx::check(workspace, &built.sbom)?;
-    let notes: Vec<String> = built.notes.iter().cloned().chain(note).collect();
-    Ok((built, (!notes.is_empty()).then(|| notes.join(" "))))
+    let notes: Vec<String> = built.notes.into_iter().chain(note).collect();
+    Ok((built.image, (!notes.is_empty()).then(|| notes.join(" "))))
 }
 
 fn inspect(workspace: &Workspace, file: &Path) -> Result<(), String> {

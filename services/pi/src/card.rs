@@ -13,8 +13,12 @@ const DEVICE: &str = "/dev/mmcblk0p1";
 const FOLDER: &str = "/run/bramble/card";
 /// In a trial, the folder that stands in for the card.
 const TRIAL: &str = "/card";
-/// A card is there after a second or two; after this long the Pi goes on with defaults.
-const WAIT: Duration = Duration::from_secs(10);
+/// A card is there after a second or two, in an emulated Pi after ten or twenty; after this long the Pi goes on with
+/// defaults. It was started from this card, so to wait is seldom in vain.
+const WAIT: Duration = Duration::from_secs(60);
+/// Its device appears a moment before it can be opened, and perhaps before the drivers of the file system.
+const READY_WITHIN: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The card, while it is mounted.
 #[derive(Debug)]
@@ -42,17 +46,22 @@ impl Card {
         let since = Instant::now();
         while !device.exists() {
             if since.elapsed() > WAIT {
-                return Err(unreadable("it has not been found within 10 s"));
+                return Err(unreadable("it has not been found within 60 s"));
             }
-            std::thread::sleep(Duration::from_millis(50)); // on a thread of its own
+            std::thread::sleep(LOOK); // on a thread of its own
         }
         if is_mounted(machine, FOLDER) {
             let _ = rustix::mount::unmount(&folder, UnmountFlags::DETACH); // an earlier life of this process was cut off
         }
+        fs::create_dir_all(&folder).map_err(|error| unreadable(&error.to_string()))?;
         let flags = MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
-        let mounted = fs::create_dir_all(&folder)
-            .and_then(|()| Ok(rustix::mount::mount(&device, &folder, c"vfat", flags, c"umask=0077")?));
-        mounted.map_err(|error| unreadable(&error.to_string()))?;
+        let since = Instant::now();
+        while let Err(error) = rustix::mount::mount(&device, &folder, c"vfat", flags, c"umask=0077") {
+            if since.elapsed() > READY_WITHIN {
+                return Err(unreadable(&error.to_string()));
+            }
+            std::thread::sleep(LOOK);
+        }
         Ok(Self { folder, is_mounted: true })
     }
 

@@ -89,7 +89,8 @@ const MISSING: &str = "the card has no data partition: the Pi serves without, bu
 
 /// Errors that tell how things are, and not that the file system is broken.
 fn is_honest(error: &io::Error) -> bool {
-    let honest = [Errno::NOSPC, Errno::ROFS, Errno::ACCESS, Errno::PERM, Errno::DQUOT];
+    // The last two: the card or the driver is not there yet. What cannot be read now may be whole, and is not made anew.
+    let honest = [Errno::NOSPC, Errno::ROFS, Errno::ACCESS, Errno::PERM, Errno::DQUOT, Errno::NXIO, Errno::NODEV];
     error.raw_os_error().is_some_and(|code| honest.iter().any(|errno| errno.raw_os_error() == code))
 }
 
