@@ -194,6 +194,16 @@ mod tests {
     }
 
     #[test]
+    fn the_list_of_the_program_alone_has_its_crates_and_nothing_of_debian() {
+        let text = of_program(workspace(), Target::Amd64, "bramble-amd64", "00", 0).expect("cargo tree");
+        let document: Value = serde_json::from_str(&text).expect("JSON");
+        let packages = document["packages"].as_array().expect("a list");
+        assert_eq!(packages[0]["primaryPackagePurpose"], "APPLICATION");
+        assert!(packages.iter().any(|package| package["name"] == "hyper"));
+        assert!(!packages.iter().any(|package| package["SPDXID"].as_str().is_some_and(|id| id.contains("-Debian-"))));
+    }
+
+    #[test]
     fn every_reference_leads_somewhere() {
         let document = document(&Subject { file: "a.img", version: "0.1.0", sha256: "00", time: 0 }, &all_parts());
         let of = |list: &str, key: &str| -> BTreeSet<String> {

@@ -10,6 +10,7 @@ use crate::release;
 use crate::run::{self, Workspace};
 use crate::{Failure, image};
 
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 const CARGO_DEB: &str = "3.6.0";
 /// What is asked of systemd's judgement of the unit: 0 is safe, 10 is not.
 const EXPOSURE_AT_MOST: &str = "20"; // tenths
@@ -57,7 +58,15 @@ fn build(workspace: &Workspace, target: Target) -> Result<PathBuf, String> {
     let folder = workspace.root.join("target/deb");
     fs::create_dir_all(&folder).map_err(of(&folder))?;
     fs::write(folder.join("bramble.spdx.json"), list).map_err(of(&folder))?;
-    let file = workspace.dist()?.join(format!("bramble_{}_{}.deb", env!("CARGO_PKG_VERSION"), architecture(target)));
+    let changes = workspace.root.join("etc/debian/changelog");
+    let told = fs::read_to_string(&changes).map_err(of(&changes))?;
+    expect(
+        told.starts_with(&format!("bramble ({VERSION}) ")),
+        "the newest entry of etc/debian/changelog is of another version",
+    )?;
+    run::output(workspace.command("cp").arg(&changes).arg(&folder))?;
+    run::output(workspace.command("gzip").args(["-9", "--no-name", "--force"]).arg(folder.join("changelog")))?;
+    let file = workspace.dist()?.join(format!("bramble_{}_{}.deb", VERSION, architecture(target)));
     // Cargo keeps it in FOLDER/TRIPLE/release.
     let built = program.ancestors().nth(3).ok_or("the program lies where cargo never puts one")?;
     let mut package = workspace.command(cargo_deb);
@@ -108,7 +117,7 @@ fn try_out(machine: &Machine<'_>, file: &Path) -> Result<(), String> {
     machine.dpkg(&["--install", file])?;
     let program = root.join("usr/bin/bramble");
     let said = machine.run(&program, &["--version"])?;
-    expect(said.trim() == format!("bramble {}", env!("CARGO_PKG_VERSION")), &format!("it says it is {said:?}"))?;
+    expect(said.trim() == format!("bramble {}", VERSION), &format!("it says it is {said:?}"))?;
     let configuration = root.join(CONFIGURATION);
     machine.run(&program, &["check-config", configuration.to_str().ok_or("its path is no text")?])?;
     for there in [

@@ -94,13 +94,13 @@ fn signed(workspace: &Workspace, folder: &Path, key: Option<&Path>) -> Result<St
     }
     let Some(key) = key else {
         return Ok(format!(
-            "{} has the sums of {} files, and is not signed: no --key was given.",
+            "{} has the sums of {} file(s), and is not signed: no --key was given.",
             file.display(),
             names.len()
         ));
     };
     run::output(workspace.command("ssh-keygen").args(["-q", "-Y", "sign", "-n", NAMESPACE, "-f"]).arg(key).arg(&file))?;
-    Ok(format!("{} has the sums of {} files, and {SIGNATURE} is its signature.", file.display(), names.len()))
+    Ok(format!("{} has the sums of {} file(s), and {SIGNATURE} is its signature.", file.display(), names.len()))
 }
 
 /// Signs a file and has everybody's own programs check it, as README.md says.
