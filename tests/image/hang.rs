@@ -13,7 +13,7 @@ use crate::pi::{BOOT, Pi, Wiring};
 use crate::room::{API_KEY, GATEWAY, Room, Upstream};
 use crate::ssh::Key;
 
-/// Silence is borne for 30 s, then the watchdog waits for 14.
+/// Silence is borne for 30 s, then the watchdog waits: 14 s on a Pi, 60 in QEMU.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn role<'a>(state: &'a Value, name: &str) -> &'a Value {
