@@ -13,8 +13,8 @@ const DEVICE: &str = "/dev/mmcblk0p1";
 const FOLDER: &str = "/run/bramble/card";
 /// In a trial, the folder that stands in for the card.
 const TRIAL: &str = "/card";
-/// A card is there after a second or two; after this long the Pi goes on with defaults.
-const WAIT: Duration = Duration::from_secs(10);
+/// A card is there after a second or two; after this long the Pi goes on with defaults, until it comes after all.
+const WAIT: Duration = Duration::from_secs(30);
 
 /// The card, while it is mounted.
 #[derive(Debug)]
@@ -27,6 +27,11 @@ impl Card {
     /// The files in a folder.
     pub(crate) fn folder(folder: PathBuf) -> Self {
         Self { folder, is_mounted: false }
+    }
+
+    /// Whether there is one, be it readable or not.
+    pub(crate) fn is_there(machine: &Machine) -> bool {
+        machine.path(if machine.is_trial { TRIAL } else { DEVICE }).exists()
     }
 
     /// Waits for the card and mounts it.
@@ -42,7 +47,7 @@ impl Card {
         let since = Instant::now();
         while !device.exists() {
             if since.elapsed() > WAIT {
-                return Err(unreadable("it has not been found within 10 s"));
+                return Err(unreadable("it has not been found within 30 s"));
             }
             std::thread::sleep(Duration::from_millis(50)); // on a thread of its own
         }
