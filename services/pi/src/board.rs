@@ -59,6 +59,11 @@ impl Board {
         }
     }
 
+    /// Whether something is wrong with a topic.
+    pub(crate) fn has_problem(&self, topic: &str) -> bool {
+        self.problems.borrow().contains_key(topic)
+    }
+
     /// Whether something has changed since this was asked last.
     pub(crate) fn take_changed(&self) -> bool {
         self.has_changed.take()

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::machine::{self, Machine};
@@ -14,9 +15,9 @@ const FOLDER: &str = "/run/bramble/card";
 /// In a trial, the folder that stands in for the card.
 const TRIAL: &str = "/card";
 /// A card is there after a second or two, in an emulated Pi after ten or twenty; after this long the Pi goes on with
-/// defaults. It was started from this card, so to wait is seldom in vain.
-const WAIT: Duration = Duration::from_secs(60);
-/// Its device appears a moment before it can be opened, and perhaps before the drivers of the file system.
+/// defaults, until it comes after all.
+const WAIT: Duration = Duration::from_secs(30);
+/// The drivers of the file system may come after it.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -33,6 +34,11 @@ impl Card {
         Self { folder, is_mounted: false }
     }
 
+    /// Whether there is one, be it readable or not.
+    pub(crate) fn is_there(machine: &Machine) -> bool {
+        machine.path(if machine.is_trial { TRIAL } else { DEVICE }).exists()
+    }
+
     /// Waits for the card and mounts it.
     ///
     /// # Errors
@@ -46,7 +52,7 @@ impl Card {
         let since = Instant::now();
         while !device.exists() {
             if since.elapsed() > WAIT {
-                return Err(unreadable("it has not been found within 60 s"));
+                return Err(unreadable("it has not been found within 30 s"));
             }
             std::thread::sleep(LOOK); // on a thread of its own
         }
@@ -55,9 +61,11 @@ impl Card {
         }
         fs::create_dir_all(&folder).map_err(|error| unreadable(&error.to_string()))?;
         let flags = MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
-        let since = Instant::now();
+        let there = Instant::now();
         while let Err(error) = rustix::mount::mount(&device, &folder, c"vfat", flags, c"umask=0077") {
-            if since.elapsed() > READY_WITHIN {
+            // The name of the device is there before the device; on a busy emulated Pi ten seconds before.
+            let is_coming = error == Errno::NXIO && since.elapsed() <= WAIT;
+            if !is_coming && there.elapsed() > READY_WITHIN {
                 return Err(unreadable(&error.to_string()));
             }
             std::thread::sleep(LOOK);

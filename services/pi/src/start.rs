@@ -25,6 +25,7 @@ use crate::{clock, data, facts, helper, network, report, ssh, watchdog};
 
 /// Says who runs, for who shuts the Pi down.
 const PID: &str = "/run/bramble/pi.pid";
+const NO_CARD: &str = "no card";
 /// A card wears out by writing.
 const SAVE_TIME: Duration = Duration::from_secs(3600);
 
@@ -66,7 +67,13 @@ pub fn run(trial: Option<PathBuf>) -> Result<(), Error> {
         image,
         ..State::default()
     };
-    let context = Rc::new(Context {
+    let context = Rc::new(context(machine, state));
+    smol::block_on(context.executor.run(live(&context, signals)));
+    Ok(())
+}
+
+fn context(machine: Machine, state: State) -> Context {
+    Context {
         board: Board::new(state, Console::new(&machine)),
         machine,
         executor: LocalExecutor::new(),
@@ -75,9 +82,7 @@ pub fn run(trial: Option<PathBuf>) -> Result<(), Error> {
         wanted: Watched::default(),
         rule: RefCell::default(),
         end: Later::default(),
-    });
-    smol::block_on(context.executor.run(live(&context, signals)));
-    Ok(())
+    }
 }
 
 /// Everything at once: the roles need no network, and the network no card.
@@ -99,7 +104,10 @@ async fn live(context: &Rc<Context>, mut signals: Signals) {
     begin(|context| Box::pin(helper::look_after(context)));
     let ssh = context.executor.spawn(ssh::look_after(Rc::clone(context)));
     if context.plan.now().is_some() {
-        signals.next().await;
+        let told = async {
+            signals.next().await;
+        };
+        told.or(card_comes(context)).await;
     }
     log::info!("ending");
     context.end.set(());
@@ -125,16 +133,27 @@ async fn live(context: &Rc<Context>, mut signals: Signals) {
 
 type Task = std::pin::Pin<Box<dyn Future<Output = ()>>>;
 
+/// Resolves when a card is there that was missed at the start. init then starts this process again, which reads it.
+async fn card_comes(context: &Rc<Context>) {
+    if !context.board.has_problem(NO_CARD) {
+        return std::future::pending().await; // it was read, or cannot be
+    }
+    while !Card::is_there(&context.machine) {
+        Timer::after(Duration::from_secs(1)).await;
+    }
+    log::warn!("the SD card is there now: beginning anew with its settings");
+}
+
 /// Reads the card, and makes of it what can be made.
 async fn read_card(context: &Rc<Context>) -> Vec<Keeper> {
     let machine = context.machine.clone();
-    let (plan, problem) = smol::unblock(move || match Card::open(&machine) {
-        Ok(card) => (Plan::read(Some(&card)), None),
-        Err(sentence) => (Plan::read(None), Some(sentence)),
+    let (plan, problem, is_there) = smol::unblock(move || match Card::open(&machine) {
+        Ok(card) => (Plan::read(Some(&card)), None, true),
+        Err(sentence) => (Plan::read(None), Some(sentence), Card::is_there(&machine)),
     })
     .await;
     if let Some(problem) = problem {
-        context.board.problem("card", problem);
+        context.board.problem(if is_there { "card" } else { NO_CARD }, problem);
     }
     for (number, problem) in plan.problems.iter().enumerate() {
         context.board.problem(&format!("config {number:03}"), problem);
@@ -235,5 +254,29 @@ fn log_to(console: Console) {
 
     if log::set_boxed_logger(Box::new(Log(Mutex::new(console)))).is_ok() {
         log::set_max_level(log::LevelFilter::Info);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::poll_once;
+
+    use super::*;
+    use crate::machine::tests::Folder;
+
+    #[test]
+    fn a_card_that_was_missed_makes_it_begin_anew_when_it_comes_and_a_broken_one_does_not() {
+        let folder = Folder::new("late-card");
+        let context = Rc::new(context(folder.machine(), State::default()));
+        smol::block_on(async {
+            folder.write("card/x", "");
+            context.board.problem("card", "it cannot be read");
+            assert!(poll_once(card_comes(&context)).await.is_none(), "it would begin anew for ever");
+            std::fs::remove_dir_all(folder.0.join("card")).expect("own folder");
+            context.board.problem(NO_CARD, "there is none");
+            assert!(poll_once(card_comes(&context)).await.is_none());
+            folder.write("card/x", "");
+            assert!(poll_once(card_comes(&context)).await.is_some());
+        });
     }
 }
