@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::machine::{self, Machine};
@@ -16,7 +17,7 @@ const TRIAL: &str = "/card";
 /// A card is there after a second or two, in an emulated Pi after ten or twenty; after this long the Pi goes on with
 /// defaults. It was started from this card, so to wait is seldom in vain.
 const WAIT: Duration = Duration::from_secs(60);
-/// Its device appears a moment before it can be opened, and perhaps before the drivers of the file system.
+/// The drivers of the file system may come after it.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -55,9 +56,11 @@ impl Card {
         }
         fs::create_dir_all(&folder).map_err(|error| unreadable(&error.to_string()))?;
         let flags = MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
-        let since = Instant::now();
+        let there = Instant::now();
         while let Err(error) = rustix::mount::mount(&device, &folder, c"vfat", flags, c"umask=0077") {
-            if since.elapsed() > READY_WITHIN {
+            // The name of the device is there before the device; on a busy emulated Pi ten seconds before.
+            let is_coming = error == Errno::NXIO && since.elapsed() <= WAIT;
+            if !is_coming && there.elapsed() > READY_WITHIN {
                 return Err(unreadable(&error.to_string()));
             }
             std::thread::sleep(LOOK);
