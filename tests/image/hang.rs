@@ -29,6 +29,7 @@ fn a_killed_role_is_started_again_and_one_that_hangs_restarts_the_pi() {
     let pi = Pi::boot(&Card::with(&files), &Wiring::default());
     let state = pi_state(SOON * 2, |state| all_roles_are_healthy(state) && state["watchdog"] == true);
 
+    key.until_in();
     let killed = role(&state, "producer")["pid"].as_u64().expect("it runs");
     key.sh(&format!("kill -KILL {killed}"));
     let state = pi_state(SOON, |state| role(state, "producer")["restarts"] == 1 && all_roles_are_healthy(state));

@@ -54,6 +54,7 @@ fn a_pi_started_from_the_card_serves_tells_how_it_is_and_lets_in_nobody_but_the_
     assert_eq!(status, 200);
     assert!(page.contains("berry") && page.contains("Raspberry Pi 2 Model B"), "{page}");
 
+    key.until_in();
     only_keys_are_let_in(&key);
     nobody_listens_but_us(&key, &state);
     only_init_and_its_helpers_are_root(&key);

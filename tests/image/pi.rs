@@ -87,7 +87,10 @@ impl Pi {
         let pi = Self::start(card, wiring);
         match reached(&pi) {
             Ok(found) => return (pi, found),
-            Err(last) => crate::note(&format!("a boot took longer than {BOOT:?} and was tried again: {last}")),
+            Err(last) => {
+                println!("-- {last}; on the serial line:\n{}", pi.serial.text());
+                crate::note(&format!("a boot took longer than {BOOT:?} and was tried again"));
+            }
         }
         drop(pi);
         let pi = Self::start(card, wiring);

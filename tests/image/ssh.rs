@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crate::card::{Folder, run};
 
@@ -33,6 +34,15 @@ impl Key {
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{script}: {}\n{out}{err}", output.status);
         out.into_owned()
+    }
+
+    /// Waits until somebody can log in.
+    pub(crate) fn until_in(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.ssh(&[], "true").status.success() {
+            assert!(Instant::now() < deadline, "nobody can log in within {PATIENCE:?}");
+            sleep(Duration::from_millis(200));
+        }
     }
 
     /// Runs `script` on the Pi at the room's loopback address, with these options of ssh.
