@@ -137,7 +137,7 @@ fn interleavings(workspace: &Workspace) -> Result<Option<String>, String> {
 
 /// What can be seen without running anything. What could not be checked, and why.
 pub(crate) fn checks(workspace: &Workspace) -> Result<Option<String>, String> {
-    let tier = Tier { name: "check", about: "", needs: &[], steps: &UNIT[..CHECKS] };
+    let tier = Tier { name: "check", about: "", needs: &[], steps: &UNIT[..CHECKS], on_request: None };
     let report = tier.run(workspace);
     if !report.failures.is_empty() {
         return Err(report.failures.join(", "));
