@@ -2,6 +2,7 @@
 //! the middle one, so that one alone that is wrong does no harm.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -172,10 +173,8 @@ impl Clock {
             }
         }
         let port = self.port;
-        let asked = addresses.into_iter().map(|(name, ip)| {
-            let nonce = fastrand::u64(1..);
-            (name, ip, executor.spawn(ask(SocketAddr::new(ip, port), nonce)))
-        });
+        let asked =
+            addresses.into_iter().map(|(name, ip)| (name, ip, executor.spawn(ask(SocketAddr::new(ip, port), nonce()))));
         let mut all_told = Vec::new();
         for (server, ip, answer) in asked.collect::<Vec<_>>() {
             match answer.await {
@@ -233,6 +232,12 @@ impl From<std::io::Error> for Silence {
     fn from(error: std::io::Error) -> Self {
         Self::Network(error.to_string())
     }
+}
+
+/// A number that nobody can guess who has seen others: the system's random key of a hash (SipHash), of which a new one
+/// is made each time.
+fn nonce() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// The time at a server, since 1970, and when it was so. What is no answer is passed over until the real one comes.
