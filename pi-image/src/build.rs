@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::card::{FatFile, Workshop};
-use crate::compile::{self, Target};
+use crate::compile::{self, Target, Versions};
 use crate::contents::{self, Part};
 use crate::cpio::Archive;
 use crate::modules::{self, Kernel};
-use crate::options::{Options, Packages};
+use crate::options::Options;
 use crate::packages::{self, Lock, Package, Store};
 use crate::root::{self, read};
 use crate::sbom::{self, Subject};
@@ -41,8 +41,8 @@ pub fn build(options: &Options) -> Result<Built, Error> {
     let origin = Origin::of(&options.workspace)?;
     let scratch = Scratch::new(&options.workspace)?;
     let store = Store::of_user();
-    let (sources, note) = Sources::get(options, &store, &scratch.0)?;
-    let bramble = compile::binary_from(&options.workspace, Target::Armv7, &|| Ok(sources.lock.clone()))?;
+    let (sources, note) = Sources::get(options, &store)?;
+    let bramble = compile::binary_from(&options.workspace, Target::Armv7, &sources.lock)?;
 
     eprintln!("Putting the card together.");
     let workshop = Workshop { scratch: &scratch.0, time: origin.time };
@@ -126,23 +126,13 @@ struct Sources {
 
 impl Sources {
     /// Also what is worth a note.
-    fn get(options: &Options, store: &Store, scratch: &Path) -> Result<(Self, Option<String>), Error> {
-        let lock = Lock::read(&options.workspace.join("pi-image/packages.lock"))?;
-        match Self::unpack(lock, store, &options.workspace) {
-            Err(Error::Gone { names }) if options.packages == Packages::LockedOrToday => {
-                let (lock, note) = packages::refresh(scratch)?;
-                let why = format!(
-                    "No longer on the mirror: {}; built with what Debian has today, so run `cargo xtask image refresh`.",
-                    names.join(", ")
-                );
-                let note = [Some(why), note].into_iter().flatten().collect::<Vec<_>>().join(" ");
-                Self::unpack(lock, store, &options.workspace).map(|sources| (sources, Some(note)))
-            }
-            other => other.map(|sources| (sources, None)),
-        }
+    fn get(options: &Options, store: &Store) -> Result<(Self, Option<String>), Error> {
+        let workspace = &options.workspace;
+        options.packages.with(workspace, &folder(workspace), |lock| Self::unpack(lock, store, workspace))
     }
 
     fn unpack(lock: Lock, store: &Store, workspace: &Path) -> Result<Self, Error> {
+        compile::prepare(workspace, Target::Armv7, &lock)?;
         let kernel = lock.kernel()?;
         let others = |package: &&Package| !package.is_of_compiler() && *package != kernel;
         let others = unpacked(store, &lock.packages().filter(others).collect::<Vec<_>>(), workspace)?;
@@ -176,6 +166,7 @@ impl Sources {
 
     fn parts(&self, workspace: &Path) -> Result<Vec<Part>, Error> {
         let mut parts = contents::debian(&self.lock, &self.others, &self.kernel_folder)?;
+        parts.extend(contents::libraries(&Versions::of_armv7(workspace, &self.lock)?));
         parts.extend(contents::crates(workspace, Target::Armv7)?);
         Ok(parts)
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::card::FatFile;
-use crate::compile::Target;
+use crate::compile::{Target, Versions};
 use crate::packages::{Lock, Package};
 use crate::root::{read, sorted};
 use crate::{Error, run};
@@ -31,6 +31,8 @@ pub(crate) enum From {
     Debian(Package, String),
     /// crates.io, or the workspace itself, which has no sum.
     Crate(Option<String>),
+    /// The compilers of this machine, whose libraries are linked in.
+    Compiler,
 }
 
 /// The packages of the card, whose files lie in `unpacked`, or in `kernel`.
@@ -73,6 +75,21 @@ pub(crate) fn crates(workspace: &Path, target: Target) -> Result<Vec<Part>, Erro
     let sums = sums(&lock);
     let parts: BTreeSet<Part> = tree.lines().filter_map(|line| linked(line, &sums)).collect();
     Ok(parts.into_iter().collect())
+}
+
+/// What the compilers bring along.
+pub(crate) fn libraries(compiler: &Versions) -> Vec<Part> {
+    let part = |name: &str, version: &str, licence: &str| Part {
+        from: From::Compiler,
+        name: name.to_owned(),
+        version: version.to_owned(),
+        licence: licence.to_owned(),
+    };
+    vec![
+        part("rust-std", &compiler.rust, "MIT OR Apache-2.0"),
+        part("glibc-static", &compiler.libc, "LGPL-2.1-or-later"),
+        part("libgcc-static", &compiler.gcc, "GPL-3.0-or-later WITH GCC-exception-3.1"),
+    ]
 }
 
 /// From `NAME vVERSION (PATH)<tab>LICENCE<tab>`.
@@ -125,7 +142,11 @@ fn listed(parts: &[Part]) -> String {
         "What is on this card: from, name, version, licence. The other files here are the licences' texts.\n\n",
     );
     for Part { from, name, version, licence } in parts {
-        let from = if matches!(from, From::Debian(..)) { "debian" } else { "crate" };
+        let from = match from {
+            From::Debian(..) => "debian",
+            From::Crate(_) => "crate",
+            From::Compiler => "compiler",
+        };
         text.push_str(&format!("{from}\t{name}\t{version}\t{licence}\n"));
     }
     text

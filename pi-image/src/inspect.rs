@@ -140,6 +140,15 @@ fn indented(text: &str) -> String {
     text.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") }).collect()
 }
 
+/// Where in the image a byte is.
+pub(crate) fn place(image: &Path, byte: usize) -> Result<String, Error> {
+    let byte = byte as u64;
+    let within = |partition: &Partition| byte.checked_sub(partition.start).filter(|offset| *offset < partition.size);
+    let partitions = partitions(image)?;
+    let found = partitions.iter().find_map(|partition| Some((partition.number, within(partition)?)));
+    Ok(found.map_or_else(|| format!("byte {byte}"), |(number, offset)| format!("byte {offset} of partition {number}")))
+}
+
 /// The bytes of partition `number`, counted from one.
 ///
 /// # Errors

@@ -20,11 +20,14 @@ pub mod packages;
 mod root;
 mod run;
 mod sbom;
+mod twice;
 
 pub use build::{Built, build};
 pub use error::Error;
 pub use inspect::{inspect, partition};
-pub use options::{Options, Packages};
+pub use options::Options;
+pub use packages::Packages;
+pub use twice::build_twice;
 
 /// The programs that building needs, or a file that stands for one, each with the Debian package that has it.
 pub const PROGRAMS: &[(&str, &str)] = &[

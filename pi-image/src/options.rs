@@ -4,18 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::card::FatFile;
+use crate::packages::Packages;
 use crate::root::read;
 use crate::{Error, run};
-
-/// Which packages are taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Packages {
-    /// Those of packages.lock, or none.
-    #[default]
-    Locked,
-    /// If the mirror has not got one of them any more, what it has today instead; [`crate::Built::notes`] says so. For tests.
-    LockedOrToday,
-}
 
 /// What is to be built.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -144,6 +144,40 @@ impl fmt::Display for Lock {
     }
 }
 
+/// Which packages are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Packages {
+    /// Those of packages.lock, or none.
+    #[default]
+    Locked,
+    /// If the mirror has not got one of them any more, what it has today instead, and a note that says so. For tests, which
+    /// must not fail on the day Debian has something newer.
+    LockedOrToday,
+}
+
+impl Packages {
+    /// Does `work` with the lock of the checkout, or with today's, which is left in `scratch`. Also the note.
+    pub(crate) fn with<T>(
+        self,
+        workspace: &Path,
+        scratch: &Path,
+        work: impl Fn(Lock) -> Result<T, Error>,
+    ) -> Result<(T, Option<String>), Error> {
+        match work(Lock::read(&workspace.join("pi-image/packages.lock"))?) {
+            Err(Error::Gone { names }) if self == Self::LockedOrToday => {
+                let (lock, note) = refresh(scratch)?;
+                let path = scratch.join("packages.lock");
+                std::fs::write(&path, lock.to_string()).map_err(Error::file(&path))?;
+                let gone = format!("No longer on the mirror: {};", names.join(", "));
+                let why = format!("{gone} built with what Debian has today, so run `cargo xtask image refresh`.");
+                let note = [Some(why), note].into_iter().flatten().collect::<Vec<_>>().join(" ");
+                Ok((work(lock)?, Some(note)))
+            }
+            other => other.map(|done| (done, None)),
+        }
+    }
+}
+
 /// The SHA-256 of each file, in their order.
 ///
 /// # Errors

@@ -10,15 +10,16 @@ use crate::{Error, run};
 /// Where busybox, the kernel or a script looks for a program outside /bin.
 const IN_SBIN: &[&str] = &["init", "modprobe", "halt", "poweroff", "reboot"];
 const LIBRARIES: &str = "usr/lib/arm-linux-gnueabihf";
-/// Folders that something is mounted on or written to.
+/// Folders that something is mounted on or written to; by root alone.
 const FOLDERS: &[(&str, u32)] = &[
+    (".", 0o755), // the root itself, which the kernel would leave writable for all
     ("boot", 0o755),
     ("data", 0o755),
     ("proc", 0o755),
     ("root", 0o700),
     ("run", 0o755),
     ("sys", 0o755),
-    ("tmp", 0o1777),
+    ("tmp", 0o755),
 ];
 
 /// What goes into the archive besides modules.
@@ -178,6 +179,12 @@ mod tests {
         assert_eq!(applets(table).expect("a table").len(), 9);
         assert_eq!(applets(b"noise[\0[[\0ash\0zcat\0\0"), None);
         assert_eq!(applets(b"something else"), None);
+    }
+
+    #[test]
+    fn only_root_may_write_anywhere() {
+        assert!(FOLDERS.contains(&(".", 0o755)), "without an entry of its own the root is 1777");
+        assert!(FOLDERS.iter().all(|(_, permissions)| permissions & 0o022 == 0));
     }
 
     #[test]

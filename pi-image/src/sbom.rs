@@ -54,6 +54,12 @@ fn package(part: &Part) -> Value {
             sum.as_ref(),
             part.licence.clone(),
         ),
+        From::Compiler => (
+            "NOASSERTION".to_owned(),
+            format!("pkg:generic/{}@{}", part.name, escaped(&part.version)),
+            None,
+            part.licence.clone(),
+        ),
     };
     let mut value = json!({
         "SPDXID": id(part), "name": part.name, "versionInfo": part.version, "downloadLocation": location,
@@ -78,7 +84,11 @@ fn licence_id(part: &Part) -> String {
 }
 
 fn id(part: &Part) -> String {
-    let from = if matches!(part.from, From::Debian(..)) { "Debian" } else { "Crate" };
+    let from = match part.from {
+        From::Debian(..) => "Debian",
+        From::Crate(_) => "Crate",
+        From::Compiler => "Compiler",
+    };
     format!("SPDXRef-{from}-{}-{}", plain(&part.name), plain(&part.version))
 }
 

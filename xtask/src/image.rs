@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use pi_image::compile::{self, Target};
-use pi_image::{Options, packages};
+use pi_image::{Options, Packages, packages};
 
-use crate::Failure;
 use crate::install::{self, Package};
 use crate::run::Workspace;
+use crate::{Failure, spdx};
 
 /// Sees to it that what the library runs is there.
 pub(crate) fn provide() -> Result<(), String> {
@@ -33,8 +33,12 @@ pub(crate) fn image(workspace: &Workspace, arguments: &[&str]) -> Result<(), Fai
     match arguments {
         ["refresh"] => refresh(workspace).map_err(Failure::Run),
         ["inspect", file] => inspect(workspace, Path::new(file)).map_err(Failure::Run),
-        ["refresh" | "inspect", ..] => {
-            Err(Failure::Usage("`image inspect` takes one file, `image refresh` nothing.".to_owned()))
+        ["check"] => {
+            check(workspace).map(|note| note.into_iter().for_each(|note| println!("{note}"))).map_err(Failure::Run)
+        }
+        ["refresh" | "inspect" | "check", ..] => {
+            let why = "`image inspect` takes one file, `image check` and `image refresh` take nothing.";
+            Err(Failure::Usage(why.to_owned()))
         }
         options => build(&understood(workspace, options)?).map_err(Failure::Run),
     }
@@ -76,6 +80,20 @@ fn build(options: &Options) -> Result<(), String> {
         println!("The image holds secrets now: {}. Give it to nobody.", built.secrets.join(", "));
     }
     Ok(())
+}
+
+/// Two builds in different folders must be the same, and the list valid. The image is in `target/image/one` then, with a
+/// note on what was not as in the lock.
+pub(crate) fn check(workspace: &Workspace) -> Result<Option<String>, String> {
+    provide()?;
+    let mut options = Options::new(&workspace.root);
+    options.packages = Packages::LockedOrToday;
+    let folder = workspace.root.join("target/image");
+    let built = pi_image::build_twice(&options, &folder).map_err(|why| why.to_string())?;
+    println!("Two builds are the same: {}", built.image.display());
+    let note = spdx::check(workspace, &built.sbom)?;
+    let notes: Vec<String> = built.notes.into_iter().chain(note).collect();
+    Ok((!notes.is_empty()).then(|| notes.join(" ")))
 }
 
 fn inspect(workspace: &Workspace, file: &Path) -> Result<(), String> {

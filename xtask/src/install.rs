@@ -63,9 +63,9 @@ pub(crate) fn crates_io(workspace: &Workspace, name: &str, version: &str) -> Res
     Ok(kept)
 }
 
-/// A Python that has `package`, written as pip has it, in an environment of its own: `target/FOLDER`. `module` shows that
-/// it is there.
-pub(crate) fn pypi(workspace: &Workspace, folder: &str, package: &str, module: &str) -> Result<PathBuf, String> {
+/// A Python that has the packages, written as pip has them and separated by spaces, in an environment of its own:
+/// `target/FOLDER`. `module` shows that they are there.
+pub(crate) fn pypi(workspace: &Workspace, folder: &str, wanted: &str, module: &str) -> Result<PathBuf, String> {
     let home = workspace.root.join("target").join(folder);
     let python = home.join("bin/python");
     let has_module = || run::output(workspace.command(&python).args(["-c", &format!("import {module}")]));
@@ -75,8 +75,8 @@ pub(crate) fn pypi(workspace: &Workspace, folder: &str, package: &str, module: &
     packages(&[Package { program: "python3", package: "python3-venv" }])?;
     run::output(workspace.command("python3").args(["-m", "venv"]).arg(&home))
         .map_err(|why| format!("{why}\non Debian, `sudo apt-get install python3-venv` brings what it lacks"))?;
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", package];
-    run::output(workspace.command(&python).args(pip))?;
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"];
+    run::output(workspace.command(&python).args(pip).args(wanted.split_whitespace()))?;
     has_module().map(|_| python)
 }
 

@@ -13,6 +13,7 @@ mod install;
 mod msrv;
 mod openmetrics;
 mod run;
+mod spdx;
 mod tiers;
 
 use run::Workspace;
@@ -24,6 +25,7 @@ Usage: cargo xtask COMMAND
   bench [NAME [OPTION]...]  all benches, or one with its own options
   compile [amd64|armv7]     bramble in one file without shared libraries; prints its path
   image [OPTION]...         the SD card for a Raspberry Pi 2, in dist/
+  image check               builds it twice, compares, and lets SPDX's own program read the list
   image inspect FILE        what is in an image
   image refresh             a new pi-image/packages.lock with what Debian has today";
 
