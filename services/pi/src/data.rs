@@ -49,6 +49,7 @@ pub(crate) fn open(machine: &Machine) -> Opened {
     let why = match mount(machine, false).and_then(|()| try_to_write(machine)) {
         Ok(()) => return judge(Ok(())),
         Err(error) if is_honest(&error) => return read_only(machine, &error),
+        Err(error) if !is_broken(&error) => return left_alone(machine, &error),
         Err(error) => error,
     };
     let _ = rustix::mount::unmount(folder, UnmountFlags::DETACH); // it may never have been mounted
@@ -92,6 +93,25 @@ fn is_honest(error: &io::Error) -> bool {
     // The last two: the card or the driver is not there yet. What cannot be read now may be whole, and is not made anew.
     let honest = [Errno::NOSPC, Errno::ROFS, Errno::ACCESS, Errno::PERM, Errno::DQUOT, Errno::NXIO, Errno::NODEV];
     error.raw_os_error().is_some_and(|code| honest.iter().any(|errno| errno.raw_os_error() == code))
+}
+
+/// Errors that tell of a broken file system, and nothing else does: who cannot read it for want of a driver must not
+/// write over it. ext4 says these of no or a wrong superblock, of wrong structures, of wrong checksums, and of a journal
+/// that cannot be read.
+fn is_broken(error: &io::Error) -> bool {
+    let broken = [Errno::INVAL, Errno::UCLEAN, Errno::BADMSG, Errno::IO];
+    error.raw_os_error().is_some_and(|code| broken.iter().any(|errno| errno.raw_os_error() == code))
+}
+
+fn left_alone(machine: &Machine, error: &io::Error) -> Opened {
+    let _ = rustix::mount::unmount(machine.path(FOLDER), UnmountFlags::DETACH); // it may never have been mounted
+    Opened::with(
+        Data::Missing,
+        format!(
+            "the data partition cannot be used ({error}) and is left as it is: the Pi serves without, but its SSH host keys \
+             are new at each start; write the image onto the card again"
+        ),
+    )
 }
 
 fn judge(written: io::Result<()>) -> Opened {
@@ -199,6 +219,20 @@ mod tests {
         assert!(full.data == Data::ReadOnly && full.problem.is_some_and(|problem| problem.contains("full")));
         let locked = judge(Err(Errno::ROFS.into()));
         assert!(locked.data == Data::ReadOnly && locked.problem.is_some_and(|problem| problem.contains("locked")));
-        assert!(is_honest(&Errno::NOSPC.into()) && !is_honest(&Errno::IO.into()), "what is broken is made anew");
+        assert!(is_honest(&Errno::NOSPC.into()) && !is_honest(&Errno::IO.into()));
+    }
+
+    #[test]
+    fn only_what_is_broken_is_made_anew_and_not_what_lacks_a_driver() {
+        for broken in [Errno::INVAL, Errno::UCLEAN, Errno::BADMSG, Errno::IO] {
+            assert!(is_broken(&broken.into()) && !is_honest(&broken.into()), "{broken}");
+        }
+        for other in [Errno::NOENT, Errno::NODEV, Errno::NXIO, Errno::NOMEM, Errno::NOSPC] {
+            assert!(!is_broken(&other.into()), "{other}");
+        }
+        let folder = Folder::new("left-alone");
+        let opened = left_alone(&folder.machine(), &Errno::NOENT.into());
+        assert_eq!(opened.data, Data::Missing);
+        assert!(opened.problem.is_some_and(|problem| problem.contains("left as it is")));
     }
 }
