@@ -1,4 +1,4 @@
-//! The SD card, started in an emulated Pi 2. `cargo xtask test --only boot` builds the card and what is needed here.
+//! The SD card, started in an emulated Pi 2. `cargo xtask test --only image` builds the card and what is needed here.
 //!
 //! What QEMU does not show: the VideoCore firmware that reads config.txt before Linux starts (image/firmware.rs does its
 //! part), the network chip of a real Pi 2, HDMI, and how long a real card and a real processor take.

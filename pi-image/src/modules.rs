@@ -137,4 +137,22 @@ mod tests {
             assert!(line.contains(" # "), "{line}");
         }
     }
+
+    #[test]
+    fn what_is_on_the_card_is_loaded_and_what_is_loaded_is_on_the_card() {
+        let scripts = [include_str!("../root/etc/init.d/boot"), include_str!("../root/etc/init.d/late")];
+        let lines = scripts.iter().flat_map(|script| script.lines()).filter(|line| !line.starts_with('#'));
+        let lines = lines.filter(|line| line.contains("modprobe ") || line.contains("set -- "));
+        let words = lines.flat_map(|line| line.split([' ', ';'])).map(|word| word.replace('-', "_"));
+        let loaded: BTreeSet<String> = words.collect();
+        let listed: BTreeSet<String> =
+            listed(include_str!("../modules")).iter().map(|name| name.replace('-', "_")).collect();
+        let missing: Vec<_> = listed.difference(&loaded).collect();
+        assert!(missing.is_empty(), "no script loads {missing:?}");
+        let is_module = |word: &&String| word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        let no_module = ["modprobe", "set", "then", "else", "fi", "if", "__", "_a", "_e", ""];
+        let strange: Vec<_> = loaded.difference(&listed).filter(is_module).collect();
+        let strange: Vec<_> = strange.into_iter().filter(|word| !no_module.contains(&word.as_str())).collect();
+        assert!(strange.is_empty(), "pi-image/modules lacks {strange:?}");
+    }
 }

@@ -39,7 +39,7 @@ fn a_killed_role_is_started_again_and_one_that_hangs_restarts_the_pi() {
     let uptime = state["uptime_s"].as_u64().expect("it says");
     key.sh(&format!("kill -STOP {hung}"));
     let began = Instant::now();
-    let said = pi.serial.wait_for(0, "the consumer has not answered", began + PATIENCE);
+    let said = pi.serial.wait_for(&["the consumer has not answered"], began + PATIENCE);
     assert!(said.is_some(), "the console says who hangs");
     let again = pi_state(PATIENCE + BOOT, |state| {
         state["uptime_s"].as_u64().is_some_and(|up| up < uptime) && all_roles_are_healthy(state)

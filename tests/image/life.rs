@@ -34,6 +34,11 @@ pub(crate) fn all_roles_are_healthy(state: &Value) -> bool {
     ["producer", "consumer", "registry"].iter().all(|name| role_is_healthy(state, name))
 }
 
+/// Whether the data partition has been looked at.
+pub(crate) fn knows_its_data(state: &Value) -> bool {
+    state["data"] != "unknown"
+}
+
 /// One boot, many looks: a boot costs half a minute.
 #[test]
 fn a_pi_started_from_the_card_serves_tells_how_it_is_and_lets_in_nobody_but_the_key() {
@@ -42,13 +47,18 @@ fn a_pi_started_from_the_card_serves_tells_how_it_is_and_lets_in_nobody_but_the_
     time_server();
     let toml = settings(&upstream, "hostname = \"berry\"\nntp = [\"10.0.2.2\"]");
     let card = Card::with(&[("bramble.toml", &toml), ("api-key", API_KEY), ("authorized_keys", &key.public)]);
-    let pi = Pi::boot(&card, &Wiring::default());
+    let pi = Pi::boot(&card, &Wiring { packed: true, ..Wiring::default() });
 
     let report = web::until(local(FORM), QUESTION, SOON, |status, _| status == 200);
     assert_eq!(report["message"], "OK", "{report}");
     assert!(report["temperature_c"].is_number(), "{report}");
 
-    let state = pi_state(SOON * 2, |state| all_roles_are_healthy(state) && state["clock"]["source"] == "ntp");
+    let state = pi_state(SOON * 2, |state| {
+        all_roles_are_healthy(state)
+            && knows_its_data(state)
+            && state["clock"]["source"] == "ntp"
+            && state["ssh"] == true
+    });
     it_says_who_it_is(&state);
     let (status, page) = web::page(local(PAGE), "/pi").expect("the page answers");
     assert_eq!(status, 200);

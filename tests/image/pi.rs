@@ -6,6 +6,7 @@ use std::sync::{Condvar, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use rustix::thread::CpuSet;
 use serde_json::Value;
 
 use crate::card::{Card, Folder};
@@ -23,7 +24,8 @@ pub(crate) const QUESTION: &str = "/api/weather?zip=70569&country=DE";
 /// For one look whether it serves: longer than an answer takes, and short, since QEMU's own network accepts a connection
 /// before anybody listens, and what is sent then is lost.
 const GLANCE: Duration = Duration::from_secs(2);
-/// More would take the time from each other.
+/// Each has a processor of its own: between two of them, QEMU's threads take ten times as long to wake each other, which they
+/// do a hundred thousand times. More Pis would take the time from each other.
 const AT_ONCE: usize = 2;
 
 /// How a Pi is wired and started.
@@ -33,6 +35,8 @@ pub(crate) struct Wiring {
     pub(crate) cable: Option<(u8, String)>,
     /// What it writes stays on the card.
     pub(crate) writable: bool,
+    /// The kernel unpacks itself, as on a Pi, and has all processors for it.
+    pub(crate) packed: bool,
 }
 
 /// Pulled from the plug when it is dropped.
@@ -52,11 +56,11 @@ impl Pi {
         let (seat, folder) = (Seat::take(), Folder::new());
         let mut command = Command::new("qemu-system-arm");
         command.args(["-M", "raspi2b", "-display", "none", "-monitor", "none", "-serial", "stdio"]);
-        Firmware::of(card).load(&mut command, card, &folder);
+        Firmware::of(card).load(&mut command, card, &folder, wiring.packed);
         let snapshot = if wiring.writable { "off" } else { "on" };
         command.arg("-drive").arg(format!("if=sd,format=raw,snapshot={snapshot},file={}", card.file.display()));
         command.args(network(wiring));
-        let mut command = tied(&command);
+        let mut command = tied(&if wiring.packed { command } else { seat.bound(&command) });
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let started = Instant::now();
         let mut process = command.spawn().expect("setpriv is there");
@@ -84,6 +88,7 @@ impl Pi {
     /// What was not `reached` within [`BOOT`] is tried a second time, for the machine may have been busy; that is said at the
     /// end of the run.
     fn boot_until<T>(card: &Card, wiring: &Wiring, reached: impl Fn(&Self) -> Result<T, String>) -> (Self, T) {
+        let before = wiring.writable.then(|| card.copy());
         let pi = Self::start(card, wiring);
         match reached(&pi) {
             Ok(found) => return (pi, found),
@@ -93,6 +98,9 @@ impl Pi {
             }
         }
         drop(pi);
+        if let Some(before) = &before {
+            before.copy_to(card); // the second time begins as the first did
+        }
         let pi = Self::start(card, wiring);
         let found = reached(&pi).unwrap_or_else(|last| panic!("not within {BOOT:?}, twice: {last}"));
         (pi, found)
@@ -112,7 +120,7 @@ impl Pi {
 
     /// Waits for a line on the console with `text` in it.
     pub(crate) fn says(&self, text: &str) -> String {
-        let line = self.serial.wait_for(0, text, self.started + BOOT);
+        let line = self.serial.wait_for(&[text], self.started + BOOT);
         line.unwrap_or_else(|| panic!("within {BOOT:?} the console did not say {text:?}"))
     }
 
@@ -144,24 +152,36 @@ fn network(wiring: &Wiring) -> [String; 4] {
     ["-netdev".into(), netdev, "-device".into(), format!("usb-net,netdev=n0,mac={}", mac(number))]
 }
 
-/// One of the few places for running Pis.
-struct Seat;
+/// One of the few places for running Pis, by its number.
+struct Seat(usize);
 
-static TAKEN: Mutex<usize> = Mutex::new(0);
+static TAKEN: Mutex<[bool; AT_ONCE]> = Mutex::new([false; AT_ONCE]);
 static FREED: Condvar = Condvar::new();
 
 impl Seat {
     fn take() -> Self {
         let taken = TAKEN.lock().unwrap_or_else(|broken| broken.into_inner());
-        let free = FREED.wait_while(taken, |taken| *taken >= AT_ONCE);
-        *free.unwrap_or_else(|broken| broken.into_inner()) += 1;
-        Self
+        let free = FREED.wait_while(taken, |taken| taken.iter().all(|taken| *taken));
+        let mut free = free.unwrap_or_else(|broken| broken.into_inner());
+        let number = free.iter().position(|taken| !taken).expect("it was waited for");
+        free[number] = true;
+        Self(number)
+    }
+
+    /// The same command on this seat's processor alone.
+    fn bound(&self, command: &Command) -> Command {
+        let ours = rustix::thread::sched_getaffinity(None).expect("of this very thread");
+        let processors: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|number| ours.is_set(*number)).collect();
+        let mut bound = Command::new("taskset");
+        bound.arg("--cpu-list").arg(processors[self.0 % processors.len()].to_string());
+        bound.arg(command.get_program()).args(command.get_args());
+        bound
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        *TAKEN.lock().unwrap_or_else(|broken| broken.into_inner()) -= 1;
+        TAKEN.lock().unwrap_or_else(|broken| broken.into_inner())[self.0] = false;
         FREED.notify_one();
     }
 }

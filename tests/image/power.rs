@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::card::Card;
-use crate::life::{SOON, all_roles_are_healthy, pi_state, settings};
+use crate::life::{SOON, all_roles_are_healthy, knows_its_data, pi_state, settings};
 use crate::note;
 use crate::pi::{BOOT, Pi, Wiring};
 use crate::room::{API_KEY, GATEWAY, Room, Upstream};
@@ -47,7 +47,7 @@ fn a_card_outlasts_twenty_power_cuts_in_boot_and_in_service() {
     assert_eq!(card.data_faults(), None, "the data partition after {CUTS} cuts");
 
     let last = Pi::boot(&card, &wiring);
-    let state = pi_state(SOON, |state| all_roles_are_healthy(state) && state["data"] != "missing");
+    let state = pi_state(SOON, |state| all_roles_are_healthy(state) && knows_its_data(state));
     match state["data"].as_str() {
         Some("mounted") => {}
         Some("rebuilt") => note("power cuts: the data partition was broken by them and rebuilt"),

@@ -15,9 +15,8 @@ pub(crate) struct Serial(Arc<(Mutex<Said>, Condvar)>);
 
 #[derive(Default)]
 struct Said {
-    /// At most `LINES`; the first has the number `dropped`.
+    /// At most `LINES`.
     lines: std::collections::VecDeque<String>,
-    dropped: usize,
     ended: bool,
 }
 
@@ -39,7 +38,6 @@ impl Serial {
                     said.lines.push_back(String::from_utf8_lossy(&bytes).trim_end().to_owned());
                     if said.lines.len() > LINES {
                         said.lines.pop_front();
-                        said.dropped += 1;
                     }
                 }
                 drop(said);
@@ -61,12 +59,11 @@ impl Serial {
         self.said().ended
     }
 
-    /// The first line with `text` in it, from line number `from` on, if it comes before `deadline`.
-    pub(crate) fn wait_for(&self, from: usize, text: &str, deadline: Instant) -> Option<String> {
+    /// The first line with all of `words` in it, if it comes before `deadline`.
+    pub(crate) fn wait_for(&self, words: &[&str], deadline: Instant) -> Option<String> {
         let mut said = self.said();
         loop {
-            let fresh = said.lines.iter().skip(from.saturating_sub(said.dropped));
-            if let Some(line) = fresh.into_iter().find(|line| line.contains(text)) {
+            if let Some(line) = said.lines.iter().find(|line| words.iter().all(|word| line.contains(word))) {
                 return Some(line.clone());
             }
             let left = deadline.saturating_duration_since(Instant::now());

@@ -19,6 +19,8 @@ pub(crate) const NEEDS: &[Package] = &[
     Package { program: "dnsmasq", package: "dnsmasq-base" },
     Package { program: "ssh", package: "openssh-client" },
     Package { program: "setpriv", package: "util-linux" },
+    Package { program: "taskset", package: "util-linux" },
+    Package { program: "xz", package: "xz-utils" },
 ];
 
 const CARGO: [&str; 8] = ["test", "--locked", "--package", "bramble-cli", "--features", "image", "--test", "image"];

@@ -14,8 +14,6 @@ struct Tier {
     needs: &'static [Package],
     /// With none, the tier does not exist.
     steps: &'static [Step],
-    /// Why it runs only where `--only` names it.
-    on_request: Option<&'static str>,
 }
 
 struct Step {
@@ -36,28 +34,24 @@ const TIERS: &[Tier] = &[
         about: "formatting, lints, dependencies, tests on loopback",
         needs: &[Package { program: "redis-server", package: "redis-server" }],
         steps: UNIT,
-        on_request: None,
     },
     Tier {
         name: "hosts",
         about: "hosts that find, lose and attack each other; avahi and zeroconf",
         needs: hosts::NEEDS,
         steps: &[Step { name: "a LAN for each test", work: Work::Call(hosts::test) }],
-        on_request: None,
     },
     Tier {
         name: "overlay",
         about: "containers, a registry and a stack on a Swarm of their own",
         needs: overlay::NEEDS,
         steps: &[Step { name: "images, registry, stack", work: Work::Call(overlay::test) }],
-        on_request: None,
     },
     Tier {
         name: "package",
         about: "units of systemd, Debian packages for amd64 and armhf, checksums and signature",
         needs: package::NEEDS,
         steps: PACKAGE,
-        on_request: None,
     },
     Tier {
         name: "browser",
@@ -67,21 +61,15 @@ const TIERS: &[Tier] = &[
             Package { program: "chromedriver", package: "chromium-driver" },
         ],
         steps: &[Step { name: "pages", work: Work::Call(browser::check) }],
-        on_request: None,
     },
     Tier {
         name: "image",
-        about: "the SD card, built twice, and what is in it",
-        needs: &[],
-        steps: &[Step { name: "two builds are equal", work: Work::Call(card::build_twice) }],
-        on_request: None,
-    },
-    Tier {
-        name: "boot",
-        about: "the SD card, started in emulated Pis",
+        about: "the SD card, built twice and started in emulated Pis",
         needs: card::NEEDS,
-        steps: &[Step { name: "emulated Pis", work: Work::Call(card::test) }],
-        on_request: Some("on request: an emulated Pi wants two idle processors"),
+        steps: &[
+            Step { name: "two builds are equal", work: Work::Call(card::build_twice) },
+            Step { name: "emulated Pis", work: Work::Call(card::test) },
+        ],
     },
 ];
 
@@ -137,7 +125,7 @@ fn interleavings(workspace: &Workspace) -> Result<Option<String>, String> {
 
 /// What can be seen without running anything. What could not be checked, and why.
 pub(crate) fn checks(workspace: &Workspace) -> Result<Option<String>, String> {
-    let tier = Tier { name: "check", about: "", needs: &[], steps: &UNIT[..CHECKS], on_request: None };
+    let tier = Tier { name: "check", about: "", needs: &[], steps: &UNIT[..CHECKS] };
     let report = tier.run(workspace);
     if !report.failures.is_empty() {
         return Err(report.failures.join(", "));
@@ -165,10 +153,6 @@ pub(crate) fn test(workspace: &Workspace, only: &[&str]) -> Result<(), Failure> 
     for tier in existing() {
         if !only.is_empty() && !only.contains(&tier.name) {
             summary.push(format!("not run  {:8}  not asked for", tier.name));
-            continue;
-        }
-        if let (Some(why), true) = (tier.on_request, only.is_empty()) {
-            summary.push(format!("not run  {:8}  {why}", tier.name));
             continue;
         }
         let report = tier.run(workspace);
@@ -259,7 +243,7 @@ mod tests {
             Step { name: "bad", work: Work::Call(|_| Err("it broke".to_owned())) },
             Step { name: "good", work: Work::Call(|_| Ok(Some("half of it".to_owned()))) },
         ];
-        let tier = Tier { name: "trial", about: "a trial", needs: &[], steps: STEPS, on_request: None };
+        let tier = Tier { name: "trial", about: "a trial", needs: &[], steps: STEPS };
         let report = tier.run(&Workspace::find());
         assert_eq!(
             (report.failures.as_slice(), report.notes.as_slice()),

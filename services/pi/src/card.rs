@@ -64,8 +64,8 @@ impl Card {
         let there = Instant::now();
         while let Err(error) = rustix::mount::mount(&device, &folder, c"vfat", flags, c"umask=0077") {
             // The name of the device is there before the device; on a busy emulated Pi ten seconds before.
-            let is_coming = error == Errno::NXIO && since.elapsed() <= WAIT;
-            if !is_coming && there.elapsed() > READY_WITHIN {
+            let ready_within = if error == Errno::NXIO { WAIT } else { READY_WITHIN };
+            if there.elapsed() > ready_within {
                 return Err(unreadable(&error.to_string()));
             }
             std::thread::sleep(LOOK);

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use event_listener::Event;
 use smol::LocalExecutor;
@@ -18,6 +19,8 @@ pub(crate) struct Context {
     pub(crate) executor: LocalExecutor<'static>,
     /// What the Pi is to be, once the card is read.
     pub(crate) plan: Later<Rc<Plan>>,
+    /// All drivers there are have been loaded.
+    pub(crate) drivers: Later<()>,
     /// Whether the data partition can be used, once that is known.
     pub(crate) data: Later<crate::state::Data>,
     /// The address, as others here need to know it.
@@ -68,12 +71,15 @@ impl<T: Clone> Later<T> {
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
     value: RefCell<Option<crate::network::Wanted>>,
+    /// When it was set last.
+    since: Cell<Option<Instant>>,
     round: Cell<u64>,
     changed: Event,
 }
 
 impl Watched {
     pub(crate) fn set(&self, value: Option<crate::network::Wanted>) {
+        self.since.set(value.as_ref().map(|_| Instant::now()));
         self.value.replace(value);
         self.round.set(self.round.get() + 1);
         self.changed.notify(usize::MAX);
@@ -92,6 +98,11 @@ impl Watched {
             }
             changed.await;
         }
+    }
+
+    /// For how long it has been what it is, if there is one.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        self.since.get().map(|since| since.elapsed())
     }
 
     /// Counts the changes.

@@ -16,6 +16,7 @@ mod clock;
 mod console;
 mod context;
 mod data;
+mod drivers;
 mod facts;
 mod health;
 mod helper;

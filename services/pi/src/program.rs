@@ -18,6 +18,8 @@ use crate::console;
 use crate::context::Context;
 use crate::state::Origin;
 
+/// So long after an address has come, what services say of the network may still be of the time before.
+const NEW_NETWORK: Duration = Duration::from_secs(10);
 /// Longest line of a program that is kept.
 const MAX_LINE: usize = 1024;
 /// Where the kernel's groups of processes are.
@@ -169,9 +171,9 @@ async fn pass_on(context: Rc<Context>, log: impl AsyncRead + Unpin, told: Told) 
         if words.is_empty() {
             continue;
         }
-        // Without a network each has something to say of it; what there is to do is said elsewhere.
+        // Without a network each has something to say of it, also a little later; what there is to do is said elsewhere.
         let has_network = context.board.get(|state| matches!(state.network.origin, Origin::Dhcp | Origin::Fixed));
-        if has_network && is_ours {
+        if has_network && is_ours && context.wanted.age().is_some_and(|age| age > NEW_NETWORK) {
             context.board.console.log(level, &tag, words);
         } else {
             context.board.console.note(level, &tag, words);

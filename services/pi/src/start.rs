@@ -21,7 +21,7 @@ use crate::machine::{self, Machine};
 use crate::plan::Plan;
 use crate::role::Keeper;
 use crate::state::{Role, State, TimeSource};
-use crate::{clock, data, facts, helper, network, report, ssh, watchdog};
+use crate::{clock, data, drivers, facts, helper, network, report, ssh, watchdog};
 
 /// Says who runs, for who shuts the Pi down.
 const PID: &str = "/run/bramble/pi.pid";
@@ -78,6 +78,7 @@ fn context(machine: Machine, state: State) -> Context {
         machine,
         executor: LocalExecutor::new(),
         plan: Later::default(),
+        drivers: Later::default(),
         data: Later::default(),
         wanted: Watched::default(),
         rule: RefCell::default(),
@@ -91,6 +92,7 @@ async fn live(context: &Rc<Context>, mut signals: Signals) {
     let begin = |task: fn(Rc<Context>) -> Task| spawn(task(Rc::clone(context)));
     begin(|context| Box::pin(network::look_after(context)));
     begin(|context| Box::pin(report::look_after(context)));
+    begin(|context| Box::pin(drivers::load(context)));
     begin(|context| Box::pin(open_data(context)));
     begin(|context| Box::pin(keep_time(context)));
     let told = async {
@@ -190,9 +192,9 @@ pub(crate) fn give_name(context: &Context, pi: &Pi) {
     context.board.set(|state| state.hostname = name);
 }
 
-/// Opens the data partition, once the card is read, and takes the time from it.
+/// Opens the data partition, once its driver is there, and takes the time from it.
 async fn open_data(context: Rc<Context>) {
-    context.plan.get().await; // the card is there then, or will not come
+    context.drivers.get().await; // by then the card is there, or will not come
     let machine = context.machine.clone();
     let (opened, saved) = smol::unblock(move || {
         let opened = data::open(&machine);

@@ -139,8 +139,10 @@ pub struct Clock {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Data {
-    /// There is none, or it cannot be used; nothing outlasts the plug.
+    /// It has not been looked at yet: the services come first.
     #[default]
+    Unknown,
+    /// There is none, or it cannot be used; nothing outlasts the plug.
     Missing,
     /// In use.
     Mounted,

@@ -192,6 +192,7 @@ fn card(pi: &Pi) -> Markup {
         Data::Mounted => ("live", "The data partition is in use"),
         Data::Rebuilt => ("cached", "The data partition was broken and has been made anew"),
         Data::ReadOnly => ("stale", "The data partition is full or broken: nothing new outlasts the plug"),
+        Data::Unknown => ("cached", "The data partition has not been looked at yet"),
         Data::Missing => ("stale", "There is no data partition: nothing outlasts the plug"),
     };
     let throttling = match pi.throttling {
