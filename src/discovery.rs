@@ -669,4 +669,27 @@ mod tests {
         assert_eq!(ids(&directory).len(), MAX_PER_SERVICE);
         assert_eq!(ids(&directory)[0], "producer-00001");
     }
+
+    #[test]
+    fn who_was_left_out_is_looked_for_when_there_is_room_again() {
+        let now = Instant::now();
+        let directory = of_one(now);
+        let name = |port: u16, at: Instant| {
+            let key = if port == 1 { "a".to_owned() } else { port.to_string() };
+            directory.apply(
+                Source::Mdns,
+                &key,
+                Change::Is(instance(&format!("producer-{port}"), port, Source::Mdns)),
+                at,
+            );
+        };
+        (2..=300).for_each(|port| name(port, now));
+        assert_eq!(wishes(&directory), [Wish::FreshLook], "who of these is there?");
+        name(301, now + SECOND);
+        assert_eq!(wishes(&directory), [], "that has just been asked");
+        directory.apply(Source::Mdns, "a", Change::Gone, now + 2 * SECOND);
+        assert_eq!(wishes(&directory), [Wish::FreshLook], "there is room for it now");
+        directory.apply(Source::Mdns, "2", Change::Gone, now + 3 * SECOND);
+        assert_eq!(wishes(&directory), [], "nobody else was left out");
+    }
 }

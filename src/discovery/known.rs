@@ -32,8 +32,10 @@ pub(super) struct Known {
     merged: BTreeMap<Arc<str>, Arc<[Arc<Instance>]>>,
     /// What mDNS is to do; taken away after each change.
     wishes: Vec<Wish>,
-    /// When an instance was last left out.
+    /// When that an instance was left out was last said.
     full: Option<Instant>,
+    /// Whether one was left out since there was room again.
+    has_left_out: bool,
     pub(super) news: Ring,
 }
 
@@ -132,9 +134,10 @@ impl Known {
         true
     }
 
-    /// A flood names thousands; the log and the LAN hear of it now and then. A fresh look finds who was left out and is
-    /// still there.
+    /// A flood names thousands; the log and the LAN hear of it now and then. A fresh look shows who of them is there, and,
+    /// once one that is not has made room, finds who was left out.
     fn leave_out(&mut self, instance: &Instance, now: Instant) {
+        self.has_left_out = true;
         if self.full.is_none_or(|at| now.saturating_duration_since(at) >= FULL_AT_MOST_EVERY) {
             self.full = Some(now);
             self.wishes.push(Wish::FreshLook);
@@ -186,6 +189,9 @@ impl Known {
         log::log!(told.level(instance), "{} {} ({})", instance.id, what.as_str(), source.as_str());
         let service = Arc::clone(&instance.service);
         self.merge(&service);
+        if std::mem::take(&mut self.has_left_out) {
+            self.wishes.push(Wish::FreshLook);
+        }
         Some(entry)
     }
 
