@@ -17,13 +17,15 @@ fn table() {
     let _room = Room::enter();
     let upstream = Upstream::start(GATEWAY);
     let card = Card::with(&[("bramble.toml", &settings(&upstream, "")), ("api-key", API_KEY)]);
-    let (mut packed, mut times, mut memory) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut packed, mut kernel, mut times, mut memory) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut roles = Vec::<(String, Vec<f64>)>::new();
     for _ in 0..runs {
         if let Some(time) = Pi::start(&card, &Wiring { packed: true, ..Wiring::default() }).serves(BOOT) {
             packed.push(time.as_secs_f64());
         }
         let pi = Pi::start(&card, &Wiring::default());
+        pi.says("is starting");
+        kernel.push(pi.started.elapsed().as_secs_f64());
         let Some(time) = pi.serves(BOOT) else {
             println!("a boot did not serve within {BOOT:?}");
             continue;
@@ -55,6 +57,7 @@ fn table() {
     println!("{:<34} {:>6.1} MB", "raw (.img)", megabytes(&file));
     row("QEMU's start to the first weather", "s ", &mut packed);
     row("  the kernel unpacked before", "s ", &mut times);
+    row("  of that, until Linux runs init", "s ", &mut kernel);
     row("memory used, three roles", "MiB", &mut memory);
     for (name, sizes) in &mut roles {
         row(&format!("PSS of the {name}"), "MiB", sizes);
