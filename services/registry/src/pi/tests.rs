@@ -88,7 +88,7 @@ fn the_page_tells_how_the_pi_is() {
         "2023-11-14T22:13:20Z",
         "<span class=\"mark live\">answers</span>",
         "Not set yet: not earlier than when the image was built",
-        "There is no data partition",
+        "The data partition has not been looked at yet",
     ] {
         assert!(page.contains(told), "{told} is missing: {page}");
     }
