@@ -35,7 +35,7 @@ pub(crate) struct Wiring {
     pub(crate) cable: Option<(u8, String)>,
     /// What it writes stays on the card.
     pub(crate) writable: bool,
-    /// The kernel unpacks itself, as on a Pi, and has all processors for it.
+    /// The kernel unpacks itself, as on a Pi.
     pub(crate) packed: bool,
 }
 
@@ -60,7 +60,7 @@ impl Pi {
         let snapshot = if wiring.writable { "off" } else { "on" };
         command.arg("-drive").arg(format!("if=sd,format=raw,snapshot={snapshot},file={}", card.file.display()));
         command.args(network(wiring));
-        let mut command = tied(&if wiring.packed { command } else { seat.bound(&command) });
+        let mut command = tied(&seat.bound(&command));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let started = Instant::now();
         let mut process = command.spawn().expect("setpriv is there");
