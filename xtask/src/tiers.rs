@@ -87,7 +87,17 @@ const UNIT: &[Step] = &[
     Step {
         name: "lints",
         work: Work::Cargo(
-            &["clippy", "--locked", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"],
+            &[
+                "clippy",
+                "--locked",
+                "--quiet",
+                "--workspace",
+                "--all-targets",
+                "--all-features",
+                "--",
+                "--deny",
+                "warnings",
+            ],
             &[],
         ),
     },
