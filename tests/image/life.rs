@@ -13,7 +13,8 @@ use crate::room::{API_KEY, GATEWAY, Room, Upstream, local, time_server};
 use crate::ssh::Key;
 use crate::web;
 
-pub(crate) const SOON: Duration = Duration::from_secs(30);
+/// The drivers that come last take an emulated Pi half a minute, if the machine is busy.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// bramble.toml of a Pi that asks the room's stand-in.
 pub(crate) fn settings(upstream: &Upstream, pi: &str) -> String {
