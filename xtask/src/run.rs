@@ -13,9 +13,9 @@ pub(crate) struct Workspace {
 
 impl Workspace {
     pub(crate) fn find() -> Self {
-        // As cargo says now: two checkouts that share a target directory share this program.
-        let manifest = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-        let root = Path::new(&manifest).parent().expect("xtask/ lies in the workspace").to_owned();
+        let compiled_in = || Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ lies in the workspace");
+        let here = std::env::current_dir().ok().and_then(|here| checkout_of(&here));
+        let root = here.unwrap_or_else(|| compiled_in().to_owned());
         let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
         let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
         let cache = cache.unwrap_or_else(std::env::temp_dir);
@@ -44,6 +44,12 @@ impl Workspace {
     }
 }
 
+/// The checkout that `folder` lies in. Two checkouts that share a target directory share this program, so where it was
+/// compiled says nothing; and whoever starts it, `cargo xtask` or a test that cargo runs, does so from inside.
+fn checkout_of(folder: &Path) -> Option<PathBuf> {
+    folder.ancestors().find(|folder| folder.join("xtask/Cargo.toml").is_file()).map(Path::to_owned)
+}
+
 /// Runs it to its end with our own stdout and stderr.
 pub(crate) fn finish(command: &mut Command) -> Result<(), String> {
     match command.status() {
@@ -68,4 +74,18 @@ fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let words = std::iter::once(program.file_name().unwrap_or(program.as_os_str())).chain(command.get_args());
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checkout_is_found_from_any_folder_in_it_and_nowhere_else() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
+        for inside in ["", "services", "services/bramble/src", "xtask"] {
+            assert_eq!(checkout_of(&root.join(inside)).as_deref(), Some(root), "{inside}");
+        }
+        assert_eq!(checkout_of(Path::new("/")), None);
+    }
 }
