@@ -268,6 +268,22 @@ mod tests {
     }
 
     #[test]
+    fn a_daemon_that_has_ended_of_its_own_is_replaced() {
+        let mdns = Mdns::start(&on_loopback(55_397), Role::Command).expect("a thread");
+        let ended = mdns.link.daemon().shutdown().expect("a running daemon");
+        smol::block_on(async {
+            ended.recv_async().await.expect("it says so");
+            while mdns.link.daemon().get_metrics().is_ok() {
+                smol::future::yield_now().await; // until its thread is gone
+            }
+            mdns.link.renew().await.expect("a new daemon");
+        });
+        let metrics = mdns.link.daemon().get_metrics().expect("it takes commands");
+        metrics.recv().expect("it answers");
+        mdns.shutdown();
+    }
+
+    #[test]
     fn a_registration_is_signed_anew_when_it_has_another_address_than_it_signed() {
         let executor = Executor::new();
         let config = on_loopback(55_398);

@@ -14,9 +14,9 @@ use crate::discovery::interfaces::Chosen;
 
 /// Every this many seconds the interfaces are looked at: a new address and a cable put back heal by themselves.
 const IP_CHECK_SECONDS: u32 = 2;
-/// The old daemon's memory should be free before the new one needs some; if it takes longer, both live for a while.
-const ENDS_WITHIN: Duration = Duration::from_secs(1);
-
+/// Two daemons at once need twice the memory, and in a flood the second takes the processor from the one that is to
+/// end. So the old one has long to do so; one that hangs is left behind.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
 /// It says that it has ended just before its thread does; the allocator hands on a thread's memory once it is gone.
 const EXITS_WITHIN: Duration = Duration::from_millis(50);
 
@@ -103,16 +103,21 @@ impl Link {
     /// Ends the daemon without a goodbye, and starts one that remembers nothing but what this process says.
     pub(super) async fn renew(&self) -> Result<(), Error> {
         let old = self.daemon();
-        old.disable_interface(IfKind::All)?; // its goodbyes go nowhere
-        let ended = old.shutdown()?;
-        let late = async {
-            Timer::after(ENDS_WITHIN).await;
-        };
-        let over = async {
-            let _ = ended.recv_async().await; // an error means the same
-        };
-        over.or(late).await;
-        Timer::after(EXITS_WITHIN).await;
+        // Its goodbyes go nowhere.
+        match old.disable_interface(IfKind::All).and_then(|()| old.shutdown()) {
+            Ok(ended) => {
+                let late = async {
+                    Timer::after(ENDS_WITHIN).await;
+                };
+                let over = async {
+                    let _ = ended.recv_async().await; // an error means the same
+                };
+                over.or(late).await;
+                Timer::after(EXITS_WITHIN).await;
+            }
+            Err(mdns_sd::Error::DaemonShutdown) => {} // it has ended of its own
+            Err(error) => return Err(error.into()),
+        }
         let new = start(&self.chosen, self.port)?;
         let mut state = self.state();
         state.daemon = new;
