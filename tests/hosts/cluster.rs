@@ -25,7 +25,15 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// One producer on each of the hosts 2 to `producers` + 1, and all of them found.
     pub(crate) fn new(producers: u8) -> Self {
-        let lan = Lan::new(producers + 1);
+        Self::on(Lan::new(producers + 1), producers)
+    }
+
+    /// The same, while no other test has a LAN.
+    pub(crate) fn alone(producers: u8) -> Self {
+        Self::on(Lan::alone(producers + 1), producers)
+    }
+
+    fn on(lan: Lan, producers: u8) -> Self {
         let key_file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.key", lan.name(1)));
         std::fs::write(&key_file, "key").expect("the target folder is writable");
         let upstream = Node::start(&lan, 1, &["upstream-sim", "--listen", "0.0.0.0:0", "--key", "key"], &[]);

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd as _;
 use std::process::Command;
-use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -17,15 +17,36 @@ const PREFIX: &str = "bramble";
 pub(crate) struct Lan {
     id: String,
     hosts: u8,
+    _turn: Turn,
+}
+
+/// One LAN at a time, or any number.
+static TURNS: RwLock<()> = RwLock::new(());
+
+/// A test has one LAN: one that waits for a second while it has a first may wait for ever.
+enum Turn {
+    WithOthers { _guard: RwLockReadGuard<'static, ()> },
+    Alone { _guard: RwLockWriteGuard<'static, ()> },
 }
 
 impl Lan {
     pub(crate) fn new(hosts: u8) -> Self {
+        let guard = TURNS.read().unwrap_or_else(PoisonError::into_inner);
+        Self::with(hosts, Turn::WithOthers { _guard: guard })
+    }
+
+    /// The only LAN, once the others are gone: for what shows something of a machine that has nothing else to do.
+    pub(crate) fn alone(hosts: u8) -> Self {
+        let guard = TURNS.write().unwrap_or_else(PoisonError::into_inner);
+        Self::with(hosts, Turn::Alone { _guard: guard })
+    }
+
+    fn with(hosts: u8, turn: Turn) -> Self {
         static CLEAN: Once = Once::new();
         static NEXT: AtomicU32 = AtomicU32::new(0);
         CLEAN.call_once(remove_what_dead_runs_left);
         let id = format!("{PREFIX}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let lan = Self { id, hosts };
+        let lan = Self { id, hosts, _turn: turn };
         let switch = lan.switch();
         run("ip", &["netns", "add", &switch]);
         // Snooping would want a multicast router to keep the groups alive.
