@@ -1,5 +1,6 @@
 //! What a step needs and a machine may lack. The system is changed by root on Debian only; elsewhere one is told.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,7 +23,8 @@ fn provide(needed: &[Package], may_install: bool) -> Result<(), String> {
     if missing.is_empty() {
         return Ok(());
     }
-    let names: Vec<_> = missing.iter().map(|need| need.package).collect();
+    let names: BTreeSet<_> = missing.iter().map(|need| need.package).collect();
+    let names: Vec<_> = names.into_iter().collect();
     if !may_install {
         return Err(format!("missing: {0}; on Debian, `sudo apt-get install {0}` brings it", names.join(" ")));
     }
@@ -106,6 +108,7 @@ mod tests {
         let needed = [
             Package { program: "cargo", package: "cargo" },
             Package { program: "no-such-program", package: "no-such-package" },
+            Package { program: "no-other-program", package: "no-such-package" },
         ];
         let why = provide(&needed, false).expect_err("one is missing");
         assert_eq!(why, "missing: no-such-package; on Debian, `sudo apt-get install no-such-package` brings it");
