@@ -9,7 +9,7 @@ use crate::room::{API_KEY, GATEWAY, Room, Upstream, local};
 use crate::web;
 
 /// What the Pi writes is looked at afterwards.
-const WRITABLE: Wiring = Wiring { cable: None, writable: true, packed: false };
+const WRITABLE: Wiring = Wiring { cable: None, writable: true, whole: false };
 
 fn has_settled(state: &serde_json::Value) -> bool {
     all_roles_are_healthy(state) && knows_its_data(state)

@@ -1,16 +1,8 @@
 //! What the VideoCore firmware of a real Pi 2 does with the card before Linux starts, as far as this card makes use of it.
 
-use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::card::{Card, Folder};
-
-/// What an emulated Pi is told besides. When Linux lets go of a driver's start-up code, it flushes the addresses from there to
-/// what it has lent last, page by page: on a Pi some milliseconds, for an emulator, which stops all its processors for each
-/// page, two seconds or more. Most of those pages map memory one to one; with these words that is 160 MB instead of 760.
-const FOR_QEMU: &str = "vmalloc=848M cma=16M";
-/// Where the kernel wants to lie: `TEXT_OFFSET` of Debian's, which is the same for many boards.
-const UNPACKED_AT: u32 = 0x0020_8000;
 
 /// What config.txt names.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,48 +51,15 @@ impl Firmware {
         }
     }
 
-    /// Takes the files off the card and hands them to QEMU. A kernel that is not `packed` any more starts 10 to 20 s earlier:
-    /// what unpacks it on a Pi in a second runs on one processor, while QEMU's other three turn in circles.
-    pub(crate) fn load(&self, qemu: &mut Command, card: &Card, folder: &Folder, packed: bool) {
+    /// Takes the files off the card and hands them to QEMU, with `besides` after the card's own command line.
+    pub(crate) fn load(&self, qemu: &mut Command, card: &Card, folder: &Folder, besides: &str) {
         for (option, name) in [("-kernel", &self.kernel), ("-initrd", &self.initramfs), ("-dtb", &self.device_tree)] {
             let file = folder.join(option.trim_start_matches('-'));
             card.copy_out(name, &file);
-            if option == "-kernel" && !packed {
-                let kernel = unpacked(&fs::read(&file).expect("it was copied"), folder);
-                fs::write(&file, as_u_boot_has_it(&kernel)).expect("the folder is ours");
-            }
             qemu.arg(option).arg(file);
         }
-        qemu.arg("-append").arg(format!("{} {FOR_QEMU}", self.command_line));
+        qemu.arg("-append").arg(format!("{} {besides}", self.command_line).trim_end());
     }
-}
-
-/// The kernel in a file that unpacks itself: what follows that program, compressed by xz.
-fn unpacked(packed: &[u8], folder: &Folder) -> Vec<u8> {
-    const MAGIC: &[u8] = b"\xfd7zXZ\0";
-    let (from, to) = (folder.join("packed"), folder.join("unpacked"));
-    let begins = (0..packed.len()).filter(|at| packed[*at..].starts_with(MAGIC));
-    for at in begins {
-        // The program itself has these bytes too, to know them.
-        fs::write(&from, &packed[at..]).expect("the folder is ours");
-        let mut xz = Command::new("xz");
-        xz.args(["--decompress", "--stdout", "--single-stream"]).stderr(Stdio::null());
-        xz.stdin(fs::File::open(&from).expect("just written")).stdout(fs::File::create(&to).expect("ours"));
-        if xz.status().expect("xz is there").success() {
-            return fs::read(&to).expect("just written");
-        }
-    }
-    panic!("there is no kernel in the kernel")
-}
-
-/// With a header that tells QEMU where it goes: magic, sums that nobody reads, time, length, address, start, sum, and that it
-/// is Linux, for ARM, a kernel, not compressed (U-Boot, include/image.h).
-fn as_u_boot_has_it(kernel: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(kernel.len()).expect("some megabytes");
-    let mut all = [0x2705_1956, 0, 0, length, UNPACKED_AT, UNPACKED_AT, 0, 0x0502_0200].map(u32::to_be_bytes).concat();
-    all.resize(64, 0); // its name
-    all.extend_from_slice(kernel);
-    all
 }
 
 #[test]

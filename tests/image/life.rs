@@ -40,7 +40,7 @@ pub(crate) fn knows_its_data(state: &Value) -> bool {
     state["data"] != "unknown"
 }
 
-/// One boot, many looks: a boot costs half a minute.
+/// One boot, many looks: with all four processors a boot costs a minute.
 #[test]
 fn a_pi_started_from_the_card_serves_tells_how_it_is_and_lets_in_nobody_but_the_key() {
     let _room = Room::enter();
@@ -48,7 +48,7 @@ fn a_pi_started_from_the_card_serves_tells_how_it_is_and_lets_in_nobody_but_the_
     time_server();
     let toml = settings(&upstream, "hostname = \"berry\"\nntp = [\"10.0.2.2\"]");
     let card = Card::with(&[("bramble.toml", &toml), ("api-key", API_KEY), ("authorized_keys", &key.public)]);
-    let pi = Pi::boot(&card, &Wiring { packed: true, ..Wiring::default() });
+    let pi = Pi::boot(&card, &Wiring { whole: true, ..Wiring::default() });
 
     let report = web::until(local(FORM), QUESTION, SOON, |status, _| status == 200);
     assert_eq!(report["message"], "OK", "{report}");
