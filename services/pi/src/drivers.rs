@@ -1,5 +1,5 @@
 //! The drivers that no service waits for. Loading them takes the time of the processors, of which a Pi that starts has
-//! little, so they come when the services answer, or cannot.
+//! little, so they come when somebody who waits for the Pi can have had an answer, or will get none.
 
 use std::process::Stdio;
 use std::rc::Rc;
@@ -9,23 +9,22 @@ use smol::Timer;
 use smol::process::Command;
 
 use crate::context::Context;
-use crate::state::Role;
+use crate::state::{Network, Role};
 
 /// On the card; a folder that stands in for a Pi may have none.
 const SCRIPT: &str = "/etc/init.d/late";
-/// A service that does not answer by then may be what the drivers are needed to find out about.
+/// With services and an address, a Pi has found the others and been found within this time.
+const CALM: Duration = Duration::from_secs(3);
+/// What is not there by then may be what the drivers are needed to find out about.
 const SERVE_WITHIN: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Loads them, once.
 pub(crate) async fn load(context: Rc<Context>) {
     context.plan.get().await;
-    let started = Instant::now();
-    while !context.board.get(|state| have_settled(&state.roles)) && started.elapsed() < SERVE_WITHIN {
-        Timer::after(LOOK).await;
-    }
     let script = context.machine.path(SCRIPT);
     if script.exists() {
+        until_calm(&context).await;
         let mut command = Command::new(script);
         match command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().await {
             Ok(status) if status.success() => {}
@@ -36,9 +35,20 @@ pub(crate) async fn load(context: Rc<Context>) {
     context.drivers.set(());
 }
 
-/// Whether each service answers or has ended.
-fn have_settled(roles: &[Role]) -> bool {
-    roles.iter().all(|role| role.healthy || role.last_end.is_some())
+async fn until_calm(context: &Context) {
+    let started = Instant::now();
+    let mut busy = started;
+    while busy.elapsed() < CALM && started.elapsed() < SERVE_WITHIN {
+        Timer::after(LOOK).await;
+        if !context.board.get(|state| is_up(&state.roles, &state.network)) {
+            busy = Instant::now();
+        }
+    }
+}
+
+/// Whether there is an address, and each service answers or has ended.
+fn is_up(roles: &[Role], network: &Network) -> bool {
+    network.address.is_some() && roles.iter().all(|role| role.healthy || role.last_end.is_some())
 }
 
 #[cfg(test)]
@@ -46,10 +56,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_that_has_not_answered_yet_is_waited_for_and_one_that_has_ended_is_not() {
+    fn an_address_and_a_service_that_has_not_answered_yet_are_waited_for_and_one_that_has_ended_is_not() {
         let (healthy, starting) = (Role { healthy: true, ..Role::default() }, Role::default());
         let ended = Role { last_end: Some("it has no key of the weather API".into()), ..Role::default() };
-        assert!(have_settled(&[healthy.clone(), ended.clone()]) && have_settled(&[]));
-        assert!(!have_settled(&[healthy, starting, ended]));
+        let network = Network { address: Some("192.0.2.7/24".into()), ..Network::default() };
+        assert!(is_up(&[healthy.clone(), ended.clone()], &network) && is_up(&[], &network));
+        assert!(!is_up(&[healthy.clone(), starting, ended], &network));
+        assert!(!is_up(&[healthy], &Network::default()));
     }
 }

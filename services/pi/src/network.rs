@@ -250,8 +250,9 @@ async fn ask_dhcp(context: Rc<Context>, card: String, round: u64, events: Sender
     let hostname = format!("hostname:{}", context.board.get(|state| state.hostname.clone()));
     loop {
         let mut command = context.machine.tool("udhcpc");
-        // In the foreground; four questions two seconds apart, a pause of ten, and again. Asks for time servers too.
-        command.args(["-f", "-i", &card, "-x", &hostname, "-t", "4", "-T", "2", "-A", "10", "-O", "ntpsrv", "-s"]);
+        // In the foreground; eight questions a second apart, for the first ones are lost where the switch is not ready; a
+        // pause of ten, and again. Asks for time servers too.
+        command.args(["-f", "-i", &card, "-x", &hostname, "-t", "8", "-T", "1", "-A", "10", "-O", "ntpsrv", "-s"]);
         command.arg(context.machine.path("/etc/udhcpc.script"));
         let mut command = Command::from(command);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
