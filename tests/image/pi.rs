@@ -15,7 +15,7 @@ use crate::room::{local, mac, tied};
 use crate::serial::Serial;
 use crate::web;
 
-/// A boot takes 20 to 30 s, or 45 to 75 with all four processors.
+/// A boot takes 14 to 40 s, or 35 to 75 with all four processors.
 pub(crate) const BOOT: Duration = Duration::from_secs(120);
 pub(crate) const FORM: u16 = 8088;
 pub(crate) const PAGE: u16 = 8761;
@@ -60,10 +60,12 @@ impl Pi {
         let (seat, folder) = (Seat::take(), Folder::new());
         let mut command = Command::new("qemu-system-arm");
         command.args(["-M", "raspi2b", "-display", "none", "-monitor", "none", "-serial", "stdio"]);
-        let besides = if wiring.whole { "" } else { ONE_PROCESSOR };
-        if !wiring.whole {
+        let besides = if wiring.whole {
+            ""
+        } else {
             command.args(["-accel", "tcg,thread=single"]);
-        }
+            ONE_PROCESSOR
+        };
         Firmware::of(card).load(&mut command, card, &folder, besides);
         let snapshot = if wiring.writable { "off" } else { "on" };
         command.arg("-drive").arg(format!("if=sd,format=raw,snapshot={snapshot},file={}", card.file.display()));

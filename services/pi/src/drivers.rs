@@ -36,13 +36,30 @@ pub(crate) async fn load(context: Rc<Context>) {
 }
 
 async fn until_calm(context: &Context) {
-    let started = Instant::now();
-    let mut busy = started;
-    while busy.elapsed() < CALM && started.elapsed() < SERVE_WITHIN {
+    let mut turn = Turn::new(Instant::now());
+    while !turn.has_come(context.board.get(|state| is_up(&state.roles, &state.network)), Instant::now()) {
         Timer::after(LOOK).await;
-        if !context.board.get(|state| is_up(&state.roles, &state.network)) {
-            busy = Instant::now();
+    }
+}
+
+/// When it is the drivers' turn.
+struct Turn {
+    started: Instant,
+    /// When something was last missing.
+    busy: Instant,
+}
+
+impl Turn {
+    fn new(now: Instant) -> Self {
+        Self { started: now, busy: now }
+    }
+
+    fn has_come(&mut self, is_up: bool, now: Instant) -> bool {
+        if !is_up {
+            self.busy = now;
         }
+        let since = |then| now.saturating_duration_since(then);
+        since(self.busy) >= CALM || since(self.started) >= SERVE_WITHIN
     }
 }
 
@@ -63,5 +80,20 @@ mod tests {
         assert!(is_up(&[healthy.clone(), ended.clone()], &network) && is_up(&[], &network));
         assert!(!is_up(&[healthy.clone(), starting, ended], &network));
         assert!(!is_up(&[healthy], &Network::default()));
+    }
+
+    #[test]
+    fn their_turn_comes_after_a_calm_moment_or_at_last() {
+        let start = Instant::now();
+        let at = |tenths: u64| start + Duration::from_millis(tenths * 100);
+        let mut turn = Turn::new(start);
+        assert!(!turn.has_come(false, at(50)));
+        assert!(!turn.has_come(true, at(70)), "calm for less than three seconds");
+        assert!(!turn.has_come(false, at(75)), "a service has ended");
+        assert!(!turn.has_come(true, at(104)));
+        assert!(turn.has_come(true, at(105)));
+        let mut never = Turn::new(start);
+        assert!(!never.has_come(false, at(299)));
+        assert!(never.has_come(false, at(300)));
     }
 }
