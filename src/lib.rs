@@ -16,28 +16,45 @@
 //! `breaker`, `balance`, `retry`, `bulkhead` and `config` do no I/O, read no clock and log nothing: time and randomness
 //! are arguments.
 
+// The rules: no I/O, no clock, no log.
 pub mod balance;
 pub mod breaker;
 pub mod bulkhead;
-pub mod cache;
-pub mod circuit;
-pub mod client;
-pub mod config;
-pub mod discovery;
-pub mod resolve;
+pub mod call;
 pub mod retry;
-pub mod serve;
 mod sync;
+
+#[cfg(feature = "net")]
+pub mod cache;
+#[cfg(feature = "net")]
+pub mod circuit;
+#[cfg(feature = "net")]
+pub mod client;
+#[cfg(feature = "net")]
+pub mod config;
+#[cfg(feature = "net")]
+pub mod discovery;
+#[cfg(feature = "net")]
+pub mod resolve;
+#[cfg(feature = "net")]
+pub mod serve;
+#[cfg(feature = "net")]
 pub mod telemetry;
+#[cfg(feature = "net")]
 pub mod transport;
+#[cfg(feature = "net")]
 pub mod trust;
 
+#[cfg(feature = "net")]
 pub use client::Client;
+#[cfg(feature = "net")]
 pub use config::Config;
+#[cfg(feature = "net")]
 pub use discovery::Directory;
+#[cfg(feature = "net")]
 pub use serve::Host;
 
 /// The README's code runs as a test.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "net"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -41,7 +41,7 @@ impl Told {
             stats,
             trust: Arc::clone(&host.trust),
             mdns: host.mdns.as_ref().map_or_else(|why| why.clone(), |_| "on".into()),
-            readers: Bulkhead::with_room("/hystrix.stream", READERS),
+            readers: Bulkhead::new("/hystrix.stream", READERS),
         }
     }
 

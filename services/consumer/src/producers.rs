@@ -6,8 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 use async_trait::async_trait;
 use bramble::bulkhead::Bulkhead;
 use bramble::cache::{Cache, Counts, Settings};
+use bramble::call::Fallback;
 use bramble::client::{Answer, Call, Client, Error};
-use bramble::config::{Config, Fallback};
+use bramble::config::Config;
 use bramble::telemetry::hystrix::Command;
 use bramble::telemetry::{Collect, Event, Kind, OpenMetrics};
 use bramble_weather::{ApiError, Code, Query, Report, Source};
@@ -50,14 +51,14 @@ impl Producers {
             client,
             kept: Cache::new(Settings::new(&config.cache, &config.call), weigh, executor),
             fallback: config.call.fallback,
-            fallbacks: Bulkhead::new("fallback", &config.call)?,
+            fallbacks: Bulkhead::new("fallback", config.call.max_concurrent),
         })
     }
 
     /// Asks one producer after the other; keeps a good report.
     async fn report(&self, question: &Question<'_>) -> Result<Report, Unanswered> {
         let path = question.query.to_path();
-        let call = Call { path: &path, deadline: question.deadline, trace: question.trace };
+        let call = Call { trace: question.trace, ..Call::new(&path, question.deadline) };
         let report = understand(&self.client.get(SERVICE, call).await?)?;
         // Its age, not its time, says when it was asked for: the other node's clock may be off.
         let now = SystemTime::now();
