@@ -309,7 +309,7 @@ fn rank(ending: Option<Ending>) -> u8 {
         Some(Ending::NoRoom { .. }) => 4,
         Some(Ending::Failed) => 3,
         Some(Ending::TimedOut | Ending::Cancelled) => 2,
-        Some(Ending::Refused) => 1,
-        Some(Ending::WrongPeer | Ending::Overtaken) | None => 0,
+        Some(Ending::WrongPeer) => 1,
+        Some(Ending::Refused | Ending::Overtaken) | None => 0,
     }
 }

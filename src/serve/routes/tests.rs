@@ -77,7 +77,7 @@ fn run<F: Future>(test: impl FnOnce(Arc<Executor<'static>>) -> F) -> F::Output {
 }
 
 async fn call(client: &Client, path: &str) {
-    let call = Call { path, deadline: Instant::now() + PATIENCE, trace: None };
+    let call = Call::new(path, Instant::now() + PATIENCE);
     client.get("producer", call).await.expect("one of them answers");
 }
 
