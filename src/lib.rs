@@ -24,6 +24,7 @@ pub mod circuit;
 pub mod client;
 pub mod config;
 pub mod discovery;
+pub mod limit;
 pub mod resolve;
 pub mod retry;
 pub mod serve;
