@@ -31,22 +31,15 @@ use crate::call::{Ask, CallEvent, CallMachine, Question, Step, Verdict};
 use crate::config::Config;
 use crate::discovery::Directory;
 use crate::telemetry::Event;
+pub use crate::transport::TIME_LEFT;
 use crate::transport::client::{Error as WireError, Wire};
 use crate::trust::{ClusterKey, Once};
 pub(crate) use attempt::is_trace;
 use attempt::{Attempt, Ended, is_forbidden};
 use callee::Callee;
 
-/// The header by which a caller says how many milliseconds it will still wait.
-pub const TIME_LEFT: &str = "x-envoy-expected-rq-timeout-ms";
 /// The header that names the trace a request belongs to (W3C Trace Context).
 pub const TRACE: &str = "traceparent";
-
-/// The header by which a service names the instance that answers.
-pub const INSTANCE_ID: &str = "x-bramble-id";
-/// The header by which a service without room says for how many milliseconds it is to be avoided: `Retry-After` knows
-/// whole seconds only.
-pub const RETRY_AFTER_MS: &str = "x-bramble-retry-after-ms";
 
 /// A GET request to a service, which may be sent again elsewhere.
 #[derive(Clone, Copy)]

@@ -106,6 +106,7 @@ impl Config {
                 listen: None,
                 threads: 1,
                 max_connections: 512,
+                concurrency: crate::limit::Settings::default().concurrency,
                 header_timeout: Duration::from_secs(5),
                 idle_timeout: Duration::from_secs(30),
                 max_body: 64 << 10,

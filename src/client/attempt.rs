@@ -8,11 +8,12 @@ use http_types::{Method, Request, Url};
 
 use super::attempts::Notes;
 use super::callee::Callee;
-use super::{Answer, Call, Error, INSTANCE_ID, RETRY_AFTER_MS, TIME_LEFT, TRACE};
+use super::{Answer, Call, Error, TRACE};
 use crate::balance::Endpoint;
 use crate::call::{Ask, Ending};
 use crate::telemetry::Event;
 use crate::transport::client::{Deadline, Error as WireError};
+use crate::transport::{ID_HEADER, RETRY_AFTER_MS, TIME_LEFT};
 use crate::trust::{ClusterKey, request};
 
 /// A request that is about to be sent.
@@ -100,7 +101,7 @@ async fn send(surf: &surf::Client, request: Request, to: &Endpoint) -> surf::Res
     let retry_after = number(RETRY_AFTER_MS)
         .map(Duration::from_millis)
         .or_else(|| number(RETRY_AFTER.as_str()).map(Duration::from_secs));
-    let id = response.header(INSTANCE_ID).map(|value| value.as_str().into());
+    let id = response.header(ID_HEADER).map(|value| value.as_str().into());
     let body = response.body_bytes().await?;
     Ok((Answer { status: response.status().into(), body, retry_after, from: to.id().into() }, id))
 }
@@ -256,7 +257,7 @@ mod tests {
             (Ok(answer(200)), Event::Success),
             (Ok(answer(404)), Event::BadRequest),
             (Ok(answer(429)), Event::Rejected),
-            (Ok(answer(503)), Event::Failure),
+            (Ok(answer(503)), Event::Rejected),
             (Err(Error::Failed { instance: "producer-a".into(), cause: failed() }), Event::Failure),
             (Err(Error::DeadlineExceeded { service: Arc::clone(&service) }), Event::Timeout),
             (Err(Error::NobodyThere { service: Arc::clone(&service), why: String::new() }), Event::ShortCircuited),

@@ -8,11 +8,12 @@ use futures_lite::FutureExt as _;
 use http_types::{Method, Request, Url};
 use smol::{Executor, Timer};
 
+use super::Client;
 use super::attempt::is_of;
 use super::callee::Callee;
-use super::{Client, INSTANCE_ID};
 use crate::balance::Endpoint;
 use crate::call::PROBE_TIMEOUT;
+use crate::transport::ID_HEADER;
 use crate::transport::client::Deadline;
 
 impl Client {
@@ -58,7 +59,7 @@ impl Client {
         request.ext_mut().insert(Deadline(Instant::now() + PROBE_TIMEOUT));
         match self.inner.surf.send(request).await {
             Ok(answer) => {
-                let id = answer.header(INSTANCE_ID).map(|value| value.as_str());
+                let id = answer.header(ID_HEADER).map(|value| value.as_str());
                 answer.status().is_success() && is_of(&callee.service, endpoint.id(), id)
             }
             Err(_) => false,

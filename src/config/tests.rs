@@ -273,7 +273,10 @@ fn a_copy_of_a_late_call_is_sent_at_the_p95_after_a_time_or_never() {
 #[test]
 fn a_key_of_an_earlier_version_is_named_with_what_became_of_it() {
     let told = mistakes("[balance]\npanic_threshold = 0.5");
-    assert!(told.starts_with("bramble.toml:2:1: balance.panic_threshold: is not a key any more: a call goes to"), "{told}");
+    assert!(
+        told.starts_with("bramble.toml:2:1: balance.panic_threshold: is not a key any more: a call goes to"),
+        "{told}"
+    );
 }
 
 #[test]
