@@ -105,7 +105,7 @@ impl Cluster {
     }
 
     async fn ask(&self) -> Result<Answer, Error> {
-        let call = Call { path: "/weather", deadline: Instant::now() + Duration::from_secs(3), trace: None };
+        let call = Call::new("/weather", Instant::now() + Duration::from_secs(3));
         self.client.get("producer", call).await
     }
 

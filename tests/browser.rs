@@ -3,11 +3,15 @@
 
 #[path = "support"]
 mod support {
+    #[allow(dead_code, reason = "each test file uses a part")]
+    pub(crate) mod demo;
     pub(crate) mod http;
     #[allow(dead_code, reason = "each test file uses a part")]
     pub(crate) mod process;
 }
 
+#[path = "browser/buttons.rs"]
+mod buttons;
 #[path = "browser/cluster.rs"]
 mod cluster;
 #[path = "browser/driver.rs"]

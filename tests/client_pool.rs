@@ -13,6 +13,8 @@ mod deadlines;
 mod kept;
 #[path = "client_pool/malformed.rs"]
 mod malformed;
+#[path = "client_pool/many.rs"]
+mod many;
 #[path = "support/peer.rs"]
 mod peer;
 

@@ -2,125 +2,21 @@
 //! way a program can end. All on loopback, each demo in a cluster and on ports of its own.
 
 mod support {
+    pub(crate) mod demo;
     pub(crate) mod http;
     pub(crate) mod process;
 }
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::Receiver;
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use support::demo::{Demo, children_of, is_running};
 use support::http::get;
-use support::process::{BRAMBLE, PATIENCE, free_addr, kill, lines_of};
-
-/// A demo that runs. Dropped, it is ended and so are its children.
-struct Demo {
-    process: Child,
-    consumer: SocketAddr,
-    registry: SocketAddr,
-    cluster: String,
-    lines: Receiver<String>,
-    /// Process numbers of all its children.
-    children: BTreeSet<u32>,
-    producers: Vec<u32>,
-}
-
-impl Demo {
-    fn start(name: &str) -> Self {
-        let (consumer, registry) = (free_addr(), free_addr());
-        let cluster = format!("test-{name}-{}", std::process::id());
-        let mut process = Command::new(BRAMBLE)
-            .args(["demo", "--cluster", &cluster])
-            .args(["--consumer-port", &consumer.port().to_string(), "--registry-port", &registry.port().to_string()])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("the demo starts");
-        let lines = lines_of(process.stdout.take().expect("piped"));
-        let mut demo =
-            Self { process, consumer, registry, cluster, lines, children: BTreeSet::new(), producers: Vec::new() };
-        demo.wait_for("Ctrl-C ends everything.");
-        demo.children = children_of(demo.process.id());
-        demo
-    }
-
-    /// Reads what the demo prints until `text` is there, and keeps the producers' process numbers.
-    fn wait_for(&mut self, text: &str) {
-        loop {
-            let line = self.lines.recv_timeout(PATIENCE).expect("the demo goes on printing");
-            if let Some((_, pid)) = line.rsplit_once("(process ") {
-                self.producers.push(pid.trim_end_matches(')').parse().expect("a process number"));
-            }
-            if line.contains(text) {
-                return;
-            }
-        }
-    }
-
-    fn send(&self, signal: &str) {
-        kill(signal, self.process.id());
-    }
-
-    fn ends(&mut self) -> std::process::ExitStatus {
-        let since = Instant::now();
-        loop {
-            if let Some(status) = self.process.try_wait().expect("own child") {
-                return status;
-            }
-            assert!(since.elapsed() < PATIENCE, "the demo does not end");
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// Fails unless every child ends soon.
-    fn leaves_nobody(&self) {
-        let since = Instant::now();
-        loop {
-            let left: Vec<_> = self.children.iter().filter(|pid| is_running(**pid)).collect();
-            if left.is_empty() {
-                return;
-            }
-            assert!(since.elapsed() < PATIENCE, "left behind: {left:?}");
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// A command against this demo from another terminal.
-    fn command(&self, args: &[&str]) -> std::process::Output {
-        Command::new(BRAMBLE)
-            .args(args)
-            .env("BRAMBLE__DISCOVERY__INTERFACES", r#"["lo"]"#)
-            .env("BRAMBLE__NODE__CLUSTER", &self.cluster)
-            .output()
-            .expect("the command runs")
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        // Both may be gone already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        for pid in self.children.iter().filter(|pid| is_running(**pid)) {
-            kill("KILL", *pid);
-        }
-    }
-}
-
-fn children_of(parent: u32) -> BTreeSet<u32> {
-    let list = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).expect("the parent runs");
-    list.split_ascii_whitespace().map(|pid| pid.parse().expect("a process number")).collect()
-}
-
-/// Whether a process is there and is no zombie.
-fn is_running(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
-}
+use support::process::{BRAMBLE, PATIENCE, kill};
 
 #[test]
 fn a_person_gets_the_weather_through_the_form_and_goes_on_getting_it_when_a_producer_is_killed() {
@@ -147,7 +43,7 @@ fn a_person_gets_the_weather_through_the_form_and_goes_on_getting_it_when_a_prod
 
     demo.send("INT");
     assert_eq!(demo.ends().code(), Some(0));
-    demo.leaves_nobody();
+    demo.leaves_no_child();
 }
 
 #[test]
@@ -185,7 +81,7 @@ fn no_child_outlives_a_demo_that_is_killed() {
     assert_eq!(demo.children.len(), 6);
     demo.send("KILL");
     demo.ends();
-    demo.leaves_nobody();
+    demo.leaves_no_child();
 }
 
 /// Presses a button on the page of all services; `origin` is what a browser says of where it comes from.
@@ -245,7 +141,7 @@ fn the_buttons_do_what_they_say_and_no_other_site_can_press_them() {
 
     demo.send("TERM");
     assert_eq!(demo.ends().code(), Some(0));
-    demo.leaves_nobody();
+    demo.leaves_no_child();
 }
 
 #[test]

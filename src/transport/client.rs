@@ -33,6 +33,7 @@ use self::connection::Failure;
 use self::payload::Payload;
 use super::pool::{Limits, Pool};
 use super::tls::{self, Tls};
+use crate::discovery::MAX_INSTANCES;
 use crate::resolve::Resolver;
 
 /// When the whole exchange must be over: address, connection, request, answer. Put it into the request's extensions.
@@ -48,8 +49,9 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// Idle connections kept to one endpoint.
     pub max_idle_per_endpoint: usize,
-    /// Endpoints with idle connections.
-    pub max_endpoints: usize,
+    /// Idle connections kept to all endpoints together. Beyond it, those idle longest are closed, an eighth at a time; the
+    /// next call to their endpoints opens a new one. The default is [`max_idle`].
+    pub max_idle: usize,
     /// The largest body of an answer, in bytes.
     pub max_answer: usize,
     /// How long an exchange without a [`Deadline`] may take.
@@ -66,13 +68,23 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(20),
             max_idle_per_endpoint: 16,
-            max_endpoints: 64,
+            max_idle: max_idle(),
             max_answer: 1 << 20,
             timeout: Duration::from_secs(10),
             ca_file: None,
             resolver: Resolver::from_system(),
         }
     }
+}
+
+/// A third of the files that this process may have open (`RLIMIT_NOFILE`), at most 1024: one connection to each instance
+/// that discovery remembers.
+///
+/// With the usual limit of 1024 files these are 341. The rest is for the connections of callers (`[server]
+/// max_connections`, 512), calls in flight (`[call] max_concurrent`, 64 for each service) and files.
+pub fn max_idle() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    files.and_then(|files| usize::try_from(files / 3).ok()).map_or(MAX_INSTANCES, |third| third.min(MAX_INSTANCES))
 }
 
 /// Sends requests; a clone shares the connections.
@@ -123,7 +135,7 @@ impl Wire {
         let limits = Limits {
             idle_timeout: settings.idle_timeout,
             per_endpoint: settings.max_idle_per_endpoint,
-            endpoints: settings.max_endpoints,
+            total: settings.max_idle,
         };
         let tls = Tls::new(settings.ca_file.as_deref())?;
         Ok(Self(Arc::new(Inner { settings, pool: Arc::new(Pool::new(limits)), tls, config: Config::new() })))

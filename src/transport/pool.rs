@@ -9,7 +9,7 @@ use event_listener::Event;
 
 use super::client::Connection;
 
-/// Idle connections, the one used last at the end, so that the others grow old.
+/// Idle connections to one endpoint, the one used last at the end, so that the others grow old.
 type Idle = Vec<Box<Connection>>;
 
 /// What the pool may hold.
@@ -17,32 +17,45 @@ type Idle = Vec<Box<Connection>>;
 pub(super) struct Limits {
     pub(super) idle_timeout: Duration,
     pub(super) per_endpoint: usize,
-    pub(super) endpoints: usize,
+    /// To all endpoints together.
+    pub(super) total: usize,
 }
 
 /// The idle connections of a process.
 pub(super) struct Pool {
     limits: Limits,
-    /// By `host:port`, plain and TLS. A list stays, empty, while its connections are out: they will be back.
-    idle: Mutex<[HashMap<Box<str>, Idle>; 2]>,
-    /// Told when a connection comes.
+    endpoints: Mutex<Endpoints>,
+    /// Notified when a connection comes.
     filled: Event,
+}
+
+/// The idle connections by endpoint.
+#[derive(Default)]
+struct Endpoints {
+    /// By `host:port`, plain and TLS. A list stays, empty, while its connections are out: they will be back. At most
+    /// [`Limits::total`] lists.
+    idle: [HashMap<Box<str>, Idle>; 2],
+    /// Connections in all lists.
+    count: usize,
 }
 
 impl Pool {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, idle: Mutex::default(), filled: Event::new() }
+        Self { limits, endpoints: Mutex::default(), filled: Event::new() }
     }
 
     /// The connection used last to `key`, if it is not too old.
     pub(super) fn take(&self, key: &str, https: bool, now: Instant) -> Option<Box<Connection>> {
-        let (taken, dropped) = self.with(|idle| {
-            let map = &mut idle[usize::from(https)];
-            match map.get_mut(key).and_then(Vec::pop) {
-                Some(young) if !self.is_old(&young, now) => (Some(young), None),
-                // All others are older still.
-                Some(old) => (None, Some((old, map.remove(key)))),
-                None => (None, None),
+        let (taken, dropped) = self.with(|endpoints| {
+            let Some(taken) = endpoints.idle[usize::from(https)].get_mut(key).and_then(Vec::pop) else {
+                return (None, None);
+            };
+            endpoints.count -= 1;
+            // If the one used last is too old, all others are.
+            if self.is_old(&taken, now) {
+                (None, Some((taken, endpoints.remove(key, https))))
+            } else {
+                (Some(taken), None)
             }
         });
         drop(dropped);
@@ -51,20 +64,27 @@ impl Pool {
 
     /// Keeps `connection` for the next exchange, or the younger ones if there are too many.
     pub(super) fn put(&self, connection: Box<Connection>, now: Instant) {
-        if self.limits.per_endpoint == 0 || self.limits.endpoints == 0 {
+        if self.limits.per_endpoint == 0 || self.limits.total == 0 {
             return;
         }
-        let dropped = self.with(|idle| {
-            let map = &mut idle[usize::from(connection.https)];
-            if let Some(list) = map.get_mut(&*connection.key) {
-                let too_many = list.len() >= self.limits.per_endpoint;
-                let too_old = list.first().is_some_and(|oldest| self.is_old(oldest, now));
-                let dropped = (too_many || too_old).then(|| list.remove(0));
-                list.push(connection);
-                return dropped.into_iter().collect();
+        let dropped = self.with(|endpoints| {
+            let map = &mut endpoints.idle[usize::from(connection.https)];
+            endpoints.count += 1;
+            let Some(list) = map.get_mut(&*connection.key) else {
+                map.insert((*connection.key).into(), vec![connection]);
+                return endpoints.shrink(self.limits.total);
+            };
+            let too_many = list.len() >= self.limits.per_endpoint;
+            let too_old = list.first().is_some_and(|oldest| self.is_old(oldest, now));
+            let dropped = (too_many || too_old).then(|| list.remove(0));
+            list.push(connection);
+            match dropped {
+                Some(dropped) => {
+                    endpoints.count -= 1;
+                    vec![dropped]
+                }
+                None => endpoints.shrink(self.limits.total),
             }
-            map.insert((*connection.key).into(), vec![connection]);
-            self.shrink(idle)
         });
         drop(dropped);
         self.filled.notify(usize::MAX);
@@ -72,26 +92,14 @@ impl Pool {
 
     /// Drops what is idle towards `key`; its server has been restarted or is gone.
     pub(super) fn forget(&self, key: &str, https: bool) {
-        drop(self.with(|idle| idle[usize::from(https)].remove(key)));
+        drop(self.with(|endpoints| endpoints.remove(key, https)));
     }
 
     /// Drops what is too old or was closed by its server; returns how many are left.
     pub(super) fn sweep(&self, now: Instant) -> usize {
-        let (dropped, left) = self.with(|idle| {
-            let mut dropped = Idle::new();
-            for map in idle.iter_mut() {
-                for list in map.values_mut() {
-                    let (kept, gone) = std::mem::take(list)
-                        .into_iter()
-                        .partition::<Idle, _>(|connection| !self.is_old(connection, now));
-                    dropped.extend(gone);
-                    for mut connection in kept {
-                        if connection.is_alive() { list.push(connection) } else { dropped.push(connection) }
-                    }
-                }
-                map.retain(|_, list| !list.is_empty());
-            }
-            (dropped, idle.iter().flat_map(HashMap::values).map(Vec::len).sum())
+        let (dropped, left) = self.with(|endpoints| {
+            let dropped = endpoints.retain(|connection| !self.is_old(connection, now) && connection.is_alive());
+            (dropped, endpoints.count)
         });
         drop(dropped);
         left
@@ -99,7 +107,7 @@ impl Pool {
 
     /// How many connections are idle.
     pub(super) fn len(&self) -> usize {
-        self.with(|idle| idle.iter().flat_map(HashMap::values).map(Vec::len).sum())
+        self.with(|endpoints| endpoints.count)
     }
 
     /// Returns when there is something to sweep.
@@ -113,27 +121,55 @@ impl Pool {
         }
     }
 
-    /// The endpoints used longest ago go when there are too many.
-    fn shrink(&self, idle: &mut [HashMap<Box<str>, Idle>; 2]) -> Idle {
-        let mut dropped = Idle::new();
-        while idle.iter().map(HashMap::len).sum::<usize>() > self.limits.endpoints {
-            let used = |list: &Idle| list.last().map(|connection| connection.idle_since);
-            let oldest = (0..idle.len())
-                .flat_map(|https| idle[https].iter().map(move |(key, list)| (used(list), https, key)))
-                .min_by_key(|&(used, ..)| used)
-                .map(|(_, https, key)| (https, key.clone()));
-            let Some((https, key)) = oldest else { break };
-            dropped.extend(idle[https].remove(&key).into_iter().flatten());
-        }
-        dropped
-    }
-
     fn is_old(&self, connection: &Connection, now: Instant) -> bool {
         now.saturating_duration_since(connection.idle_since) >= self.limits.idle_timeout
     }
 
     /// A call never waits for sockets to be closed: `work` hands out what is to be dropped after the lock.
-    fn with<T>(&self, work: impl FnOnce(&mut [HashMap<Box<str>, Idle>; 2]) -> T) -> T {
-        work(&mut self.idle.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, work: impl FnOnce(&mut Endpoints) -> T) -> T {
+        work(&mut self.endpoints.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Endpoints {
+    fn remove(&mut self, key: &str, https: bool) -> Idle {
+        let removed = self.idle[usize::from(https)].remove(key).unwrap_or_default();
+        self.count -= removed.len();
+        removed
+    }
+
+    /// Removes the connections that are not to be kept, and every list that is then empty.
+    fn retain(&mut self, mut keep: impl FnMut(&mut Connection) -> bool) -> Idle {
+        let mut dropped = Idle::new();
+        for map in &mut self.idle {
+            map.retain(|_, list| {
+                let mut at = 0;
+                while let Some(connection) = list.get_mut(at) {
+                    if keep(connection) { at += 1 } else { dropped.push(list.remove(at)) }
+                }
+                !list.is_empty()
+            });
+        }
+        self.count -= dropped.len();
+        dropped
+    }
+
+    /// When there are more than `total` connections or lists: removes the connections idle longest, an eighth of
+    /// `total` at once so that looking at all of them is rare, and the empty lists.
+    fn shrink(&mut self, total: usize) -> Idle {
+        let lists: usize = self.idle.iter().map(HashMap::len).sum();
+        if self.count <= total && lists <= total {
+            return Idle::new();
+        }
+        let mut excess = if self.count > total { self.count - (total - total / 8) } else { 0 };
+        let all = self.idle.iter().flat_map(HashMap::values).flatten();
+        let mut since: Vec<Instant> = all.map(|connection| connection.idle_since).collect();
+        since.sort_unstable();
+        let newest = excess.checked_sub(1).and_then(|last| since.get(last).copied());
+        self.retain(|connection| {
+            let drops = excess > 0 && newest.is_some_and(|newest| connection.idle_since <= newest);
+            excess -= usize::from(drops);
+            !drops
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! A browser as a person has it, driven by what WebDriver (W3C) needs of HTTP: one request, one JSON object back.
 
+use std::fmt::Display;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -35,6 +36,11 @@ pub(crate) struct Browser {
 
 impl Browser {
     pub(crate) fn start(script: Script) -> Self {
+        Self::start_with(script, &[])
+    }
+
+    /// With more of chromium's command line.
+    pub(crate) fn start_with(script: Script, flags: &[&str]) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("bramble-browser-{}-{number}", std::process::id()));
@@ -56,9 +62,11 @@ impl Browser {
         let mut browser = Self { driver, addr, session: String::new(), folder };
         let javascript = if script == Script::On { 1 } else { 2 };
         let profile = browser.folder.join("profile");
+        let profile = format!("--user-data-dir={}", profile.display());
+        let basic = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"];
+        let args = [&basic[..], &[&*profile], flags].concat();
         let asked = json!({"capabilities": {"alwaysMatch": {"goog:chromeOptions": {
-            "args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
-                format!("--user-data-dir={}", profile.display())],
+            "args": args,
             "prefs": {"profile.managed_default_content_settings.javascript": javascript},
         }}}});
         let told = browser.tell("POST", "/session", &asked);
@@ -79,8 +87,9 @@ impl Browser {
         if status == 200 { Ok(answer["value"].take()) } else { Err(answer["value"]["message"].to_string()) }
     }
 
-    pub(crate) fn open(&self, addr: SocketAddr, path: &str) {
-        self.tell("POST", "/url", &json!({"url": format!("http://{addr}{path}")}));
+    /// Opens the page at `path` of `host`, an address or a name with a port.
+    pub(crate) fn open(&self, host: impl Display, path: &str) {
+        self.tell("POST", "/url", &json!({"url": format!("http://{host}{path}")}));
     }
 
     pub(crate) fn url(&self) -> String {

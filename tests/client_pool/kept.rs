@@ -184,21 +184,6 @@ fn among_slow_answers_large_ones_and_closing_servers_everyone_gets_the_own_answe
 }
 
 #[test]
-fn the_number_of_endpoints_with_idle_connections_is_bounded() {
-    let servers: Vec<_> = (0..5).map(|_| serve(|door| echo(&door, 1, "hello"))).collect();
-    run(async {
-        let wire = Wire::new(Settings { max_endpoints: 3, ..settings() }).expect("no CA file");
-        for (addr, _) in &servers {
-            assert_eq!(body_of(&wire, *addr).await, "hello");
-        }
-        assert_eq!(wire.idle_connections(), 3);
-    });
-    for (_, server) in servers {
-        server.join().expect("a server's part");
-    }
-}
-
-#[test]
 fn a_connection_idle_for_too_long_is_not_used_again() {
     let (addr, server) = serve(|door| echo(&door, 2, "hello"));
     run(async {

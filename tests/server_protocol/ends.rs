@@ -5,7 +5,6 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use async_io::Async;
 use bramble::transport::server::{Drained, Limits, PortTaken, listen};
-use futures_lite::prelude::*;
 
 use crate::{GET, SOON, limits, with_server};
 
@@ -46,45 +45,6 @@ fn shutdown_cuts_what_does_not_end_and_counts_it() {
         assert_eq!(server.ended.recv().await.unwrap(), Drained { cut: 1 });
         server.dropped.recv().await.unwrap();
         assert_eq!(busy.whatever_comes().await, "");
-    });
-}
-
-/// Open files this process may have.
-fn open_files() -> usize {
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap_or_default();
-    line.split_whitespace().nth(3).and_then(|soft| soft.parse().ok()).unwrap_or(1024)
-}
-
-fn resident_kib() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or(0)
-}
-
-#[test]
-fn a_thousand_idle_connections_are_kept_and_cost_little() {
-    let count = 1000.min((open_files() - 200) / 2); // both ends are ours
-    with_server(Limits { max_connections: 1000, ..limits() }, async |server| {
-        server.is_well().await;
-        let before = resident_kib();
-        let mut peers = Vec::with_capacity(count);
-        for _ in 0..count {
-            let mut peer = server.connect().await;
-            peer.send(GET).await;
-            let mut answer = [0; 512];
-            assert!(peer.stream.read(&mut answer).await.unwrap() > 0);
-            peers.push(peer);
-        }
-        assert_eq!(server.stats.snapshot().open_connections, count);
-        let each = (resident_kib() - before) * 1024 / count;
-        assert!(each <= 16 << 10, "{each} bytes a connection, both ends together");
-        for peer in &mut peers {
-            peer.send(GET).await;
-            assert_eq!(peer.answer().await.status, 200);
-        }
-        server.stop.send(()).await.unwrap();
-        assert_eq!(server.ended.recv().await.unwrap(), Drained { cut: 0 });
     });
 }
 

@@ -67,6 +67,14 @@ impl Service {
         std::fs::read_dir(format!("/proc/{}/task", self.process.id())).expect("it runs").count()
     }
 
+    /// Resident memory that is no file's, in bytes: heap and stacks, without code that is mapped when it is first run.
+    pub(crate) fn anonymous_bytes(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("Linux 4.5");
+        let kib: usize = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kib << 10
+    }
+
     /// Status and body of a GET.
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
         get(self.addr, path)

@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// The header by which an answer names its instance.
+const ID: &str = "x-bramble-id: producer-0000000000000001\r\n";
+
 /// What it does with a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Does {
@@ -19,6 +22,8 @@ pub(crate) enum Does {
     Close,
     /// 429 with `Retry-After` in seconds.
     Limit(u64),
+    /// Answers with this status, but without the id of an instance: not a producer, but something else at its address.
+    Stranger(u16),
 }
 
 #[derive(Debug)]
@@ -89,10 +94,11 @@ impl State {
             let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
             self.heads.lock().expect("no panic").push(head);
             let (status, extra) = match does {
-                Does::Answer(status) => (status, String::new()),
-                Does::Limit(seconds) => (429, format!("retry-after: {seconds}\r\n")),
-                Does::Late(time, status) if !self.is_abandoned(&mut reader, time) => (status, String::new()),
-                Does::Hang if !self.is_abandoned(&mut reader, Duration::from_secs(60)) => (200, String::new()),
+                Does::Answer(status) => (status, ID.to_owned()),
+                Does::Stranger(status) => (status, String::new()),
+                Does::Limit(seconds) => (429, format!("{ID}retry-after: {seconds}\r\n")),
+                Does::Late(time, status) if !self.is_abandoned(&mut reader, time) => (status, ID.to_owned()),
+                Does::Hang if !self.is_abandoned(&mut reader, Duration::from_secs(60)) => (200, ID.to_owned()),
                 Does::Late(..) | Does::Hang | Does::Close => return,
             };
             // The body tells which question it answers, so that a mix-up shows.

@@ -92,7 +92,7 @@ async fn serve(stage: &mut Stage, control: &Control) {
             let _ = reply.send(came_of_it).await; // whoever pressed may be gone
         }
         for child in &mut stage.children {
-            child.notice_end();
+            child.has_ended(); // which it logs
         }
     }
 }

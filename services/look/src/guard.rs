@@ -6,15 +6,16 @@ use tide::{Middleware, Next, Request, Response, StatusCode};
 
 use crate::{Site, plain};
 
-/// Sent with every answer. Pages have no inline script and no inline style, so the strictest policy costs nothing; an address
-/// holds where somebody lives, so no other site learns it.
+/// Sent with every answer. Pages have no inline script and no inline style, so the strictest policy costs nothing. An address
+/// holds a place, so no other site learns it; `no-referrer` would hide it from the site itself too, and browsers then
+/// send `Origin: null` with its forms (Fetch, 3.2).
 const HEADERS: [(&str, &str); 4] = [
     (
         "content-security-policy",
         "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
     ),
     ("x-content-type-options", "nosniff"),
-    ("referrer-policy", "no-referrer"),
+    ("referrer-policy", "same-origin"),
     ("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
 ];
 

@@ -5,6 +5,7 @@
 pub mod asset;
 mod guard;
 mod plain;
+pub mod same_origin;
 
 use maud::{DOCTYPE, Markup, html};
 use tide::{Request, Response, StatusCode};

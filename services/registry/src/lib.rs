@@ -1,8 +1,8 @@
 //! The page that shows every service on the LAN. It keeps no state that others need: without it they find each other
 //! just as well, and a second one shows the same.
 
-mod buttons;
 pub mod circuits;
+pub mod demo;
 mod events;
 pub mod gather;
 mod page;
@@ -17,12 +17,12 @@ use bramble::bulkhead::Bulkhead;
 use bramble::discovery::Directory;
 use bramble::serve::{Error, Health, Host};
 use bramble::trust::Trust;
-use maud::Markup;
+use futures_lite::future;
 use serde_json::json;
 use smol::Executor;
 use tide::{Body, Request, Response, StatusCode};
 
-use buttons::Buttons;
+use demo::DemoControl;
 use events::{Feed, READERS};
 use gather::Gather;
 use view::View;
@@ -38,7 +38,7 @@ pub struct State {
     gather: Arc<Gather>,
     readers: Arc<Bulkhead>,
     /// In the demo alone.
-    buttons: Option<Arc<Buttons>>,
+    demo: Option<Arc<DemoControl>>,
     /// What `bramble pi` writes, where the Pi was started from the SD card.
     pi: Option<Arc<PathBuf>>,
 }
@@ -64,16 +64,15 @@ impl State {
             executor: Arc::clone(&host.executor),
             gather: Arc::new(gather),
             readers: Bulkhead::new("/events", READERS),
-            buttons: None,
+            demo: None,
             pi: None,
         }
     }
 
-    /// With the demo's buttons, which ask for deeds at `control`.
+    /// With the demo's state and buttons; its parent process serves at the URL `control`.
     #[must_use]
-    pub fn with_buttons(mut self, host: &Host, control: String) -> Self {
-        self.buttons = Some(Arc::new(Buttons::new(host.outside(), control)));
-        self
+    pub fn with_demo(self, host: &Host, control: String) -> Self {
+        Self { demo: Some(Arc::new(DemoControl::new(host.outside(), control))), ..self }
     }
 
     /// With a page of the Pi, told of in `file`.
@@ -84,10 +83,16 @@ impl State {
 
     /// All there is to see now. Takes as long as the slowest service, three seconds at most.
     async fn view(&self) -> View {
-        let gathered = self.gather.look().await;
+        let demo = async {
+            match &self.demo {
+                Some(control) => control.state().await,
+                None => None,
+            }
+        };
+        let (gathered, demo) = future::zip(self.gather.look(), demo).await;
         let view = View::new(&self.id, &self.directory, &self.trust, &gathered, Instant::now());
         let problems = self.pi.as_ref().map(|file| pi::read(file).map_or(1, |told| told.problems()));
-        View { pi_problems: problems, ..view }
+        View { pi_problems: problems, demo, ..view }
     }
 }
 
@@ -98,7 +103,7 @@ impl State {
 pub async fn run(host: Host, extras: Extras) -> Result<(), Error> {
     let mut state = State::new(&host);
     if let Some(control) = extras.demo_control {
-        state = state.with_buttons(&host, control);
+        state = state.with_demo(&host, control);
     }
     if let Some(file) = extras.pi_state {
         state = state.with_pi(file);
@@ -112,8 +117,8 @@ pub fn app(state: State) -> tide::Server<State> {
     let mut app = tide::with_state(state);
     page::SITE.furnish(&mut app);
     app.at(page::LIVE.path).get(|request: Request<State>| async move { Ok(page::LIVE.answer(&request)) });
-    if app.state().buttons.is_some() {
-        app.at("/demo/*deed").post(buttons::press);
+    if app.state().demo.is_some() {
+        app.at("/demo/*deed").post(demo::press);
     }
     pi::furnish(&mut app);
     app.at("/").get(services);
@@ -123,13 +128,8 @@ pub fn app(state: State) -> tide::Server<State> {
 }
 
 async fn services(request: Request<State>) -> tide::Result {
-    let state = request.state();
-    let view = state.view().await;
-    let buttons = match &state.buttons {
-        Some(buttons) => buttons.show().await,
-        None => Markup::default(),
-    };
-    Ok(bramble_look::answer(StatusCode::Ok, page::whole(&view, &buttons)))
+    let view = request.state().view().await;
+    Ok(bramble_look::answer(StatusCode::Ok, page::whole(&view)))
 }
 
 async fn services_as_json(request: Request<State>) -> tide::Result {

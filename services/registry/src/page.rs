@@ -1,6 +1,7 @@
 //! The page itself, a pure function of a [`View`]. It is made of parts with ids of their own, so that the script can
 //! change one and leave the others, and with them focus and scrolling, alone.
 
+mod demo;
 mod instance;
 pub(crate) mod pi;
 mod words;
@@ -32,8 +33,8 @@ pub(crate) struct Part {
     pub(crate) html: String,
 }
 
-/// The whole page, with what the demo adds at its end.
-pub(crate) fn whole(view: &View, buttons: &Markup) -> Markup {
+/// The whole page.
+pub(crate) fn whole(view: &View) -> Markup {
     SITE.page(
         &title(view),
         &html! {
@@ -48,7 +49,6 @@ pub(crate) fn whole(view: &View, buttons: &Markup) -> Markup {
             }
             p #said .said role="status" {}
             div #parts { @for part in parts(view) { (maud::PreEscaped(part.html)) } }
-            (buttons)
             script src=(LIVE.href()) defer {}
         },
     )
@@ -65,6 +65,7 @@ pub(crate) fn parts(view: &View) -> Vec<Part> {
         .chain(services)
         .chain((!view.refused.is_empty()).then(|| part("refused".into(), refused(&view.refused, view.refused_beyond))))
         .chain((!view.news.is_empty()).then(|| part("news".into(), news(view))))
+        .chain(view.demo.as_ref().map(|state| part("demo".into(), demo::section(state))))
         .collect()
 }
 

@@ -9,6 +9,7 @@ use bramble::trust::Trust;
 use serde::{Serialize, Serializer};
 
 use crate::circuits::{Callee, Circuit, Circuits};
+use crate::demo::DemoState;
 use crate::gather::{Change, Gathered};
 
 /// Happenings that are shown.
@@ -37,6 +38,9 @@ pub struct View {
     /// How many things are wrong with the Pi this runs on, if it has a page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pi_problems: Option<usize>,
+    /// What the demo did to its children, where this is part of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub demo: Option<DemoState>,
 }
 
 /// Why the list may not be the truth.
@@ -135,6 +139,7 @@ impl View {
             refused: refused.collect(),
             refused_beyond,
             pi_problems: None,
+            demo: None,
         }
     }
 

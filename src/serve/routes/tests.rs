@@ -58,7 +58,9 @@ fn producer(executor: &Arc<Executor<'static>>) -> SocketAddr {
     app.at("/").get(|_| async { Ok("fine") });
     let listener = server::listen(([127, 0, 0, 1], 0).into()).expect("a port");
     let addr = listener.get_ref().local_addr().expect("bound");
-    let options = Options::new((&Config::for_role(Role::Producer).server).into(), Arc::clone(executor));
+    let limits = (&Config::for_role(Role::Producer).server).into();
+    let id = Some("producer-0000000000000001".into());
+    let options = Options { id, ..Options::new(limits, Arc::clone(executor)) };
     executor.spawn(server::serve(listener, app, options, std::future::pending())).detach();
     addr
 }

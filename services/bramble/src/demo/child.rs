@@ -105,18 +105,15 @@ impl Child {
         self.process.id()
     }
 
-    /// Says so once if the child has ended.
-    pub(super) fn notice_end(&mut self) {
+    /// Whether the child has ended; logged the first time that it has.
+    pub(super) fn has_ended(&mut self) -> bool {
         if self.has_ended {
-            return;
+            return true;
         }
         if let Ok(Some(status)) = self.process.try_status() {
             self.has_ended = true;
             log::warn!("{} has ended: {}", self.name, in_words(status));
         }
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
         self.has_ended
     }
 

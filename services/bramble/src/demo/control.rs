@@ -17,8 +17,8 @@ const WAITING: usize = 8;
 /// What a button asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Deed {
-    /// Tell which producers there are.
-    List,
+    /// Tell the state of the producers and of the weather API.
+    State,
     /// Something done to the producer of this number.
     Producer(u8, Fate),
     /// Every call to the weather API fails from now on.
@@ -60,7 +60,7 @@ impl Control {
         let token = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
         let (to, orders) = bounded(WAITING);
         let mut app = tide::with_state(to);
-        app.at(&format!("/{token}/producers")).get(|request| take(request, Some(Deed::List)));
+        app.at(&format!("/{token}/state")).get(|request| take(request, Some(Deed::State)));
         app.at(&format!("/{token}/producers/:number/:fate")).post(|request: Request<Sender<Order>>| {
             let deed = producer(&request);
             take(request, deed)

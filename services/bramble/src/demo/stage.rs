@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bramble::transport::client::{Settings, Wire};
+use bramble_registry::demo::{ApiState, DemoProducer, DemoState, ProducerState};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use smol::{Task, Timer};
 
 use super::child::{Child, Spawner};
@@ -24,7 +26,9 @@ pub(super) struct Stage {
     pub(super) children: Vec<Child>,
     /// What a producer needs to know of its surroundings.
     pub(super) variables: Vec<(&'static str, String)>,
-    /// The producers that are slowed, by number.
+    /// What was done last to each producer, by number.
+    fates: BTreeMap<u8, Fate>,
+    /// The producers that are slowed, by number; a task ends with the slowness.
     slowed: BTreeMap<u8, Task<()>>,
     outside: surf::Client,
 }
@@ -32,8 +36,9 @@ pub(super) struct Stage {
 impl Stage {
     pub(super) fn new(spawner: Spawner) -> Result<Self, Failure> {
         let wire = Wire::new(Settings::default()).map_err(|error| Failure::Running(error.to_string()))?;
-        let (children, variables, slowed) = (Vec::new(), Vec::new(), BTreeMap::new());
-        Ok(Self { spawner, children, variables, slowed, outside: wire.into_surf() })
+        let (children, variables) = (Vec::new(), Vec::new());
+        let (fates, slowed) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { spawner, children, variables, fates, slowed, outside: wire.into_surf() })
     }
 
     /// Starts the producer of that number at `listen`.
@@ -44,10 +49,14 @@ impl Stage {
     /// Does what a button asks for. Answers JSON, or what is in the way.
     pub(super) async fn act(&mut self, deed: Deed) -> Result<String, String> {
         match deed {
-            Deed::List => return Ok(self.list()),
+            Deed::State => return serde_json::to_string(&self.state().await).map_err(|error| error.to_string()),
             Deed::Producer(number, fate) => self.fate(number, fate).await?,
-            Deed::BreakWeather => self.weather(|client, url| client.post(url).body(r#"{"error_rate":1}"#)).await?,
-            Deed::MendWeather => self.weather(|client, url| client.delete(url)).await?,
+            Deed::BreakWeather => {
+                self.faults(|client, url| client.post(url).body(r#"{"error_rate":1}"#)).await?;
+            }
+            Deed::MendWeather => {
+                self.faults(|client, url| client.delete(url)).await?;
+            }
         }
         Ok("{}".into())
     }
@@ -58,10 +67,17 @@ impl Stage {
         self.children
     }
 
-    fn list(&self) -> String {
-        let producers = self.children.iter().filter(|child| child.name.starts_with("producer"));
-        let told = producers.map(|child| serde_json::json!({"name": child.name, "addr": child.addr}));
-        serde_json::Value::from_iter(told).to_string()
+    async fn state(&mut self) -> DemoState {
+        let producers = self.children.iter_mut().filter(|child| child.name.starts_with("producer"));
+        let told = (1..).zip(producers).map(|(number, child)| {
+            let fate = self.fates.get(&number).copied();
+            let is_slow = self.slowed.get(&number).is_some_and(|task| !task.is_finished());
+            let state = producer_state(child.has_ended(), is_slow, fate);
+            DemoProducer { name: child.name.clone(), addr: child.addr, state }
+        });
+        let producers = told.collect();
+        let faults = self.faults(|client, url| client.get(url)).await;
+        DemoState { producers, weather_api: faults.map_or(ApiState::Unknown, |faults| api_state(&faults)) }
     }
 
     async fn fate(&mut self, number: u8, fate: Fate) -> Result<(), String> {
@@ -71,8 +87,12 @@ impl Stage {
         self.slowed.remove(&number); // whatever comes now, it runs again at its full pace
         let child = self.children.get_mut(place).ok_or("gone")?;
         match fate {
+            Fate::Stop | Fate::Kill if child.has_ended() => return Ok(()),
             Fate::Stop => child.begin_end(),
-            Fate::Kill => child.kill(),
+            Fate::Kill => {
+                child.kill();
+                child.end().await;
+            }
             Fate::Slow if child.has_ended() => return Err(format!("{name} does not run")),
             Fate::Slow => {
                 let slow = slow(child.pid());
@@ -90,16 +110,40 @@ impl Stage {
                 ready.map_err(Failure::into_sentence)?;
             }
         }
+        self.fates.insert(number, fate);
         Ok(())
     }
 
-    async fn weather(&self, ask: impl FnOnce(&surf::Client, String) -> surf::RequestBuilder) -> Result<(), String> {
+    /// Asks the stand-in about its faults, or for other ones; it answers with those that hold now.
+    async fn faults(&self, ask: impl FnOnce(&surf::Client, String) -> surf::RequestBuilder) -> Result<Value, String> {
         let stand_in = self.children.iter().find(|child| child.name == "stand-in").and_then(|child| child.addr);
         let url = format!("http://{}/sim/faults", stand_in.ok_or("the stand-in does not run")?);
         let request = ask(&self.outside, url).build();
-        let answer = self.outside.send(request).await.map_err(|error| error.to_string())?;
-        if answer.status().is_success() { Ok(()) } else { Err(format!("the stand-in says {}", answer.status())) }
+        let mut answer = self.outside.send(request).await.map_err(|error| error.to_string())?;
+        if !answer.status().is_success() {
+            return Err(format!("the stand-in says {}", answer.status()));
+        }
+        answer.body_json().await.map_err(|error| error.to_string())
     }
+}
+
+/// What became of a producer to which `fate` was done last.
+fn producer_state(has_ended: bool, is_slow: bool, fate: Option<Fate>) -> ProducerState {
+    match (has_ended, fate) {
+        (true, Some(Fate::Stop)) => ProducerState::Stopped,
+        (true, Some(Fate::Kill)) => ProducerState::Killed,
+        (true, _) => ProducerState::Ended,
+        (false, Some(Fate::Stop | Fate::Kill)) => ProducerState::Stopping,
+        (false, _) if is_slow => ProducerState::Slow,
+        (false, Some(Fate::Restart)) => ProducerState::Restarted,
+        (false, Some(Fate::Slow) | None) => ProducerState::Running,
+    }
+}
+
+/// Whether `faults`, as the stand-in shows them, leave the weather API without answers.
+fn api_state(faults: &Value) -> ApiState {
+    let fails = faults["error_rate"].as_f64().is_some_and(|rate| rate > 0.0);
+    if fails || faults["hang"] == true || faults["garbage"] == true { ApiState::Broken } else { ApiState::Working }
 }
 
 fn name(number: u8) -> String {
@@ -130,5 +174,40 @@ impl Drop for Still {
     fn drop(&mut self) {
         // It may have ended while it stood still; then there is nothing to be continued.
         let _ = kill_process(self.0, Signal::CONT);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_producer_that_was_slowed_runs_again_when_that_is_over_and_one_killed_from_outside_has_ended() {
+        for (has_ended, is_slow, fate, state) in [
+            (false, false, None, ProducerState::Running),
+            (false, true, Some(Fate::Slow), ProducerState::Slow),
+            (false, false, Some(Fate::Slow), ProducerState::Running),
+            (true, true, Some(Fate::Slow), ProducerState::Ended),
+            (true, false, None, ProducerState::Ended),
+            (false, false, Some(Fate::Stop), ProducerState::Stopping),
+            (true, false, Some(Fate::Stop), ProducerState::Stopped),
+            (true, false, Some(Fate::Kill), ProducerState::Killed),
+            (false, false, Some(Fate::Restart), ProducerState::Restarted),
+            (true, false, Some(Fate::Restart), ProducerState::Ended),
+        ] {
+            assert_eq!(producer_state(has_ended, is_slow, fate), state, "{has_ended} {is_slow} {fate:?}");
+        }
+    }
+
+    #[test]
+    fn the_weather_api_is_broken_by_whatever_takes_its_answers_away() {
+        let none =
+            serde_json::json!({"latency": "0s", "error_rate": 0.0, "status": 500, "hang": false, "garbage": false});
+        assert_eq!(api_state(&none), ApiState::Working);
+        for fault in [("error_rate", Value::from(0.3)), ("hang", true.into()), ("garbage", true.into())] {
+            let mut faults = none.clone();
+            faults[fault.0] = fault.1.clone();
+            assert_eq!(api_state(&faults), ApiState::Broken, "{fault:?}");
+        }
     }
 }

@@ -22,6 +22,7 @@ fn view(news: Vec<News>) -> View {
         refused: Vec::new(),
         refused_beyond: 0,
         pi_problems: None,
+        demo: None,
     }
 }
 

@@ -92,7 +92,7 @@ fn signature(source: Source, signed: bool) -> &'static str {
 }
 
 /// A word, a shape and a colour: each says it alone.
-fn mark(kind: &'static str, word: &str) -> Markup {
+pub(super) fn mark(kind: &'static str, word: &str) -> Markup {
     html! { span.mark.(kind) { (word) } }
 }
 

@@ -9,10 +9,6 @@ use crate::circuits::{Callee, Circuit, Endpoint, Latency, State};
 use crate::view::{Caller, News, One, by_service};
 
 /// As it is outside the demo.
-fn whole(view: &View) -> maud::Markup {
-    super::whole(view, &maud::Markup::default())
-}
-
 /// An instance that is there, answers, and is called by nobody.
 fn one(service: &str, number: u8) -> One {
     let instance = Instance {
@@ -66,6 +62,7 @@ fn view(ones: Vec<One>) -> View {
         refused: Vec::new(),
         refused_beyond: 0,
         pi_problems: None,
+        demo: None,
     }
 }
 
