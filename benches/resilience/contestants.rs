@@ -2,9 +2,8 @@
 
 #![allow(missing_docs)]
 
-use bramble::balance::{Balancer, Target};
-use bramble::breaker::{CircuitBreaker, Outcome, State};
-use bramble::config::{Config, Role};
+use bramble::balance::{BalanceSettings, Balancer, Ending, Target, Wanted};
+use bramble::breaker::{BreakerSettings, CircuitBreaker, Outcome, State};
 use futures_lite::future::block_on;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -16,7 +15,7 @@ const LONG: Duration = Duration::from_secs(3600);
 const ANSWER: Outcome = Outcome::Success { latency: Duration::from_millis(1) };
 
 fn ours(open: bool) -> (Arc<CircuitBreaker>, Instant) {
-    let mut config = Config::for_role(Role::Consumer).breaker;
+    let mut config = BreakerSettings::default();
     (config.open_for, config.open_for_max) = (LONG, LONG);
     let now = Instant::now();
     let breaker = Arc::new(CircuitBreaker::new(&config, now, 1).expect("defaults are valid"));
@@ -143,9 +142,8 @@ pub fn tower_resilience(open: bool) -> impl Fn() -> Box<dyn FnMut(u64)> + Sync {
 
 /// Pick by peak EWMA, and what follows a call.
 pub fn bramble_pick(endpoints: usize) -> impl Fn() -> Box<dyn FnMut(u64)> + Sync {
-    let config = Config::for_role(Role::Consumer);
-    let start = Instant::now();
-    let balancer = Balancer::new(&config.balance, &config.breaker, "", start, 1).expect("defaults are valid");
+    let (balance, breaker, start) = (BalanceSettings::default(), BreakerSettings::default(), Instant::now());
+    let balancer = Balancer::new(&balance, &breaker, "", start, 1).expect("defaults are valid");
     let target = |number: usize| Target {
         id: format!("producer-{number}"),
         address: SocketAddr::from(([127, 0, 0, 1], number as u16)),
@@ -160,9 +158,9 @@ pub fn bramble_pick(endpoints: usize) -> impl Fn() -> Box<dyn FnMut(u64)> + Sync
         Box::new(move |calls| {
             for _ in 0..calls {
                 now += Duration::from_micros(1);
-                let pick = balancer.pick(now, &mut rng, &[]).expect("all are well");
+                let pick = balancer.pick(now, &mut rng, &Wanted::default()).expect("all are well");
                 std::hint::black_box(pick.endpoint().address());
-                pick.finish(ANSWER, now);
+                pick.finish(Ending::Success { latency: Duration::from_millis(1) }, now);
             }
         })
     }

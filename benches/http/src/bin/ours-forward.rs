@@ -30,7 +30,7 @@ struct Forward {
 
 impl Forward {
     async fn answer(&self, path: &str) -> tide::Result {
-        let call = Call { path, deadline: Instant::now() + self.config.call.timeout, trace: None };
+        let call = Call::new(path, Instant::now() + self.config.call.timeout);
         match self.client.get(SERVICE, call).await {
             Ok(answer) if answer.status == 200 => {
                 let mut body = Body::from_bytes(answer.body);
