@@ -83,13 +83,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// What `role` runs with when nothing is set.
-    pub fn for_role(role: Role) -> Self {
-        // Who calls waits longer than who is called, and long enough for a second try.
-        let (timeout, attempt_timeout) = match role {
-            Role::Producer => (Duration::from_secs(1), Duration::from_secs(1)),
-            _ => (Duration::from_secs(3), Duration::from_millis(1300)),
-        };
+    /// What a role runs with when nothing is set: the same for each role, but for [`Config::listen`].
+    pub fn for_role(_role: Role) -> Self {
         Self {
             node: Node { cluster: "bramble".into(), zone: String::new(), weight: 1, cluster_key_file: None },
             discovery: Discovery {
@@ -109,8 +104,8 @@ impl Config {
                 drain_timeout: Duration::from_secs(10),
             },
             call: Call {
-                timeout,
-                attempt_timeout,
+                timeout: Duration::from_secs(3),
+                attempt_timeout: Duration::from_millis(1300),
                 hedge_after: None,
                 retry_budget: 0.2,
                 max_concurrent: 64,
@@ -148,6 +143,7 @@ impl Config {
                 api_key_file: None,
                 ca_file: None,
                 language: "en".into(),
+                fetch_timeout: Duration::from_secs(5),
             },
             consumer: Consumer { listen: SocketAddr::from(([0, 0, 0, 0], 8088)) },
             registry: Registry { listen: SocketAddr::from(([0, 0, 0, 0], 8761)) },
