@@ -313,7 +313,7 @@ fn every_failure_has_its_own_page_that_names_what_failed_and_when_to_try_again()
         (Code::UpstreamRejected, 502, None, "The weather service refused us", "Trying again does not help"),
         (Code::UpstreamUnavailable, 502, Some(3), "The weather service is down", "Try again in 3 seconds"),
         (Code::UpstreamTimeout, 504, Some(1), "The weather service is slow", "Try again in 1 second."),
-        (Code::Overloaded, 503, Some(1), "Too much to do", "Try again in 1 second."),
+        (Code::Overloaded, 503, Some(1), "Busy at the moment", "Try again in 1 second."),
         (Code::Starting, 503, Some(150), "Not ready yet", "Try again in 3 minutes."),
         (Code::Unavailable, 503, Some(2), "No weather available now", "No producer on this network answered"),
     ] {

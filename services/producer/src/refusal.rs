@@ -71,7 +71,7 @@ fn sentence(missed: &Missed<UpstreamError>) -> (Code, &'static str) {
         UpstreamError::BadQuestion => (Code::InvalidZip, "The weather service does not understand this postal code."),
         UpstreamError::BadKey => (
             Code::UpstreamRejected,
-            "The weather service refuses our key; whoever runs this must set a valid one ([producer] api_key_file).",
+            "The weather service refuses our key; the operator must set a valid one ([producer] api_key_file).",
         ),
         UpstreamError::RateLimited { .. } => {
             (Code::RateLimited, "The weather service has been asked too often; try again later.")

@@ -48,7 +48,7 @@ pub struct Manner {
     pub language: String,
     /// `[producer] fetch_timeout`: for one call.
     pub timeout: Duration,
-    /// Refuses calls to it while it fails; built of [`circuit_settings`].
+    /// Refuses calls to it while it fails.
     pub breaker: CircuitBreaker,
     /// As `/hystrix.stream` shows it.
     pub shown: Settings,

@@ -56,7 +56,7 @@ fn words(query: &Query, error: &ApiError) -> Words {
         },
         Code::RateLimited => Words {
             heading: "Too many questions",
-            happened: html! { "The weather service takes only so many questions a minute, and has had them." },
+            happened: html! { "The weather service allows a limited number of questions, and they have been asked." },
             advice: html! { (again) ". Nothing is wrong with what you typed." },
         },
         Code::UpstreamRejected => Words {
@@ -69,17 +69,17 @@ fn words(query: &Query, error: &ApiError) -> Words {
         },
         Code::UpstreamUnavailable => Words {
             heading: "The weather service is down",
-            happened: html! { "It gives no weather for " (place) " at the moment. The producers on this network work." },
+            happened: html! { "It gives no weather for " (place) " at the moment. The producers on this network are running." },
             advice: html! { (again) ". Places that were asked for in the last minutes are still answered." },
         },
         Code::UpstreamTimeout | Code::NotCached => Words {
             heading: "The weather service is slow",
-            happened: html! { "It has not told the weather in " (place) " in time." },
+            happened: html! { "It has not sent the weather for " (place) " in time." },
             advice: html! { (again) ". If its answer has arrived by then, you get it at once." },
         },
         Code::Overloaded => Words {
-            heading: "Too much to do",
-            happened: html! { "The producers on this network have no time for " (place) " at the moment." },
+            heading: "Busy at the moment",
+            happened: html! { "The producers on this network have no room for another question." },
             advice: html! { (again) ". Nothing is wrong with what you typed." },
         },
         Code::Starting => Words {

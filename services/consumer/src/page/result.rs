@@ -100,7 +100,7 @@ fn caution(report: &Report, now: SystemTime) -> Markup {
             div {
                 p { strong { (message) } }
                 @if report.source == Source::Stale {
-                    p { (why(message)) " This one was fetched "
+                    p { (why(message)) " This report was fetched "
                         (age(report, now).unwrap_or_else(|| "at an unknown time".into())) "." }
                 }
             }
