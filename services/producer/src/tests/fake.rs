@@ -84,6 +84,7 @@ pub(super) struct Bench {
 pub(super) fn config() -> Config {
     let mut config = Config::for_role(Role::Producer);
     config.producer.api_key_file = Some(key_file());
+    config.breaker.open_for = Duration::from_secs(3);
     config
 }
 

@@ -19,11 +19,11 @@ use crate::openweathermap::{Observation, UpstreamError};
 /// get no weather although the API may be back; a probe every 3 s is no load for it.
 const OPEN_FOR_MAX: Duration = Duration::from_secs(3);
 
-/// `[breaker]` as it holds for an API that has no substitute: open for [`OPEN_FOR_MAX`] at most, never doubled, and closed
-/// again without a ramp, which would refuse calls that the API could answer.
+/// `[breaker]` as it holds for an API that has no substitute: open for [`OPEN_FOR_MAX`] at most, and closed again without a
+/// ramp, which would refuse calls that the API could answer.
 pub(crate) fn settings(breaker: &config::Breaker) -> config::Breaker {
-    let open_for = breaker.open_for.min(OPEN_FOR_MAX);
-    config::Breaker { open_for, open_for_max: open_for, ramp: Duration::ZERO, ..breaker.clone() }
+    let [open_for, open_for_max] = [breaker.open_for, breaker.open_for_max].map(|time| time.min(OPEN_FOR_MAX));
+    config::Breaker { open_for, open_for_max, ramp: Duration::ZERO, ..breaker.clone() }
 }
 
 /// The circuit before the weather API, and what the log has been told of it.
