@@ -1,31 +1,43 @@
-//! Which of several equal servers gets the next call.
+//! Load balancer: which of several equal servers gets the next call.
 //!
-//! Equal servers are not: one's card is worn, one has just started, one is about to go, one hangs. So each is judged
-//! by what calls to it showed, two drawn at random are compared, and the better one gets the call. A pick looks at
-//! two endpoints whether there are ten or a thousand, allocates nothing and waits for nobody; only when nearly all
-//! refuse it looks at all.
+//! Equal servers differ: one has a worn card, one has just started, one hangs. So each is judged by the calls made to it,
+//! two drawn at random are compared, and the cheaper one gets the call. A pick looks at two endpoints whether there are
+//! ten or a thousand, allocates nothing and takes no lock; only when nearly all are out it looks at all.
 //!
-//! A candidate is one whose own [circuit](crate::breaker) admits. If fewer than `panic_threshold` of all are
-//! available, the circuits are more likely wrong than the servers, or nothing is left to lose: then all are
-//! candidates, but those forced open by hand.
+//! A call goes, in this order, to
+//!
+//! 1. an endpoint whose open [circuit](crate::breaker) is due for its trial call, once per `open_for`;
+//! 2. with a key, the key's home among those of 3: equal questions go to the same endpoint, so that its cache has the
+//!    answer;
+//! 3. an endpoint whose circuit is closed and that has not just said that it has no room, by the policy;
+//! 4. one that has no room, if the call has asked no other yet;
+//! 5. one that answers, but fails;
+//! 6. one that is silent.
+//!
+//! So a call is never refused while an endpoint is known that might take it, and goes to a bad one only when there is no
+//! better. New and recovered endpoints get a share that grows with time, by every policy.
 
+mod ending;
 mod endpoint;
 mod least_request;
 mod peak_ewma;
 mod random;
 mod roster;
 mod round_robin;
+mod settings;
 mod weighted_response_time;
 
 #[cfg(all(test, not(bramble_loom)))]
 mod tests;
 
+pub use ending::Ending;
 pub use endpoint::{Endpoint, Target};
+pub use settings::{BalanceSettings, Policy};
 
-use crate::breaker::{self, CircuitBreaker, InvalidSetting, Outcome, Permit, Refusal, Rules, State};
-use crate::config::{self, Policy};
+use crate::breaker::{self, BreakerSettings, CircuitBreaker, InvalidSetting, Permit, Refusal, Rules, State};
 use crate::sync::{Mutex, Sharded, lock, mix, nanos_since, shard};
 use endpoint::Busy;
+use peak_ewma::PeerLatencies;
 use roster::{Group, Member, Roster};
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -40,29 +52,38 @@ const WEIGHT_MAX: u32 = 100;
 const DRAWS: usize = 16;
 /// Draws of the candidate to compare with: with half of all out, 15 of 16 picks still compare two.
 const SECOND_DRAWS: usize = 4;
-/// Picks lost to others or to a ramp, before all are looked at.
+/// Picks lost to circuits that changed meanwhile, before all are looked at.
 const TRIES: usize = 4;
-/// Calls in flight per weight from which on the own zone is compared with another.
-const SPILL: f64 = 8.0;
+/// Another zone's endpoint is preferred if its cost times this, and [`ZONE_CROSSING`] more, is below the own zone's.
+const ZONE_MARGIN: f64 = 1.1;
+/// Seconds that a call into another zone costs more: about a round trip through two switches.
+const ZONE_CROSSING: f64 = 0.002;
+/// A home takes at most this multiple of the mean calls in flight (consistent hashing with bounded loads; Mirrokni,
+/// Thorup, Zadimoghaddam, 2016)...
+const HOME_LOAD: f64 = 1.25;
+/// ... or so many calls in flight, if that is more: below it the load is no reason to leave a warm cache.
+const HOME_LOAD_MIN: f64 = 4.0;
+/// From this share of failures on an endpoint is no home: three or four failures within two seconds.
+const HOME_FAILURES_MAX: f64 = 0.3;
 
 /// The endpoints of one service, and the choice between them. Shared by any number of tasks and threads.
 #[derive(Debug)]
 pub struct Balancer {
     policy: Policy,
-    panic_threshold: f64,
     slow_start: Duration,
     /// Empty: no zone is preferred.
     zone: Box<str>,
     rules: Rules,
     seed: u64,
     epoch: Instant,
+    peers: Arc<PeerLatencies>,
     /// The same list in each shard, so that readers on many cores do not even share a lock's count.
     rosters: Sharded<RwLock<Arc<Roster>>>,
-    /// Endpoints made so far; held by who updates.
+    /// Endpoints made so far; held while the list is replaced.
     updating: Mutex<u64>,
 }
 
-/// Why there was nobody to call.
+/// Why there is no endpoint to call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoPick {
     /// None is known, or all are draining.
@@ -71,23 +92,34 @@ pub enum NoPick {
     /// Each has been tried for this call.
     #[error("every endpoint has been tried")]
     AllTried,
-    /// Each that is left has an open circuit.
-    #[error("every endpoint's circuit refuses")]
-    AllRefuse {
-        /// When the first of them may be probed, if that is known.
-        retry_at: Option<Instant>,
-    },
+    /// Those that were not tried have no room.
+    #[error("no endpoint has room")]
+    NoRoom,
+    /// Those that were not tried are silent: not worth a second attempt.
+    #[error("no other endpoint answers")]
+    AllOut,
+    /// The circuits of those that are left were forced open by hand.
+    #[error("every endpoint's circuit is forced open")]
+    ForcedOpen,
+}
+
+/// Which endpoint is wanted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted<'a> {
+    /// Those that were tried for this call already: any other.
+    pub tried: &'a [Arc<Endpoint>],
+    /// Equal questions have equal keys, and go to the same endpoint while it is well.
+    pub key: Option<u64>,
+    /// Only one whose circuit is closed, and that has room: for a call that has a better choice than a bad endpoint.
+    pub only_well: bool,
 }
 
 /// What is asked in one pick.
 struct Ask<'a> {
     roster: &'a Roster,
-    tried: &'a [Arc<Endpoint>],
+    wanted: &'a Wanted<'a>,
     now: Instant,
     nanos: u64,
-    /// Whether ramping endpoints are candidates. Not once a ramp has refused: a call offered to one ramp after the
-    /// other would be let in by some, and a cluster that comes back as a whole would get its full load at once.
-    ramps: bool,
 }
 
 impl Balancer {
@@ -98,33 +130,32 @@ impl Balancer {
     ///
     /// A setting of either section that makes no sense.
     pub fn new(
-        balance: &config::Balance,
-        breaker: &config::Breaker,
+        balance: &BalanceSettings,
+        breaker: &BreakerSettings,
         zone: &str,
         now: Instant,
         seed: u64,
     ) -> Result<Self, InvalidSetting> {
-        let threshold = balance.panic_threshold;
-        InvalidSetting::unless((0.0..=1.0).contains(&threshold), "balance.panic_threshold", &threshold, "0 to 1")?;
         let day = Duration::from_secs(24 * 3600);
         let slow_start = balance.slow_start;
         InvalidSetting::unless(slow_start <= day, "balance.slow_start", &slow_start, "at most 24h")?;
-        let empty = Arc::new(Roster::new(Vec::new(), Vec::new(), Vec::new(), [0, 0]));
+        let peers = Arc::new(PeerLatencies::new());
+        let empty = Arc::new(Roster::new(Vec::new(), Vec::new(), Vec::new(), [0, 0], &peers));
         Ok(Self {
             policy: balance.policy,
-            panic_threshold: threshold,
             slow_start,
             zone: if balance.prefer_zone { zone.into() } else { "".into() },
             rules: Rules::new(breaker)?,
             seed,
             epoch: now,
+            peers,
             rosters: Sharded::new(|| RwLock::new(Arc::clone(&empty))),
             updating: Mutex::new(0),
         })
     }
 
-    /// Replaces the list. Who stays, by id and address, keeps its statistics and its circuit. Returns how many were
-    /// left out, beyond [`ENDPOINTS_MAX`] or named twice.
+    /// Replaces the list. An endpoint that stays, by id and address, keeps its statistics and its circuit. Returns how
+    /// many were left out, beyond [`ENDPOINTS_MAX`] or named twice.
     pub fn update(&self, targets: &[Target], now: Instant) -> usize {
         let mut made = lock(&self.updating);
         let old = Arc::clone(&self.roster());
@@ -140,7 +171,7 @@ impl Balancer {
             let endpoint = known.get(&identity).map(|endpoint| Arc::clone(endpoint)).unwrap_or_else(|| {
                 *made += 1;
                 let breaker = CircuitBreaker::with_rules(self.rules, now, mix(self.seed, *made));
-                Arc::new(Endpoint::new(target, breaker, self.epoch, joined))
+                Arc::new(Endpoint::new(target, breaker, self.epoch, joined, &self.peers))
             });
             let member = Member { endpoint, target: target.clone(), weight: target.weight.clamp(1, WEIGHT_MAX) };
             match () {
@@ -149,29 +180,29 @@ impl Balancer {
                 () => others.push(member),
             }
         }
-        let roster = Arc::new(Roster::new(own, others, draining, [old.own.turns.taken(), old.others.turns.taken()]));
+        let turns = [old.own.turns.taken(), old.others.turns.taken()];
+        let roster = Arc::new(Roster::new(own, others, draining, turns, &self.peers));
         for shard in self.rosters.iter() {
             *shard.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&roster);
         }
         targets.len() - seen.len()
     }
 
-    /// Chooses an endpoint for one call, other than those `tried` for it already.
+    /// Chooses an endpoint for one attempt of a call.
     ///
     /// # Errors
     ///
     /// Why there is none.
-    pub fn pick(&self, now: Instant, rng: &mut fastrand::Rng, tried: &[Arc<Endpoint>]) -> Result<Pick, NoPick> {
+    pub fn pick(&self, now: Instant, rng: &mut fastrand::Rng, wanted: &Wanted<'_>) -> Result<Pick, NoPick> {
         let roster = self.roster();
-        let mut ask = Ask { roster: &roster, tried, now, nanos: nanos_since(self.epoch, now), ramps: true };
+        let ask = Ask { roster: &roster, wanted, now, nanos: nanos_since(self.epoch, now) };
         for _ in 0..TRIES {
-            match self.choose(&ask, rng).map(|member| self.take(member, &ask)) {
-                Some(Ok(pick)) => return Ok(pick),
-                Some(Err(refusal)) => ask.ramps &= refusal.state != State::Ramping,
-                None => break,
+            let Some(member) = self.choose(&ask, rng) else { break };
+            if let Ok(pick) = self.take(member, &ask) {
+                return Ok(pick);
             }
         }
-        self.look_at_all(ask, rng)
+        self.last_resort(&ask, rng)
     }
 
     /// All endpoints, those that drain too.
@@ -179,7 +210,31 @@ impl Balancer {
         self.roster().members().map(|member| Arc::clone(&member.endpoint)).collect()
     }
 
-    /// What there is to see at this moment.
+    /// Whether no endpoint can be picked, since none is known or all drain.
+    pub fn is_empty(&self) -> bool {
+        self.roster().candidates().next().is_none()
+    }
+
+    /// The circuits of all endpoints that can be picked, at this moment.
+    pub(crate) fn circuits(&self) -> CircuitCounts {
+        let mut counts = CircuitCounts::default();
+        for member in self.roster().candidates() {
+            let breaker = member.endpoint.breaker();
+            counts.all += 1;
+            match breaker.state() {
+                State::Open | State::HalfOpen => {
+                    counts.out += 1;
+                    let reason = breaker.open_reason();
+                    counts.refused += usize::from(reason == Some(breaker::TripReason::Refused));
+                }
+                State::ForcedOpen => counts.out += 1,
+                _ => {}
+            }
+        }
+        counts
+    }
+
+    /// Statistics of this moment.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         let roster = self.roster();
         let nanos = nanos_since(self.epoch, now);
@@ -188,35 +243,47 @@ impl Balancer {
             in_flight: member.endpoint.in_flight(),
             latency: member.endpoint.latency(now),
             cost: peak_ewma::cost(&member.endpoint, member.weight.into(), nanos),
-            share: member.endpoint.warmth(self.slow_start, now),
+            share: member.endpoint.share(self.slow_start, now),
+            full: member.endpoint.is_full(nanos),
             breaker: member.endpoint.breaker().snapshot(now),
         };
-        Snapshot {
-            panic: roster.health(self.panic_threshold, nanos).panic,
-            endpoints: roster.members().map(endpoint).collect(),
-        }
+        Snapshot { endpoints: roster.members().map(endpoint).collect() }
     }
 
     fn roster(&self) -> RwLockReadGuard<'_, Arc<Roster>> {
         self.rosters.at(shard()).read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The better of two candidates, or the one there is, or a probe that is due: without calls it would never be
-    /// known to be back, and none would come while others are cheaper.
+    /// An endpoint whose trial call is due, or the key's home, or the best by policy. None: no draw found one.
     fn choose<'a>(&self, ask: &Ask<'a>, rng: &mut fastrand::Rng) -> Option<&'a Member> {
-        let group = ask.roster.group(self.panic_threshold, ask.nanos, rng);
-        let (first, probe) = self.draw(ask, group, None, rng)?;
-        if probe {
+        let due = ask.roster.due(ask.now, ask.nanos); // asked always, since it also counts
+        let is_due = |member: &&Member| ask.is_first() && member.endpoint.breaker().would_admit(ask.now);
+        if let Some(member) = due.filter(is_due) {
+            return Some(member);
+        }
+        if let Some(home) = ask.wanted.key.and_then(|key| self.home(ask, key)) {
+            return Some(home);
+        }
+        let own = self.best(ask, &ask.roster.own, rng);
+        match (own, self.best(ask, &ask.roster.others, rng)) {
+            (Some(own), Some(other)) => {
+                let cost = |member: &Member| peak_ewma::cost(&member.endpoint, member.weight.into(), ask.nanos);
+                Some(if cost(other) * ZONE_MARGIN + ZONE_CROSSING < cost(own) { other } else { own })
+            }
+            (own, other) => own.or(other),
+        }
+    }
+
+    /// The better of two candidates of `group`, or the one there is.
+    fn best<'a>(&self, ask: &Ask<'a>, group: &'a Group, rng: &mut fastrand::Rng) -> Option<&'a Member> {
+        let first = self.draw(ask, group, None, rng)?;
+        if group.members.len() < 2 || !matches!(self.policy, Policy::LeastRequest | Policy::PeakEwma) {
             return Some(first);
         }
-        let mut best = first;
-        if matches!(self.policy, Policy::LeastRequest | Policy::PeakEwma) && group.members.len() > 1 {
-            match self.draw(ask, group, Some(first), rng) {
-                Some((second, probe)) if probe || self.prefers_second(first, second, ask.nanos) => best = second,
-                _ => {}
-            }
+        match self.draw(ask, group, Some(first), rng) {
+            Some(second) if self.prefers_second(first, second, ask.nanos) => Some(second),
+            _ => Some(first),
         }
-        Some(self.spill(ask, group, best, rng))
     }
 
     fn prefers_second(&self, first: &Member, second: &Member, now: u64) -> bool {
@@ -226,153 +293,203 @@ impl Balancer {
         }
     }
 
-    /// Another zone's endpoint if the own one is busy, and that one less than half as much.
-    fn spill<'a>(&self, ask: &Ask<'a>, group: &Group, best: &'a Member, rng: &mut fastrand::Rng) -> &'a Member {
-        let load = |member: &Member| member.endpoint.in_flight() as f64 / f64::from(member.weight);
-        if !std::ptr::eq(group, &ask.roster.own) || load(best) <= SPILL {
-            return best;
-        }
-        match self.draw(ask, &ask.roster.others, None, rng) {
-            Some((other, _)) if load(other) * 2.0 < load(best) => other,
-            _ => best,
-        }
-    }
-
-    /// One candidate of `group` but `not`, and whether it would be a probe. None: no draw found one.
+    /// One candidate of `group` but `not`. None: no draw found one.
     fn draw<'a>(
         &self,
         ask: &Ask<'a>,
         group: &'a Group,
         not: Option<&Member>,
         rng: &mut fastrand::Rng,
-    ) -> Option<(&'a Member, bool)> {
+    ) -> Option<&'a Member> {
         let mut rejected = None;
         for _ in 0..if not.is_some() { SECOND_DRAWS } else { DRAWS } {
             let member = group.draw(self.policy, not, rng)?;
-            if !ask.allows(member) {
+            if !ask.is_candidate(member) {
                 continue;
-            }
-            let breaker = member.endpoint.breaker();
-            let admits = breaker.would_admit(ask.now);
-            if !admits && !self.panics(ask, breaker.state()) {
-                continue;
-            }
-            if admits && !breaker.state().is_available() {
-                return Some((member, true));
             }
             let keep = self.keep(ask, member);
             if keep >= 1.0 || rng.f64() < keep {
-                return Some((member, false));
+                return Some(member);
             }
-            rejected = Some((member, false));
+            rejected = Some(member);
         }
         rejected
     }
 
     /// The probability to keep a candidate once drawn.
     fn keep(&self, ask: &Ask<'_>, member: &Member) -> f64 {
-        let warmth = member.endpoint.warmth(self.slow_start, ask.now);
+        let share = member.endpoint.share(self.slow_start, ask.now);
         match self.policy {
             Policy::WeightedResponseTime => {
-                let fastest = ask.roster.fastest(self.panic_threshold, ask.nanos);
-                warmth * weighted_response_time::keep(&member.endpoint, fastest, ask.nanos)
+                share * weighted_response_time::keep(&member.endpoint, ask.roster.fastest(), ask.nanos)
             }
-            _ => warmth,
+            _ => share,
         }
     }
 
-    /// Whether an endpoint whose circuit refuses, in `state`, is a candidate all the same.
-    fn panics(&self, ask: &Ask<'_>, state: State) -> bool {
-        state != State::ForcedOpen && ask.roster.health(self.panic_threshold, ask.nanos).panic
+    /// The candidate with the highest affinity to `key`, own zone first, that is neither overloaded nor failing, and
+    /// whose share, if it is new or recovered, includes the key already.
+    fn home<'a>(&self, ask: &Ask<'a>, key: u64) -> Option<&'a Member> {
+        [&ask.roster.own, &ask.roster.others].into_iter().find_map(|group| {
+            let candidates = || group.members.iter().filter(|member| ask.is_candidate(member));
+            let (load, weight) = candidates().fold((0.0, 0.0), |(load, weight), member| {
+                (load + member.endpoint.in_flight() as f64, weight + f64::from(member.weight))
+            });
+            let has_room = |member: &Member| {
+                let bound = HOME_LOAD * (load + 1.0) * f64::from(member.weight) / weight;
+                (member.endpoint.in_flight() as f64) < bound.max(HOME_LOAD_MIN)
+            };
+            let affinity = |member: &Member| member.endpoint.affinity(key, member.weight.into());
+            candidates()
+                .filter(|member| has_room(member) && member.endpoint.failures.at(ask.nanos) < HOME_FAILURES_MAX)
+                .filter(|member| member.endpoint.lot(key) <= member.endpoint.share(self.slow_start, ask.now))
+                .max_by(|a, b| affinity(a).total_cmp(&affinity(b)))
+        })
     }
 
     fn take(&self, member: &Member, ask: &Ask<'_>) -> Result<Pick, Refusal> {
-        let busy = || Busy::new(&member.endpoint, ask.nanos);
-        match Permit::acquire(busy(), ask.now) {
-            Ok(permit) => Ok(Pick { permit, started: ask.now, panic: false }),
-            Err(refusal) if self.panics(ask, refusal.state) => {
-                Ok(Pick { permit: Permit::bystander(busy()), started: ask.now, panic: true })
-            }
-            Err(refusal) => Err(refusal),
-        }
+        let permit = Permit::acquire(Busy::new(&member.endpoint, ask.nanos), ask.now)?;
+        Ok(Pick { permit, started: ask.now })
     }
 
-    /// For when nearly all refuse: the first that admits, own zone first, from a random place on.
-    fn look_at_all(&self, mut ask: Ask<'_>, rng: &mut fastrand::Rng) -> Result<Pick, NoPick> {
-        let (mut retry_at, mut left) = (None::<Instant>, false);
-        for group in [&ask.roster.own, &ask.roster.others] {
-            let start = rng.usize(..group.members.len().max(1));
-            let (before, after) = group.members.split_at(start);
-            for member in after.iter().chain(before) {
-                left |= !ask.was_tried(member);
-                if !ask.allows(member) {
-                    continue;
-                }
-                match self.take(member, &ask) {
-                    Ok(pick) => return Ok(pick),
-                    Err(refusal) => {
-                        ask.ramps &= refusal.state != State::Ramping;
-                        retry_at = [retry_at, refusal.retry_at].into_iter().flatten().min();
-                    }
-                }
+    /// For when the draws found none: looks at all, and takes the best there is.
+    fn last_resort(&self, ask: &Ask<'_>, rng: &mut fastrand::Rng) -> Result<Pick, NoPick> {
+        let mut classes: [Sample<'_>; 4] = Default::default();
+        let (mut known, mut left) = (false, false);
+        for member in ask.roster.candidates() {
+            known = true;
+            if ask.was_tried(member) {
+                continue;
             }
+            left = true;
+            let breaker = member.endpoint.breaker();
+            let class = match breaker.state() {
+                State::ForcedOpen => continue,
+                State::Open | State::HalfOpen if breaker.open_reason().is_some_and(|reason| reason.is_silence()) => {
+                    SILENT
+                }
+                State::Open | State::HalfOpen => FAILING,
+                _ if member.endpoint.is_full(ask.nanos) => FULL,
+                _ => WELL,
+            };
+            classes[class].add(member, rng);
         }
-        Err(match ask.roster.candidates().next() {
-            None => NoPick::Empty,
-            Some(_) if !left => NoPick::AllTried,
-            Some(_) => NoPick::AllRefuse { retry_at },
+        for (class, sample) in classes.iter().enumerate() {
+            let Some(member) = sample.best(ask.nanos) else { continue };
+            match class {
+                WELL => {}
+                FULL if !ask.is_first() => return Err(NoPick::NoRoom),
+                SILENT if !ask.is_first() => return Err(NoPick::AllOut),
+                _ if ask.wanted.only_well => return Err(NoPick::AllOut),
+                _ => {}
+            }
+            return Ok(self.take(member, ask).unwrap_or_else(|_| {
+                let permit = Permit::forced(Busy::new(&member.endpoint, ask.nanos));
+                Pick { permit, started: ask.now }
+            }));
+        }
+        Err(match (known, left) {
+            (false, _) => NoPick::Empty,
+            (true, false) => NoPick::AllTried,
+            (true, true) => NoPick::ForcedOpen,
         })
     }
 }
 
+// Classes of endpoints, best first.
+const WELL: usize = 0;
+const FULL: usize = 1;
+const FAILING: usize = 2;
+const SILENT: usize = 3;
+
+/// Two members drawn at random of those added, each as likely as the others (reservoir sampling).
+#[derive(Default)]
+struct Sample<'a> {
+    two: [Option<&'a Member>; 2],
+    seen: usize,
+}
+
+impl<'a> Sample<'a> {
+    fn add(&mut self, member: &'a Member, rng: &mut fastrand::Rng) {
+        let place = if self.seen < 2 { self.seen } else { rng.usize(..=self.seen) };
+        self.seen += 1;
+        if let Some(slot) = self.two.get_mut(place) {
+            *slot = Some(member);
+        }
+    }
+
+    /// The cheaper of the two.
+    fn best(&self, now: u64) -> Option<&'a Member> {
+        let cost = |member: &Member| peak_ewma::cost(&member.endpoint, member.weight.into(), now);
+        self.two.iter().flatten().copied().min_by(|a, b| cost(a).total_cmp(&cost(b)))
+    }
+}
+
 impl Ask<'_> {
-    fn allows(&self, member: &Member) -> bool {
-        !self.was_tried(member) && (self.ramps || member.endpoint.breaker().state() != State::Ramping)
+    /// Whether the circuit is closed, the endpoint may have room, and it was not tried.
+    fn is_candidate(&self, member: &Member) -> bool {
+        member.endpoint.breaker().state().is_available()
+            && !member.endpoint.is_full(self.nanos)
+            && !self.was_tried(member)
+    }
+
+    /// Whether this is the first attempt of a call.
+    fn is_first(&self) -> bool {
+        self.wanted.tried.is_empty() && !self.wanted.only_well
     }
 
     fn was_tried(&self, member: &Member) -> bool {
-        self.tried.iter().any(|tried| Arc::ptr_eq(tried, &member.endpoint))
+        self.wanted.tried.iter().any(|tried| Arc::ptr_eq(tried, &member.endpoint))
     }
 }
 
+/// How many endpoints there are, and how many are out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct CircuitCounts {
+    /// Endpoints that are not draining.
+    pub(crate) all: usize,
+    /// Those whose circuits are open or half-open.
+    pub(crate) out: usize,
+    /// Those of them that refused a connection: to ask them again costs the caller no time.
+    pub(crate) refused: usize,
+}
+
 /// An endpoint chosen for one call, with the permit of its circuit. Dropped without [`finish`](Self::finish) it gives
-/// back both, and the call taught nothing.
+/// back both, and the call is not recorded.
 #[derive(Debug)]
-#[must_use = "a pick that is dropped at once calls nobody"]
+#[must_use = "a pick that is dropped at once calls no endpoint"]
 pub struct Pick {
     permit: Permit<Busy>,
     started: Instant,
-    panic: bool,
 }
 
 impl Pick {
-    /// Whom to call.
+    /// The endpoint to call.
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         self.permit.holder().endpoint()
     }
 
-    /// Whether the endpoint's circuit refused, and it was picked since too few are available.
-    pub fn is_panic(&self) -> bool {
-        self.panic
+    /// Whether the endpoint's circuit refused, and it was picked since there is no better one.
+    pub fn is_forced(&self) -> bool {
+        self.permit.is_forced()
     }
 
-    /// Whether the call is a probe of a half-open circuit.
-    pub fn is_probe(&self) -> bool {
-        self.permit.is_probe()
+    /// Whether the call is the trial call of a half-open circuit.
+    pub fn is_trial(&self) -> bool {
+        self.permit.is_trial()
     }
 
-    /// Teaches balancer and circuit how the call ended.
-    pub fn finish(self, outcome: Outcome, now: Instant) {
-        self.permit.holder().learn(outcome, self.started, now);
-        self.permit.record(outcome, now);
+    /// Records how the call ended, for the balancer and the circuit.
+    pub fn finish(self, ending: Ending, now: Instant) {
+        let was_out = self.permit.is_trial() || self.permit.is_forced();
+        self.permit.holder().learn(ending, self.started, was_out, now);
+        self.permit.record(ending.outcome(), now);
     }
 }
 
-/// A balancer at one moment, for those who look at it.
+/// Statistics of a balancer at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
-    /// Whether too few are available, so that all are candidates.
-    pub panic: bool,
     /// Every endpoint, those of the own zone first and those that drain last.
     pub endpoints: Vec<EndpointSnapshot>,
 }
@@ -384,12 +501,14 @@ pub struct EndpointSnapshot {
     pub target: Target,
     /// Calls in flight, of this process.
     pub in_flight: usize,
-    /// Latency by peak EWMA. None: no answer yet.
+    /// Latency by peak EWMA. None: nothing is known yet.
     pub latency: Option<Duration>,
-    /// Seconds one more call is expected to take, penalties included; what `peak-ewma` compares.
+    /// Seconds one more call is expected to take, more where calls failed; what `peak-ewma` compares.
     pub cost: f64,
-    /// The share of its traffic that slow start gives it, up to 1.
+    /// The share of its traffic that slow start and ramp give it, up to 1.
     pub share: f64,
+    /// Whether it has just said that it has no room.
+    pub full: bool,
     /// Its circuit.
     pub breaker: breaker::Snapshot,
 }

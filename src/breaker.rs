@@ -1,15 +1,19 @@
-//! Leaves a failing server alone, finds out when it is back, and lets it come back slowly.
+//! Circuit breaker: stops calls to a failing server, detects its recovery, and returns its load gradually.
 //!
-//! A count sees an outage, a rate sees a brown-out, and either alone misses one: a Pi that answers three calls a
-//! minute never fills a window, and a server that fails every second call never fails five in a row. So both are
-//! watched. And the moment a server returns is the moment it is weakest, so it gets its load back along a
-//! [ramp](State::Ramping).
+//! A circuit opens by a count of consecutive failures (an outage at three calls a minute never fills a window), by a
+//! rate of failures (a server that fails every second call never fails five times in a row), or at once when a
+//! connection is refused. A recovered server is weakest at first, so its circuit [ramps](State::Ramping): it admits every
+//! call, and tells by [`CircuitBreaker::weight`] which share of its usual load it should get among alternatives.
+//!
+//! Recovery is detected by a call after `open_for`, or by a health check in the background
+//! ([`CircuitBreaker::probed`]), which closes at once what a refused connection or a silent server opened. What failing
+//! calls opened is closed by a call only: a server whose health check is fine may still fail.
 //!
 //! ```text
 //!           rate, failures in a row, refused
 //!  Closed ------------------------------------> Open <--------------+
 //!    ^                                           | open_for         |
-//!    |              all probes answer            v                  | probe fails, ramp fails: twice as long
+//!    |            all trial calls answer         v                  | a trial call fails: twice as long
 //!  Ramping <--------------------------------- HalfOpen -------------+
 //! ```
 //!
@@ -19,19 +23,19 @@
 //!
 //! ```
 //! use bramble::breaker::{CircuitBreaker, Outcome, State};
-//! use bramble::config::{Config, Role};
+//! use bramble::breaker::BreakerSettings;
 //! use std::time::{Duration, Instant};
 //!
-//! let config = Config::for_role(Role::Consumer).breaker;
+//! let settings = BreakerSettings::default();
 //! let now = Instant::now();
-//! let breaker = CircuitBreaker::new(&config, now, fastrand::u64(..))?;
+//! let breaker = CircuitBreaker::new(&settings, now, fastrand::u64(..))?;
 //!
 //! let permit = breaker.try_acquire(now)?;
-//! permit.record(Outcome::Refused, now); // nobody listens there
+//! permit.record(Outcome::Refused, now);
 //! assert_eq!(breaker.state(), State::Open);
 //! assert!(breaker.try_acquire(now).is_err());
 //!
-//! let later = now + config.open_for;
+//! let later = now + settings.open_for;
 //! breaker.try_acquire(later)?.record(Outcome::Success { latency: Duration::from_millis(3) }, later);
 //! assert_eq!(breaker.state(), State::Ramping);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -55,10 +59,9 @@ mod tests;
 
 pub use outcome::{IllegalMove, Outcome, RETRY_AFTER_MAX, Refusal, Snapshot, Transition, TripReason};
 pub use permit::Permit;
-pub use rules::{InvalidSetting, Rules};
+pub use rules::{BreakerSettings, InvalidSetting, Rules};
 pub use state::State;
 
-use crate::config;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, Tally, lock, nanos, nanos_since};
 use judge::share;
 use recovery::Recovery;
@@ -82,8 +85,8 @@ pub struct CircuitBreaker {
     ramp_from: AtomicU64,
     /// When the circuit last closed without a ramp; 0: never.
     recovered: AtomicU64,
-    /// Calls that asked a ramp for admission.
-    turns: AtomicU64,
+    /// What the last health check of an open circuit found: a [`HealthCheck`] as a number.
+    checked: AtomicU64,
     /// Failures in a row, under the generation.
     streak: Tally,
     /// The tick after the last in which the rates were known and fine: before it, a success cannot make them worse.
@@ -98,7 +101,7 @@ impl CircuitBreaker {
     /// # Errors
     ///
     /// A setting that makes no sense.
-    pub fn new(config: &config::Breaker, now: Instant, seed: u64) -> Result<Self, InvalidSetting> {
+    pub fn new(config: &BreakerSettings, now: Instant, seed: u64) -> Result<Self, InvalidSetting> {
         Ok(Self::with_rules(Rules::new(config)?, now, seed))
     }
 
@@ -112,7 +115,7 @@ impl CircuitBreaker {
             until: AtomicU64::new(0),
             ramp_from: AtomicU64::new(0),
             recovered: AtomicU64::new(0),
-            turns: AtomicU64::new(0),
+            checked: AtomicU64::new(HealthCheck::Unknown as u64),
             streak: Tally::new(),
             judged: AtomicU64::new(0),
             window: Window::new(rules.window),
@@ -171,18 +174,65 @@ impl CircuitBreaker {
         Ok(changes)
     }
 
+    /// Takes in a health check of the server: whether it answered, as the one it is meant to be.
+    ///
+    /// A good one closes a circuit that was opened by a refused connection or a failed health check, and lets a trial
+    /// call through where failing calls opened it, once `open_for` is over. A failed one opens a closed circuit, and
+    /// holds back the trial calls of an open one. Returns whether the state has changed.
+    pub fn probed(&self, alive: bool, now: Instant) -> bool {
+        let mut recovery = lock(&self.recovery);
+        let silent = recovery.reason.is_some_and(TripReason::is_silence);
+        match (self.state(), alive) {
+            (State::Open, true) if silent => {
+                recovery.open_for = None;
+                self.recover(&mut recovery, now);
+                return true;
+            }
+            (State::Open, _) => {
+                let found = if alive { HealthCheck::Passed } else { HealthCheck::Failed };
+                self.checked.store(found as u64, Ordering::Relaxed);
+                if !alive {
+                    recovery.reason = Some(TripReason::Unreachable);
+                }
+            }
+            (State::Closed | State::Ramping, false) => {
+                self.open(&mut recovery, TripReason::Unreachable, now);
+                self.checked.store(HealthCheck::Failed as u64, Ordering::Relaxed);
+                return true;
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// The share of its usual load that the server should get, from `ramp_floor` to 1; 0 while no call is admitted.
+    pub fn weight(&self, now: Instant) -> f64 {
+        match self.state() {
+            State::Ramping => self.rules.ramp.share(self.ramp_elapsed(now)),
+            state => f64::from(u8::from(state.is_available())),
+        }
+    }
+
+    /// Why the circuit is open. None if it is not.
+    pub fn open_reason(&self) -> Option<TripReason> {
+        let recovery = lock(&self.recovery);
+        recovery.reason.filter(|_| matches!(self.state(), State::Open | State::HalfOpen))
+    }
+
     /// Whether [`try_acquire`](Self::try_acquire) would admit a call, as far as can be told without taking a permit.
     pub fn would_admit(&self, now: Instant) -> bool {
         match self.state() {
-            State::Open => self.elapsed(now) >= self.until.load(Ordering::Relaxed),
+            State::Open => self.trial_due(now),
             State::HalfOpen => lock(&self.recovery).probes < self.rules.half_open_calls,
             state => state.is_available(),
         }
     }
 
-    /// Whether the next call admitted would be the first probe of an open circuit.
-    pub fn probe_due(&self, now: Instant) -> bool {
-        self.state() == State::Open && self.elapsed(now) >= self.until.load(Ordering::Relaxed)
+    /// Whether the circuit is open, and the next call would be admitted as its trial.
+    pub fn trial_due(&self, now: Instant) -> bool {
+        self.state() == State::Open
+            && self.elapsed(now) >= self.until.load(Ordering::Relaxed)
+            && self.checked.load(Ordering::Relaxed) != HealthCheck::Failed as u64
     }
 
     /// When the circuit last closed without a [ramp](State::Ramping), which is when its server needs a slow start.
@@ -199,7 +249,7 @@ impl CircuitBreaker {
         let word = self.word();
         let state = word.state();
         let [calls, failures, slow] = self.window.sum(self.tick(word, now));
-        let known = calls >= self.minimum(state);
+        let known = calls >= self.rules.minimum_calls;
         let rate = |count: u64| known.then(|| share(count, calls));
         Snapshot {
             state,
@@ -214,10 +264,7 @@ impl CircuitBreaker {
             slow_rate: rate(slow),
             consecutive_failures: self.streak.count(word.generation()),
             open_for: recovery.open_for,
-            ramp_share: match state {
-                State::Ramping => self.rules.ramp.share(self.ramp_elapsed(now)),
-                state => f64::from(u8::from(state.is_available())),
-            },
+            ramp_share: self.weight(now),
             probes: recovery.probes,
         }
     }
@@ -229,21 +276,11 @@ impl CircuitBreaker {
             match word.state() {
                 State::Closed | State::Disabled | State::MetricsOnly => return Ok(word),
                 State::ForcedOpen => return Err(Refusal { state: State::ForcedOpen, retry_at: None }),
-                State::Open if self.elapsed(now) < self.until.load(Ordering::Relaxed) => {
+                State::Open if !self.trial_due(now) => {
                     return Err(Refusal { state: State::Open, retry_at: Some(self.opens_again()) });
                 }
-                State::Ramping => {
-                    let elapsed = self.ramp_elapsed(now);
-                    if elapsed >= self.rules.ramp.length {
-                        self.finish_ramp(word, now);
-                        continue;
-                    }
-                    let turn = self.turns.fetch_add(1, Ordering::Relaxed);
-                    return match ramp::admits(self.seed, turn, self.rules.ramp.share(elapsed)) {
-                        true => Ok(word),
-                        false => Err(Refusal { state: State::Ramping, retry_at: None }),
-                    };
-                }
+                State::Ramping if self.ramp_elapsed(now) < self.rules.ramp.length => return Ok(word),
+                State::Ramping => self.finish_ramp(word, now),
                 State::Open | State::HalfOpen => {
                     if let Some(answer) = self.admit_probe(now) {
                         return answer;
@@ -257,7 +294,7 @@ impl CircuitBreaker {
     fn admit_probe(&self, now: Instant) -> Option<Result<Word, Refusal>> {
         let mut recovery = lock(&self.recovery);
         match self.state() {
-            State::Open if self.elapsed(now) >= self.until.load(Ordering::Relaxed) => {
+            State::Open if self.trial_due(now) => {
                 self.enter(&mut recovery, State::HalfOpen, None, now);
             }
             State::HalfOpen if recovery.probes >= self.rules.half_open_calls => {
@@ -289,11 +326,22 @@ impl CircuitBreaker {
     fn trip(&self, word: Word, reason: TripReason, now: Instant) {
         let mut recovery = lock(&self.recovery);
         if self.word() == word {
-            let random = recovery::random(self.seed, word.generation());
-            let time = recovery.open(reason, &self.rules, random);
-            self.until.store(self.elapsed(now).saturating_add(nanos(time)), Ordering::Relaxed);
-            self.enter(&mut recovery, State::Open, Some(reason), now);
+            self.open(&mut recovery, reason, now);
         }
+    }
+
+    fn open(&self, recovery: &mut MutexGuard<'_, Recovery>, reason: TripReason, now: Instant) {
+        let random = recovery::random(self.seed, self.generation());
+        let time = recovery.open(reason, &self.rules, random);
+        self.until.store(self.elapsed(now).saturating_add(nanos(time)), Ordering::Relaxed);
+        self.checked.store(HealthCheck::Unknown as u64, Ordering::Relaxed);
+        self.enter(recovery, State::Open, Some(reason), now);
+    }
+
+    /// Closes the circuit after its server has answered: along a ramp, if there is one.
+    fn recover(&self, recovery: &mut MutexGuard<'_, Recovery>, now: Instant) {
+        let to = if self.rules.ramp.length.is_zero() { State::Closed } else { State::Ramping };
+        self.enter(recovery, to, None, now);
     }
 
     /// The one place where the state changes. The lock is held, so the word is still what it was.
@@ -302,7 +350,9 @@ impl CircuitBreaker {
         debug_assert!(from.may_become(to), "{from} to {to}");
         match (from, to) {
             (_, State::Ramping) => self.ramp_from.store(self.elapsed(now), Ordering::Relaxed),
-            (State::HalfOpen, State::Closed) => self.recovered.store(self.elapsed(now).max(1), Ordering::Relaxed),
+            (State::Open | State::HalfOpen, State::Closed) => {
+                self.recovered.store(self.elapsed(now).max(1), Ordering::Relaxed)
+            }
             _ => {}
         }
         let next_probe = (to == State::Open).then(|| self.opens_again());
@@ -329,6 +379,17 @@ impl CircuitBreaker {
     fn ramp_elapsed(&self, now: Instant) -> Duration {
         Duration::from_nanos(self.elapsed(now).saturating_sub(self.ramp_from.load(Ordering::Relaxed)))
     }
+}
+
+/// What the last health check of an open circuit found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HealthCheck {
+    /// There was none since it opened.
+    Unknown,
+    /// The server answered.
+    Passed,
+    /// It did not.
+    Failed,
 }
 
 impl AsRef<Self> for CircuitBreaker {

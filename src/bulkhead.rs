@@ -3,8 +3,6 @@
 //! A queue only moves the wait to where nobody sees it: the caller's time runs out in it, and the work is done for
 //! nobody. So there is none; beyond the bound a call is refused at once, by name.
 
-use crate::breaker::InvalidSetting;
-use crate::config;
 use crate::sync::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
@@ -27,19 +25,8 @@ pub struct Full {
 }
 
 impl Bulkhead {
-    /// Room for `call.max_concurrent` calls; `name` says of what, in a refusal.
-    ///
-    /// # Errors
-    ///
-    /// A bound of 0.
-    pub fn new(name: &str, call: &config::Call) -> Result<Arc<Self>, InvalidSetting> {
-        let max = call.max_concurrent;
-        InvalidSetting::unless(max > 0, "call.max_concurrent", &max, "at least 1")?;
-        Ok(Arc::new(Self { name: name.into(), max, in_flight: AtomicUsize::new(0) }))
-    }
-
-    /// Room for `max` at a time, one at least, of what is not a call: readers of a stream, say.
-    pub fn with_room(name: &str, max: usize) -> Arc<Self> {
+    /// Room for `max` at a time, one at least; `name` says of what, in a refusal.
+    pub fn new(name: &str, max: usize) -> Arc<Self> {
         Arc::new(Self { name: name.into(), max: max.max(1), in_flight: AtomicUsize::new(0) })
     }
 
@@ -86,8 +73,7 @@ mod loom_tests {
     #[test]
     fn loom_a_bulkhead_of_one_never_holds_two_and_is_empty_after() {
         loom::model(|| {
-            let call = config::Config::for_role(config::Role::Consumer).call;
-            let bulkhead = Bulkhead::new("weather", &config::Call { max_concurrent: 1, ..call }).expect("a bound");
+            let bulkhead = Bulkhead::new("weather", 1);
             let inside = Arc::new(AtomicUsize::new(0));
             let visit = |bulkhead: &Arc<Bulkhead>, inside: &AtomicUsize| {
                 if let Ok(_seat) = bulkhead.try_enter() {
@@ -107,15 +93,10 @@ mod loom_tests {
 #[cfg(all(test, not(bramble_loom)))]
 mod tests {
     use super::*;
-    use crate::config::{Config, Role};
-
-    fn bulkhead(max_concurrent: usize) -> Result<Arc<Bulkhead>, InvalidSetting> {
-        Bulkhead::new("producer", &config::Call { max_concurrent, ..Config::for_role(Role::Consumer).call })
-    }
 
     #[test]
     fn one_call_more_than_there_are_seats_is_refused_by_name() {
-        let bulkhead = bulkhead(2).expect("a bound");
+        let bulkhead = Bulkhead::new("producer", 2);
         let seats = (bulkhead.try_enter().expect("a seat"), bulkhead.try_enter().expect("a seat"));
         let full = bulkhead.try_enter().expect_err("no seat");
         assert_eq!(full.to_string(), "all 2 calls that producer may have in flight are (call.max_concurrent)");
@@ -125,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_panic_leaves_its_seat() {
-        let bulkhead = bulkhead(1).expect("a bound");
+        let bulkhead = Bulkhead::new("producer", 1);
         let inside = Arc::clone(&bulkhead);
         let call = std::thread::spawn(move || {
             let _seat = inside.try_enter().expect("a seat");
@@ -137,17 +118,12 @@ mod tests {
 
     #[test]
     fn however_many_ask_at_once_no_more_get_in_than_there_are_seats() {
-        let bulkhead = bulkhead(10).expect("a bound");
+        let bulkhead = Bulkhead::new("producer", 10);
         let seats: Vec<_> = std::thread::scope(|scope| {
             let enter = || (0..10).filter_map(|_| bulkhead.try_enter().ok()).collect::<Vec<_>>();
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(enter)).collect();
             threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
         });
         assert_eq!(seats.len(), 10);
-    }
-
-    #[test]
-    fn no_seat_at_all_is_a_mistake_in_the_configuration() {
-        assert_eq!(bulkhead(0).expect_err("no bound").key, "call.max_concurrent");
     }
 }

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::call::CallSettings;
 use crate::config;
 use answer::MAX_REMEMBERED;
 pub use answer::{Failure, Found, How, Kept, Missed};
@@ -50,7 +51,7 @@ pub struct Settings {
 
 impl Settings {
     /// As `[cache]` and `[call]` say.
-    pub fn new(cache: &config::Cache, call: &config::Call) -> Self {
+    pub fn new(cache: &config::Cache, call: &CallSettings) -> Self {
         Self {
             lifetimes: cache.into(),
             capacity: cache.capacity,

@@ -1,5 +1,4 @@
-//! A circuit that opens unseen is a riddle: the server is fine again, and still nobody calls it. So each change of state
-//! is one line in the log, and every circuit is shown under `/circuits`, by the same words and keys whoever guards.
+//! Circuits in the log and under `/circuits`: each change of state is one line, in the same words for every circuit.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +6,11 @@ use serde_json::{Map, Value, json};
 
 use crate::breaker::{CircuitBreaker, Snapshot, State, Transition};
 
-/// Says in the log what the circuit of `who` has done since `generation`; returns the generation it has come to.
-pub fn tell(who: &str, breaker: &CircuitBreaker, generation: u64) -> u64 {
+/// Logs what the circuit of `server` has done since `generation`; returns the generation it has come to.
+pub fn tell(server: &str, breaker: &CircuitBreaker, generation: u64) -> u64 {
     let changes = breaker.transitions_since(generation);
     for change in &changes {
-        log::info!("{who} {}", sentence(change, &breaker.snapshot(change.at)));
+        log::info!("circuit of {server}: {}", sentence(change, &breaker.snapshot(change.at)));
     }
     changes.last().map_or(generation, |last| last.generation)
 }
@@ -42,16 +41,16 @@ fn sentence(change: &Transition, then: &Snapshot) -> String {
         (State::Open, _) => {
             let time = change.next_probe.map(|at| seconds(at.saturating_duration_since(change.at)));
             let time = time.map_or_else(|| "a moment".to_owned(), |time| format!("{time} s"));
-            let why = change.reason.map_or_else(String::new, |reason| format!(": {reason}"));
-            format!("is left alone for {time}{why}")
+            let why = change.reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+            format!("open for {time}{why}")
         }
-        (State::HalfOpen, _) => "is tried again".into(),
+        (State::HalfOpen, _) => "half-open, a trial call is made".into(),
         (State::Ramping, _) if then.generation == change.generation => {
-            format!("gets {:.0} % of its share and growing", then.ramp_share * 100.0)
+            format!("ramping up from {:.0} % of its load", then.ramp_share * 100.0)
         }
-        (State::Ramping, _) => "gets a part of its share and growing".into(),
-        (State::Closed, State::HalfOpen | State::Ramping) => "is back".into(),
-        (to, _) => format!("has its circuit set to {} by hand", name(to)),
+        (State::Ramping, _) => "ramping up".into(),
+        (State::Closed, State::Open | State::HalfOpen | State::Ramping) => "closed".into(),
+        (to, _) => format!("set to {} by hand", name(to)),
     }
 }
 
@@ -81,8 +80,8 @@ pub(crate) fn name(state: State) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::breaker::BreakerSettings;
     use crate::breaker::Outcome;
-    use crate::config::{Config, Role};
 
     /// The sentences of all changes from the first on, each told when it had just happened.
     struct Told(CircuitBreaker, u64, Vec<String>);
@@ -103,30 +102,30 @@ mod tests {
 
     #[test]
     fn a_way_out_and_back_is_told_in_four_lines() {
-        let (config, now) = (Config::for_role(Role::Consumer).breaker, Instant::now());
+        let (config, now) = (BreakerSettings::default(), Instant::now());
         let mut told = Told(CircuitBreaker::new(&config, now, 1).expect("valid"), 0, Vec::new());
         (0..5).for_each(|_| told.call(Outcome::Failure, now));
         let later = now + Duration::from_secs(5);
         told.call(Outcome::Success { latency: Duration::ZERO }, later);
         told.call(Outcome::Ignored, later + Duration::from_secs(10));
         let expected = [
-            "is left alone for 5 s: 5 calls in a row failed",
-            "is tried again",
-            "gets 10 % of its share and growing",
-            "is back",
+            "open for 1 s (5 consecutive failures)",
+            "half-open, a trial call is made",
+            "ramping up from 10 % of its load",
+            "closed",
         ];
         assert_eq!(told.2, expected);
     }
 
     #[test]
     fn what_was_set_by_hand_is_not_called_a_recovery() {
-        let (config, now) = (Config::for_role(Role::Consumer).breaker, Instant::now());
+        let (config, now) = (BreakerSettings::default(), Instant::now());
         let mut told = Told(CircuitBreaker::new(&config, now, 1).expect("valid"), 0, Vec::new());
         for state in [State::ForcedOpen, State::Closed] {
             told.0.set(state, now).expect("a move by hand");
             told.look();
         }
-        assert_eq!(told.2, ["has its circuit set to forced-open by hand", "has its circuit set to closed by hand"]);
+        assert_eq!(told.2, ["set to forced-open by hand", "set to closed by hand"]);
     }
 
     #[test]

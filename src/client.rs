@@ -1,52 +1,48 @@
-//! One call to "a producer", whichever that is: who is there, who of them is best, whether it may be asked, and who is
-//! asked next if it does not answer.
+//! Client: calls an instance of a service by name, and another one if that fails.
 //!
 //! ```text
-//! Bulkhead -> Directory -> Balancer (-> CircuitBreaker of the endpoint) -> Wire -> Budget, Backoff -> again elsewhere
+//! Bulkhead -> Directory -> CallMachine (Balancer, CircuitBreaker, Budget) -> transport
 //! ```
 //!
-//! There is one deadline for the whole call. Each attempt gets `attempt_timeout`, but never more than what is left; a
-//! second attempt goes to an endpoint that was not tried yet. If `hedge_after` is set, a second copy goes there already
-//! when the first answer is late, and the first good answer of the two wins.
+//! There is one deadline for the whole call. Which instance is asked, when another one is, and what an outcome is
+//! recorded as, is decided by [`call`](crate::call); the client does what it says with sockets and timers. Open circuits of
+//! services in use are checked in the background ([`Client::check_health`]).
 
 mod attempt;
 mod attempts;
 mod callee;
-mod hedge;
+mod health;
 mod show;
 mod watch;
 
 use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt as _;
 use smol::Timer;
 
-use crate::balance::{Endpoint, NoPick, Pick};
+use crate::balance::Endpoint;
 use crate::breaker::InvalidSetting;
+use crate::call::{Ask, CallEvent, CallMachine, Question, Step, Verdict};
 use crate::config::Config;
 use crate::discovery::Directory;
-use crate::retry::Backoff;
 use crate::telemetry::Event;
+pub use crate::transport::TIME_LEFT;
 use crate::transport::client::{Error as WireError, Wire};
 use crate::trust::{ClusterKey, Once};
-
 pub(crate) use attempt::is_trace;
-use attempt::{Ended, is_forbidden};
+use attempt::{Attempt, Ended, is_forbidden};
 use callee::Callee;
 
-/// The header by which a caller says how many milliseconds it will still wait.
-pub const TIME_LEFT: &str = "x-envoy-expected-rq-timeout-ms";
 /// The header that names the trace a request belongs to (W3C Trace Context).
 pub const TRACE: &str = "traceparent";
 
-/// So many refused connections of a call are followed by another try at once and without budget: they were no work for
-/// anybody, and whoever is alone in front of the form has no budget, but half of a cluster can be gone.
-const FREE_TRIES: usize = 3;
-
-/// A question to a service: a GET, so it may be asked again elsewhere.
-#[derive(Debug, Clone, Copy)]
+/// A GET request to a service, which may be sent again elsewhere.
+#[derive(Clone, Copy)]
 pub struct Call<'a> {
     /// Path and query, already escaped.
     pub path: &'a str,
@@ -54,6 +50,24 @@ pub struct Call<'a> {
     pub deadline: Instant,
     /// The trace to pass on.
     pub trace: Option<&'a str>,
+    /// Equal questions have equal homes, and go to the same instance while it is well, so that its cache has the answer.
+    pub home: Option<&'a str>,
+    /// Whether an answer is one that the service gives. One that is not counts as the answer of another server, and
+    /// another instance is asked.
+    pub is_valid: Option<&'a (dyn Fn(&Answer) -> bool + Sync)>,
+}
+
+impl<'a> Call<'a> {
+    /// A question whose answer any instance can give.
+    pub fn new(path: &'a str, deadline: Instant) -> Self {
+        Self { path, deadline, trace: None, home: None, is_valid: None }
+    }
+}
+
+impl std::fmt::Debug for Call<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Call").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 /// What an instance answered. Any status: a 404 is an answer.
@@ -63,16 +77,16 @@ pub struct Answer {
     pub status: u16,
     /// The body, whole.
     pub body: Vec<u8>,
-    /// `Retry-After`, where it is in seconds.
+    /// `x-bramble-retry-after-ms`, or `Retry-After` where it is in seconds.
     pub retry_after: Option<Duration>,
     /// The instance that answered.
     pub from: Arc<str>,
 }
 
-/// Why nobody answered.
+/// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Discovery has found nobody.
+    /// Discovery has found no instance.
     #[error("no {service} has been found; {why}")]
     NobodyThere {
         /// The service that was asked for.
@@ -80,12 +94,12 @@ pub enum Error {
         /// What to look at.
         why: String,
     },
-    /// Everybody who is there has failed lately and is left alone.
-    #[error("every {service} has failed lately and is left alone for a moment")]
+    /// No instance answers, so that the circuit of the service is open.
+    #[error("no {service} answers: the circuit of the service is open")]
     AllOpen {
         /// The service that was asked for.
         service: Arc<str>,
-        /// When the next one may be asked, if known.
+        /// When the next call is let through at the latest, if known.
         retry_at: Option<Instant>,
     },
     /// The path would lead elsewhere.
@@ -104,6 +118,14 @@ pub enum Error {
     DeadlineExceeded {
         /// The service that was asked for.
         service: Arc<str>,
+    },
+    /// Something else than the instance answered at its address, or what is not an answer of the service.
+    #[error("at the address of {instance} another server answers, with status {status}")]
+    WrongPeer {
+        /// The instance that was asked last.
+        instance: Arc<str>,
+        /// The status of what answered.
+        status: u16,
     },
     /// The last attempt failed on the way.
     #[error("{instance} did not answer: {cause}")]
@@ -128,10 +150,12 @@ struct Inner {
     surf: surf::Client,
     /// Signs every request, if there is one.
     key: Option<ClusterKey>,
-    /// Instances that the log has told of that they refuse this process.
+    /// Instances of which the log has said that they refuse this process.
     forbidden_by: Once,
     /// One entry a service that was ever called; services are named by this program, not by its callers.
     callees: RwLock<BTreeMap<Box<str>, Arc<Callee>>>,
+    /// Notified when a health check may be due earlier than before.
+    unhealthy: event_listener::Event,
 }
 
 impl Client {
@@ -155,38 +179,27 @@ impl Client {
     ) -> Result<Self, InvalidSetting> {
         Callee::new("any", &config, Instant::now())?; // what would fail for one service fails for all, so it fails here
         let (surf, forbidden_by, callees) = (wire.into_surf(), Once::default(), RwLock::default());
-        let inner = Inner { config, directory, surf, key, forbidden_by, callees };
+        let unhealthy = event_listener::Event::new();
+        let inner = Inner { config, directory, surf, key, forbidden_by, callees, unhealthy };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Asks one instance of `service` after the other until one answers, the time is over, or asking on would do harm.
+    /// Asks an instance of `service`, and others if it does not answer, until the time is over or asking on would do harm.
     ///
     /// # Errors
     /// When there is no answer. A status that tells of a failure (500) is an answer, if no other instance had a better.
     pub async fn get(&self, service: &str, call: Call<'_>) -> Result<Answer, Error> {
         let callee = self.callee(service);
         let started = Instant::now();
-        callee.refresh(&self.inner.directory, started);
-        let permit = callee.breaker.try_acquire(started);
-        let result = match &permit {
-            Ok(_) => self.get_from(&callee, call).await,
-            Err(refusal) => Err(Error::AllOpen { service: Arc::clone(&callee.service), retry_at: refusal.retry_at }),
-        };
+        let result = self.get_from(&callee, call).await;
         let now = Instant::now();
-        if let Ok(permit) = permit {
-            let is_fair = attempt::is_fair(
-                call.deadline.saturating_duration_since(started),
-                self.inner.config.call.attempt_timeout,
-            );
-            permit.record(attempt::verdict(&result, is_fair), now);
-        }
-        callee.tell();
+        callee.log_changes(now);
         callee.calls.ended(attempt::event(&result), now - started, now);
         result
     }
 
-    /// Notes what was given in the place of an answer of `service`, for those who look: a fallback's
-    /// [`Event`](Event::OF_FALLBACKS). Only the caller knows.
+    /// Counts what was given in the place of an answer of `service`: a fallback's [`Event`](Event::OF_FALLBACKS), which only
+    /// the caller knows.
     pub fn fell_back(&self, service: &str, event: Event) {
         self.callee(service).calls.note(event, Instant::now());
     }
@@ -198,48 +211,96 @@ impl Client {
         let Ok(_seat) = callee.bulkhead.try_enter() else {
             return Err(Error::Full { service: Arc::clone(&callee.service), max: callee.bulkhead.max() });
         };
-        let now = Instant::now();
-        callee.calls.begun(callee.bulkhead.in_flight(), now);
-        callee.budget.deposit(now);
-        let mut tried: Vec<Arc<Endpoint>> = Vec::new();
-        let mut backoff = Backoff::default();
-        let mut last: Option<(Result<Answer, Error>, Duration)> = None;
-        let mut is_free = false;
+        callee.calls.begun(callee.bulkhead.in_flight(), Instant::now());
+        self.settled(callee, call.deadline).await;
+        let question =
+            Question { deadline: call.deadline, key: call.home.map(|home| callee.key(home)), may_hedge: true };
+        let mut machine = CallMachine::new(&callee.rules, question);
+        let (verdict, results) = self.drive(callee, &call, &mut machine).await;
+        self.watch_health(callee);
+        let service = || Arc::clone(&callee.service);
+        match verdict {
+            Verdict::Attempt(number) => match results.into_iter().nth(number).flatten() {
+                Some(result) if !attempt::is_timeout(&result) => result,
+                _ => Err(callee.too_late()),
+            },
+            Verdict::Late => Err(callee.too_late()),
+            Verdict::NoInstance => {
+                let why = self.inner.directory.why_nobody(&callee.service);
+                Err(Error::NobodyThere { service: service(), why })
+            }
+            Verdict::Open { retry_at } => Err(Error::AllOpen { service: service(), retry_at }),
+        }
+    }
+
+    /// Does what `machine` says until it is done. Returns what each attempt has brought, if it has ended.
+    async fn drive(
+        &self,
+        callee: &Callee,
+        call: &Call<'_>,
+        machine: &mut CallMachine<'_>,
+    ) -> (Verdict, Vec<Option<Result<Answer, Error>>>) {
+        let (mut rng, mut results) = (fastrand::Rng::new(), Vec::new());
+        let mut asked: Vec<(Arc<Endpoint>, u64)> = Vec::new();
+        // The machine has two attempts out at most: one, and a copy of it.
+        let (mut one, mut other) = (pin!(None), pin!(None));
+        let mut event = CallEvent::Begin;
         loop {
-            let pick = match self.pick(callee, &tried, call.deadline).await {
-                Ok(pick) => pick,
-                Err(error) => return last.map_or(Err(error), |(answer, _)| answer),
-            };
-            if let Some((last, pause)) = last.take() {
-                // Asked last, when somebody would take the call: what a circuit refuses costs no budget. And the pause
-                // comes after it: who may not try again does not wait for it.
-                if !is_free && !callee.budget.try_withdraw(Instant::now()) {
-                    return last;
+            match machine.step(event, Instant::now(), &mut rng) {
+                Step::Ask(ask) => {
+                    if ask.attempt > 0 {
+                        callee.calls.note(Event::Retry, Instant::now());
+                        log::debug!("asking another {}: {}", callee.service, ask.endpoint.id());
+                    }
+                    results.push(None);
+                    asked.push((Arc::clone(&ask.endpoint), ask.endpoint.breaker().generation()));
+                    let slot = if one.is_none() { &mut one } else { &mut other };
+                    slot.set(Some(self.attempt(callee, call, ask)));
+                    event = CallEvent::Woken;
                 }
-                callee.calls.note(Event::Retry, Instant::now());
-                log::debug!("asking another {}: {}", callee.service, why(&last));
-                if !is_free {
-                    Timer::after(pause).await;
+                Step::Wait(until) => {
+                    // An attempt ends at the deadline by itself; only what is due before needs a timer.
+                    let timer = if until < call.deadline { Timer::at(until) } else { Timer::never() };
+                    let ended = async { Some(first(one.as_mut(), other.as_mut()).await) };
+                    event = match ended.or(late(timer)).await {
+                        Some((attempt, Ended { answer, ending })) => {
+                            if let Some(result) = results.get_mut(attempt) {
+                                *result = Some(answer);
+                            }
+                            CallEvent::Ended { attempt, ending }
+                        }
+                        None => CallEvent::Woken,
+                    };
+                }
+                Step::Done(verdict) => {
+                    for (endpoint, generation) in &asked {
+                        callee.watch.add_if_changed(endpoint, *generation);
+                    }
+                    return (verdict, results);
                 }
             }
-            tried.push(Arc::clone(pick.endpoint()));
-            let Ended { answer, may_ask_again, refused } = self.ask(callee, &call, pick, &mut tried).await;
-            self.tell_if_forbidden(&answer);
-            self.tell_of_refusal(&answer);
-            if !may_ask_again {
-                return answer;
-            }
-            is_free = refused && tried.len() <= FREE_TRIES;
-            let pause = backoff.next_wait(&mut fastrand::Rng::new());
-            if Instant::now() + pause >= call.deadline {
-                return if attempt::is_timeout(&answer) { Err(callee.too_late()) } else { answer };
-            }
-            last = Some((answer, pause));
+        }
+    }
+
+    /// One attempt, with its number.
+    async fn attempt(&self, callee: &Callee, call: &Call<'_>, ask: Ask) -> (usize, Ended) {
+        let number = ask.attempt;
+        let attempt = Attempt::new(callee, call, ask, Instant::now()).signed(self.inner.key.as_ref());
+        let ended = attempt.run(&self.inner.surf, callee, call).await;
+        self.log_if_forbidden(&ended.answer);
+        self.report_to_directory(&ended.answer);
+        (number, ended)
+    }
+
+    /// Has the health checks look again if a circuit of `callee` has opened, or an instance is suspected to be silent.
+    fn watch_health(&self, callee: &Callee) {
+        if callee.rules.next_probe(Instant::now()).is_some() {
+            self.inner.unhealthy.notify(usize::MAX);
         }
     }
 
     /// Says once of each instance that it refuses this process, and what to do.
-    fn tell_if_forbidden(&self, answer: &Result<Answer, Error>) {
+    fn log_if_forbidden(&self, answer: &Result<Answer, Error>) {
         let Ok(answer) = answer else { return };
         if !is_forbidden(answer.status) || !self.inner.forbidden_by.is_first(&answer.from) {
             return;
@@ -257,29 +318,15 @@ impl Client {
         }
     }
 
-    /// Chooses an instance. In the first moments of this process it waits for one to be found.
-    async fn pick(&self, callee: &Callee, tried: &[Arc<Endpoint>], deadline: Instant) -> Result<Pick, Error> {
+    /// Brings the list of `callee` up to date; in the first moments of this process it waits for an instance to be found.
+    async fn settled(&self, callee: &Callee, deadline: Instant) {
         let directory = &self.inner.directory;
         let mut changed = None;
         loop {
             let now = Instant::now();
-            if now >= deadline {
-                return Err(callee.too_late());
-            }
             callee.refresh(directory, now);
-            let service = || Arc::clone(&callee.service);
-            match callee.balancer.pick(now, &mut fastrand::Rng::new(), tried) {
-                Ok(pick) => {
-                    callee.watch.look();
-                    return Ok(pick);
-                }
-                Err(NoPick::Empty) if directory.is_settling(now) => {}
-                Err(NoPick::Empty) => {
-                    let (service, why) = (service(), directory.why_nobody(&callee.service));
-                    return Err(Error::NobodyThere { service, why });
-                }
-                Err(NoPick::AllTried) => return Err(Error::AllOpen { service: service(), retry_at: None }),
-                Err(NoPick::AllRefuse { retry_at }) => return Err(Error::AllOpen { service: service(), retry_at }),
+            if now >= deadline || !callee.rules.balancer().is_empty() || !directory.is_settling(now) {
+                return;
             }
             // Listened first and looked once more: what comes in between is not missed. Most calls never listen.
             let Some(listener) = changed.take() else {
@@ -293,8 +340,8 @@ impl Client {
         }
     }
 
-    /// The directory finds out whether who refused the connection, or let nobody connect, is still there.
-    fn tell_of_refusal(&self, answer: &Result<Answer, Error>) {
+    /// The directory finds out whether an instance that could not be reached is still there.
+    fn report_to_directory(&self, answer: &Result<Answer, Error>) {
         let Err(Error::Failed { instance, cause }) = answer else { return };
         match WireError::of(cause) {
             Some(error) if error.is_refused() => self.inner.directory.refused(instance, Instant::now()),
@@ -318,9 +365,28 @@ impl Client {
     }
 }
 
-fn why(answer: &Result<Answer, Error>) -> String {
-    match answer {
-        Ok(answer) => format!("{} answered {}", answer.from, answer.status),
-        Err(error) => error.to_string(),
+/// Waits for the first of two attempts to end, and empties its place.
+async fn first<F, T>(mut one: Pin<&mut Option<F>>, mut other: Pin<&mut Option<F>>) -> T
+where
+    F: Future<Output = T>,
+{
+    poll_fn(|cx| match poll_slot(one.as_mut(), cx) {
+        Poll::Pending => poll_slot(other.as_mut(), cx),
+        ready => ready,
+    })
+    .await
+}
+
+fn poll_slot<F: Future>(mut slot: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    let Some(future) = slot.as_mut().as_pin_mut() else { return Poll::Pending };
+    let polled = future.poll(cx);
+    if polled.is_ready() {
+        slot.set(None);
     }
+    polled
+}
+
+async fn late<T>(timer: Timer) -> Option<T> {
+    timer.await;
+    None
 }

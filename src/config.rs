@@ -9,6 +9,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::balance::BalanceSettings;
+use crate::breaker::BreakerSettings;
+use crate::call::CallSettings;
+
 mod check;
 mod error;
 pub mod pi;
@@ -19,9 +23,7 @@ mod setting;
 pub use error::{ConfigError, Mistake, Origin};
 pub use pi::Pi;
 pub use read::{ConfigFile, Sources};
-pub use sections::{
-    Balance, Breaker, Cache, Call, Consumer, Discovery, Fallback, Node, Policy, Producer, Registry, Server,
-};
+pub use sections::{Cache, Consumer, Discovery, Node, Producer, Registry, Server};
 use setting::{Section, Slot, Visitor};
 
 /// Read when nobody names another file; it may be missing.
@@ -64,12 +66,12 @@ pub struct Config {
     pub discovery: Discovery,
     /// `[server]`: limits towards those who call.
     pub server: Server,
-    /// `[call]`: limits towards those who are called.
-    pub call: Call,
-    /// `[breaker]`: when a failing endpoint is left alone, and for how long.
-    pub breaker: Breaker,
+    /// `[call]`: limits of calls to other services.
+    pub call: CallSettings,
+    /// `[breaker]`: when a circuit opens, and how it closes.
+    pub breaker: BreakerSettings,
     /// `[balance]`: which of several endpoints is called.
-    pub balance: Balance,
+    pub balance: BalanceSettings,
     /// `[cache]`: what is kept, and how long it is good.
     pub cache: Cache,
     /// `[producer]`: the weather API.
@@ -98,38 +100,15 @@ impl Config {
                 listen: None,
                 threads: 1,
                 max_connections: 512,
+                concurrency: crate::limit::Settings::default().concurrency,
                 header_timeout: Duration::from_secs(5),
                 idle_timeout: Duration::from_secs(30),
                 max_body: 64 << 10,
                 drain_timeout: Duration::from_secs(10),
             },
-            call: Call {
-                timeout: Duration::from_secs(3),
-                attempt_timeout: Duration::from_millis(1300),
-                hedge_after: None,
-                retry_budget: 0.2,
-                max_concurrent: 64,
-                fallback: Fallback::Stale,
-            },
-            breaker: Breaker {
-                window: Duration::from_secs(10),
-                minimum_calls: 20,
-                consecutive_failures: 5,
-                failure_rate: 0.5,
-                slow_call: Duration::from_millis(500),
-                slow_call_rate: 1.0,
-                open_for: Duration::from_secs(5),
-                open_for_max: Duration::from_secs(60),
-                half_open_calls: 1,
-                ramp: Duration::from_secs(10),
-                ramp_floor: 0.1,
-            },
-            balance: Balance {
-                policy: Policy::PeakEwma,
-                panic_threshold: 0.5,
-                slow_start: Duration::from_secs(10),
-                prefer_zone: true,
-            },
+            call: CallSettings::default(),
+            breaker: BreakerSettings::default(),
+            balance: BalanceSettings::default(),
             cache: Cache {
                 store: "memory".into(),
                 password_file: None,

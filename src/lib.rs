@@ -1,43 +1,62 @@
 //! Finds, balances and guards calls between services on a LAN.
 //!
+//! The rules decide and do no I/O, read no clock and log nothing (`--no-default-features` builds them alone, with
+//! `fastrand` and `thiserror`): [`breaker`], [`balance`], [`retry`], [`bulkhead`], [`limit`] and [`call`], which decides a
+//! whole call as a state machine.
+//!
 //! The way of a request:
 //!
-//! 1. [`client::Client::get`] is asked for "a producer", with a path and a deadline.
-//! 2. A [`bulkhead::Bulkhead`] gives it a seat, or refuses it at once: there is no queue.
-//! 3. [`discovery::Directory`] knows who is there, by mDNS, by a DNS alias, or by a fixed list.
-//! 4. [`balance::Balancer`] draws two of them and takes the cheaper one whose [`breaker::CircuitBreaker`] admits the call.
-//! 5. [`transport`] sends it on a kept-alive connection, within the time that is left.
-//! 6. The outcome teaches breaker and balancer. A result of an earlier generation teaches nothing.
-//! 7. After a failure another instance is asked, if the [`retry::Budget`] allows.
-//! 8. Who is asked answers from its [`cache::Cache`]; of many equal questions one goes on.
-//! 9. [`serve::Host`] does for every service what every service needs: listening, registration, health, farewell.
-//! 10. [`telemetry`] tells of all that, and slows none of it.
-//!
-//! `breaker`, `balance`, `retry`, `bulkhead` and `config` do no I/O, read no clock and log nothing: time and randomness
-//! are arguments.
+//! 1. `Client::get` is called for a service, with a path and a deadline.
+//! 2. A [`bulkhead::Bulkhead`] gives the call a seat, or refuses it at once: there is no queue.
+//! 3. `Directory` has the instances, found by mDNS, by a DNS alias, or by a fixed list.
+//! 4. [`balance::Balancer`] compares two of them and takes the cheaper one whose [`breaker::CircuitBreaker`] is closed.
+//! 5. `transport` sends the request on a kept-alive connection, within the time that is left.
+//! 6. The server's [`limit::Limiter`] refuses early what it could not answer in time.
+//! 7. The outcome is recorded by balancer and circuit; after a failure another instance is asked, if the
+//!    [`retry::Budget`] allows, and a copy of a late call is sent to another one.
+//! 8. `cache` answers what is known; of many equal questions one is asked upstream.
+//! 9. `serve::Host` does what every service needs: listening, registration, health, a clean end.
+//! 10. `telemetry` counts all of it.
 
 pub mod balance;
 pub mod breaker;
 pub mod bulkhead;
-pub mod cache;
-pub mod circuit;
-pub mod client;
-pub mod config;
-pub mod discovery;
-pub mod resolve;
+pub mod call;
+pub mod limit;
 pub mod retry;
-pub mod serve;
 mod sync;
+
+#[cfg(feature = "net")]
+pub mod cache;
+#[cfg(feature = "net")]
+pub mod circuit;
+#[cfg(feature = "net")]
+pub mod client;
+#[cfg(feature = "net")]
+pub mod config;
+#[cfg(feature = "net")]
+pub mod discovery;
+#[cfg(feature = "net")]
+pub mod resolve;
+#[cfg(feature = "net")]
+pub mod serve;
+#[cfg(feature = "net")]
 pub mod telemetry;
+#[cfg(feature = "net")]
 pub mod transport;
+#[cfg(feature = "net")]
 pub mod trust;
 
+#[cfg(feature = "net")]
 pub use client::Client;
+#[cfg(feature = "net")]
 pub use config::Config;
+#[cfg(feature = "net")]
 pub use discovery::Directory;
+#[cfg(feature = "net")]
 pub use serve::Host;
 
 /// The README's code runs as a test.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "net"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

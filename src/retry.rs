@@ -1,104 +1,92 @@
-//! When a failed call may be tried again, and after how long.
+//! Retry budget: bounds second attempts as a share of the calls that succeed.
 //!
-//! Retries heal one lost packet and kill a server that is merely slow: three tries a call are three times the load,
-//! just when it is least wanted. So they are paid from a budget that the calls themselves fill (Finagle's and
-//! linkerd's way), and wait a random time, so that those who failed together do not return together.
+//! A retry heals one lost packet, and overloads a server that is merely slow: three attempts a call are three times the
+//! load when it is least wanted. So attempts beyond the first are paid from a token bucket that successes fill (gRFC A6,
+//! AWS SDKs), and while nothing succeeds there are nearly none. A trickle with time serves callers that are too rare to
+//! fill it.
 
 use crate::breaker::InvalidSetting;
-use crate::breaker::window::Window;
-use crate::config;
-use crate::sync::{Mutex, lock, nanos_since, shard};
-use std::time::{Duration, Instant};
+use crate::sync::{AtomicU64, Ordering, nanos_since};
+use std::time::Instant;
 
-const WINDOW: Duration = Duration::from_secs(10); // 1 s buckets; long enough to save for a burst, short enough to forget one
-const FLOOR: u64 = 1; // retries a second that are always allowed: a share of three calls a minute is none
+/// Tokens that come with time: a caller of three calls a minute can retry every one of them that fails.
+const PER_SECOND: f64 = 0.1;
+/// Tokens are counted in millionths.
+const TOKEN: f64 = 1e6;
 
-// What the window counts.
-const CALLS: usize = 0;
-const RETRIES: usize = 1;
-
-/// Allows retries, and hedged copies, as a share of the calls of the last 10 s, and one each second in any case.
+/// A token bucket for attempts beyond the first of a call. Shared by any number of tasks and threads, without a lock.
 #[derive(Debug)]
 pub struct Budget {
-    share: f64,
+    /// Millionths of a token for each success; 0: nothing is ever granted.
+    per_success: u32,
+    /// The most that is kept, in millionths.
+    cap: u32,
     epoch: Instant,
-    window: Window<2>,
-    /// Held to look and take in one step; no first call takes it.
-    taking: Mutex<()>,
+    /// Millionths of tokens (32 bits), and the millisecond they are of (32 bits).
+    word: AtomicU64,
 }
 
 impl Budget {
-    /// A budget of `call.retry_budget`; a share of 0 allows no retry at all.
+    /// A budget of `per_success` tokens for each success, 0 to 1, at most `cap`, half of which are there at the start. With
+    /// 0 for each success nothing is granted at all.
     ///
     /// # Errors
     ///
-    /// A share below 0, above 1, or none.
-    pub fn new(call: &config::Call, now: Instant) -> Result<Self, InvalidSetting> {
-        let share = call.retry_budget;
-        InvalidSetting::unless((0.0..=1.0).contains(&share), "call.retry_budget", &share, "0 to 1")?;
-        Ok(Self { share, epoch: now, window: Window::new(WINDOW), taking: Mutex::new(()) })
+    /// A share below 0, above 1, or none, as `call.retry_budget`.
+    pub fn new(per_success: f64, cap: u16, now: Instant) -> Result<Self, InvalidSetting> {
+        InvalidSetting::unless((0.0..=1.0).contains(&per_success), "call.retry_budget", &per_success, "0 to 1")?;
+        let cap = (f64::from(cap) * TOKEN).min(f64::from(u32::MAX)) as u32;
+        Ok(Self {
+            per_success: (per_success * TOKEN) as u32,
+            cap,
+            epoch: now,
+            word: AtomicU64::new(u64::from(cap / 2) << 32),
+        })
     }
 
-    /// Notes a call, not a retry of one.
+    /// Takes in a success.
     pub fn deposit(&self, now: Instant) {
-        self.window.add(shard(), CALLS, self.tick(now));
+        let _ = self.update(now, |tokens| Some(tokens.saturating_add(self.per_success)));
     }
 
-    /// Takes one retry out, if there is one. Ask last, when the endpoint is chosen and its breaker has admitted the
-    /// call: what they refuse then costs nothing.
+    /// Takes one token out, if there is one. Ask last, when the endpoint is chosen: a choice that fails costs nothing.
     #[must_use]
     pub fn try_withdraw(&self, now: Instant) -> bool {
-        let tick = self.tick(now);
-        let _taking = lock(&self.taking);
-        let [calls, retries] = self.window.sum(tick);
-        let allowed = self.share > 0.0
-            && ((retries + 1) as f64 / calls as f64 <= self.share || self.window.at(RETRIES, tick) < FLOOR);
-        if allowed {
-            self.window.add(shard(), RETRIES, tick);
-        }
-        allowed
+        self.per_success > 0 && self.update(now, |tokens| tokens.checked_sub(TOKEN as u32))
     }
 
-    /// Calls and retries of the last 10 s.
-    pub fn spent(&self, now: Instant) -> (u64, u64) {
-        let [calls, retries] = self.window.sum(self.tick(now));
-        (calls, retries)
+    /// Whole tokens left.
+    pub fn left(&self, now: Instant) -> u32 {
+        self.grown(self.word.load(Ordering::Relaxed), self.millis(now)) / TOKEN as u32
     }
 
-    fn tick(&self, now: Instant) -> u64 {
-        self.window.tick(0, nanos_since(self.epoch, now))
+    /// Replaces the tokens by what `change` makes of them; false if it makes nothing of them.
+    fn update(&self, now: Instant, change: impl Fn(u32) -> Option<u32>) -> bool {
+        let millis = self.millis(now);
+        self.word
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |word| {
+                // A clock read earlier on another thread does not set the time back, or the trickle would come twice.
+                let stamp = if age(word, millis) > 0 { millis } else { word as u32 };
+                let tokens = change(self.grown(word, millis))?.min(self.cap);
+                Some((u64::from(tokens) << 32) | u64::from(stamp))
+            })
+            .is_ok()
     }
-}
 
-/// Waiting times between tries: random, growing, bounded. Decorrelated jitter (Brooker, "Exponential Backoff And
-/// Jitter", 2015): each is between `base` and three times the one before.
-#[derive(Debug, Clone)]
-pub struct Backoff {
-    base: Duration,
-    max: Duration,
-    last: Duration,
-}
+    /// The tokens in `word`, and what has come with time since.
+    fn grown(&self, word: u64, millis: u32) -> u32 {
+        let trickle = f64::from(age(word, millis)) * (PER_SECOND * TOKEN / 1e3);
+        (((word >> 32) as f64) + trickle).min(f64::from(self.cap)) as u32
+    }
 
-impl Default for Backoff {
-    /// 10 ms to 250 ms: on a LAN, within the three seconds that a call has.
-    fn default() -> Self {
-        Self::new(Duration::from_millis(10), Duration::from_millis(250))
+    fn millis(&self, now: Instant) -> u32 {
+        (nanos_since(self.epoch, now) / 1_000_000) as u32
     }
 }
 
-impl Backoff {
-    /// Waits of at least `base` and at most `max`; if `max` is the shorter, it is both.
-    pub fn new(base: Duration, max: Duration) -> Self {
-        let base = base.min(max);
-        Self { base, max, last: base }
-    }
-
-    /// How long to wait before the next try.
-    pub fn next_wait(&mut self, rng: &mut fastrand::Rng) -> Duration {
-        let spread = self.last.saturating_mul(3).min(self.max).saturating_sub(self.base);
-        self.last = self.base.saturating_add(spread.mul_f64(rng.f64())).min(self.max);
-        self.last
-    }
+/// Milliseconds since `word`, at most 24 days; after more than that none, until the clock of 49 days comes round.
+fn age(word: u64, millis: u32) -> i32 {
+    (millis.wrapping_sub(word as u32) as i32).max(0)
 }
 
 #[cfg(all(test, bramble_loom))]
@@ -107,11 +95,10 @@ mod loom_tests {
     use loom::{sync::Arc, thread};
 
     #[test]
-    fn loom_two_who_ask_for_the_last_retry_do_not_both_get_it() {
+    fn loom_of_two_callers_that_ask_for_the_last_token_one_gets_it() {
         loom::model(|| {
             let now = Instant::now();
-            let call = config::Config::for_role(config::Role::Consumer).call;
-            let budget = Arc::new(Budget::new(&call, now).expect("a valid share"));
+            let budget = Arc::new(Budget::new(0.2, 2, now).expect("a valid share"));
             let other = Arc::clone(&budget);
             let ask = thread::spawn(move || other.try_withdraw(now));
             let mine = budget.try_withdraw(now);
@@ -123,119 +110,111 @@ mod loom_tests {
 #[cfg(all(test, not(bramble_loom)))]
 mod tests {
     use super::*;
-    use crate::config::{Config, Role};
     use proptest::prelude::*;
+    use std::time::Duration;
 
-    fn budget(share: f64, now: Instant) -> Budget {
-        let call = config::Call { retry_budget: share, ..Config::for_role(Role::Consumer).call };
-        Budget::new(&call, now).expect("a valid share")
+    /// A budget without the tokens of its start.
+    fn empty(per_success: f64, now: Instant) -> Budget {
+        let budget = Budget::new(per_success, 50, now).expect("a valid share");
+        while budget.try_withdraw(now) {}
+        budget
+    }
+
+    fn granted(budget: &Budget, now: Instant) -> usize {
+        (0..1000).filter(|_| budget.try_withdraw(now)).count()
     }
 
     #[test]
-    fn a_hundred_calls_at_a_budget_of_20_percent_allow_20_retries() {
+    fn a_hundred_successes_at_a_budget_of_20_percent_allow_20_retries() {
         let now = Instant::now();
-        let budget = budget(0.2, now);
+        let budget = empty(0.2, now);
         (0..100).for_each(|_| budget.deposit(now));
-        assert_eq!((0..100).filter(|_| budget.try_withdraw(now)).count(), 20);
+        assert_eq!(granted(&budget, now), 20);
     }
 
     #[test]
-    fn a_hundred_callers_at_once_get_20_retries_and_not_one_more() {
+    fn of_callers_on_four_threads_each_token_is_given_once() {
         let now = Instant::now();
-        let budget = budget(0.2, now);
+        let budget = empty(0.2, now);
         (0..100).for_each(|_| budget.deposit(now));
         let granted: usize = std::thread::scope(|scope| {
-            let ask = || (0..25).filter(|_| budget.try_withdraw(now)).count();
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| granted(&budget, now))).collect();
             threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
         });
         assert_eq!(granted, 20);
     }
 
     #[test]
-    fn a_rare_caller_may_retry_once_a_second() {
+    fn a_new_caller_can_retry_before_its_first_success() {
         let now = Instant::now();
-        let budget = budget(0.2, now);
-        budget.deposit(now);
-        assert!(budget.try_withdraw(now));
-        assert!(!budget.try_withdraw(now + Duration::from_millis(999)));
-        assert!(budget.try_withdraw(now + Duration::from_secs(1)));
+        assert_eq!(granted(&Budget::new(0.2, 20, now).expect("valid"), now), 10);
     }
 
     #[test]
-    fn what_was_not_spent_in_ten_seconds_is_forgotten() {
+    fn without_successes_one_retry_in_ten_seconds_is_left() {
         let now = Instant::now();
-        let budget = budget(0.5, now);
-        (0..100).for_each(|_| budget.deposit(now));
-        let later = now + Duration::from_secs(10);
-        assert_eq!((0..100).filter(|_| budget.try_withdraw(later)).count(), 1);
-        assert_eq!(budget.spent(later), (0, 1));
+        let budget = empty(0.2, now);
+        assert!(!budget.try_withdraw(now + Duration::from_millis(9_900)));
+        assert!(budget.try_withdraw(now + Duration::from_millis(10_100)));
+        assert!(!budget.try_withdraw(now + Duration::from_millis(10_100)));
+    }
+
+    #[test]
+    fn what_is_saved_is_bounded() {
+        let now = Instant::now();
+        let budget = empty(1.0, now);
+        (0..1000).for_each(|_| budget.deposit(now));
+        assert_eq!(budget.left(now), 50);
+        assert_eq!(granted(&budget, now + Duration::from_secs(1_000_000)), 50);
+    }
+
+    #[test]
+    fn a_clock_that_was_read_earlier_grants_no_trickle_twice() {
+        let now = Instant::now();
+        let budget = empty(0.2, now);
+        let later = now + Duration::from_secs(20);
+        for _ in 0..100 {
+            budget.deposit(later);
+            budget.deposit(now);
+        }
+        assert_eq!(granted(&budget, later), 42, "200 successes and 20 seconds");
     }
 
     #[test]
     fn a_share_of_zero_turns_retries_off() {
         let now = Instant::now();
-        let budget = budget(0.0, now);
+        let budget = Budget::new(0.0, 50, now).expect("valid");
         budget.deposit(now);
-        assert!(!budget.try_withdraw(now));
+        assert!(!budget.try_withdraw(now + Duration::from_secs(100)));
     }
 
     #[test]
     fn a_share_that_is_none_is_refused_by_name() {
         for share in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
-            let call = config::Call { retry_budget: share, ..Config::for_role(Role::Consumer).call };
-            let error = Budget::new(&call, Instant::now()).expect_err("no share");
+            let error = Budget::new(share, 50, Instant::now()).expect_err("no share");
             assert_eq!(error.key, "call.retry_budget");
         }
     }
 
-    #[test]
-    fn waits_that_are_equal_at_first_soon_differ() {
-        let (mut one, mut two) = (Backoff::default(), Backoff::default());
-        let waits = |backoff: &mut Backoff, seed| {
-            let mut rng = fastrand::Rng::with_seed(seed);
-            (0..5).map(|_| backoff.next_wait(&mut rng)).collect::<Vec<_>>()
-        };
-        assert_ne!(waits(&mut one, 1), waits(&mut two, 2));
-    }
-
     proptest! {
+        /// The model: an f64 of tokens.
         #[test]
-        fn a_wait_lies_between_base_and_max_and_within_three_times_the_one_before(
-            seed: u64, base in 0u64..1 << 50, max in 0u64..=u64::MAX,
-        ) {
-            let (base, max) = (Duration::from_nanos(base), Duration::from_nanos(max));
-            let (mut backoff, mut rng) = (Backoff::new(base, max), fastrand::Rng::with_seed(seed));
-            let mut last = base;
-            for _ in 0..20 {
-                let wait = backoff.next_wait(&mut rng);
-                prop_assert!(wait >= base.min(max) && wait <= max && wait <= last.saturating_mul(3).max(base));
-                last = wait;
-            }
-        }
-
-        /// The model keeps every call and every retry granted.
-        #[test]
-        fn the_budget_grants_what_a_list_of_all_calls_grants(
-            share in 0.01f64..=1.0, steps in prop::collection::vec((any::<bool>(), 0u64..400), 1..300),
+        fn the_budget_grants_what_a_number_of_tokens_grants(
+            share in 0.01f64..=1.0, steps in prop::collection::vec((any::<bool>(), 0u64..4000), 1..300),
         ) {
             let start = Instant::now();
-            let budget = budget(share, start);
-            let (mut millis, mut calls, mut retries) = (0, Vec::new(), Vec::new());
-            for (calling, pause) in steps {
+            let budget = Budget::new(share, 10, start).expect("a valid share");
+            let (mut millis, mut tokens) = (0, 5.0f64);
+            for (succeeds, pause) in steps {
                 millis += pause;
                 let now = start + Duration::from_millis(millis);
-                if calling {
+                tokens = (tokens + pause as f64 * 1e-4).min(10.0);
+                if succeeds {
                     budget.deposit(now);
-                    calls.push(millis / 1000);
-                    continue;
-                }
-                let second = millis / 1000;
-                let recent = |list: &[u64]| list.iter().filter(|at| second - *at < 10).count() as f64;
-                let allowed = (recent(&retries) + 1.0) / recent(&calls) <= share || !retries.contains(&second);
-                prop_assert_eq!(budget.try_withdraw(now), allowed);
-                if allowed {
-                    retries.push(second);
+                    tokens = (tokens + share).min(10.0);
+                } else if (tokens - 1.0).abs() > 1e-3 { // nearer the rounding decides
+                    prop_assert_eq!(budget.try_withdraw(now), tokens >= 1.0);
+                    tokens -= f64::from(u8::from(tokens >= 1.0));
                 }
             }
         }

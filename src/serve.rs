@@ -150,8 +150,11 @@ impl Host {
     /// # Errors
     /// A setting that makes no sense.
     pub fn client(&self) -> Result<Client, Error> {
-        Client::signing(self.config.clone(), self.directory.clone(), self.wire.clone(), self.trust.key().cloned())
-            .map_err(|error| Error::Setup(error.to_string()))
+        let (config, wire, key) = (self.config.clone(), self.wire.clone(), self.trust.key().cloned());
+        let client = Client::signing(config, self.directory.clone(), wire, key)
+            .map_err(|error| Error::Setup(error.to_string()))?;
+        self.executor.spawn(client.clone().check_health(Arc::clone(&self.executor))).detach();
+        Ok(client)
     }
 
     /// A client for one address of the outside world, on the same wire.
@@ -196,6 +199,8 @@ impl Host {
             limits: (&self.config.server).into(),
             executor: Arc::clone(&self.executor),
             stats,
+            id: Some(Arc::clone(&self.id)),
+            unlimited: &routes::UNLIMITED,
         };
         let drained = transport::server::serve(listener, app, options, until_end).await;
         if drained.cut > 0 {

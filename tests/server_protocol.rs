@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_io::{Async, Timer};
+use bramble::limit::Settings;
 use bramble::transport::server::{Drained, Limits, Options, Snapshot, Stats, listen, serve};
 use futures_lite::prelude::*;
 use futures_lite::{future, stream};
@@ -33,6 +34,8 @@ use tide::{Body, Request, Response};
 const GUARD: Duration = Duration::from_secs(30);
 const SOON: Duration = Duration::from_millis(60);
 const LATER: Duration = Duration::from_secs(60);
+/// The id of the server's process.
+const ID: &str = "greeter-00000000000000aa";
 
 /// Generous in everything: a test narrows what it is about.
 fn limits() -> Limits {
@@ -44,6 +47,7 @@ fn limits() -> Limits {
         write_timeout: LATER,
         drain_timeout: LATER,
         max_body: 64 << 10,
+        requests: Settings::default(),
     }
 }
 
@@ -176,7 +180,12 @@ fn with_server(limits: Limits, test: impl AsyncFnOnce(Server)) {
     let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let addr = listener.get_ref().local_addr().unwrap();
     let stats = Arc::new(Stats::default());
-    let options = Options { limits, executor: Arc::clone(&executor), stats: Arc::clone(&stats) };
+    let options = Options {
+        stats: Arc::clone(&stats),
+        id: Some(ID.into()),
+        unlimited: &["/healthz"],
+        ..Options::new(limits, Arc::clone(&executor))
+    };
     let app = app(gate_opens, begins, drops);
     executor
         .spawn(async move {

@@ -436,6 +436,9 @@ fn with_the_weather_api_broken_producers_answer_out_of_date_and_recover_by_thems
     assert_ne!(consumer.report("70569").1["source"], "stale");
     for producer in &producers {
         let log = producer.log().join("\n");
-        assert!(log.contains("the weather API is left alone for") && log.contains("the weather API is back"), "{log}");
+        assert!(
+            log.contains("circuit of the weather API: open for") && log.contains("circuit of the weather API: closed"),
+            "{log}"
+        );
     }
 }

@@ -19,16 +19,21 @@ use support::bramble::Service;
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const BUESNAU: &str = "zip=70569&country=DE";
 
-/// A stand-in for the weather API, one producer that asks it, and a form that asks the producer.
+/// A stand-in for the weather API, producers that ask it, and a form that asks the producers.
 struct Cluster {
     stand_in: Service,
     producer: Service,
+    _more: Vec<Service>,
     form: Service,
     key_file: PathBuf,
 }
 
 impl Cluster {
     fn start() -> Self {
+        Self::with_producers(1)
+    }
+
+    fn with_producers(count: usize) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("bramble-weather-api-{}-{}.key", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let key_file = std::env::temp_dir().join(name);
@@ -37,11 +42,12 @@ impl Cluster {
         let upstream = format!("http://{}", stand_in.addr());
         let file = key_file.display().to_string();
         let settings = [("BRAMBLE__PRODUCER__UPSTREAM", &*upstream), ("BRAMBLE__PRODUCER__API_KEY_FILE", &*file)];
-        let producer = Service::start(&["producer"], &settings);
-        let fixed = format!("{{ producer = [\"{}\"] }}", producer.addr());
+        let mut producers: Vec<_> = (0..count).map(|_| Service::start(&["producer"], &settings)).collect();
+        let addresses: Vec<String> = producers.iter().map(|producer| producer.addr().to_string()).collect();
+        let fixed = format!("{{ producer = {addresses:?} }}");
         let settings = [("BRAMBLE__DISCOVERY__FIXED", &*fixed), ("BRAMBLE__CALL__ATTEMPT_TIMEOUT", "2s")];
         let form = Service::start(&["consumer"], &settings);
-        Self { stand_in, producer, form, key_file }
+        Self { stand_in, producer: producers.remove(0), _more: producers, form, key_file }
     }
 
     fn faults(&self, body: &str) {
@@ -165,4 +171,42 @@ fn only_if_cached_asks_no_weather_api() {
     let (status, _, body) = get_with(&cluster.producer, &path, "cache-control: only-if-cached");
     assert!(status == 200 && body.contains("\"source\":\"cache\""), "{status} {body}");
     assert_eq!(cluster.calls(), 1);
+}
+
+/// What the form answers to a question, as JSON.
+fn asked(cluster: &Cluster, place: &str) -> (u16, Value) {
+    let (status, body) = cluster.form.get(&format!("/api/weather?{place}"));
+    (status, serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
+}
+
+#[test]
+fn seven_places_asked_twelve_times_of_five_producers_cost_seven_calls() {
+    let cluster = Cluster::with_producers(5);
+    let places: Vec<String> = places().take(7).collect();
+    for _ in 0..12 {
+        for place in &places {
+            assert_eq!(asked(&cluster, place).0, 200, "{place}");
+        }
+    }
+    assert_eq!(cluster.calls(), 7);
+}
+
+#[test]
+fn through_the_form_fresh_places_stay_fresh_while_half_of_the_questions_are_for_new_places_and_the_api_is_down() {
+    let cluster = Cluster::with_producers(3);
+    let places: Vec<String> = places().take(107).collect();
+    let (fresh, new) = places.split_at(7);
+    for place in fresh {
+        assert_eq!(asked(&cluster, place).1["source"], "live");
+    }
+    cluster.faults(r#"{"error_rate":1}"#);
+    let mut fresh_answers = 0;
+    for (number, place) in new.iter().enumerate() {
+        let (status, error) = asked(&cluster, place);
+        assert_eq!((status, &error["error"]["code"]), (502, &"upstream_unavailable".into()), "{error}");
+        let (status, report) = asked(&cluster, &fresh[number % fresh.len()]);
+        assert_ne!(report["message"], "CAUTION - Response out of date, producer unreachable!");
+        fresh_answers += u32::from(status == 200 && report["source"] == "cache");
+    }
+    assert!(fresh_answers >= 97, "{fresh_answers} of 100");
 }

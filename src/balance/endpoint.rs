@@ -1,11 +1,17 @@
 //! One server, and what is known of it. What calls write is atomic; what describes it is in [`Target`].
 
-use super::peak_ewma::{Fading, PENALTY};
-use crate::breaker::{CircuitBreaker, Outcome, RETRY_AFTER_MAX};
-use crate::sync::{AtomicU64, AtomicUsize, Ordering, nanos, nanos_since};
+use super::ending::Ending;
+use super::peak_ewma::{FailureShare, Latency, PeerLatencies};
+use crate::breaker::{CircuitBreaker, RETRY_AFTER_MAX};
+use crate::sync::{AtomicU64, AtomicUsize, Ordering, mix, nanos, nanos_since, unit};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// How long an endpoint without room is avoided if it does not say: what its queue takes to shorten noticeably. Asking
+/// again sooner costs the server more than the answer is worth.
+const NO_ROOM: Duration = Duration::from_millis(300);
 
 /// An endpoint as it describes itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,32 +33,45 @@ pub struct Target {
 pub struct Endpoint {
     id: Box<str>,
     address: SocketAddr,
+    /// Of id and address.
+    hash: u64,
     breaker: CircuitBreaker,
     epoch: Instant,
-    /// None: here from the start, so there is nobody to be slower than.
-    joined: Option<Instant>,
+    /// When it joined a list of others; 0: it was there from the start, so there is nothing to be slower than.
+    joined: AtomicU64,
     in_flight: AtomicUsize,
     /// When the first of the calls in flight began, or one of them last ended.
     busy_since: AtomicU64,
-    /// The server has asked to be left alone until then.
-    retry_until: AtomicU64,
-    pub(super) latency: Fading,
-    pub(super) penalty: Fading,
+    /// The server has no room until then.
+    avoid_until: AtomicU64,
+    latency: Latency,
+    pub(super) failures: FailureShare,
+    peers: Arc<PeerLatencies>,
 }
 
 impl Endpoint {
-    pub(super) fn new(target: &Target, breaker: CircuitBreaker, epoch: Instant, joined: Option<Instant>) -> Self {
+    pub(super) fn new(
+        target: &Target,
+        breaker: CircuitBreaker,
+        epoch: Instant,
+        joined: Option<Instant>,
+        peers: &Arc<PeerLatencies>,
+    ) -> Self {
+        let mut hasher = DefaultHasher::new(); // with keys that are the same in every process
+        (&target.id, target.address).hash(&mut hasher);
         Self {
             id: target.id.as_str().into(),
             address: target.address,
+            hash: hasher.finish(),
             breaker,
             epoch,
-            joined,
+            joined: AtomicU64::new(joined.map_or(0, |joined| nanos_since(epoch, joined).max(1))),
             in_flight: AtomicUsize::new(0),
             busy_since: AtomicU64::new(0),
-            retry_until: AtomicU64::new(0),
-            latency: Fading::new(),
-            penalty: Fading::new(),
+            avoid_until: AtomicU64::new(0),
+            latency: Latency::new(),
+            failures: FailureShare::new(),
+            peers: Arc::clone(peers),
         }
     }
 
@@ -76,17 +95,37 @@ impl Endpoint {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Latency by peak EWMA. None: no answer yet.
+    /// Latency by peak EWMA. None: nothing is known yet.
     pub fn latency(&self, now: Instant) -> Option<Duration> {
-        match self.latency.at(nanos_since(self.epoch, now)) {
+        match self.latency_estimate(nanos_since(self.epoch, now)) {
             0.0 => None,
             seconds => Some(Duration::from_secs_f64(seconds)),
         }
     }
 
-    /// Whether the server has asked to be left alone at `now` nanoseconds.
-    pub(super) fn retry_after(&self, now: u64) -> bool {
-        now < self.retry_until.load(Ordering::Relaxed)
+    /// Takes in a health check ([`CircuitBreaker::probed`]): one that closes the circuit also resets the statistics of
+    /// the time before. Returns whether the state of the circuit has changed.
+    pub(crate) fn probed(&self, alive: bool, now: Instant) -> bool {
+        let changed = self.breaker.probed(alive, now);
+        if changed && alive {
+            self.reset_statistics();
+        }
+        changed
+    }
+
+    /// The latency estimate in seconds; 0: nothing is known yet.
+    pub(super) fn latency_estimate(&self, now: u64) -> f64 {
+        self.latency.at(&self.peers, now)
+    }
+
+    /// The latency observed last, in seconds; 0: none.
+    pub(super) fn latency_observed(&self) -> f64 {
+        self.latency.observed()
+    }
+
+    /// Whether the server has said that it has no room, and may still have none.
+    pub(super) fn is_full(&self, now: u64) -> bool {
+        now < self.avoid_until.load(Ordering::Relaxed)
     }
 
     /// Seconds that the calls in flight have waited at least, if none of them has ended since.
@@ -97,33 +136,64 @@ impl Endpoint {
         }
     }
 
-    /// The share of its traffic that a new or recovered endpoint gets, growing over `slow_start`.
-    pub(super) fn warmth(&self, slow_start: Duration, now: Instant) -> f64 {
+    /// The share of its traffic that a new or recovered endpoint gets: grows over `slow_start`, or with the ramp of its
+    /// circuit.
+    pub(super) fn share(&self, slow_start: Duration, now: Instant) -> f64 {
         const COLD: f64 = 0.1; // enough to warm up
-        match self.joined.max(self.breaker.recovered_at()) {
-            Some(since) if now < since + slow_start => {
-                COLD + (1.0 - COLD) * now.saturating_duration_since(since).as_secs_f64() / slow_start.as_secs_f64()
-            }
-            _ => 1.0,
+        let weight = self.breaker.weight(now);
+        let joined = self.joined.load(Ordering::Relaxed);
+        if joined == 0 {
+            return weight;
         }
+        let age = Duration::from_nanos(nanos_since(self.epoch, now).saturating_sub(joined));
+        if age >= slow_start {
+            return weight;
+        }
+        weight.min(COLD + (1.0 - COLD) * age.as_secs_f64() / slow_start.as_secs_f64())
     }
 
-    fn learn(&self, outcome: Outcome, took: Duration, now: u64) {
-        match outcome {
-            Outcome::Success { latency } => self.latency.observe(latency, now),
-            Outcome::Timeout => {
-                self.latency.observe(took, now);
-                self.penalty.observe(PENALTY, now);
+    /// How well it fits a key: of all endpoints the one with the highest score is the key's home (rendezvous hashing;
+    /// Thaler and Ravishankar, 1998; with weights: Schindelhauer and Schomaker, 2005).
+    pub(super) fn affinity(&self, key: u64, weight: f64) -> f64 {
+        -weight / unit(mix(self.hash, key)).max(f64::MIN_POSITIVE).ln()
+    }
+
+    /// A number from 0 to 1 that is always the same for this endpoint and `key`, and independent of its affinity.
+    pub(super) fn lot(&self, key: u64) -> f64 {
+        unit(mix(!self.hash, key))
+    }
+
+    fn learn(&self, ending: Ending, took: Duration, now: u64) {
+        match ending {
+            Ending::Success { latency } => {
+                self.latency.observe(latency, &self.peers, now);
+                self.failures.observe(false, now);
+                self.avoid_until.store(0, Ordering::Relaxed);
             }
-            Outcome::Failure | Outcome::Refused => self.penalty.observe(PENALTY, now),
-            Outcome::Rejected { retry_after } => {
-                self.penalty.observe(PENALTY, now);
-                let until = now.saturating_add(nanos(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX)));
-                self.retry_until.fetch_max(until, Ordering::Relaxed);
+            Ending::TimedOut => {
+                self.latency.observe(took, &self.peers, now);
+                self.failures.observe(true, now);
             }
-            Outcome::Ignored => {}
+            Ending::Failed => self.failures.observe(true, now),
+            Ending::Overtaken if took.as_secs_f64() > self.latency_estimate(now) => {
+                self.latency.observe(took, &self.peers, now);
+            }
+            Ending::NoRoom { retry_after } => {
+                let random = unit(mix(self.hash, now));
+                let time = match retry_after {
+                    Some(time) => time.min(RETRY_AFTER_MAX).mul_f64(1.0 + random / 2.0),
+                    None => NO_ROOM.mul_f64(0.5 + random),
+                };
+                self.avoid_until.fetch_max(now.saturating_add(nanos(time)), Ordering::Relaxed);
+            }
+            _ => {}
         }
         self.busy_since.store(now, Ordering::Relaxed);
+    }
+
+    fn reset_statistics(&self) {
+        self.latency.reset();
+        self.failures.reset();
     }
 }
 
@@ -143,10 +213,14 @@ impl Busy {
         &self.0
     }
 
-    /// Takes in how the call ended that began at `started`.
-    pub(super) fn learn(&self, outcome: Outcome, started: Instant, now: Instant) {
+    /// Takes in how the call ended that began at `started`. `was_out`: whether the circuit was not closed; then a good
+    /// answer starts the statistics anew.
+    pub(super) fn learn(&self, ending: Ending, started: Instant, was_out: bool, now: Instant) {
+        if was_out && matches!(ending, Ending::Success { .. }) {
+            self.0.reset_statistics();
+        }
         let took = now.saturating_duration_since(started);
-        self.0.learn(outcome, took, nanos_since(self.0.epoch, now));
+        self.0.learn(ending, took, nanos_since(self.0.epoch, now));
     }
 }
 

@@ -1,19 +1,17 @@
-//! Who can be picked: one immutable list, replaced as a whole when the cluster changes.
+//! The endpoints that can be picked: one immutable list, replaced as a whole when the cluster changes.
 
 use super::endpoint::{Endpoint, Target};
+use super::peak_ewma::PeerLatencies;
 use super::random::Alias;
 use super::round_robin::Turns;
-use crate::breaker::State;
-use crate::config::Policy;
+use super::settings::Policy;
 use crate::sync::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::time::Instant;
 
-/// The share of available endpoints is counted anew this often, in nanoseconds, and only if somebody asks: a count of
-/// a thousand every 10 ms is nothing, one at every call is everything.
+/// The endpoints are counted anew this often, in nanoseconds, and only if there is a call: a count of a thousand every
+/// 10 ms costs little, one at each call would cost more than all else.
 const COUNTED_FOR: u64 = 10_000_000;
-/// The own zone takes all calls while this times its available share is at least 1, so while 5 of 7 are available;
-/// below that the rest goes to other zones (Envoy's overprovisioning factor).
-const RESERVE: f64 = 1.4;
 
 /// An endpoint and how it describes itself at present.
 #[derive(Debug, Clone)]
@@ -62,29 +60,17 @@ impl Group {
             _ => member,
         }
     }
-
-    fn weight(&self) -> f64 {
-        self.members.iter().map(|member| f64::from(member.weight)).sum()
-    }
 }
 
-/// What was counted last.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Health {
-    /// Whether fewer than the threshold are available, so that all are candidates.
-    pub(super) panic: bool,
-    /// The share of calls for the own zone.
-    pub(super) own_share: f64,
-}
-
+/// All endpoints, and what was counted of them lately.
 #[derive(Debug)]
 pub(super) struct Roster {
     pub(super) own: Group,
     pub(super) others: Group,
-    /// They get no calls, but those they have still teach.
+    /// They get no calls, but the endings of those they have are still taken in.
     pub(super) draining: Vec<Member>,
-    own_by_weight: f64,
-    /// When it was counted (32 bits), then [`Health`]: panic, and the own share in parts of 2^16.
+    peers: Arc<PeerLatencies>,
+    /// When it was counted (32 bits), and the place of a candidate whose trial call is due, plus 1 (32 bits; 0: none).
     counted: AtomicU64,
     /// The lowest latency of those available when it was counted: bits of seconds.
     fastest: AtomicU64,
@@ -92,11 +78,16 @@ pub(super) struct Roster {
 
 impl Roster {
     /// `turns`: where the round robin of each group goes on.
-    pub(super) fn new(own: Vec<Member>, others: Vec<Member>, draining: Vec<Member>, turns: [u64; 2]) -> Self {
+    pub(super) fn new(
+        own: Vec<Member>,
+        others: Vec<Member>,
+        draining: Vec<Member>,
+        turns: [u64; 2],
+        peers: &Arc<PeerLatencies>,
+    ) -> Self {
         let (own, others) = (Group::new(own, turns[0]), Group::new(others, turns[1]));
-        let own_by_weight = own.weight() / (own.weight() + others.weight()).max(1.0);
         let (counted, fastest) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { own, others, draining, own_by_weight, counted, fastest }
+        Self { own, others, draining, peers: Arc::clone(peers), counted, fastest }
     }
 
     /// All that can be picked, own zone first.
@@ -109,51 +100,42 @@ impl Roster {
         self.candidates().chain(&self.draining)
     }
 
-    /// The group for one call.
-    pub(super) fn group(&self, threshold: f64, now: u64, rng: &mut fastrand::Rng) -> &Group {
-        if self.others.members.is_empty() {
-            return &self.own;
-        }
-        if self.own.members.is_empty() {
-            return &self.others;
-        }
-        let health = self.health(threshold, now);
-        let share = if health.panic { self.own_by_weight } else { health.own_share };
-        if share >= 1.0 || rng.f64() < share { &self.own } else { &self.others }
-    }
-
-    /// How many are available, as counted at most 10 ms ago.
-    pub(super) fn health(&self, threshold: f64, now: u64) -> Health {
-        let tick = (now / COUNTED_FOR + 1) & u64::from(u32::MAX); // 0 only once in 500 days: then it is counted anew
+    /// A candidate whose trial call was due when it was counted, at most 10 ms ago.
+    pub(super) fn due(&self, now: Instant, nanos: u64) -> Option<&Member> {
+        let tick = (nanos / COUNTED_FOR + 1) & u64::from(u32::MAX); // 0 only once in 500 days: then it is counted anew
         let mut word = self.counted.load(Ordering::Relaxed);
         if word >> 32 != tick || tick == 0 {
-            let health = self.count(threshold, now);
-            word = (tick << 32) | (u64::from(health.panic) << 31) | (health.own_share * 65536.0) as u64;
+            word = (tick << 32) | self.count(now) as u64;
             self.counted.store(word, Ordering::Relaxed);
         }
-        Health { panic: word & (1 << 31) != 0, own_share: (word & 0x7FFF_FFFF) as f64 / 65536.0 }
+        match word as u32 as usize {
+            0 => None,
+            place if place <= self.own.members.len() => self.own.members.get(place - 1),
+            place => self.others.members.get(place - 1 - self.own.members.len()),
+        }
     }
 
-    /// The lowest latency of those available, in seconds, as counted at most 10 ms ago.
-    pub(super) fn fastest(&self, threshold: f64, now: u64) -> f64 {
-        self.health(threshold, now);
+    /// The lowest latency of those available, in seconds, as counted last.
+    pub(super) fn fastest(&self) -> f64 {
         f64::from_bits(self.fastest.load(Ordering::Relaxed))
     }
 
-    fn count(&self, threshold: f64, now: u64) -> Health {
-        let (mut able, mut available, mut own, mut fastest) = (0u32, 0u32, 0u32, f64::INFINITY);
-        for (index, member) in self.candidates().enumerate() {
-            let state = member.endpoint.breaker().state();
-            able += u32::from(state != State::ForcedOpen);
-            if state.is_available() {
-                available += 1;
-                own += u32::from(index < self.own.members.len());
-                let latency = member.endpoint.latency.at(now);
-                fastest = if latency > 0.0 { latency.min(fastest) } else { fastest };
+    /// Counts anew, and returns the place of a candidate whose trial call is due, plus 1; 0: none.
+    fn count(&self, now: Instant) -> usize {
+        let (mut sum, mut count, mut fastest, mut due) = (0.0, 0u32, f64::INFINITY, 0);
+        for (place, member) in self.candidates().enumerate() {
+            let breaker = member.endpoint.breaker();
+            if breaker.state().is_available() {
+                let latency = member.endpoint.latency_observed();
+                if latency > 0.0 {
+                    (sum, count, fastest) = (sum + latency, count + 1, fastest.min(latency));
+                }
+            } else if breaker.would_admit(now) {
+                due = place + 1;
             }
         }
+        self.peers.store(sum, count);
         self.fastest.store(fastest.to_bits(), Ordering::Relaxed);
-        let own_share = (RESERVE * f64::from(own) / (self.own.members.len().max(1)) as f64).min(1.0);
-        Health { panic: able > 0 && f64::from(available) / f64::from(able) < threshold, own_share }
+        due
     }
 }

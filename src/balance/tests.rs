@@ -30,9 +30,9 @@ impl Story {
         Self::with(policy, (0..count).map(target).collect(), |_| {})
     }
 
-    fn with(policy: Policy, targets: Vec<Target>, change: impl FnOnce(&mut config::Balance)) -> Self {
+    fn with(policy: Policy, targets: Vec<Target>, change: impl FnOnce(&mut BalanceSettings)) -> Self {
         let config = Config::for_role(Role::Consumer);
-        let mut balance = config::Balance { policy, ..config.balance };
+        let mut balance = BalanceSettings { policy, ..config.balance };
         change(&mut balance);
         let now = Instant::now();
         let balancer = Balancer::new(&balance, &config.breaker, "shelf-1", now, 3).expect("valid settings");
@@ -442,8 +442,8 @@ fn a_new_endpoint_starts_slowly_and_the_first_ones_do_not() {
 fn a_recovered_endpoint_starts_slowly_even_without_a_ramp_of_its_circuit() {
     let config = Config::for_role(Role::Consumer);
     let mut story = Story::new(Policy::Random, 0);
-    let breaker = config::Breaker { ramp: Duration::ZERO, ..config.breaker };
-    let balance = config::Balance { policy: Policy::Random, ..config.balance };
+    let breaker = BreakerSettings { ramp: Duration::ZERO, ..config.breaker };
+    let balance = BalanceSettings { policy: Policy::Random, ..config.balance };
     story.balancer = Balancer::new(&balance, &breaker, "", story.now, 3).expect("valid settings");
     story.update(|targets| targets.extend((0..2).map(target)));
     story.trip(0);

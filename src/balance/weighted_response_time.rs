@@ -7,7 +7,7 @@ use super::endpoint::Endpoint;
 
 /// The probability to keep `endpoint` once drawn. `fastest`: the lowest latency of all, in seconds.
 pub(super) fn keep(endpoint: &Endpoint, fastest: f64, now: u64) -> f64 {
-    match endpoint.latency.at(now) {
+    match endpoint.latency_estimate(now) {
         0.0 => 1.0, // never asked: worth a try
         latency => (fastest / latency).clamp(FLOOR, 1.0),
     }

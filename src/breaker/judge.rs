@@ -36,7 +36,7 @@ impl CircuitBreaker {
         let add = |kind| self.window.add(shard, kind, tick);
         let mut streak = 0;
         match outcome {
-            Outcome::Ignored => return None,
+            Outcome::Ignored | Outcome::Alive => return None,
             Outcome::Success { latency } => {
                 let slow = latency >= self.rules.slow_call;
                 add(CALLS);
@@ -49,7 +49,7 @@ impl CircuitBreaker {
                     return None;
                 }
             }
-            Outcome::Failure | Outcome::Timeout | Outcome::Rejected { .. } | Outcome::Refused => {
+            Outcome::Failure | Outcome::Timeout | Outcome::Rejected { .. } | Outcome::Refused | Outcome::WrongPeer => {
                 add(CALLS);
                 add(FAILURES);
                 if outcome == Outcome::Timeout {
@@ -62,18 +62,19 @@ impl CircuitBreaker {
         }
         match outcome {
             Outcome::Refused => Some(TripReason::Refused),
+            Outcome::WrongPeer => Some(TripReason::WrongPeer),
             Outcome::Rejected { retry_after: Some(time) } if !time.is_zero() => {
                 Some(TripReason::RetryAfter(time.min(RETRY_AFTER_MAX)))
             }
             _ if streak >= self.rules.consecutive_failures => Some(TripReason::ConsecutiveFailures(streak)),
-            _ => self.judge(word, tick),
+            _ => self.judge(tick),
         }
     }
 
     /// Whether the rates allow the circuit to stay closed.
-    fn judge(&self, word: Word, tick: u64) -> Option<TripReason> {
+    fn judge(&self, tick: u64) -> Option<TripReason> {
         let [calls, failures, slow] = self.window.sum(tick);
-        if calls < self.minimum(word.state()) {
+        if calls < self.rules.minimum_calls {
             return None;
         }
         let (failures, slow) = (share(failures, calls), share(slow, calls));
@@ -91,11 +92,13 @@ impl CircuitBreaker {
         let failure = match outcome {
             Outcome::Ignored => return self.give_back(word),
             Outcome::Success { latency } if latency < self.rules.slow_call => None,
+            Outcome::Alive => None,
             Outcome::Refused => Some(TripReason::Refused),
+            Outcome::WrongPeer => Some(TripReason::WrongPeer),
             Outcome::Rejected { retry_after: Some(time) } if !time.is_zero() => {
                 Some(TripReason::RetryAfter(time.min(RETRY_AFTER_MAX)))
             }
-            _ => Some(TripReason::Probe),
+            _ => Some(TripReason::TrialCall),
         };
         if let Some(reason) = failure {
             return self.trip(word, reason, now);
@@ -107,15 +110,17 @@ impl CircuitBreaker {
         recovery.probes = recovery.probes.saturating_sub(1);
         recovery.passed += 1;
         if recovery.passed >= self.rules.half_open_calls {
-            let ramps = !self.rules.ramp.length.is_zero();
-            self.enter(&mut recovery, if ramps { State::Ramping } else { State::Closed }, None, now);
+            self.recover(&mut recovery, now);
         }
     }
 
-    /// Calls from which on a rate is known. What a ramp lets through is a sample already, and a server that fails it
-    /// must not get more.
-    pub(super) fn minimum(&self, state: State) -> u64 {
-        if state == State::Ramping { 1 } else { self.rules.minimum_calls }
+    /// Takes in how a call ended that was made although the circuit, under `word`, refused it.
+    pub(super) fn take_in_forced(&self, word: Word, outcome: Outcome, now: Instant) {
+        let answered = matches!(outcome, Outcome::Success { .. } | Outcome::Alive);
+        let mut recovery = lock(&self.recovery);
+        if answered && self.word() == word && matches!(word.state(), State::Open | State::HalfOpen) {
+            self.recover(&mut recovery, now);
+        }
     }
 }
 

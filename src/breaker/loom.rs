@@ -2,14 +2,17 @@
 //! --target-dir target/loom -- loom_`.
 
 use super::*;
-use crate::config::{Config, Role};
 use ::loom::{model, thread};
 use window::Window;
 
 const OK: Outcome = Outcome::Success { latency: Duration::from_millis(1) };
 
-fn breaker(change: impl FnOnce(&mut config::Breaker), now: Instant) -> Arc<CircuitBreaker> {
-    let mut config = Config::for_role(Role::Consumer).breaker;
+fn settings() -> BreakerSettings {
+    BreakerSettings::default()
+}
+
+fn breaker(change: impl FnOnce(&mut BreakerSettings), now: Instant) -> Arc<CircuitBreaker> {
+    let mut config = settings();
     change(&mut config);
     Arc::new(CircuitBreaker::new(&config, now, 7).expect("valid settings"))
 }
@@ -18,7 +21,7 @@ fn breaker(change: impl FnOnce(&mut config::Breaker), now: Instant) -> Arc<Circu
 fn due(now: Instant) -> (Arc<CircuitBreaker>, Instant) {
     let breaker = breaker(|_| {}, now);
     breaker.try_acquire(now).expect("closed").record(Outcome::Refused, now);
-    (breaker, now + Duration::from_secs(1))
+    (breaker, now + BreakerSettings::default().open_for)
 }
 
 #[test]

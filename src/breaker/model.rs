@@ -1,13 +1,14 @@
 //! The circuit against a slow, obviously right model: a list of all outcomes, a list of all permits, plain rules.
 
 use super::*;
-use crate::config::{Config, Role};
 use proptest::prelude::*;
 
 /// One step of a random history.
 #[derive(Debug, Clone)]
 enum Step {
     Acquire,
+    Force,
+    Probe { alive: bool },
     Record { which: usize, outcome: Outcome },
     Drop { which: usize },
     Wait { time: Duration },
@@ -26,11 +27,15 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Outcome::Timeout),
         1 => prop::option::of(0u64..2000).prop_map(|time| Outcome::Rejected { retry_after: time.map(millis) }),
         1 => Just(Outcome::Refused),
+        1 => Just(Outcome::WrongPeer),
+        1 => Just(Outcome::Alive),
         1 => Just(Outcome::Ignored),
     ];
     let by_hand = prop::sample::select(&[State::Closed, State::ForcedOpen, State::Disabled, State::MetricsOnly]);
     prop_oneof![
         20 => Just(Step::Acquire),
+        2 => Just(Step::Force),
+        2 => any::<bool>().prop_map(|alive| Step::Probe { alive }),
         20 => (any::<usize>(), outcome).prop_map(|(which, outcome)| Step::Record { which, outcome }),
         2 => any::<usize>().prop_map(|which| Step::Drop { which }),
         8 => (0u64..400).prop_map(|time| Step::Wait { time: millis(time) }),
@@ -38,29 +43,27 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn config() -> impl Strategy<Value = config::Breaker> {
+fn config() -> impl Strategy<Value = BreakerSettings> {
     (1u32..8, 1u32..6, 0.1f64..=1.0, 0.1f64..=1.0, 1u32..4, prop::bool::ANY).prop_map(
-        |(minimum_calls, consecutive_failures, failure_rate, slow_call_rate, half_open_calls, ramps)| {
-            config::Breaker {
-                window: millis(1000),
-                minimum_calls,
-                consecutive_failures,
-                failure_rate,
-                slow_call_rate,
-                open_for: millis(200),
-                open_for_max: millis(1000),
-                half_open_calls,
-                ramp: if ramps { millis(500) } else { Duration::ZERO },
-                ramp_floor: 1.0, // the share let through has a property of its own, in ramp.rs
-                ..Config::for_role(Role::Consumer).breaker
-            }
+        |(minimum_calls, consecutive_failures, failure_rate, slow_call_rate, half_open_calls, ramps)| BreakerSettings {
+            window: millis(1000),
+            minimum_calls,
+            consecutive_failures,
+            failure_rate,
+            slow_call_rate,
+            open_for: millis(200),
+            open_for_max: millis(1000),
+            half_open_calls,
+            ramp: if ramps { millis(500) } else { Duration::ZERO },
+            slow_call: millis(500),
+            ..BreakerSettings::default()
         },
     )
 }
 
 /// Times are durations since the start.
 struct Model {
-    config: config::Breaker,
+    config: BreakerSettings,
     state: State,
     generation: u64,
     /// When, whether failed, whether slow; of this generation only.
@@ -69,6 +72,10 @@ struct Model {
     probes: u32,
     passed: u32,
     open_for: Option<Duration>,
+    /// Whether the last trip was for silence.
+    silent: bool,
+    /// The last health check since the circuit opened.
+    checked: Option<bool>,
     /// How long the next probe must be away: at least, and at most.
     opened: (Duration, Duration),
     until: Duration,
@@ -76,7 +83,7 @@ struct Model {
 }
 
 impl Model {
-    fn new(config: config::Breaker) -> Self {
+    fn new(config: BreakerSettings) -> Self {
         Self {
             config,
             state: State::Closed,
@@ -86,6 +93,8 @@ impl Model {
             probes: 0,
             passed: 0,
             open_for: None,
+            silent: false,
+            checked: None,
             opened: Default::default(),
             until: Duration::ZERO,
             ramp_from: Duration::ZERO,
@@ -103,7 +112,7 @@ impl Model {
     }
 
     fn acquire(&mut self, now: Duration) -> bool {
-        if self.state == State::Open && now >= self.until {
+        if self.state == State::Open && now >= self.until && self.checked != Some(false) {
             self.enter(State::HalfOpen);
         }
         if self.state == State::Ramping && now - self.ramp_from >= self.config.ramp {
@@ -122,6 +131,39 @@ impl Model {
         self.outcomes.iter().filter(|seen| tick(now) - tick(seen.0) < 10 && what(seen)).count() as u64
     }
 
+    fn recover(&mut self, now: Duration) {
+        self.ramp_from = now;
+        self.enter(if self.config.ramp.is_zero() { State::Closed } else { State::Ramping });
+    }
+
+    fn probe(&mut self, alive: bool, now: Duration) -> bool {
+        match (self.state, alive) {
+            (State::Open, true) if self.silent => {
+                self.open_for = None;
+                self.recover(now);
+                return true;
+            }
+            (State::Open, _) => {
+                self.checked = Some(alive);
+                self.silent |= !alive;
+            }
+            (State::Closed | State::Ramping, false) => {
+                self.trip(None, self.config.open_for);
+                (self.checked, self.silent) = (Some(false), true);
+                return true;
+            }
+            _ => {}
+        }
+        false
+    }
+
+    fn record_forced(&mut self, generation: u64, outcome: Outcome, now: Duration) {
+        let answered = matches!(outcome, Outcome::Success { .. } | Outcome::Alive);
+        if answered && generation == self.generation && matches!(self.state, State::Open | State::HalfOpen) {
+            self.recover(now);
+        }
+    }
+
     fn trip(&mut self, asked: Option<Duration>, first: Duration) {
         let most = self.config.open_for_max;
         let asked = asked.unwrap_or_default();
@@ -131,6 +173,7 @@ impl Model {
         };
         let jittered = if self.open_for.is_some() { nominal.mul_f64(1.1).min(most) } else { nominal };
         self.enter(State::Open);
+        self.checked = None;
         self.open_for = Some(nominal.max(asked).min(most));
         self.opened = (nominal.max(asked), jittered.max(asked));
     }
@@ -139,24 +182,28 @@ impl Model {
         if generation != self.generation || outcome == Outcome::Ignored {
             return self.give_back(generation);
         }
+        if outcome == Outcome::Alive && self.state != State::HalfOpen {
+            return;
+        }
         let slow = outcome == Outcome::Timeout || outcome == Outcome::Success { latency: millis(600) };
-        let failed = !matches!(outcome, Outcome::Success { .. });
+        let failed = !matches!(outcome, Outcome::Success { .. } | Outcome::Alive);
         let asked = match outcome {
             Outcome::Rejected { retry_after: Some(time) } if !time.is_zero() => Some(time),
             _ => None,
         };
         let first = match outcome {
-            Outcome::Refused => self.config.open_for / 8,
             Outcome::Rejected { .. } if asked.is_some() => Duration::ZERO,
             _ => self.config.open_for,
         };
         match self.state {
-            State::HalfOpen if failed || slow => self.trip(asked, first),
+            State::HalfOpen if failed || slow => {
+                self.trip(asked, first);
+                self.silent = outcome == Outcome::Refused;
+            }
             State::HalfOpen => {
                 (self.probes, self.passed) = (self.probes - 1, self.passed + 1);
                 if self.passed == self.config.half_open_calls {
-                    self.ramp_from = now;
-                    self.enter(if self.config.ramp.is_zero() { State::Closed } else { State::Ramping });
+                    self.recover(now);
                 }
             }
             State::Closed | State::Ramping | State::MetricsOnly => {
@@ -168,9 +215,11 @@ impl Model {
                 };
                 let streak = self.streak >= self.config.consecutive_failures
                     && outcome != Outcome::Rejected { retry_after: None };
-                let trips = outcome == Outcome::Refused || asked.is_some() || streak && failed || self.bad(now);
+                let at_once = matches!(outcome, Outcome::Refused | Outcome::WrongPeer);
+                let trips = at_once || asked.is_some() || streak && failed || self.bad(now);
                 if trips && self.state != State::MetricsOnly {
                     self.trip(asked, first);
+                    self.silent = outcome == Outcome::Refused;
                 }
             }
             _ => {}
@@ -179,9 +228,8 @@ impl Model {
 
     fn bad(&self, now: Duration) -> bool {
         let calls = self.lately(now, |_| true);
-        let minimum = if self.state == State::Ramping { 1 } else { self.config.minimum_calls.into() };
         let share = |part: u64| part as f64 / calls as f64;
-        calls >= minimum
+        calls >= self.config.minimum_calls.into()
             && (share(self.lately(now, |seen| seen.1)) >= self.config.failure_rate
                 || share(self.lately(now, |seen| seen.2)) >= self.config.slow_call_rate)
     }
@@ -214,15 +262,23 @@ proptest! {
                     prop_assert_eq!(permit.is_ok(), model.acquire(elapsed));
                     held.extend(permit.ok().map(|permit| (permit, model.generation)));
                 }
+                Step::Force => held.push((Permit::forced(&breaker), model.generation)),
+                Step::Probe { alive } => prop_assert_eq!(breaker.probed(alive, now), model.probe(alive, elapsed)),
                 Step::Record { which, outcome } if !held.is_empty() => {
                     let (permit, generation) = held.swap_remove(which % held.len());
+                    let is_forced = permit.is_forced();
                     permit.record(outcome, now);
-                    model.record(generation, outcome, elapsed);
+                    match is_forced {
+                        true => model.record_forced(generation, outcome, elapsed),
+                        false => model.record(generation, outcome, elapsed),
+                    }
                 }
                 Step::Drop { which } if !held.is_empty() => {
                     let (permit, generation) = held.swap_remove(which % held.len());
+                    if !permit.is_forced() {
+                        model.give_back(generation);
+                    }
                     drop(permit);
-                    model.give_back(generation);
                 }
                 Step::Wait { time } => elapsed += time,
                 Step::Set { to } => {

@@ -16,15 +16,19 @@ pub enum Outcome {
     Failure,
     /// No answer in time. A failure, and slow.
     Timeout,
-    /// 429: lowers the success rate, but is no sign of an outage, so it does not count into the failures in a row.
+    /// Answered that it has no room (429, 503): lowers the success rate, but does not count as a consecutive failure.
     Rejected {
         /// `Retry-After`: the circuit opens for that long, at most [`RETRY_AFTER_MAX`].
         retry_after: Option<Duration>,
     },
-    /// Nobody listens there: the circuit opens at once, for a short time that grows. It is said of an endpoint; to
-    /// the circuit of a whole service, one dead endpoint is a [`Failure`](Self::Failure).
+    /// The connection was refused, or the host is unreachable: the circuit opens at once.
     Refused,
-    /// Says nothing about the server (404, a bad question, a cancelled call): gives the permit back, no more.
+    /// Answered by something else than the server that was asked for: the circuit opens at once.
+    WrongPeer,
+    /// The server answered, but only to say that a server behind it failed (502, 504): neither success nor failure in
+    /// a closed circuit, a success of a trial call.
+    Alive,
+    /// Says nothing about the server (a cancelled call): gives the permit back, no more.
     Ignored,
 }
 
@@ -40,12 +44,23 @@ pub enum TripReason {
     SlowRate(f64),
     /// So many calls in a row failed.
     ConsecutiveFailures(u64),
-    /// A connection was refused.
+    /// A connection was refused, or the host was unreachable.
     Refused,
+    /// A health check failed.
+    Unreachable,
+    /// Something else than the server answered at its address.
+    WrongPeer,
     /// The server asked to be left alone for so long.
     RetryAfter(Duration),
-    /// A probe failed, or was slow.
-    Probe,
+    /// A trial call failed, or was slow.
+    TrialCall,
+}
+
+impl TripReason {
+    /// Whether the server was silent. A good health check refutes that; it does not refute failed calls.
+    pub fn is_silence(self) -> bool {
+        matches!(self, Self::Refused | Self::Unreachable)
+    }
 }
 
 impl fmt::Display for TripReason {
@@ -53,10 +68,12 @@ impl fmt::Display for TripReason {
         match self {
             Self::FailureRate(rate) => write!(f, "{:.0} % of calls failed", rate * 100.0),
             Self::SlowRate(rate) => write!(f, "{:.0} % of calls were slow", rate * 100.0),
-            Self::ConsecutiveFailures(count) => write!(f, "{count} calls in a row failed"),
+            Self::ConsecutiveFailures(count) => write!(f, "{count} consecutive failures"),
             Self::Refused => f.write_str("connection refused"),
+            Self::Unreachable => f.write_str("health check failed"),
+            Self::WrongPeer => f.write_str("answered by another server"),
             Self::RetryAfter(time) => write!(f, "asked to retry after {time:?}"),
-            Self::Probe => f.write_str("a probe failed"),
+            Self::TrialCall => f.write_str("trial call failed"),
         }
     }
 }
@@ -80,7 +97,7 @@ pub struct Transition {
     pub to: State,
     /// Why, if `to` is open.
     pub reason: Option<TripReason>,
-    /// When the next probe may go, if `to` is open.
+    /// When the first trial call may be made, if `to` is open.
     pub next_probe: Option<Instant>,
     /// When it happened.
     pub at: Instant,
@@ -96,7 +113,7 @@ pub struct IllegalMove {
     pub to: State,
 }
 
-/// A circuit at one moment, for those who look at it.
+/// State and statistics of a circuit at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
     /// The state.
@@ -107,7 +124,7 @@ pub struct Snapshot {
     pub generation: u64,
     /// Why it opened last. None: it never did.
     pub reason: Option<TripReason>,
-    /// When the next probe may go. None unless open.
+    /// When the first trial call may be made. None unless open.
     pub next_probe: Option<Instant>,
     /// Calls in the window.
     pub calls: u64,
@@ -123,8 +140,8 @@ pub struct Snapshot {
     pub consecutive_failures: u64,
     /// How long the circuit opened last, without jitter; as long as it has not fully recovered, twice that comes next.
     pub open_for: Option<Duration>,
-    /// Share of calls admitted while ramping: 1 when closed, 0 when open or half-open.
+    /// Share of its usual load that it should get: grows while ramping, 1 when closed, 0 when open or half-open.
     pub ramp_share: f64,
-    /// Probes in flight.
+    /// Trial calls in flight.
     pub probes: u32,
 }

@@ -15,6 +15,8 @@ use std::time::Instant;
 pub struct Permit<B: AsRef<CircuitBreaker> = Arc<CircuitBreaker>> {
     holder: B,
     word: Word,
+    /// Whether the circuit admitted the call; else it was made all the same.
+    admitted: bool,
     recorded: bool,
 }
 
@@ -26,12 +28,19 @@ impl<B: AsRef<CircuitBreaker>> Permit<B> {
     /// As [`CircuitBreaker::try_acquire`].
     pub fn acquire(holder: B, now: Instant) -> Result<Self, Refusal> {
         let word = holder.as_ref().admit(now)?;
-        Ok(Self { holder, word, recorded: false })
+        Ok(Self { holder, word, admitted: true, recorded: false })
     }
 
-    /// The right to call past the breaker, which learns nothing from it.
-    pub(crate) fn bystander(holder: B) -> Self {
-        Self { holder, word: Word::BYSTANDER, recorded: false }
+    /// A call that is made although the circuit refuses it, since there is no better choice. A success closes the
+    /// circuit; anything else changes nothing.
+    pub fn forced(holder: B) -> Self {
+        let word = holder.as_ref().word();
+        Self { holder, word, admitted: false, recorded: false }
+    }
+
+    /// Whether the circuit refused the call, which is made all the same.
+    pub fn is_forced(&self) -> bool {
+        !self.admitted
     }
 
     /// What leads to the breaker.
@@ -39,21 +48,24 @@ impl<B: AsRef<CircuitBreaker>> Permit<B> {
         &self.holder
     }
 
-    /// Whether the call is a probe of a half-open circuit.
-    pub fn is_probe(&self) -> bool {
-        self.word.state() == State::HalfOpen
+    /// Whether the call is the trial call of a half-open circuit.
+    pub fn is_trial(&self) -> bool {
+        self.admitted && self.word.state() == State::HalfOpen
     }
 
     /// Tells the breaker how the call ended.
     pub fn record(mut self, outcome: Outcome, now: Instant) {
         self.recorded = true;
-        self.holder.as_ref().take_in(self.word, outcome, now);
+        match self.admitted {
+            true => self.holder.as_ref().take_in(self.word, outcome, now),
+            false => self.holder.as_ref().take_in_forced(self.word, outcome, now),
+        }
     }
 }
 
 impl<B: AsRef<CircuitBreaker>> Drop for Permit<B> {
     fn drop(&mut self) {
-        if !self.recorded && self.is_probe() {
+        if !self.recorded && self.is_trial() {
             self.holder.as_ref().give_back(self.word);
         }
     }

@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 const EVENTS: usize = 32;
 /// How much longer than announced a doubled time may last, so that callers who opened together do not probe together.
 const JITTER: f64 = 0.1;
-/// The part of `open_for` for which one refused connection opens a circuit: a service restarts in less than a second.
-const REFUSED_PART: u32 = 8;
 
 /// Behind the breaker's lock, which no call takes while the circuit is closed.
 #[derive(Debug)]
@@ -35,7 +33,6 @@ impl Recovery {
     /// Notes that the circuit opens for `reason`, and returns for how long, jitter included.
     pub(super) fn open(&mut self, reason: TripReason, rules: &Rules, random: u64) -> Duration {
         let (first, at_least) = match reason {
-            TripReason::Refused => (rules.open_for / REFUSED_PART, Duration::ZERO),
             TripReason::RetryAfter(time) => (Duration::ZERO, time),
             _ => (rules.open_for, Duration::ZERO),
         };

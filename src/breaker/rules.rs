@@ -1,7 +1,6 @@
-//! The settings of a circuit, checked once, so that nothing after has to doubt them.
+//! Settings of a circuit breaker, and their checked form.
 
 use super::ramp::Ramp;
-use crate::config;
 use std::time::Duration;
 
 const LONGEST: Duration = Duration::from_secs(24 * 3600); // longer is a slip of a unit
@@ -31,7 +30,54 @@ impl InvalidSetting {
     }
 }
 
-/// When a circuit opens and how it closes: `[breaker]`, checked.
+/// When a circuit opens, and how it closes: the section `[breaker]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BreakerSettings {
+    /// Length of the sliding window over which rates are measured.
+    pub window: Duration,
+    /// Outcomes that must lie in the window before a rate is known.
+    pub minimum_calls: u32,
+    /// Consecutive failures that open the circuit, whatever the volume.
+    pub consecutive_failures: u32,
+    /// Share of failures at which the circuit opens, above 0 and up to 1.
+    pub failure_rate: f64,
+    /// A call at least this long counts as slow.
+    pub slow_call: Duration,
+    /// Share of slow calls at which the circuit opens, above 0 and up to 1.
+    pub slow_call_rate: f64,
+    /// How long an open circuit refuses before a trial call; doubled at each failed trial.
+    pub open_for: Duration,
+    /// The longest an open circuit refuses.
+    pub open_for_max: Duration,
+    /// Trial calls admitted at a time while half-open.
+    pub half_open_calls: u32,
+    /// How long the weight of a recovered server takes to grow back to 1.
+    pub ramp: Duration,
+    /// The weight at the ramp's start, above 0 and up to 1.
+    pub ramp_floor: f64,
+}
+
+impl Default for BreakerSettings {
+    fn default() -> Self {
+        Self {
+            window: Duration::from_secs(10),
+            minimum_calls: 20,
+            consecutive_failures: 5,
+            failure_rate: 0.5,
+            // As in resilience4j: slow calls open no circuit unless that is asked for. The balancer avoids slow servers
+            // while there is a faster one, and a slow answer is better than none.
+            slow_call: Duration::from_secs(60),
+            slow_call_rate: 1.0,
+            open_for: Duration::from_secs(1),
+            open_for_max: Duration::from_secs(60),
+            half_open_calls: 1,
+            ramp: Duration::from_secs(5),
+            ramp_floor: 0.1,
+        }
+    }
+}
+
+/// When a circuit opens and how it closes: [`BreakerSettings`], checked.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
     pub(super) window: Duration,
@@ -52,7 +98,7 @@ impl Rules {
     /// # Errors
     ///
     /// The first setting that makes no sense, by its key.
-    pub fn new(config: &config::Breaker) -> Result<Self, InvalidSetting> {
+    pub fn new(config: &BreakerSettings) -> Result<Self, InvalidSetting> {
         let must = InvalidSetting::unless;
         let rate = |rate: f64| rate > 0.0 && rate <= 1.0; // false for NaN too
         let time = |time: Duration| !time.is_zero() && time <= LONGEST;

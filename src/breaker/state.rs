@@ -10,9 +10,9 @@ pub enum State {
     Closed = 0,
     /// Admits none until `open_for` is over.
     Open,
-    /// Admits `half_open_calls` at a time, to see whether the server is back.
+    /// Admits `half_open_calls` trial calls at a time.
     HalfOpen,
-    /// Admits a share that grows with time; any rate of failures opens the circuit again, without a minimum of calls.
+    /// Admits all, as closed, but its [weight](super::CircuitBreaker::weight) grows from `ramp_floor` to 1 over `ramp`.
     Ramping,
     /// By hand: admits none.
     ForcedOpen,
@@ -38,7 +38,7 @@ impl State {
             Self::Closed | Self::ForcedOpen | Self::Disabled | Self::MetricsOnly => true,
             Self::Open => matches!(self, Self::Closed | Self::HalfOpen | Self::Ramping),
             Self::HalfOpen => self == Self::Open,
-            Self::Ramping => self == Self::HalfOpen,
+            Self::Ramping => matches!(self, Self::Open | Self::HalfOpen),
         }
     }
 }
@@ -62,9 +62,6 @@ impl fmt::Display for State {
 pub(super) struct Word(pub(super) u64);
 
 impl Word {
-    /// Of no breaker ever: what is recorded under it counts nowhere.
-    pub(super) const BYSTANDER: Self = Self(u64::MAX);
-
     pub(super) fn new(state: State, generation: u64) -> Self {
         Self((generation << 3) | state as u64)
     }

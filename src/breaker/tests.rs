@@ -1,7 +1,6 @@
 //! Every rule of the circuit, with explicit time.
 
 use super::*;
-use crate::config::{Config, Role};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,15 +8,25 @@ const OK: Outcome = Outcome::Success { latency: Duration::from_millis(1) };
 const SLOW_OK: Outcome = Outcome::Success { latency: Duration::from_millis(500) };
 const REJECTED: Outcome = Outcome::Rejected { retry_after: None };
 
-/// A breaker and a clock, told what happens step by step.
+/// Times that are easy to tell apart, and slow calls.
+fn settings() -> BreakerSettings {
+    BreakerSettings {
+        slow_call: Duration::from_millis(500),
+        open_for: seconds(5),
+        ramp: seconds(10),
+        ..BreakerSettings::default()
+    }
+}
+
+/// A breaker and a clock.
 struct Story {
     breaker: Arc<CircuitBreaker>,
     now: Instant,
 }
 
 impl Story {
-    fn new(change: impl FnOnce(&mut config::Breaker)) -> Self {
-        let mut config = Config::for_role(Role::Consumer).breaker;
+    fn new(change: impl FnOnce(&mut BreakerSettings)) -> Self {
+        let mut config = settings();
         change(&mut config);
         let now = Instant::now();
         Self { breaker: Arc::new(CircuitBreaker::new(&config, now, 7).expect("valid settings")), now }
@@ -239,16 +248,81 @@ fn an_ignored_outcome_moves_nothing() {
 }
 
 #[test]
-fn a_refused_connection_opens_at_once_for_a_short_time_that_grows() {
-    let mut story = Story::new(|config| config.open_for = seconds(8));
-    story.calls(OK, 100);
-    story.call(Outcome::Refused);
-    assert_eq!(story.snapshot().reason, Some(TripReason::Refused));
-    assert_eq!(story.wait_open(), seconds(1));
-    for nominal in [2, 4, 8, 16] {
-        story.call(Outcome::Refused);
-        assert_about(story.wait_open(), seconds(nominal));
+fn a_refused_connection_and_a_wrong_peer_open_at_once() {
+    for (outcome, reason) in [(Outcome::Refused, TripReason::Refused), (Outcome::WrongPeer, TripReason::WrongPeer)] {
+        let mut story = Story::new(|config| config.open_for = seconds(1));
+        story.calls(OK, 100);
+        story.call(outcome);
+        assert_eq!(story.snapshot().reason, Some(reason));
+        assert_eq!(story.wait_open(), seconds(1));
+        for nominal in [2, 4, 8, 16] {
+            story.call(outcome);
+            assert_about(story.wait_open(), seconds(nominal));
+        }
     }
+}
+
+#[test]
+fn an_instance_that_only_passes_on_a_failure_neither_fails_nor_succeeds_and_closes_a_half_open_circuit() {
+    let mut story = Story::new(|_| {});
+    story.calls(Outcome::Failure, 4);
+    let before = story.snapshot();
+    story.calls(Outcome::Alive, 100);
+    assert_eq!(story.snapshot(), before);
+    story.call(Outcome::Failure);
+    story.wait_open();
+    story.call(Outcome::Alive);
+    assert_eq!(story.state(), State::Ramping);
+}
+
+#[test]
+fn a_good_health_check_closes_what_silence_opened_at_once() {
+    let story = Story::new(|_| {});
+    story.call(Outcome::Refused);
+    assert!(story.breaker.probed(true, story.now));
+    assert_eq!((story.state(), story.snapshot().open_for), (State::Ramping, None));
+    assert!(story.breaker.probed(false, story.now), "a failed one opens it");
+    assert_eq!(story.snapshot().reason, Some(TripReason::Unreachable));
+    assert!(!story.breaker.probed(false, story.now), "and a second one changes nothing");
+    assert!(story.breaker.probed(true, story.now));
+}
+
+#[test]
+fn a_good_health_check_does_not_close_what_failing_calls_opened_but_a_trial_call_does() {
+    let mut story = Story::new(|_| {});
+    story.calls(Outcome::Failure, 5);
+    assert!(!story.breaker.probed(true, story.now) && story.state() == State::Open);
+    assert_eq!(story.wait_open(), seconds(5));
+    story.call(OK);
+    assert_eq!(story.state(), State::Ramping);
+}
+
+#[test]
+fn while_health_checks_fail_no_trial_call_is_made() {
+    let mut story = Story::new(|_| {});
+    story.calls(Outcome::Failure, 5);
+    story.breaker.probed(false, story.now);
+    story.wait(seconds(100));
+    assert!(!story.breaker.would_admit(story.now) && story.refusal().state == State::Open);
+    assert!(story.breaker.probed(true, story.now), "the failed check has refuted that calls are answered at all");
+    assert_eq!(story.state(), State::Ramping);
+}
+
+#[test]
+fn a_forced_call_that_is_answered_closes_the_circuit_and_one_that_fails_changes_nothing() {
+    let story = Story::new(|_| {});
+    story.calls(Outcome::Failure, 5);
+    let before = story.snapshot();
+    for outcome in [Outcome::Failure, Outcome::Timeout, Outcome::Refused, Outcome::Ignored] {
+        Permit::forced(&*story.breaker).record(outcome, story.now);
+        assert_eq!(story.snapshot(), before);
+    }
+    let early = Permit::forced(&*story.breaker);
+    Permit::forced(&*story.breaker).record(OK, story.now);
+    assert_eq!(story.state(), State::Ramping);
+    let generation = story.breaker.generation();
+    early.record(OK, story.now);
+    assert_eq!(story.breaker.generation(), generation, "an answer to a call of before");
 }
 
 #[test]
@@ -280,12 +354,12 @@ fn the_time_open_never_exceeds_its_maximum_with_all_its_jitter() {
 #[test]
 fn two_breakers_that_open_together_do_not_probe_together_the_second_time() {
     let now = Instant::now();
-    let config = Config::for_role(Role::Consumer).breaker;
+    let config = settings();
     let second = |seed| {
         let breaker = CircuitBreaker::new(&config, now, seed).expect("valid settings");
         breaker.try_acquire(now).expect("closed").record(Outcome::Refused, now);
-        let later = now + seconds(1);
-        breaker.try_acquire(later).expect("a probe").record(Outcome::Refused, later);
+        let later = now + seconds(5);
+        breaker.try_acquire(later).expect("a trial call").record(Outcome::Refused, later);
         breaker.snapshot(later).next_probe.expect("open")
     };
     assert_ne!(second(1), second(2));
@@ -363,7 +437,7 @@ fn a_slow_probe_is_a_failed_probe() {
     story.call(Outcome::Refused);
     story.wait_open();
     story.call(SLOW_OK);
-    assert_eq!((story.state(), story.snapshot().reason), (State::Open, Some(TripReason::Probe)));
+    assert_eq!((story.state(), story.snapshot().reason), (State::Open, Some(TripReason::TrialCall)));
 }
 
 #[test]
@@ -399,63 +473,37 @@ fn a_probe_of_an_earlier_half_open_time_neither_fails_nor_frees_a_later_one() {
 }
 
 #[test]
-fn a_ramp_of_ten_seconds_admits_a_tenth_at_first_half_in_the_middle_and_all_at_its_end() {
+fn a_ramp_admits_every_call_and_its_weight_grows_from_a_tenth_to_all() {
     let mut story = Story::new(|_| {});
     story.call(Outcome::Refused);
+    assert_eq!(story.breaker.weight(story.now), 0.0);
     story.wait_open();
     story.call(OK);
-    assert_eq!(story.snapshot().ramp_share, 0.1);
-    let mut admitted = [0; 12];
-    for count in &mut admitted {
-        for _ in 0..100 {
-            if let Ok(permit) = story.breaker.try_acquire(story.now) {
-                permit.record(OK, story.now);
-                *count += 1;
-            }
-            story.wait(Duration::from_millis(10));
-        }
+    for expected in [0.1, 0.28, 0.46, 0.64, 0.82] {
+        assert!((story.breaker.weight(story.now) - expected).abs() < 1e-9);
+        assert_eq!(story.state(), State::Ramping);
+        story.calls(OK, 100);
+        story.wait(seconds(2));
     }
-    assert!((10..=19).contains(&admitted[0]), "{admitted:?}"); // 10 % growing to 19 %
-    assert!((45..=65).contains(&admitted[4]) && (50..=68).contains(&admitted[5]), "{admitted:?}");
-    assert!(admitted.windows(2).all(|pair| pair[0] <= pair[1] + 2), "{admitted:?}");
-    assert_eq!(admitted[10..], [100, 100]);
-    assert_eq!(story.state(), State::Closed);
+    story.call(OK);
+    assert_eq!((story.state(), story.breaker.weight(story.now)), (State::Closed, 1.0));
 }
 
 #[test]
-fn a_burst_of_failures_in_the_middle_of_a_ramp_opens_again_for_longer() {
+fn consecutive_failures_in_a_ramp_open_again_for_longer_and_one_failure_does_not() {
     let mut story = Story::new(|_| {});
     story.calls(Outcome::Failure, 5);
     story.wait_open();
     story.call(OK);
-    let mut failed = 0;
-    for step in 0..600 {
-        let Ok(permit) = story.breaker.try_acquire(story.now) else { continue };
-        let outcome = if step < 500 { OK } else { Outcome::Failure };
-        failed += u64::from(outcome == Outcome::Failure);
-        permit.record(outcome, story.now);
-        if story.state() == State::Open {
-            break;
-        }
-        story.wait(Duration::from_millis(10));
-    }
-    assert_eq!((story.state(), failed), (State::Open, 5));
-    assert_about(story.wait_open(), seconds(10));
-}
-
-#[test]
-fn a_first_failure_of_what_a_ramp_admits_opens_again_at_once() {
-    let mut story = Story::new(|config| config.ramp_floor = 1.0);
-    story.calls(Outcome::Failure, 5);
-    story.wait_open();
-    story.call(OK);
+    story.calls(Outcome::Failure, 4);
+    assert_eq!(story.state(), State::Ramping);
     story.call(Outcome::Failure);
     assert_eq!((story.state(), story.snapshot().open_for), (State::Open, Some(seconds(10))));
 }
 
 #[test]
 fn an_odd_failure_does_not_end_a_ramp_that_works() {
-    let mut story = Story::new(|config| config.ramp_floor = 1.0);
+    let mut story = Story::new(|_| {});
     story.call(Outcome::Refused);
     story.wait_open();
     story.call(OK);
@@ -566,9 +614,9 @@ fn would_admit_says_what_try_acquire_does_and_takes_nothing() {
     let mut story = Story::new(|_| {});
     assert!(story.breaker.would_admit(story.now));
     story.call(Outcome::Refused);
-    assert!(!story.breaker.would_admit(story.now) && !story.breaker.probe_due(story.now));
+    assert!(!story.breaker.would_admit(story.now) && !story.breaker.trial_due(story.now));
     story.wait_open();
-    assert!(story.breaker.would_admit(story.now) && story.breaker.probe_due(story.now));
+    assert!(story.breaker.would_admit(story.now) && story.breaker.trial_due(story.now));
     let probe = story.permit();
     assert!(!story.breaker.would_admit(story.now));
     drop(probe);
@@ -587,7 +635,7 @@ fn an_owned_permit_outlives_the_borrow() {
 
 #[test]
 fn settings_that_make_no_sense_are_refused_by_name() {
-    type Change = fn(&mut config::Breaker);
+    type Change = fn(&mut BreakerSettings);
     let wrong: [(&str, Change); 20] = [
         ("breaker.window", |c| c.window = Duration::ZERO),
         ("breaker.window", |c| c.window = Duration::MAX),
@@ -611,7 +659,7 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         ("breaker.half_open_calls", |c| c.half_open_calls = u32::MAX),
     ];
     for (key, change) in wrong {
-        let mut config = Config::for_role(Role::Consumer).breaker;
+        let mut config = settings();
         change(&mut config);
         let error = CircuitBreaker::new(&config, Instant::now(), 0).map(|_| ()).expect_err(key);
         assert_eq!(error.key, key);
@@ -625,6 +673,7 @@ fn of_all_pairs_of_states_the_legal_moves_are_these() {
     let by_itself = [
         (Closed, Open),
         (Open, HalfOpen),
+        (Open, Ramping),
         (HalfOpen, Open),
         (HalfOpen, Ramping),
         (HalfOpen, Closed),

@@ -59,12 +59,6 @@ impl<const KINDS: usize> Window<KINDS> {
         }
         sum
     }
-
-    /// Events of `kind` in `tick` alone.
-    pub(crate) fn at(&self, kind: usize, tick: u64) -> u64 {
-        let bucket = (tick % BUCKETS as u64) as usize;
-        self.shards.iter().map(|shard| shard[kind][bucket].count(tick)).sum()
-    }
 }
 
 fn within((tag, count): (u64, u64), tick: u64) -> u64 {

@@ -25,8 +25,9 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, Value};
 use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 
-use crate::breaker::{CircuitBreaker, Outcome};
+use crate::breaker::{BreakerSettings, CircuitBreaker, Outcome};
 use crate::bulkhead::Bulkhead;
+use crate::call::CallSettings;
 use crate::config;
 use crate::resolve::Resolver;
 
@@ -50,7 +51,7 @@ const LONGEST_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Three calls in a row that hang are no accident on a LAN, and all that the others wait for. Trying again costs a
 /// connection of the keeper's and nobody's time, so it is tried often; and a cache that is back may have all its load.
-const BREAKER: config::Breaker = config::Breaker {
+const BREAKER: BreakerSettings = BreakerSettings {
     window: Duration::from_secs(10),
     minimum_calls: 10,
     consecutive_failures: 3,
@@ -126,7 +127,7 @@ impl Redis {
     /// The store's address or password cannot be made sense of.
     pub fn from_config(
         cache: &config::Cache,
-        call: &config::Call,
+        call: &CallSettings,
         resolver: Resolver,
         executor: &smol::Executor<'static>,
     ) -> Result<Option<Self>, SetupError> {
@@ -140,7 +141,7 @@ impl Redis {
             login,
             resolver,
             breaker: CircuitBreaker::new(&BREAKER, Instant::now(), fastrand::u64(..))?,
-            seats: Bulkhead::new("redis", call)?,
+            seats: Bulkhead::new("redis", call.max_concurrent),
             standing: Mutex::new(Standing { connection: None, why_not: None, said: false }),
             tripped: Event::new(),
             refused: AtomicBool::new(false),

@@ -1,36 +1,33 @@
-//! One request to one instance, and what its outcome teaches. Dropped, it closes its connection, gives its permit back
-//! and teaches nothing.
+//! One request to one instance, and how it ended. Dropped, it closes its connection, and nothing is recorded.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http_types::headers::RETRY_AFTER;
+use http_types::headers::{CACHE_CONTROL, RETRY_AFTER};
 use http_types::{Method, Request, Url};
 
 use super::attempts::Notes;
 use super::callee::Callee;
-use super::{Answer, Call, Error, TIME_LEFT, TRACE};
-use crate::balance::Pick;
-use crate::breaker::Outcome;
+use super::{Answer, Call, Error, TRACE};
+use crate::balance::Endpoint;
+use crate::call::{Ask, Ending};
 use crate::telemetry::Event;
 use crate::transport::client::{Deadline, Error as WireError};
+use crate::transport::{ID_HEADER, RETRY_AFTER_MS, TIME_LEFT};
 use crate::trust::{ClusterKey, request};
 
 /// A request that is about to be sent.
 pub(super) struct Attempt {
     request: Request,
-    pick: Pick,
+    endpoint: Arc<Endpoint>,
     notes: Option<Arc<Notes>>,
     started: Instant,
-    /// Whether it got the time that an attempt is meant to have: who is given less and is late has done nothing wrong.
-    is_fair: bool,
 }
 
 impl Attempt {
-    /// A request for `pick`, with as much time as `attempt_timeout` and the call's deadline leave.
-    pub(super) fn new(callee: &Callee, call: &Call<'_>, pick: Pick, attempt_timeout: Duration, now: Instant) -> Self {
-        let deadline = call.deadline.min(now + attempt_timeout);
-        let endpoint = pick.endpoint();
+    /// The request that `ask` says.
+    pub(super) fn new(callee: &Callee, call: &Call<'_>, ask: Ask, now: Instant) -> Self {
+        let Ask { endpoint, deadline, is_copy, .. } = ask;
         let notes = callee.attempts.at(endpoint.id(), endpoint.address());
         let url = match &notes {
             Some(notes) => Url::options().base_url(Some(&notes.base)).parse(call.path),
@@ -42,8 +39,11 @@ impl Attempt {
         if let Some(trace) = call.trace.filter(|trace| is_trace(trace)) {
             request.insert_header(TRACE, trace);
         }
+        if is_copy && call.home.is_some() {
+            request.insert_header(CACHE_CONTROL, "only-if-cached"); // the home is working on it
+        }
         request.ext_mut().insert(Deadline(deadline));
-        Self { request, pick, notes, started: now, is_fair: is_fair(left, attempt_timeout) }
+        Self { request, endpoint, notes, started: now }
     }
 
     /// Signed, if the cluster has a key.
@@ -55,120 +55,118 @@ impl Attempt {
         self
     }
 
-    /// Sends it, teaches the balancer, notes the outcome, and says whether another instance might do better.
-    pub(super) async fn run(self, surf: &surf::Client, callee: &Callee) -> Ended {
-        let Self { request, pick, notes, started, is_fair } = self;
-        let endpoint = Arc::clone(pick.endpoint());
-        let from: Arc<str> = endpoint.id().into();
+    /// Sends it, and counts how it ended.
+    pub(super) async fn run(self, surf: &surf::Client, callee: &Callee, call: &Call<'_>) -> Ended {
+        let Self { request, endpoint, notes, started } = self;
         if let Some(Notes { attempts, .. }) = notes.as_deref() {
             attempts.begun(endpoint.in_flight(), started);
         }
-        let answer = send(surf, request, &from).await;
+        let answer = send(surf, request, &endpoint).await;
         let now = Instant::now();
-        let outcome = match &answer {
-            Ok(answer) => of_status(answer, now - started),
-            Err(error) => of_error(error),
+        let ending = match &answer {
+            Ok((answer, id)) => {
+                ending(answer, is_of(&callee.service, endpoint.id(), id.as_deref()), call, now - started)
+            }
+            Err(error) => ending_of_error(error),
         };
-        let generation = endpoint.breaker().generation();
-        pick.finish(lesson(outcome, &answer, is_fair), now);
-        let took = (outcome != Outcome::Refused).then_some(now - started);
+        let answer = answer.map(|(answer, _)| answer);
+        let took = (ending != Ending::Refused).then_some(now - started);
         if let Some(Notes { attempts, .. }) = notes.as_deref() {
-            attempts.ended(outcome.into(), took, now);
+            attempts.ended(event_of_attempt(&answer, ending), took, now);
         }
         if let Some(took) = took {
             callee.calls.attempted(took, now);
         }
-        if endpoint.breaker().generation() != generation {
-            callee.watch.add(&endpoint, generation);
-        }
-        // Who has no key in common with this node yet is as well as ever, and another may have one.
-        let is_forbidden = answer.as_ref().is_ok_and(|answer| is_forbidden(answer.status));
-        let may_ask_again = is_forbidden || !matches!(outcome, Outcome::Success { .. } | Outcome::Ignored);
-        let answer = answer.map_err(|cause| Error::Failed { instance: from, cause });
-        Ended { answer, may_ask_again, refused: outcome == Outcome::Refused }
+        let answer = match answer {
+            Ok(answer) if ending == Ending::WrongPeer && !is_forbidden(answer.status) => {
+                Err(Error::WrongPeer { instance: answer.from, status: answer.status })
+            }
+            Ok(answer) => Ok(answer),
+            Err(cause) => Err(Error::Failed { instance: endpoint.id().into(), cause }),
+        };
+        Ended { answer, ending }
     }
 }
 
 /// How an attempt ended.
 pub(super) struct Ended {
     pub(super) answer: Result<Answer, Error>,
-    /// Whether another instance might do better.
-    pub(super) may_ask_again: bool,
-    /// Whether the connection was refused, so that nobody has worked on it.
-    pub(super) refused: bool,
+    pub(super) ending: Ending,
 }
 
-async fn send(surf: &surf::Client, request: Request, from: &Arc<str>) -> surf::Result<Answer> {
+/// Sends a request; returns the answer, and the instance that it says it is of.
+async fn send(surf: &surf::Client, request: Request, to: &Endpoint) -> surf::Result<(Answer, Option<Box<str>>)> {
     let mut response = surf.send(request).await?;
-    let retry_after = response.header(RETRY_AFTER).and_then(|value| value.as_str().trim().parse().ok());
+    let number = |name: &str| response.header(name).and_then(|value| value.as_str().trim().parse().ok());
+    let retry_after = number(RETRY_AFTER_MS)
+        .map(Duration::from_millis)
+        .or_else(|| number(RETRY_AFTER.as_str()).map(Duration::from_secs));
+    let id = response.header(ID_HEADER).map(|value| value.as_str().into());
     let body = response.body_bytes().await?;
-    Ok(Answer {
-        status: response.status().into(),
-        body,
-        retry_after: retry_after.map(Duration::from_secs),
-        from: Arc::clone(from),
-    })
+    Ok((Answer { status: response.status().into(), body, retry_after, from: to.id().into() }, id))
 }
 
-/// Whether whoever was asked works for others only.
+/// Whether `id` is what `instance` of `service` answers with. One that is known by its address alone may have any id of
+/// the service.
+pub(super) fn is_of(service: &str, instance: &str, id: Option<&str>) -> bool {
+    let Some(id) = id else { return false };
+    if instance.contains(':') {
+        return id.strip_prefix(service).is_some_and(|rest| rest.starts_with('-'));
+    }
+    id == instance
+}
+
+/// Whether the instance answers to another cluster only.
 pub(super) fn is_forbidden(status: u16) -> bool {
     matches!(status, 401 | 403)
 }
 
-/// What a status says about who sent it. That a place is unknown or a question wrong says nothing.
-fn of_status(answer: &Answer, latency: Duration) -> Outcome {
+/// What an answer shows about its instance. `is_marked`: whether it bears the id of the instance that was asked.
+fn ending(answer: &Answer, is_marked: bool, call: &Call<'_>, latency: Duration) -> Ending {
     match answer.status {
-        429 => Outcome::Rejected { retry_after: answer.retry_after },
-        500.. => Outcome::Failure,
-        400.. => Outcome::Ignored,
-        _ => Outcome::Success { latency },
+        _ if !is_marked || is_forbidden(answer.status) => Ending::WrongPeer,
+        502 | 504 => Ending::UpstreamFailed,
+        429 | 503 => Ending::NoRoom { retry_after: answer.retry_after },
+        500.. => Ending::Failed,
+        200..300 | 400..500 if call.is_valid.is_none_or(|is_valid| is_valid(answer)) => Ending::Success { latency },
+        _ => Ending::WrongPeer,
     }
 }
 
-fn of_error(error: &surf::Error) -> Outcome {
+fn ending_of_error(error: &surf::Error) -> Ending {
     match WireError::of(error) {
-        Some(error) if error.is_refused() => Outcome::Refused,
-        Some(error) if error.is_timeout() => Outcome::Timeout,
-        _ => Outcome::Failure,
+        Some(WireError::Refused(_) | WireError::Connect { .. } | WireError::Tls(_)) => Ending::Refused,
+        Some(WireError::Protocol { .. }) => Ending::WrongPeer,
+        Some(error) if error.is_timeout() => Ending::TimedOut,
+        _ => Ending::Failed,
     }
 }
 
-/// Whether a call that is given `left` has the time that calls are meant to have. Who asks decides how long it waits; so
-/// half of the usual is the least that says anything about who is asked, or anybody could open every circuit.
-pub(super) fn is_fair(left: Duration, attempt_timeout: Duration) -> bool {
-    left >= attempt_timeout / 2
-}
-
-/// What the circuit learns of an outcome: of a time that was too short, nothing.
-fn lesson(outcome: Outcome, answer: &surf::Result<Answer>, is_fair: bool) -> Outcome {
-    let is_late = outcome == Outcome::Timeout || answer.as_ref().is_ok_and(|answer| answer.status == 504);
-    if is_late && !is_fair { Outcome::Ignored } else { outcome }
-}
-
-/// What the service's own circuit learns of a whole call. That it was slow is the endpoints' matter: there is nobody
-/// else to go to, and a slow answer is better than none.
-pub(super) fn verdict(result: &Result<Answer, Error>, is_fair: bool) -> Outcome {
-    let outcome = match result {
-        Ok(answer) if answer.status == 504 => Outcome::Timeout,
-        Ok(answer) => of_status(answer, Duration::ZERO),
-        Err(Error::Failed { cause, .. }) => of_error(cause),
-        Err(Error::DeadlineExceeded { .. }) => Outcome::Timeout,
-        Err(_) => Outcome::Ignored,
-    };
-    match outcome {
-        Outcome::Timeout if !is_fair => Outcome::Ignored,
-        // One endpoint that refuses or asks for patience does not speak for all.
-        Outcome::Refused => Outcome::Failure,
-        Outcome::Rejected { .. } => Outcome::Rejected { retry_after: None },
-        outcome => outcome,
+/// As which event an attempt counts.
+fn event_of_attempt(answer: &surf::Result<Answer>, ending: Ending) -> Event {
+    match (ending, answer) {
+        (Ending::Success { .. }, Ok(answer)) => event_of_status(answer.status),
+        (Ending::TimedOut, _) => Event::Timeout,
+        (Ending::NoRoom { .. }, _) => Event::Rejected,
+        _ => Event::Failure,
     }
 }
 
-/// What became of a whole call.
+fn event_of_status(status: u16) -> Event {
+    match status {
+        429 | 503 => Event::Rejected,
+        400..500 => Event::BadRequest,
+        500.. => Event::Failure,
+        _ => Event::Success,
+    }
+}
+
+/// As which event a whole call counts.
 pub(super) fn event(result: &Result<Answer, Error>) -> Event {
     match result {
-        Ok(answer) => of_status(answer, Duration::ZERO).into(),
-        Err(Error::Failed { cause, .. }) => of_error(cause).into(),
+        Ok(answer) => event_of_status(answer.status),
+        Err(Error::Failed { .. } | Error::WrongPeer { .. }) if is_timeout(result) => Event::Timeout,
+        Err(Error::Failed { .. } | Error::WrongPeer { .. }) => Event::Failure,
         Err(Error::DeadlineExceeded { .. }) => Event::Timeout,
         Err(Error::NobodyThere { .. } | Error::AllOpen { .. }) => Event::ShortCircuited,
         Err(Error::BadPath) => Event::BadRequest,
@@ -179,7 +177,7 @@ pub(super) fn event(result: &Result<Answer, Error>) -> Event {
 /// Whether there is no answer because it took too long.
 pub(super) fn is_timeout(answer: &Result<Answer, Error>) -> bool {
     match answer {
-        Err(Error::Failed { cause, .. }) => of_error(cause) == Outcome::Timeout,
+        Err(Error::Failed { cause, .. }) => ending_of_error(cause) == Ending::TimedOut,
         _ => false,
     }
 }
@@ -197,15 +195,58 @@ mod tests {
         Answer { status, body: Vec::new(), retry_after: Some(Duration::from_secs(7)), from: "producer-a".into() }
     }
 
+    fn ending_of(status: u16) -> Ending {
+        ending(&answer(status), true, &Call::new("/", Instant::now()), Duration::ZERO)
+    }
+
     #[test]
-    fn an_unknown_place_and_a_bad_question_are_no_fault_of_who_was_asked() {
-        for status in [400, 401, 403, 404, 405] {
-            assert_eq!(of_status(&answer(status), Duration::ZERO), Outcome::Ignored);
+    fn an_answer_about_the_question_is_a_success_whatever_it_says() {
+        for status in [200, 204, 400, 404, 405, 422] {
+            assert_eq!(ending_of(status), Ending::Success { latency: Duration::ZERO }, "{status}");
         }
-        assert_eq!(of_status(&answer(503), Duration::ZERO), Outcome::Failure);
-        assert_eq!(of_status(&answer(200), Duration::ZERO), Outcome::Success { latency: Duration::ZERO });
-        let patience = Some(Duration::from_secs(7));
-        assert_eq!(of_status(&answer(429), Duration::ZERO), Outcome::Rejected { retry_after: patience });
+    }
+
+    #[test]
+    fn what_a_server_behind_the_instance_did_is_not_held_against_the_instance() {
+        assert_eq!([ending_of(502), ending_of(504)], [Ending::UpstreamFailed; 2]);
+        assert_eq!([ending_of(500), ending_of(501)], [Ending::Failed; 2]);
+    }
+
+    #[test]
+    fn no_room_is_no_failure_and_carries_the_hint_of_the_instance() {
+        let no_room = Ending::NoRoom { retry_after: Some(Duration::from_secs(7)) };
+        assert_eq!([ending_of(429), ending_of(503)], [no_room; 2]);
+    }
+
+    #[test]
+    fn a_redirect_a_foreign_cluster_and_an_answer_without_the_id_are_of_a_wrong_peer() {
+        for status in [301, 302, 401, 403] {
+            assert_eq!(ending_of(status), Ending::WrongPeer, "{status}");
+        }
+        let call = Call::new("/", Instant::now());
+        assert_eq!(ending(&answer(200), false, &call, Duration::ZERO), Ending::WrongPeer);
+        assert_eq!(ending(&answer(503), false, &call, Duration::ZERO), Ending::WrongPeer);
+    }
+
+    #[test]
+    fn what_the_caller_does_not_accept_as_an_answer_is_of_a_wrong_peer() {
+        let is_valid = |answer: &Answer| answer.body.starts_with(b"{");
+        let call = Call { is_valid: Some(&is_valid), ..Call::new("/", Instant::now()) };
+        assert_eq!(ending(&answer(200), true, &call, Duration::ZERO), Ending::WrongPeer);
+        let json = Answer { body: b"{}".to_vec(), ..answer(200) };
+        assert_eq!(ending(&json, true, &call, Duration::ZERO), Ending::Success { latency: Duration::ZERO });
+    }
+
+    #[test]
+    fn the_id_is_that_of_the_instance_or_where_only_its_address_is_known_one_of_the_service() {
+        assert!(is_of("producer", "producer-1", Some("producer-1")));
+        for id in [None, Some("producer-2"), Some("producer"), Some("")] {
+            assert!(!is_of("producer", "producer-1", id), "{id:?}");
+        }
+        assert!(is_of("producer", "192.0.2.7:9001", Some("producer-2")));
+        for id in [None, Some("producer"), Some("producers-1"), Some("registry-1")] {
+            assert!(!is_of("producer", "192.0.2.7:9001", id), "{id:?}");
+        }
     }
 
     #[test]
@@ -216,7 +257,7 @@ mod tests {
             (Ok(answer(200)), Event::Success),
             (Ok(answer(404)), Event::BadRequest),
             (Ok(answer(429)), Event::Rejected),
-            (Ok(answer(503)), Event::Failure),
+            (Ok(answer(503)), Event::Rejected),
             (Err(Error::Failed { instance: "producer-a".into(), cause: failed() }), Event::Failure),
             (Err(Error::DeadlineExceeded { service: Arc::clone(&service) }), Event::Timeout),
             (Err(Error::NobodyThere { service: Arc::clone(&service), why: String::new() }), Event::ShortCircuited),
@@ -225,26 +266,6 @@ mod tests {
         ] {
             assert_eq!(event(&result), expected, "{result:?}");
         }
-    }
-
-    #[test]
-    fn who_is_given_too_little_time_and_is_late_has_done_nothing_wrong() {
-        let usual = Duration::from_millis(1300);
-        assert!(is_fair(usual, usual) && is_fair(usual / 2, usual) && !is_fair(Duration::from_millis(1), usual));
-        let late: Result<Answer, Error> = Err(Error::DeadlineExceeded { service: "producer".into() });
-        assert_eq!(verdict(&late, true), Outcome::Timeout);
-        assert_eq!(verdict(&late, false), Outcome::Ignored);
-        assert_eq!(verdict(&Ok(answer(504)), false), Outcome::Ignored);
-        assert_eq!(lesson(Outcome::Failure, &Ok(answer(504)), false), Outcome::Ignored);
-        assert_eq!(lesson(Outcome::Failure, &Ok(answer(500)), false), Outcome::Failure);
-    }
-
-    #[test]
-    fn one_instance_that_asks_for_patience_does_not_speak_for_the_service() {
-        assert_eq!(verdict(&Ok(answer(429)), true), Outcome::Rejected { retry_after: None });
-        assert_eq!(verdict(&Ok(answer(404)), true), Outcome::Ignored);
-        assert_eq!(verdict(&Ok(answer(200)), true), Outcome::Success { latency: Duration::ZERO });
-        assert_eq!(verdict(&Ok(answer(503)), true), Outcome::Failure);
     }
 
     #[test]

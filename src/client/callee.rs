@@ -1,5 +1,6 @@
-//! What is known of one service that is called: its endpoints, its seats, and how many retries it may still get.
+//! One service that is called: the rules of its calls, its seats, and what is counted of it.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -7,27 +8,23 @@ use std::time::Instant;
 use super::Error;
 use super::attempts::AllAttempts;
 use super::watch::Watch;
-use crate::balance::{Balancer, Target};
-use crate::breaker::{CircuitBreaker, InvalidSetting, State};
+use crate::balance::Target;
+use crate::breaker::InvalidSetting;
 use crate::bulkhead::Bulkhead;
-use crate::circuit;
+use crate::call;
 use crate::config::Config;
 use crate::discovery::{Directory, Instance, Status};
-use crate::retry::Budget;
 use crate::telemetry::record::Calls;
 
 /// A service that is called, shared by all its calls.
 #[derive(Debug)]
 pub(super) struct Callee {
     pub(super) service: Arc<str>,
-    pub(super) balancer: Balancer,
-    /// The service's own circuit: with every endpoint failing, all are candidates again, and then this one spares them
-    /// and the caller.
-    pub(super) breaker: CircuitBreaker,
-    /// Generation of `breaker` that the log has.
-    told: AtomicU64,
+    /// Its endpoints, circuits and budgets.
+    pub(super) rules: call::Service,
+    /// Generation of the service's circuit that the log has.
+    logged: AtomicU64,
     pub(super) bulkhead: Arc<Bulkhead>,
-    pub(super) budget: Budget,
     /// What became of its calls.
     pub(super) calls: Calls,
     /// What became of the attempts at each endpoint.
@@ -44,11 +41,9 @@ impl Callee {
         let zone = &config.node.zone;
         Ok(Self {
             service: service.into(),
-            balancer: Balancer::new(&config.balance, &config.breaker, zone, now, fastrand::u64(..))?,
-            breaker: CircuitBreaker::new(&config.breaker, now, fastrand::u64(..))?,
-            told: AtomicU64::new(0),
-            bulkhead: Bulkhead::new(service, &config.call)?,
-            budget: Budget::new(&config.call, now)?,
+            rules: call::Service::new(&config.call, &config.balance, &config.breaker, zone, now, fastrand::u64(..))?,
+            logged: AtomicU64::new(0),
+            bulkhead: Bulkhead::new(service, config.call.max_concurrent),
             calls: Calls::new(now),
             attempts: AllAttempts::default(),
             watch: Watch::default(),
@@ -69,28 +64,37 @@ impl Callee {
         }
         let instances = directory.instances(&self.service);
         let targets: Vec<Target> = instances.iter().flat_map(|list| list.iter()).map(|one| target(one)).collect();
-        let is_new = targets.iter().any(|one| !one.draining && self.attempts.at(&one.id, one.address).is_none());
-        self.attempts.update(&targets, now); // first: whoever is picked has a place for what is noted
-        let left_out = self.balancer.update(&targets, now);
-        if is_new && self.breaker.state() == State::Open {
-            // What was learnt of the others says nothing of who has just come.
-            let _ = self.breaker.set(State::Closed, now);
-        }
+        self.attempts.update(&targets, now); // first: an endpoint that is picked has a place for what is counted
+        let left_out = self.rules.update(&targets, now);
         self.known.store(version, Ordering::Release);
         if left_out > 0 {
             log::warn!("{left_out} instances of {} are left out: too many, or named twice", self.service);
         }
     }
 
-    /// Says in the log what the service's own circuit has done. Costs two atomic reads when nothing is new.
-    pub(super) fn tell(&self) {
-        let told = self.told.load(Ordering::Relaxed);
-        let generation = self.breaker.generation();
-        if generation != told
-            && self.told.compare_exchange(told, generation, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    /// Logs what the circuits have done. Costs two atomic reads when nothing is new.
+    pub(super) fn log_changes(&self, now: Instant) {
+        self.watch.look();
+        let (logged, generation) = (self.logged.load(Ordering::Relaxed), self.rules.circuit().generation());
+        if generation == logged
+            || self.logged.compare_exchange(logged, generation, Ordering::Relaxed, Ordering::Relaxed).is_err()
         {
-            circuit::tell(&format!("every {}", self.service), &self.breaker, told);
+            return;
         }
+        match self.rules.circuit().open_since() {
+            Some(since) => {
+                let ago = now.saturating_duration_since(since);
+                log::warn!("circuit of {}: open for {ago:.0?} (no instance answers)", self.service);
+            }
+            None => log::info!("circuit of {}: closed (an instance answers)", self.service),
+        }
+    }
+
+    /// The key of a question: equal texts have equal keys, in every process.
+    pub(super) fn key(&self, home: &str) -> u64 {
+        let mut hasher = DefaultHasher::new(); // with keys that are the same in every process
+        home.hash(&mut hasher);
+        hasher.finish()
     }
 
     pub(super) fn too_late(&self) -> Error {

@@ -5,7 +5,7 @@
 //! ```json
 //! {"service": "producer", "state": "closed", "since": "2026-11-21T14:04:43.120Z", "for_ms": 5120, "reason": null,
 //!  "next_probe_ms": null, "admitted_share": 1.0, "recent_calls": 40, "failure_rate": 0.025, "slow_rate": 0.0,
-//!  "in_flight": 1, "max_concurrent": 64, "all_are_candidates": false, "recent_retries": 1,
+//!  "in_flight": 1, "max_concurrent": 64, "recent_retries": 1, "retries_left": 12, "late_after_ms": 19.0,
 //!  "latency_ms": {"mean": 12.1, "p50": 11.0, "p90": 14.5, "p95": 19.0, "p99": 80.2},
 //!  "attempt_latency_ms": {"mean": 11.9, "p50": 11.0, "p90": 14.5, "p95": 18.0, "p99": 40.0},
 //!  "recent": {"success": 39, "failure": 1, "...": 0}, "total": {"success": 812, "...": 0},
@@ -16,9 +16,9 @@
 //!
 //! ```json
 //! {"id": "producer-5f0c2a9be81d4477", "addr": "192.0.2.7:40001", "zone": "", "weight": 1, "draining": false,
-//!  "state": "open", "since": "2026-11-21T14:04:43.120Z", "for_ms": 1200, "reason": "5 calls in a row failed",
+//!  "state": "open", "since": "2026-11-21T14:04:43.120Z", "for_ms": 1200, "reason": "5 consecutive failures",
 //!  "next_probe_ms": 3800, "admitted_share": 0.0, "recent_calls": 5, "failure_rate": null, "slow_rate": null,
-//!  "failures_in_a_row": 5, "in_flight": 0, "expected_ms": 11.4, "slow_start_share": 1.0,
+//!  "failures_in_a_row": 5, "in_flight": 0, "expected_ms": 11.4, "slow_start_share": 1.0, "full": false,
 //!  "latency_ms": {"mean": null, "p50": null, "p90": null, "p95": null, "p99": null},
 //!  "recent": {"success": 0, "failure": 5, "...": 0}, "total": {"success": 271, "...": 0}}
 //! ```
@@ -28,8 +28,10 @@
 //! - `since` (RFC 3339) and `for_ms`: the state's beginning; of a service that lets no call through the moment its last
 //!   instance stopped. Null if `empty`.
 //! - `reason`: of the last trip, null if there was none; of a service: of the instance that changed its state last.
-//! - `next_probe_ms`: until the next probe may go; null unless open.
-//! - `admitted_share`: of calls that the circuit admits, less than 1 while ramping, 0 while open.
+//! - `next_probe_ms`: until the first trial call may be made; null unless open.
+//! - `full`: whether it has just answered that it has no room, and is avoided. `retries_left`: tokens of the retry budget.
+//!   `late_after_ms`: the p95 of recent successes, after which a copy of a call is sent.
+//! - `admitted_share`: the share of its usual load, less than 1 while ramping, 0 while open.
 //! - `recent_calls`, `failure_rate`, `slow_rate`: of the breaker's window; a rate is null with fewer than
 //!   `breaker.minimum_calls`, which is "unknown", not 0. A service's are those of its instances together.
 //! - `latency_ms`: of the last ten seconds, null without calls. Of a service: whole calls, retries and waiting included;
@@ -79,7 +81,7 @@ impl Collect for Client {
 }
 
 impl Client {
-    fn callees(&self) -> Vec<Arc<Callee>> {
+    pub(super) fn callees(&self) -> Vec<Arc<Callee>> {
         let callees = self.inner.callees.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         callees.values().cloned().collect()
     }
@@ -89,7 +91,6 @@ impl Client {
 struct Seen<'a> {
     callee: &'a Callee,
     now: Instant,
-    panic: bool,
     noted: Noted,
     endpoints: Vec<One>,
 }
@@ -112,13 +113,13 @@ struct Standing {
 
 impl<'a> Seen<'a> {
     fn new(callee: &'a Callee, now: Instant) -> Self {
-        let seen = callee.balancer.snapshot(now);
+        let seen = callee.rules.balancer().snapshot(now);
         let noted = |one: &EndpointSnapshot| {
             let notes = callee.attempts.at(&one.target.id, one.target.address);
             notes.map_or_else(Noted::default, |notes| notes.attempts.noted(now))
         };
         let endpoints = seen.endpoints.into_iter().map(|seen| One { noted: noted(&seen), seen }).collect();
-        Self { callee, now, panic: seen.panic, noted: callee.calls.noted(now), endpoints }
+        Self { callee, now, noted: callee.calls.noted(now), endpoints }
     }
 
     /// Those that get new calls.
@@ -128,14 +129,14 @@ impl<'a> Seen<'a> {
 
     /// The service's own circuit comes first: while it refuses, no instance is asked.
     fn standing(&self) -> Standing {
-        let own = self.callee.breaker.snapshot(self.now);
-        if own.state != State::Closed {
+        let own = self.callee.rules.circuit();
+        if let Some(since) = own.open_since() {
             return Standing {
-                state: Some(own.state),
-                since: Some(own.since),
-                reason: own.reason.map(|reason| reason.to_string()),
-                next_probe: own.next_probe,
-                share: own.ramp_share,
+                state: Some(State::Open),
+                since: Some(since),
+                reason: Some("no instance answers".into()),
+                next_probe: own.next_call(),
+                share: 0.0,
             };
         }
         let circuits = || self.candidates().map(|seen| &seen.breaker);
@@ -178,8 +179,9 @@ impl<'a> Seen<'a> {
             "slow_rate": rate(sum(|seen| seen.breaker.slow)),
             "in_flight": callee.bulkhead.in_flight(),
             "max_concurrent": callee.bulkhead.max(),
-            "all_are_candidates": self.panic,
-            "recent_retries": callee.budget.spent(*now).1,
+            "recent_retries": self.noted.recent[Event::Retry],
+            "retries_left": callee.rules.retries_left(*now),
+            "late_after_ms": fractional(callee.rules.p95()),
             "latency_ms": latency(&self.noted.calls),
             "attempt_latency_ms": latency(&self.noted.attempts),
             "recent": events(&self.noted.recent, &Event::ALL),
@@ -216,6 +218,7 @@ impl One {
             "in_flight": self.seen.in_flight,
             "expected_ms": self.seen.latency.map(fractional),
             "slow_start_share": self.seen.share,
+            "full": self.seen.full,
             "latency_ms": latency(&self.noted.attempts),
             "recent": events(&self.noted.recent, Event::OF_ATTEMPTS),
             "total": events(&self.noted.total, Event::OF_ATTEMPTS),
@@ -322,11 +325,6 @@ fn of_circuits(services: &[Seen<'_>], to: &mut OpenMetrics) {
             to.sample(&labels, rate);
         }
     });
-    let about = "1 while too few instances are available, so that those with open circuits are called too.";
-    to.family("bramble_all_are_candidates", Kind::Gauge, about);
-    for Seen { callee, panic, .. } in services {
-        to.sample(&[("service", &callee.service)], u8::from(*panic));
-    }
 }
 
 /// Every endpoint with the labels that name it.

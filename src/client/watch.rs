@@ -18,8 +18,15 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    /// Logs what the circuit of `endpoint` has done since `generation`.
+    pub(super) fn add_if_changed(&self, endpoint: &Arc<Endpoint>, generation: u64) {
+        if endpoint.breaker().generation() != generation {
+            self.add(endpoint, generation);
+        }
+    }
+
     /// `endpoint` has left the `generation` in which it was closed.
-    pub(super) fn add(&self, endpoint: &Arc<Endpoint>, generation: u64) {
+    fn add(&self, endpoint: &Arc<Endpoint>, generation: u64) {
         let mut restless = self.lock();
         if !restless.iter().any(|(known, _)| std::ptr::eq(known.as_ptr(), Arc::as_ptr(endpoint))) {
             restless.push((Arc::downgrade(endpoint), generation));

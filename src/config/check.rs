@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Config;
 use super::pi::{Addressing, Pi};
 use super::setting::show_time;
+use crate::call::HedgeDelay;
 
 /// Two keys that contradict each other: the one to look at first, the other, and how the sentence goes on after the
 /// first one's name.
@@ -18,7 +19,10 @@ pub(super) fn conflicts(config: &Config) -> Vec<Conflict> {
     let (call, breaker) = (&config.call, &config.breaker);
     [
         at_most("call.attempt_timeout", call.attempt_timeout, "call.timeout", call.timeout),
-        call.hedge_after.and_then(|after| at_most("call.hedge_after", after, "call.timeout", call.timeout)),
+        match call.hedge_after {
+            HedgeDelay::After(after) => at_most("call.hedge_after", after, "call.timeout", call.timeout),
+            HedgeDelay::P95 | HedgeDelay::Off => None,
+        },
         at_most("breaker.open_for", breaker.open_for, "breaker.open_for_max", breaker.open_for_max),
         out_of_reach(&config.pi),
     ]

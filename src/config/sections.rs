@@ -1,13 +1,16 @@
 //! The sections, each with the one list of its fields: the key, the field, and what is allowed.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::balance::{BalanceSettings, Policy};
+use crate::breaker::BreakerSettings;
+use crate::call::{CallSettings, Fallback};
+
 use super::setting::{
-    Address, Bytes, Count, File, List, Maybe, Section, Share, Switch, Table, Text, Time, Visitor, Word, cluster,
+    Address, Bytes, Count, File, Hedge, List, Maybe, Section, Share, Switch, Table, Text, Time, Visitor, Word, cluster,
     host_port, interface, language, store, upstream, zone,
 };
 
@@ -67,6 +70,8 @@ pub struct Server {
     pub threads: usize,
     /// Connections served at the same time; one more is answered 503.
     pub max_connections: usize,
+    /// Requests whose handlers run at the same time; others wait, or are answered 503 if that would take too long.
+    pub concurrency: usize,
     /// How long the head of a request may take from its first byte to its last.
     pub header_timeout: Duration,
     /// How long a connection may rest between two requests.
@@ -82,6 +87,7 @@ impl Section for Server {
         v.field("listen", &mut self.listen, Maybe(Address::Own));
         v.field("threads", &mut self.threads, Count(1..=64));
         v.field("max_connections", &mut self.max_connections, Count(1..=100_000));
+        v.field("concurrency", &mut self.concurrency, Count(1..=100_000));
         v.field("header_timeout", &mut self.header_timeout, Time::SOME);
         v.field("idle_timeout", &mut self.idle_timeout, Time::SOME);
         v.field("max_body", &mut self.max_body, Bytes(0..=1 << 30));
@@ -89,89 +95,21 @@ impl Section for Server {
     }
 }
 
-/// `[call]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Call {
-    /// For the whole call, all attempts together.
-    pub timeout: Duration,
-    /// For one attempt; never more than what is left of the whole.
-    pub attempt_timeout: Duration,
-    /// After this long a second copy goes to another endpoint. None: never.
-    pub hedge_after: Option<Duration>,
-    /// Retries as a share of recent calls, 0-1.
-    pub retry_budget: f64,
-    /// Calls in flight to one service; one more is refused.
-    pub max_concurrent: usize,
-    /// What the caller gets when nobody answers.
-    pub fallback: Fallback,
-}
-
-impl Section for Call {
+impl Section for CallSettings {
     fn visit(&mut self, v: &mut dyn Visitor) {
         v.field("timeout", &mut self.timeout, Time::SOME);
         v.field("attempt_timeout", &mut self.attempt_timeout, Time::SOME);
-        v.field("hedge_after", &mut self.hedge_after, Maybe(Time::SOME));
+        v.field("hedge_after", &mut self.hedge_after, Hedge);
         v.field("retry_budget", &mut self.retry_budget, Share::FromZero);
         v.field("max_concurrent", &mut self.max_concurrent, Count(1..=100_000));
         v.field("fallback", &mut self.fallback, Word(Fallback::WORDS));
     }
 }
 
-/// What a caller gets when nobody answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fallback {
-    /// The error, at once.
-    FailFast,
-    /// An empty answer that says it is empty.
-    FailSilent,
-    /// The last good answer, marked so; without one, an error.
-    Stale,
-}
-
-impl Fallback {
-    /// Each as it is written.
-    pub const WORDS: &[(Self, &str)] =
-        &[(Self::FailFast, "fail-fast"), (Self::FailSilent, "fail-silent"), (Self::Stale, "stale")];
-}
-
-impl fmt::Display for Fallback {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Self::WORDS.iter().find(|(meaning, _)| meaning == self).map(|(_, name)| *name);
-        f.pad(name.expect("the list has every word"))
-    }
-}
-
-/// `[breaker]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Breaker {
-    /// Length of the sliding window over which rates are measured.
-    pub window: Duration,
-    /// Outcomes that must lie in the window before a rate is known.
-    pub minimum_calls: u32,
-    /// Failures in a row that open the circuit whatever the volume.
-    pub consecutive_failures: u32,
-    /// Share of failures at which the circuit opens, above 0 and up to 1.
-    pub failure_rate: f64,
-    /// A call at least this long counts as slow.
-    pub slow_call: Duration,
-    /// Share of slow calls at which the circuit opens, above 0 and up to 1.
-    pub slow_call_rate: f64,
-    /// How long an open circuit refuses; doubled at each failed recovery.
-    pub open_for: Duration,
-    /// The longest an open circuit refuses.
-    pub open_for_max: Duration,
-    /// Calls admitted at a time while half-open.
-    pub half_open_calls: u32,
-    /// How long the admitted share takes to grow back to 1.
-    pub ramp: Duration,
-    /// The share admitted at the ramp's start, above 0 and up to 1.
-    pub ramp_floor: f64,
-}
-
 // Ten buckets must have a length worth the name, and what an hour old is says nothing about now.
 const WINDOW: Time = Time::within(Duration::from_millis(100), Duration::from_secs(3600));
 
-impl Section for Breaker {
+impl Section for BreakerSettings {
     fn visit(&mut self, v: &mut dyn Visitor) {
         v.field("window", &mut self.window, WINDOW);
         v.field("minimum_calls", &mut self.minimum_calls, Count(1..=1_000_000));
@@ -187,58 +125,11 @@ impl Section for Breaker {
     }
 }
 
-/// `[balance]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Balance {
-    /// How one endpoint is chosen.
-    pub policy: Policy,
-    /// Below this share of endpoints available, all are candidates again; 0-1.
-    pub panic_threshold: f64,
-    /// How long a new or recovered endpoint takes to get its full share.
-    pub slow_start: Duration,
-    /// Whether the own zone is preferred.
-    pub prefer_zone: bool,
-}
-
-impl Section for Balance {
+impl Section for BalanceSettings {
     fn visit(&mut self, v: &mut dyn Visitor) {
         v.field("policy", &mut self.policy, Word(Policy::WORDS));
-        v.field("panic_threshold", &mut self.panic_threshold, Share::FromZero);
         v.field("slow_start", &mut self.slow_start, Time::ANY);
         v.field("prefer_zone", &mut self.prefer_zone, Switch);
-    }
-}
-
-/// How one endpoint is chosen of several.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Policy {
-    /// One after the other.
-    RoundRobin,
-    /// Any.
-    Random,
-    /// The one of two random ones that has fewer calls in flight.
-    LeastRequest,
-    /// At random, the faster the likelier.
-    WeightedResponseTime,
-    /// The one of two random ones with the lower peak-sensitive latency times calls in flight.
-    PeakEwma,
-}
-
-impl Policy {
-    /// Each as it is written.
-    pub const WORDS: &[(Self, &str)] = &[
-        (Self::RoundRobin, "round-robin"),
-        (Self::Random, "random"),
-        (Self::LeastRequest, "least-request"),
-        (Self::WeightedResponseTime, "weighted-response-time"),
-        (Self::PeakEwma, "peak-ewma"),
-    ];
-}
-
-impl fmt::Display for Policy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Self::WORDS.iter().find(|(meaning, _)| meaning == self).map(|(_, name)| *name);
-        f.pad(name.expect("the list has every word"))
     }
 }
 

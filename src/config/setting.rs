@@ -16,7 +16,7 @@ mod several;
 
 pub(super) use names::{Address, File, Text, Word, cluster, host_port, interface, language, store, upstream, zone};
 pub(super) use net::{Ip, Net, SshKey, hostname, ssh_key, time_server};
-pub(super) use number::{Bytes, Count, Share, Switch, Time};
+pub(super) use number::{Bytes, Count, Hedge, Share, Switch, Time};
 pub(super) use several::{Distinct, List, Maybe, Table};
 
 /// A value that cannot be taken: where it stands in its text, and why.

@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::*;
+use crate::balance::Policy;
+use crate::call::{Fallback, HedgeDelay};
 
 const ROLES: [Role; 5] = [Role::Producer, Role::Consumer, Role::Registry, Role::UpstreamSim, Role::Command];
 const DOCUMENTED: &str = include_str!("../../etc/bramble.toml");
@@ -221,7 +223,7 @@ fn a_key_set_twice_is_a_mistake() {
 fn keys_that_contradict_each_other_are_named_both() {
     assert_eq!(
         mistakes("[call]\ntimeout = \"1s\""),
-        "bramble.toml:2:11: call.attempt_timeout: 1300ms is longer than call.timeout = 1s; set both"
+        "bramble.toml:2:11: call.attempt_timeout: 2s is longer than call.timeout = 1s; set both"
     );
     assert_eq!(
         mistakes("[breaker]\nopen_for = \"2m\""),
@@ -251,11 +253,30 @@ fn durations_are_bounded_and_have_a_unit() {
 
 #[test]
 fn nothing_is_written_as_an_empty_text() {
-    let config = text("[call]\nhedge_after = \"\"\n[server]\nlisten = \"\"\n[node]\ncluster_key_file = \"\"");
+    let config = text("[server]\nlisten = \"\"\n[node]\ncluster_key_file = \"\"");
     assert_eq!(config, Ok(Config::for_role(Role::Consumer)));
-    let config = text("[call]\nhedge_after = \"40ms\"\n[server]\nlisten = \"[::1]:0\"").expect("fine");
-    assert_eq!(config.call.hedge_after, Some(Duration::from_millis(40)));
+    let config = text("[server]\nlisten = \"[::1]:0\"").expect("fine");
     assert_eq!(config.listen(Role::Consumer), SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 0)));
+}
+
+#[test]
+fn a_copy_of_a_late_call_is_sent_at_the_p95_after_a_time_or_never() {
+    let hedge = |value: &str| text(&format!("[call]\nhedge_after = {value}")).map(|config| config.call.hedge_after);
+    assert_eq!(hedge("\"p95\""), Ok(HedgeDelay::P95));
+    assert_eq!(hedge("\"off\""), Ok(HedgeDelay::Off));
+    assert_eq!(hedge("\"40ms\""), Ok(HedgeDelay::After(Duration::from_millis(40))));
+    for wrong in ["\"\"", "\"p99\"", "40", "\"0s\""] {
+        assert!(hedge(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_key_of_an_earlier_version_is_named_with_what_became_of_it() {
+    let told = mistakes("[balance]\npanic_threshold = 0.5");
+    assert!(
+        told.starts_with("bramble.toml:2:1: balance.panic_threshold: is not a key any more: a call goes to"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -465,7 +486,10 @@ prop_compose! {
         let mut config = Config::for_role(Role::Consumer);
         config.call.timeout = times[0].max(times[1]);
         config.call.attempt_timeout = times[0].min(times[1]);
-        config.call.hedge_after = Some(times[2]).filter(|after| *after <= config.call.timeout);
+        config.call.hedge_after = match times[2] {
+            after if after <= config.call.timeout => HedgeDelay::After(after),
+            _ => HedgeDelay::Off,
+        };
         config.breaker.open_for = times[3].min(times[4]);
         config.breaker.open_for_max = times[3].max(times[4]);
         config.cache.stale_if_error = times[5];

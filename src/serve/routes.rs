@@ -41,7 +41,7 @@ impl Told {
             stats,
             trust: Arc::clone(&host.trust),
             mdns: host.mdns.as_ref().map_or_else(|why| why.clone(), |_| "on".into()),
-            readers: Bulkhead::with_room("/hystrix.stream", READERS),
+            readers: Bulkhead::new("/hystrix.stream", READERS),
         }
     }
 
@@ -94,6 +94,19 @@ impl Told {
         }
         page.family("bramble_server_panics", Kind::Counter, "Handlers that panicked; each was answered 500.");
         page.sample(&[], seen.handler_panics);
+        page.family("bramble_server_requests_waiting", Kind::Gauge, "Requests that wait for their turn.");
+        page.sample(&[], seen.requests_waiting);
+        page.family("bramble_server_wait_seconds", Kind::Counter, "Time that requests have waited for their turn.");
+        page.sample(&[], format_args!("{:.6}", seen.requests_waited.as_secs_f64()));
+        page.family("bramble_server_requests_refused", Kind::Counter, "Requests that no handler has run for.");
+        let refused = [
+            ("overloaded", seen.requests_refused),
+            ("waited_too_long", seen.requests_late),
+            ("caller_left", seen.requests_left),
+        ];
+        for (why, count) in refused {
+            page.sample(&[("reason", why)], count);
+        }
     }
 
     fn instances(&self) -> std::collections::BTreeMap<(Arc<str>, &'static str), usize> {
@@ -152,6 +165,9 @@ impl Told {
 
 /// The paths that anybody may ask of every service, signed or not: whoever watches a cluster has no key.
 pub(super) const OPEN: [&str; 6] = ["/healthz", "/readyz", "/metrics", "/circuits", "/hystrix.stream", "/instances"];
+
+/// The paths that the limiter of requests leaves alone: an overloaded service is alive, and says whether it is ready.
+pub(super) const UNLIMITED: [&str; 2] = ["/healthz", "/readyz"];
 
 /// Adds the routes to `app`.
 pub(super) fn add<S: Clone + Send + Sync + 'static>(app: &mut tide::Server<S>, told: Told) {

@@ -15,8 +15,9 @@ use serde::ser::{SerializeMap as _, Serializer};
 use super::latency::{PERCENTS, Summary};
 use super::record::{Event, Noted};
 use super::rolling::WINDOW;
+use crate::breaker::BreakerSettings;
 use crate::breaker::State;
-use crate::config::{Breaker, Call};
+use crate::call::CallSettings;
 
 /// A circuit, ready to be written.
 #[derive(Debug, Clone)]
@@ -54,7 +55,7 @@ pub struct Settings {
 
 impl Settings {
     /// As configured, for executions of at most `timeout`.
-    pub fn new(breaker: &Breaker, call: &Call, timeout: Duration) -> Self {
+    pub fn new(breaker: &BreakerSettings, call: &CallSettings, timeout: Duration) -> Self {
         Self {
             minimum_calls: breaker.minimum_calls,
             open_for: breaker.open_for,

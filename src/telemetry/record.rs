@@ -21,7 +21,7 @@ pub enum Event {
     Failure,
     /// No answer in time.
     Timeout,
-    /// 429.
+    /// The server has no room: 429 or 503.
     Rejected,
     /// Any other 4xx: the question was at fault, not who was asked.
     BadRequest,
@@ -92,7 +92,7 @@ impl From<Outcome> for Event {
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Success { .. } => Self::Success,
-            Outcome::Failure | Outcome::Refused => Self::Failure,
+            Outcome::Failure | Outcome::Refused | Outcome::WrongPeer | Outcome::Alive => Self::Failure,
             Outcome::Timeout => Self::Timeout,
             Outcome::Rejected { .. } => Self::Rejected,
             Outcome::Ignored => Self::BadRequest,

@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn there_are_five_places_and_one_left_is_free_again() {
-        let places = Bulkhead::with_room("test", READERS);
+        let places = Bulkhead::new("test", READERS);
         let mut taken: Vec<_> = std::iter::from_fn(|| places.try_enter().ok()).collect();
         assert_eq!(taken.len(), READERS);
         taken.pop();
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn each_circuit_is_one_event_in_order_and_the_next_round_begins_anew() {
-        let (ends, places) = (Event::new(), Bulkhead::with_room("test", READERS));
+        let (ends, places) = (Event::new(), Bulkhead::new("test", READERS));
         let mut feed = feed(&["one", "two"], &ends, &places);
         let mut names = Vec::new();
         future::block_on(async {
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn without_circuits_it_pings() {
-        let (ends, places) = (Event::new(), Bulkhead::with_room("test", READERS));
+        let (ends, places) = (Event::new(), Bulkhead::new("test", READERS));
         let mut feed = feed(&[], &ends, &places);
         let mut said = [0; 16];
         future::block_on(feed.read_exact(&mut said)).expect("two pings");
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn it_ends_after_the_event_that_is_half_taken_once_the_service_does() {
-        let (ends, places) = (Event::new(), Bulkhead::with_room("test", READERS));
+        let (ends, places) = (Event::new(), Bulkhead::new("test", READERS));
         let mut feed = feed(&["one", "two"], &ends, &places);
         let mut all = vec![0; 100];
         future::block_on(async {

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant, SystemTime};
 use async_trait::async_trait;
 use bramble::bulkhead::Bulkhead;
 use bramble::cache::{Cache, Counts, Settings};
+use bramble::call::Fallback;
 use bramble::client::{Answer, Call, Client, Error};
-use bramble::config::{Config, Fallback};
+use bramble::config::Config;
 use bramble::telemetry::hystrix::Command;
 use bramble::telemetry::{Collect, Event, Kind, OpenMetrics};
-use bramble_weather::{ApiError, Code, Query, Report, Source, read_answer};
+use bramble_weather::{ApiError, Code, Query, Report, Source, is_answer, read_answer};
 use smol::Executor;
 
 use crate::{Ask, Question};
@@ -55,7 +56,7 @@ impl Producers {
             client,
             kept: Cache::new(Settings::new(&config.cache, &config.call), weigh, executor),
             fallback: config.call.fallback,
-            fallbacks: Bulkhead::new("fallback", &config.call)?,
+            fallbacks: Bulkhead::new("fallback", config.call.max_concurrent),
         })
     }
 
@@ -63,7 +64,10 @@ impl Producers {
     async fn report(&self, question: &Question<'_>, key: &str) -> Result<Report, ApiError> {
         let query = question.query;
         let path = query.to_path();
-        let call = Call { path: &path, deadline: question.deadline, trace: question.trace };
+        let is_valid = |answer: &Answer| is_answer(query, answer.status, &answer.body);
+        let (home, is_valid): (_, &(dyn Fn(&Answer) -> bool + Sync)) = (Some(key), &is_valid);
+        let call =
+            Call { trace: question.trace, home, is_valid: Some(is_valid), ..Call::new(&path, question.deadline) };
         let answer = self.client.get(SERVICE, call).await.map_err(|error| unanswered(&error, Instant::now()))?;
         let report = understand(query, &answer)?;
         // Its age, not its time, says when it was asked for: the other node's clock may be off.

@@ -6,7 +6,7 @@ mod held;
 
 use std::time::{Duration, Instant};
 
-use bramble::config::Fallback;
+use bramble::call::Fallback;
 use bramble_weather::{ApiError, Code, Query, Report, Source};
 use proptest::prelude::*;
 use smol::future::poll_once;
@@ -252,7 +252,7 @@ fn after_five_failures_in_a_row_no_call_goes_out_until_the_circuit_is_tried_agai
             assert!(wait > Duration::from_secs(1) && wait <= Duration::from_secs(3), "{wait:?}");
             let shown = circuit(&bench);
             assert_eq!((&shown["state"], &shown["id"]), (&"open".into(), &"api.openweathermap.org".into()), "{shown}");
-            assert_eq!(shown["reason"], "5 calls in a row failed");
+            assert_eq!(shown["reason"], "5 consecutive failures");
             use bramble::telemetry::{Collect as _, Event};
             let commands = bench.weather.commands(Instant::now());
             let [streamed] = &commands[..] else { panic!("{commands:?}") };
@@ -271,11 +271,11 @@ fn after_five_failures_in_a_row_no_call_goes_out_until_the_circuit_is_tried_agai
             }
         });
     }
-    let said: Vec<_> = lines().into_iter().filter(|line| line.starts_with("INFO the weather API")).collect();
+    let said: Vec<_> = lines().into_iter().filter(|line| line.starts_with("INFO circuit of the weather API")).collect();
     let expected = [
-        "INFO the weather API is left alone for 3 s: 5 calls in a row failed",
-        "INFO the weather API is tried again",
-        "INFO the weather API is back",
+        "INFO circuit of the weather API: open for 3 s (5 consecutive failures)",
+        "INFO circuit of the weather API: half-open, a trial call is made",
+        "INFO circuit of the weather API: closed",
     ];
     assert_eq!(said.len(), 4 * expected.len(), "{said:?}");
     assert!(said.chunks(expected.len()).all(|round| round == expected), "{said:?}");

@@ -63,7 +63,7 @@ impl State {
             health: Arc::clone(&host.health),
             executor: Arc::clone(&host.executor),
             gather: Arc::new(gather),
-            readers: Bulkhead::with_room("/events", READERS),
+            readers: Bulkhead::new("/events", READERS),
             buttons: None,
             pi: None,
         }

@@ -4,9 +4,9 @@ use crate::breaker::Outcome;
 use crate::config::{Config, Role};
 use std::net::SocketAddr;
 
-const SERVICE: &str = "admitted_share all_are_candidates attempt_latency_ms endpoints failure_rate for_ms in_flight \
-    latency_ms max_concurrent next_probe_ms reason recent recent_calls recent_retries service since slow_rate state total";
-const ENDPOINT: &str = "addr admitted_share draining expected_ms failure_rate failures_in_a_row for_ms id in_flight \
+const SERVICE: &str = "admitted_share attempt_latency_ms endpoints failure_rate for_ms in_flight late_after_ms \
+    latency_ms max_concurrent next_probe_ms reason recent recent_calls recent_retries retries_left service since slow_rate state total";
+const ENDPOINT: &str = "addr admitted_share draining expected_ms failure_rate failures_in_a_row for_ms full id in_flight \
     latency_ms next_probe_ms reason recent recent_calls since slow_rate slow_start_share state total weight zone";
 const EVENTS: &str = "bad_request failure fallback_failure fallback_missing fallback_rejection fallback_success full \
     rejected retry short_circuited success timeout";
@@ -36,7 +36,7 @@ impl World {
         };
         let targets: Vec<_> = (1..=endpoints).map(target).collect();
         callee.attempts.update(&targets, start);
-        callee.balancer.update(&targets, start);
+        callee.rules.update(&targets, start);
         Self { callee, start }
     }
 
@@ -47,7 +47,7 @@ impl World {
     /// A call to one endpoint that ends so.
     fn call(&self, endpoint: usize, outcome: Outcome, millis: u64) {
         let now = self.at(millis);
-        if let Ok(permit) = self.callee.balancer.endpoints()[endpoint].breaker().try_acquire(now) {
+        if let Ok(permit) = self.callee.rules.balancer().endpoints()[endpoint].breaker().try_acquire(now) {
             permit.record(outcome, now);
         }
     }
@@ -88,7 +88,7 @@ fn a_service_is_as_its_best_instance_and_open_only_when_the_last_one_is() {
     (0..5).for_each(|_| world.call(0, Outcome::Failure, 1_000));
     let told = world.seen(1_500);
     assert_eq!((&told["state"], &told["admitted_share"]), (&"closed".into(), &1.0.into()));
-    assert_eq!((&told["for_ms"], &told["reason"]), (&1_500.into(), &"5 calls in a row failed".into()));
+    assert_eq!((&told["for_ms"], &told["reason"]), (&1_500.into(), &"5 consecutive failures".into()));
     assert_eq!(told["endpoints"][0]["state"], "open");
     assert_eq!(told["endpoints"][0]["since"], "1970-01-01T00:00:01.000Z");
 

@@ -5,6 +5,12 @@ use toml::de::DeValue;
 use crate::config::Config;
 use crate::config::setting::{Slot, Visitor};
 
+/// Keys of earlier versions, and what became of each.
+const REMOVED: [(&str, &str); 1] = [(
+    "balance.panic_threshold",
+    "a call goes to a failing endpoint only when there is no better one; remove the line",
+)];
+
 /// Every `section` and `key` there is.
 pub(super) struct Keys(Vec<(&'static str, &'static str)>);
 
@@ -49,6 +55,9 @@ impl Keys {
                 Some(near) => format!("is in an unknown section; did you mean {near}?"),
                 None => format!("is in an unknown section; there are {}", self.sections().join(", ")),
             };
+        }
+        if let Some((_, why)) = REMOVED.iter().find(|(removed, _)| *removed == path) {
+            return format!("is not a key any more: {why}");
         }
         let siblings = || self.0.iter().filter(|(home, _)| *home == section).map(|(_, key)| *key);
         if let Some(near) = nearest(key, siblings()) {

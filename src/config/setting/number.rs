@@ -8,6 +8,7 @@ use toml::Spanned;
 use toml::de::{DeInteger, DeValue};
 
 use super::{Kind, Wrong, quote, show_time};
+use crate::call::HedgeDelay;
 
 const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -55,6 +56,28 @@ fn parse_time(text: &str) -> Option<Duration> {
         return None;
     }
     humantime::parse_duration(text).ok()
+}
+
+/// A [`HedgeDelay`]: `"p95"`, `"off"`, or a duration.
+pub(in crate::config) struct Hedge;
+
+impl Kind<HedgeDelay> for Hedge {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<HedgeDelay, Vec<Wrong>> {
+        match value.get_ref().as_str() {
+            Some("p95") => Ok(HedgeDelay::P95),
+            Some("off") => Ok(HedgeDelay::Off),
+            Some(text) if parse_time(text).is_some() => Time::SOME.read(value).map(HedgeDelay::After),
+            _ => Err(Wrong::new(value, r#"is not "p95", "off" or a duration, for example "40ms""#)),
+        }
+    }
+
+    fn show(&self, value: &HedgeDelay) -> String {
+        match value {
+            HedgeDelay::P95 => quote("p95"),
+            HedgeDelay::Off => quote("off"),
+            HedgeDelay::After(time) => Time::SOME.show(time),
+        }
+    }
 }
 
 /// A size in bytes: an integer, or text with `B`, `KiB`, `MiB` or `GiB`.

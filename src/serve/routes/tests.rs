@@ -43,7 +43,7 @@ async fn service(executor: &Arc<Executor<'static>>) -> Service {
     add(&mut app, Told::new(&host, collect, Arc::clone(&health), Arc::clone(&stats)));
     let listener = server::listen(([127, 0, 0, 1], 0).into()).expect("a port");
     let addr = listener.get_ref().local_addr().expect("bound");
-    let options = Options { limits: (&host.config.server).into(), executor: Arc::clone(executor), stats };
+    let options = Options { stats, ..Options::new((&host.config.server).into(), Arc::clone(executor)) };
     let (stop, stopped) = smol::channel::bounded::<()>(1);
     let until_stopped = async move {
         let _ = stopped.recv().await;
@@ -58,11 +58,7 @@ fn producer(executor: &Arc<Executor<'static>>) -> SocketAddr {
     app.at("/").get(|_| async { Ok("fine") });
     let listener = server::listen(([127, 0, 0, 1], 0).into()).expect("a port");
     let addr = listener.get_ref().local_addr().expect("bound");
-    let options = Options {
-        limits: (&Config::for_role(Role::Producer).server).into(),
-        executor: Arc::clone(executor),
-        stats: Arc::default(),
-    };
+    let options = Options::new((&Config::for_role(Role::Producer).server).into(), Arc::clone(executor));
     executor.spawn(server::serve(listener, app, options, std::future::pending())).detach();
     addr
 }
@@ -77,7 +73,7 @@ fn run<F: Future>(test: impl FnOnce(Arc<Executor<'static>>) -> F) -> F::Output {
 }
 
 async fn call(client: &Client, path: &str) {
-    let call = Call { path, deadline: Instant::now() + PATIENCE, trace: None };
+    let call = Call::new(path, Instant::now() + PATIENCE);
     client.get("producer", call).await.expect("one of them answers");
 }
 

@@ -2,18 +2,26 @@
 
 use std::any::Any;
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use futures_lite::prelude::*;
+use http::HeaderName;
+use http_body::Body as _;
 use hyper::body::Incoming;
 
+use super::admission::{self, Entry};
 use super::body::ResponseBody;
 use super::convert::{self, Peer};
 use super::progress::Progress;
-use super::{Shared, refusal};
+use super::{Deadline, Shared, refusal};
+use crate::transport::ID_HEADER;
+
+const ID: HeaderName = HeaderName::from_static(ID_HEADER);
 
 /// What a request needs of its connection.
 pub(super) struct Session<S> {
@@ -24,28 +32,66 @@ pub(super) struct Session<S> {
 
 /// Never fails: whatever goes wrong is an answer, too.
 ///
-/// The request is taken over at once, not when the future is polled: hyper reads on in between, and uses its buffer
-/// again only if nothing of the head is left in it.
+/// The request is admitted, and taken over if it is, at once, not when the future is polled: hyper reads on in between,
+/// and uses its buffer again only if nothing of the head is left in it.
 pub(super) fn answer<S: Clone + Send + Sync + 'static>(
     session: Arc<Session<S>>,
     request: http::Request<Incoming>,
 ) -> impl Future<Output = Result<http::Response<ResponseBody>, Infallible>> + Send {
-    let Session { shared, progress, peer } = &*session;
-    progress.handling();
-    let request = convert::request(request, peer, shared.limits.max_body, progress);
+    session.progress.handling();
+    let admitted = admit(Arc::clone(&session), request);
     async move {
         let Session { shared, progress, .. } = &*session;
-        let response = match request {
+        let mut response = match admitted {
             // Not in a function of its own: hyper keeps the place of this future, and a request in it is 400 bytes.
-            Ok(request) => {
-                let handled = AssertUnwindSafe(shared.app.respond(request)).catch_unwind().await;
-                handled_as(handled, &session)
+            Ok((mut entry, request)) => {
+                let mut handler = pin!(AssertUnwindSafe(shared.app.respond(request)).catch_unwind());
+                match poll_fn(|cx| entry.poll(cx, |cx| handler.as_mut().poll(cx))).await {
+                    Ok(handled) => handled_as(handled, &session),
+                    Err(refusal) => convert::overloaded(&refusal, Arc::clone(progress)),
+                }
             }
-            Err(refusal) => convert::refused(refusal, Arc::clone(progress)),
+            Err(answer) => answer,
         };
+        if let Some(id) = &shared.id {
+            response.headers_mut().insert(ID, id.clone());
+        }
         shared.stats.answered(response.status().as_u16());
         progress.answering();
         Ok(response)
+    }
+}
+
+/// Decides whether the request is worked on, before it is looked at any further; then it is made one for tide.
+fn admit<S: Clone + Send + Sync + 'static>(
+    session: Arc<Session<S>>,
+    request: http::Request<Incoming>,
+) -> Result<(Entry<S>, http_types::Request), http::Response<ResponseBody>> {
+    let (progress, max_body) = (Arc::clone(&session.progress), session.shared.limits.max_body);
+    let mut deadline = None;
+    let entry = if session.shared.unlimited.contains(&request.uri().path()) {
+        Entry::outside(session)
+    } else {
+        let now = Instant::now();
+        deadline = admission::deadline(request.headers(), now);
+        match Entry::new(session, now, deadline) {
+            Ok(entry) => entry,
+            Err(refusal) => {
+                if !request.body().is_end_stream() {
+                    progress.leave_unread();
+                }
+                return Err(convert::overloaded(&refusal, progress));
+            }
+        }
+    };
+    match convert::request(request, &entry.session.peer, max_body, &progress) {
+        Ok(mut request) => {
+            if let Some(deadline) = deadline {
+                request.ext_mut().insert(Deadline(deadline));
+            }
+            Ok((entry, request))
+        }
+        Err(refusal) => Err(convert::refused(refusal, progress)),
     }
 }
 

@@ -4,9 +4,8 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bramble::breaker::{CircuitBreaker, Outcome, Permit, State};
+use bramble::breaker::{BreakerSettings, CircuitBreaker, Outcome, Permit, State};
 use bramble::circuit;
-use bramble::config;
 use bramble::telemetry::hystrix::{Command, Settings};
 use bramble::telemetry::{Calls, Event};
 use serde_json::{Value, json};
@@ -21,9 +20,9 @@ const OPEN_FOR_MAX: Duration = Duration::from_secs(3);
 
 /// `[breaker]` as it holds for an API that has no substitute: open for [`OPEN_FOR_MAX`] at most, and closed again without a
 /// ramp, which would refuse calls that the API could answer.
-pub(crate) fn settings(breaker: &config::Breaker) -> config::Breaker {
+pub(crate) fn settings(breaker: &BreakerSettings) -> BreakerSettings {
     let [open_for, open_for_max] = [breaker.open_for, breaker.open_for_max].map(|time| time.min(OPEN_FOR_MAX));
-    config::Breaker { open_for, open_for_max, ramp: Duration::ZERO, ..breaker.clone() }
+    BreakerSettings { open_for, open_for_max, ramp: Duration::ZERO, ..breaker.clone() }
 }
 
 /// The circuit before the weather API, and what the log has been told of it.

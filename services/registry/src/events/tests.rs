@@ -54,7 +54,7 @@ fn what_happened_before_somebody_looked_is_not_said_as_if_it_were_new() {
 
 #[test]
 fn there_are_so_many_places_and_each_is_given_back() {
-    let places = Bulkhead::with_room("test", READERS);
+    let places = Bulkhead::new("test", READERS);
     let taken: Vec<_> = (0..READERS).map_while(|_| places.try_enter().ok()).collect();
     assert_eq!(taken.len(), READERS);
     assert!(places.try_enter().is_err());
@@ -68,7 +68,7 @@ fn a_stream_says_each_thing_once_has_a_heartbeat_and_ends_with_the_service() {
     let mut config = Config::for_role(Role::Registry);
     config.discovery.mdns = false;
     let host = Host::new(Role::Registry, config, Arc::clone(&executor)).expect("valid");
-    let (ends, places) = (Event::new(), Bulkhead::with_room("test", READERS));
+    let (ends, places) = (Event::new(), Bulkhead::new("test", READERS));
     let feed = Feed::new(State::new(&host), ends.listen(), places.try_enter().expect("a place"));
     let read = async {
         let (mut feed, mut text, mut piece) = (feed, Vec::new(), [0; 64]);

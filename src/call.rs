@@ -1,0 +1,315 @@
+//! The decisions of one call, as a state machine without I/O: which endpoint is asked, when a second one is asked, when
+//! the call ends, and what each outcome is recorded as.
+//!
+//! A driver owns sockets and timers. It tells the machine what happened ([`CallEvent`]) and does what it says ([`Step`]):
+//!
+//! ```
+//! use bramble::balance::{BalanceSettings, Ending, Target};
+//! use bramble::breaker::BreakerSettings;
+//! use bramble::call::{CallEvent, CallMachine, CallSettings, Question, Service, Step, Verdict};
+//! use std::time::{Duration, Instant};
+//!
+//! let (call, balance, breaker) = (CallSettings::default(), BalanceSettings::default(), BreakerSettings::default());
+//! let (start, mut rng) = (Instant::now(), fastrand::Rng::new());
+//! let service = Service::new(&call, &balance, &breaker, "", start, rng.u64(..))?;
+//! let address = ([127, 0, 0, 1], 9001).into();
+//! service.update(&[Target { id: "producer-1".into(), address, weight: 1, zone: String::new(), draining: false }], start);
+//!
+//! let mut call = CallMachine::new(&service, Question::until(start + Duration::from_secs(3)));
+//! let Step::Ask(ask) = call.step(CallEvent::Begin, start, &mut rng) else { panic!("an endpoint is known") };
+//! assert_eq!(ask.endpoint.id(), "producer-1");
+//! // ... the driver sends the request, and waits for its answer or for the time that the machine names ...
+//! let Step::Wait(_) = call.step(CallEvent::Woken, start, &mut rng) else { panic!("the answer is not there") };
+//! let ended = CallEvent::Ended { attempt: ask.attempt, ending: Ending::Success { latency: Duration::from_millis(3) } };
+//! assert!(matches!(call.step(ended, start + Duration::from_millis(3), &mut rng), Step::Done(Verdict::Attempt(0))));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A second attempt goes to an endpoint that was not tried. It costs no budget after a refused connection, an answer of
+//! another server, or one that says "no room", since no server has worked on those; after a failure or a timeout it is
+//! paid from a [budget](crate::retry) that successes fill. When an answer is later than 95 of 100, a copy goes to another
+//! endpoint, and the first good answer of the two is taken (Dean and Barroso, "The Tail at Scale", 2013).
+
+mod circuit;
+mod latencies;
+mod probes;
+mod service;
+mod settings;
+
+#[cfg(all(test, not(bramble_loom)))]
+mod tests;
+
+pub use crate::balance::Ending;
+pub use circuit::ServiceCircuit;
+pub use probes::{PROBE_TIMEOUT, PROBES_MAX};
+pub use service::Service;
+pub use settings::{CallSettings, Fallback, HedgeDelay};
+
+use crate::balance::{Endpoint, NoPick, Pick, Wanted};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// So many endpoints are asked at once and without budget after those before have cost no work.
+const FREE_TRIES: usize = 3;
+
+/// What is asked of a service.
+#[derive(Debug, Clone, Copy)]
+pub struct Question {
+    /// When the answer must be there.
+    pub deadline: Instant,
+    /// Equal questions have equal keys, and go to the same endpoint while it is well. None: to any.
+    pub key: Option<u64>,
+    /// Whether a copy may be sent when the answer is late.
+    pub may_hedge: bool,
+}
+
+impl Question {
+    /// A question without a key, which may be hedged.
+    pub fn until(deadline: Instant) -> Self {
+        Self { deadline, key: None, may_hedge: true }
+    }
+}
+
+/// What has happened.
+#[derive(Debug, Clone, Copy)]
+pub enum CallEvent {
+    /// The call begins.
+    Begin,
+    /// The driver has done what the last step said, or the time of [`Step::Wait`] has come.
+    Woken,
+    /// An attempt has ended.
+    Ended {
+        /// Its number, from [`Ask`].
+        attempt: usize,
+        /// How it ended.
+        ending: Ending,
+    },
+}
+
+/// What the driver does next.
+#[derive(Debug)]
+pub enum Step {
+    /// Send a request; then step again with [`CallEvent::Woken`].
+    Ask(Ask),
+    /// Wait for the end of an attempt, but not beyond this time.
+    Wait(Instant),
+    /// The call has ended. Attempts that are still out are given up.
+    Done(Verdict),
+}
+
+/// A request to send.
+#[derive(Debug)]
+pub struct Ask {
+    /// Number of the attempt, from 0.
+    pub attempt: usize,
+    /// Where to.
+    pub endpoint: Arc<Endpoint>,
+    /// When its answer must be there: after that it has [timed out](Ending::TimedOut).
+    pub deadline: Instant,
+    /// Whether it is a copy of an attempt that is still out. The copy of a question with a key is to be answered from a
+    /// cache only: its home may be working on it.
+    pub is_copy: bool,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The result is what this attempt has brought: an answer, or the error that says why there is none.
+    Attempt(usize),
+    /// The time was over.
+    Late,
+    /// No instance of the service is known.
+    NoInstance,
+    /// No instance may be asked: the circuit of the service is open.
+    Open {
+        /// When the next call is let through, if that is known.
+        retry_at: Option<Instant>,
+    },
+}
+
+/// One call of a [`Service`]. Dropped before it is done, it records nothing of the attempts that are out.
+#[derive(Debug)]
+pub struct CallMachine<'a> {
+    service: &'a Service,
+    question: Question,
+    tried: Vec<Arc<Endpoint>>,
+    attempts: Vec<Attempt>,
+    /// What the next attempt is made for. None: there is no reason for one.
+    next: Option<Reason>,
+    /// When the attempt that is out is late. None: no copy is sent.
+    late_at: Option<Instant>,
+    asked_for_upstream: bool,
+    verdict: Option<Verdict>,
+}
+
+#[derive(Debug)]
+struct Attempt {
+    /// Some while it is out.
+    pick: Option<Pick>,
+    started: Instant,
+    deadline: Instant,
+    ending: Option<Ending>,
+}
+
+/// Why an attempt is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    First,
+    /// The attempt before has cost no work.
+    Free,
+    /// The attempt before has failed.
+    Paid,
+}
+
+impl<'a> CallMachine<'a> {
+    /// A call that has not begun.
+    pub fn new(service: &'a Service, question: Question) -> Self {
+        Self {
+            service,
+            question,
+            tried: Vec::new(),
+            attempts: Vec::new(),
+            next: None,
+            late_at: None,
+            asked_for_upstream: false,
+            verdict: None,
+        }
+    }
+
+    /// Takes in an event, and says what to do.
+    pub fn step(&mut self, event: CallEvent, now: Instant, rng: &mut fastrand::Rng) -> Step {
+        match event {
+            CallEvent::Begin => match self.service.admit(now) {
+                Ok(()) => self.next = Some(Reason::First),
+                Err(retry_at) => self.verdict = Some(Verdict::Open { retry_at: Some(retry_at) }),
+            },
+            CallEvent::Woken => {}
+            CallEvent::Ended { attempt, ending } => self.ended(attempt, ending, now),
+        }
+        if self.verdict.is_none() && now >= self.question.deadline {
+            self.verdict = Some(Verdict::Late);
+        }
+        if let Some(verdict) = self.verdict {
+            self.give_up_others(verdict, now);
+            return Step::Done(verdict);
+        }
+        match self.attempts.iter().any(|attempt| attempt.pick.is_some()) {
+            true => self.wait(now, rng),
+            false => self.ask_another(now, rng),
+        }
+    }
+
+    /// Attempts beyond the first.
+    pub fn retries(&self) -> usize {
+        self.attempts.len().saturating_sub(1)
+    }
+
+    fn ended(&mut self, number: usize, ending: Ending, now: Instant) {
+        let Some(attempt) = self.attempts.get_mut(number) else { return };
+        let Some(pick) = attempt.pick.take() else { return };
+        let allowed = attempt.deadline.saturating_duration_since(attempt.started);
+        // The caller decides how long it waits: less than half of the usual shows nothing about the instance.
+        let is_fair = allowed >= self.service.attempt_timeout / 2;
+        let ending = if ending == Ending::TimedOut && !is_fair { Ending::Cancelled } else { ending };
+        attempt.ending = Some(ending);
+        self.service.record(pick, attempt.started, ending, now);
+        let is_free = self.tried.len() <= FREE_TRIES;
+        self.next = match ending {
+            Ending::Success { .. } => {
+                self.verdict = Some(Verdict::Attempt(number));
+                None
+            }
+            Ending::UpstreamFailed if self.asked_for_upstream => None,
+            Ending::UpstreamFailed => {
+                self.asked_for_upstream = true;
+                Some(Reason::Paid)
+            }
+            Ending::NoRoom { .. } => is_free.then_some(Reason::Free),
+            Ending::Refused | Ending::WrongPeer if is_free => Some(Reason::Free),
+            Ending::Refused | Ending::WrongPeer | Ending::Failed | Ending::TimedOut => Some(Reason::Paid),
+            Ending::Overtaken | Ending::Cancelled => None,
+        };
+    }
+
+    /// Asks an endpoint that was not tried, if there is a reason for it; else the call has ended.
+    fn ask_another(&mut self, now: Instant, rng: &mut fastrand::Rng) -> Step {
+        let Some(reason) = self.next.take() else { return self.give_best(None, now) };
+        let wanted = Wanted { tried: &self.tried, key: self.question.key, only_well: false };
+        let pick = match self.service.balancer().pick(now, rng, &wanted) {
+            Ok(pick) => pick,
+            Err(error) => return self.give_best(Some(error), now),
+        };
+        // Paid last: what cannot be asked costs no budget.
+        if reason == Reason::Paid && !self.service.may_retry(now) {
+            return self.give_best(None, now);
+        }
+        let may_hedge = self.question.may_hedge && self.late_at.is_none();
+        self.late_at = if may_hedge { self.service.late_after().map(|time| now + time) } else { None };
+        Step::Ask(self.send(pick, false, now))
+    }
+
+    /// Waits for the attempt that is out, and sends a copy of it when it is late.
+    fn wait(&mut self, now: Instant, rng: &mut fastrand::Rng) -> Step {
+        if self.late_at.is_some_and(|late_at| late_at <= now) {
+            self.late_at = None;
+            let wanted = Wanted { tried: &self.tried, key: self.question.key, only_well: true };
+            if let Ok(pick) = self.service.balancer().pick(now, rng, &wanted) {
+                if self.service.may_hedge(now) {
+                    return Step::Ask(self.send(pick, true, now));
+                }
+            }
+        }
+        Step::Wait(self.late_at.map_or(self.question.deadline, |late_at| late_at.min(self.question.deadline)))
+    }
+
+    fn send(&mut self, pick: Pick, is_copy: bool, now: Instant) -> Ask {
+        let endpoint = Arc::clone(pick.endpoint());
+        let deadline = self.question.deadline.min(now + self.service.attempt_timeout);
+        let attempt = self.attempts.len();
+        self.attempts.push(Attempt { pick: Some(pick), started: now, deadline, ending: None });
+        self.tried.push(Arc::clone(&endpoint));
+        Ask { attempt, endpoint, deadline, is_copy }
+    }
+
+    /// Ends the call with the best of what the attempts have brought.
+    fn give_best(&mut self, error: Option<NoPick>, now: Instant) -> Step {
+        let best = self.attempts.iter().enumerate().max_by_key(|(_, attempt)| rank(attempt.ending));
+        let verdict = match (best, error) {
+            (Some((number, _)), _) => Verdict::Attempt(number),
+            (None, Some(NoPick::Empty)) => Verdict::NoInstance,
+            (None, _) => Verdict::Open { retry_at: None },
+        };
+        self.verdict = Some(verdict);
+        self.give_up_others(verdict, now);
+        Step::Done(verdict)
+    }
+
+    /// Records the attempts that are still out: overtaken by a good answer, or out of time.
+    fn give_up_others(&mut self, verdict: Verdict, now: Instant) {
+        let attempt_timeout = self.service.attempt_timeout;
+        for attempt in &mut self.attempts {
+            let Some(pick) = attempt.pick.take() else { continue };
+            let is_late = now.saturating_duration_since(attempt.started) >= attempt_timeout;
+            let ending = match verdict {
+                _ if is_late => Ending::TimedOut,
+                Verdict::Attempt(_) => Ending::Overtaken,
+                _ if now.saturating_duration_since(attempt.started) >= attempt_timeout / 2 => Ending::TimedOut,
+                _ => Ending::Cancelled,
+            };
+            self.service.record(pick, attempt.started, ending, now);
+        }
+    }
+}
+
+/// How good it is to end a call with what an attempt has brought: an answer before an error, and of equal ones the last.
+fn rank(ending: Option<Ending>) -> u8 {
+    match ending {
+        Some(Ending::Success { .. }) => 6,
+        Some(Ending::UpstreamFailed) => 5,
+        Some(Ending::NoRoom { .. }) => 4,
+        Some(Ending::Failed) => 3,
+        Some(Ending::TimedOut | Ending::Cancelled) => 2,
+        Some(Ending::WrongPeer) => 1,
+        Some(Ending::Refused | Ending::Overtaken) | None => 0,
+    }
+}

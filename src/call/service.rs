@@ -1,0 +1,187 @@
+//! What a caller keeps of one service that it calls.
+
+use super::circuit::ServiceCircuit;
+use super::latencies::RecentLatencies;
+use super::probes::Probes;
+use super::{CallSettings, HedgeDelay};
+use crate::balance::{BalanceSettings, Balancer, Ending, Endpoint, Pick, Target};
+use crate::breaker::{BreakerSettings, InvalidSetting, State};
+use crate::retry::Budget;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Tokens for attempts beyond the first that are kept at most.
+const RETRIES_MAX: u16 = 50;
+/// Tokens for copies of late calls: a tenth of the calls that succeed, and as many at most.
+const HEDGE_SHARE: f64 = 0.1;
+const HEDGES_MAX: u16 = 10;
+/// A call is late after this at the earliest: below it a copy costs more than the wait.
+const HEDGE_MIN: Duration = Duration::from_millis(10);
+/// An attempt that is out for this long, and for longer than usual, may be at a silent instance.
+const SUSPECT_MIN: Duration = Duration::from_millis(100);
+
+/// One service that is called: its endpoints with their circuits, its own circuit, and the budgets for second attempts.
+/// Shared by all calls to it, from any number of tasks and threads.
+#[derive(Debug)]
+pub struct Service {
+    balancer: Balancer,
+    circuit: ServiceCircuit,
+    retries: Budget,
+    hedges: Budget,
+    latencies: RecentLatencies,
+    probes: Probes,
+    pub(super) attempt_timeout: Duration,
+    hedge_after: HedgeDelay,
+}
+
+impl Service {
+    /// A service without endpoints. `zone` is the caller's own, empty if it has none; `seed` any number, another one for
+    /// each process.
+    ///
+    /// # Errors
+    ///
+    /// A setting that makes no sense.
+    pub fn new(
+        call: &CallSettings,
+        balance: &BalanceSettings,
+        breaker: &BreakerSettings,
+        zone: &str,
+        now: Instant,
+        seed: u64,
+    ) -> Result<Self, InvalidSetting> {
+        Ok(Self {
+            balancer: Balancer::new(balance, breaker, zone, now, seed)?,
+            circuit: ServiceCircuit::new(now),
+            retries: Budget::new(call.retry_budget, RETRIES_MAX, now)?,
+            hedges: Budget::new(HEDGE_SHARE, HEDGES_MAX, now)?,
+            latencies: RecentLatencies::new(),
+            probes: Probes::new(now),
+            attempt_timeout: call.attempt_timeout.min(call.timeout),
+            hedge_after: call.hedge_after,
+        })
+    }
+
+    /// Replaces the list of endpoints ([`Balancer::update`]). One that is new is a proof of life.
+    pub fn update(&self, targets: &[Target], now: Instant) -> usize {
+        let known = self.balancer.endpoints();
+        let is_new = |target: &&Target| {
+            !target.draining && !known.iter().any(|one| one.id() == target.id && one.address() == target.address)
+        };
+        if targets.iter().find(is_new).is_some() {
+            self.circuit.alive(now);
+        }
+        self.balancer.update(targets, now)
+    }
+
+    /// The endpoints, and the choice between them.
+    pub fn balancer(&self) -> &Balancer {
+        &self.balancer
+    }
+
+    /// The circuit of the service as a whole.
+    pub fn circuit(&self) -> &ServiceCircuit {
+        &self.circuit
+    }
+
+    /// The p95 of the latencies of recent successes; 200 ms while too few are known.
+    pub fn p95(&self) -> Duration {
+        self.latencies.p95()
+    }
+
+    /// Retries that the budget allows now.
+    pub fn retries_left(&self, now: Instant) -> u32 {
+        self.retries.left(now)
+    }
+
+    /// The endpoints whose health is to be checked now. After each check call [`probed`](Self::probed).
+    pub fn probes_due(&self, now: Instant) -> Vec<Arc<Endpoint>> {
+        self.probes.due(now)
+    }
+
+    /// When [`probes_due`](Self::probes_due) next has an endpoint. None: no circuit is open, or the service is not in use.
+    pub fn next_probe(&self, now: Instant) -> Option<Instant> {
+        self.probes.next(now)
+    }
+
+    /// Takes in a health check: whether `endpoint` has answered `GET /healthz` with 200 and its own id, in
+    /// [`PROBE_TIMEOUT`](super::PROBE_TIMEOUT).
+    pub fn probed(&self, endpoint: &Arc<Endpoint>, alive: bool, now: Instant) {
+        endpoint.probed(alive, now);
+        if alive {
+            self.circuit.alive(now);
+        }
+        let all_out = self.all_out(now);
+        self.probes.done(endpoint, all_out, now);
+        if !alive {
+            self.probes.watch(endpoint, now + super::PROBE_TIMEOUT);
+        }
+    }
+
+    /// Takes in that discovery has found `endpoint` again after it was lost.
+    pub fn found_again(&self, endpoint: &Arc<Endpoint>, now: Instant) {
+        endpoint.probed(true, now);
+        self.circuit.alive(now);
+    }
+
+    pub(super) fn admit(&self, now: Instant) -> Result<(), Instant> {
+        self.probes.used(now);
+        self.circuit.admit(now)
+    }
+
+    /// After how long a call is late. None: no copy is ever sent.
+    pub(super) fn late_after(&self) -> Option<Duration> {
+        match self.hedge_after {
+            HedgeDelay::P95 => Some(self.latencies.p95().max(HEDGE_MIN)),
+            HedgeDelay::After(time) => Some(time),
+            HedgeDelay::Off => None,
+        }
+    }
+
+    pub(super) fn may_retry(&self, now: Instant) -> bool {
+        self.retries.try_withdraw(now)
+    }
+
+    pub(super) fn may_hedge(&self, now: Instant) -> bool {
+        self.hedges.try_withdraw(now)
+    }
+
+    /// Records how an attempt ended that began at `started`.
+    pub(super) fn record(&self, pick: Pick, started: Instant, ending: Ending, now: Instant) {
+        let endpoint = Arc::clone(pick.endpoint());
+        pick.finish(ending, now);
+        if ending.is_answer() {
+            self.circuit.alive(now);
+        }
+        let took = now.saturating_duration_since(started);
+        match ending {
+            Ending::Success { latency } => {
+                self.latencies.record(latency);
+                self.retries.deposit(now);
+                self.hedges.deposit(now);
+                return;
+            }
+            Ending::TimedOut => self.probes.suspect(&endpoint, now),
+            Ending::Overtaken if took > self.latencies.p95().mul_f64(1.2).max(SUSPECT_MIN) => {
+                self.probes.suspect(&endpoint, now);
+            }
+            _ => {}
+        }
+        if endpoint.breaker().state() == State::Open {
+            self.probes.watch(&endpoint, now);
+            self.all_out(now);
+        }
+    }
+
+    /// How many endpoints there are, if all are out; and then the service's circuit may open. While all of them refuse
+    /// connections it stays closed: to ask one takes no time.
+    fn all_out(&self, now: Instant) -> Option<usize> {
+        let counts = self.balancer.circuits();
+        if counts.all == 0 || counts.out < counts.all {
+            return None;
+        }
+        if counts.refused < counts.all {
+            self.circuit.all_out(now);
+        }
+        Some(counts.all)
+    }
+}

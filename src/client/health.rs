@@ -1,0 +1,68 @@
+//! Health checks in the background: open circuits of services in use, and instances that may be silent, are asked
+//! `GET /healthz`, so that no call has to find out whether a server is back.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_lite::FutureExt as _;
+use http_types::{Method, Request, Url};
+use smol::{Executor, Timer};
+
+use super::Client;
+use super::attempt::is_of;
+use super::callee::Callee;
+use crate::balance::Endpoint;
+use crate::call::PROBE_TIMEOUT;
+use crate::transport::ID_HEADER;
+use crate::transport::client::Deadline;
+
+impl Client {
+    /// Checks health as long as `executor` runs. Sleeps without a timer while no circuit is open.
+    pub async fn check_health(self, executor: Arc<Executor<'static>>) {
+        loop {
+            let changed = self.inner.unhealthy.listen();
+            let now = Instant::now();
+            let mut next: Option<Instant> = None;
+            for callee in self.callees() {
+                for endpoint in callee.rules.probes_due(now) {
+                    let (client, callee) = (self.clone(), Arc::clone(&callee));
+                    executor.spawn(async move { client.check(&callee, &endpoint).await }).detach();
+                }
+                next = next.into_iter().chain(callee.rules.next_probe(now)).min();
+            }
+            match next {
+                Some(at) => {
+                    let due = async {
+                        Timer::at(at).await;
+                    };
+                    changed.or(due).await;
+                }
+                None => changed.await,
+            }
+        }
+    }
+
+    /// Asks one instance whether it is alive, and records what it says.
+    async fn check(&self, callee: &Callee, endpoint: &Arc<Endpoint>) {
+        let alive = self.is_alive(callee, endpoint).await;
+        let now = Instant::now();
+        let generation = endpoint.breaker().generation();
+        callee.rules.probed(endpoint, alive, now);
+        callee.watch.add_if_changed(endpoint, generation);
+        callee.log_changes(now);
+        self.inner.unhealthy.notify(usize::MAX);
+    }
+
+    async fn is_alive(&self, callee: &Callee, endpoint: &Endpoint) -> bool {
+        let Ok(url) = Url::parse(&format!("http://{}/healthz", endpoint.address())) else { return false };
+        let mut request = Request::new(Method::Get, url);
+        request.ext_mut().insert(Deadline(Instant::now() + PROBE_TIMEOUT));
+        match self.inner.surf.send(request).await {
+            Ok(answer) => {
+                let id = answer.header(ID_HEADER).map(|value| value.as_str());
+                answer.status().is_success() && is_of(&callee.service, endpoint.id(), id)
+            }
+            Err(_) => false,
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Admission of requests: the [`Limiter`] with a lock, a clock and wakers around it.
+//!
+//! A request that is admitted at once costs two short locks and two looks at the clock. Nothing here has a timer, and
+//! nothing runs while there is no request.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderName};
+
+use super::{Session, Shared, Stats};
+use crate::limit::{Admission, Limiter, Permit, Refusal, Settings, Ticket};
+use crate::transport::TIME_LEFT;
+
+/// The limiter of a server, and what wakes the requests that wait in its queue.
+pub(super) struct Gate {
+    state: Mutex<State>,
+    executor: Weak<smol::Executor<'static>>,
+}
+
+struct State {
+    limiter: Limiter,
+    /// Of requests that wait, once they have been polled.
+    wakers: BTreeMap<Ticket, Waker>,
+}
+
+impl Gate {
+    pub(super) fn new(settings: Settings, executor: &Arc<smol::Executor<'static>>) -> Self {
+        let state = State { limiter: Limiter::new(settings, Instant::now()), wakers: BTreeMap::new() };
+        Self { state: Mutex::new(state), executor: Arc::downgrade(executor) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Wakes those whose turn it is now.
+    fn call(&mut self, stats: &Stats) {
+        if self.limiter.waiting() == 0 {
+            return;
+        }
+        while let Some(ticket) = self.limiter.call() {
+            if let Some(waker) = self.wakers.remove(&ticket) {
+                waker.wake(); // without one it has not been polled yet, and sees that it is called when it is
+            }
+        }
+        stats.waiting.store(self.limiter.waiting(), Relaxed);
+    }
+}
+
+/// A request on its way through the gate. Dropped early, it leaves the queue or gives its permit back.
+pub(super) struct Entry<S> {
+    pub(super) session: Arc<Session<S>>,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Not limited.
+    Outside,
+    Waiting(Ticket, Instant),
+    /// With the time, where the clock was looked at just now.
+    Running(Permit, Option<Instant>),
+    Gone,
+}
+
+/// When the caller stops waiting, by what it has sent of it.
+pub(super) fn deadline(headers: &HeaderMap, now: Instant) -> Option<Instant> {
+    const NAME: HeaderName = HeaderName::from_static(TIME_LEFT);
+    let left = headers.get(&NAME)?.to_str().ok()?.trim().parse().ok()?;
+    now.checked_add(Duration::from_millis(left))
+}
+
+impl<S> Entry<S> {
+    /// An entry that waits for nothing and counts for nothing.
+    pub(super) fn outside(session: Arc<Session<S>>) -> Self {
+        Self { session, stage: Stage::Outside }
+    }
+
+    /// Takes a permit or a place in the queue.
+    pub(super) fn new(session: Arc<Session<S>>, now: Instant, deadline: Option<Instant>) -> Result<Self, Refusal> {
+        let Shared { gate, stats, .. } = &*session.shared;
+        let mut state = gate.lock();
+        let stage = match state.limiter.arrive(now, deadline) {
+            Admission::Run(permit) => Stage::Running(permit, Some(now)),
+            Admission::Queue(ticket) => {
+                state.call(stats);
+                Stage::Waiting(ticket, now)
+            }
+            Admission::Refuse(refusal) => {
+                stats.requests_refused.fetch_add(1, Relaxed);
+                return Err(refusal);
+            }
+        };
+        drop(state);
+        Ok(Self { session, stage })
+    }
+}
+
+impl<S: Send + Sync + 'static> Entry<S> {
+    /// Polls `handler` if it is its turn; it is never polled after an error.
+    pub(super) fn poll<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        handler: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<Result<T, Refusal>> {
+        if let Stage::Waiting(ticket, since) = self.stage {
+            match self.poll_turn(cx, ticket, since) {
+                Poll::Ready(Ok(stage)) => self.stage = stage,
+                Poll::Ready(Err(refusal)) => {
+                    self.stage = Stage::Gone;
+                    return Poll::Ready(Err(refusal));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        match std::mem::replace(&mut self.stage, Stage::Gone) {
+            Stage::Running(permit, now) => self.poll_running(cx, permit, now, handler).map(Ok),
+            other => {
+                self.stage = other;
+                handler(cx).map(Ok)
+            }
+        }
+    }
+
+    fn poll_turn(&self, cx: &mut Context<'_>, ticket: Ticket, since: Instant) -> Poll<Result<Stage, Refusal>> {
+        let Shared { gate, stats, .. } = &*self.session.shared;
+        let mut state = gate.lock();
+        if !state.limiter.is_called(ticket) {
+            match state.wakers.get_mut(&ticket) {
+                Some(waker) => waker.clone_from(cx.waker()),
+                None => drop(state.wakers.insert(ticket, cx.waker().clone())),
+            }
+            return Poll::Pending;
+        }
+        let now = Instant::now();
+        let started = state.limiter.start(ticket, now);
+        stats.waited(now.saturating_duration_since(since));
+        stats.waiting.store(state.limiter.waiting(), Relaxed);
+        Poll::Ready(match started {
+            Ok(permit) => Ok(Stage::Running(permit, Some(now))),
+            Err(refusal) => {
+                stats.requests_late.fetch_add(1, Relaxed);
+                state.call(stats);
+                Err(refusal)
+            }
+        })
+    }
+
+    /// Polls `handler`, and notes for how long. `now` is the time, if the clock was looked at just now.
+    fn poll_running<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut permit: Permit,
+        now: Option<Instant>,
+        handler: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let Session { shared, progress, .. } = &*self.session;
+        let Shared { gate, stats, .. } = &**shared;
+        let before = now.unwrap_or_else(Instant::now);
+        if permit.is_paused() {
+            gate.lock().limiter.resume(&mut permit, before);
+        }
+        let polled = handler(cx);
+        let now = Instant::now();
+        let mut state = gate.lock();
+        let begins_round = state.limiter.polled(&mut permit, now.saturating_duration_since(before));
+        if polled.is_ready() {
+            state.limiter.finish(permit, now);
+        } else {
+            if progress.is_body_awaited() {
+                state.limiter.pause(&mut permit, now);
+            }
+            self.stage = Stage::Running(permit, None);
+        }
+        state.call(stats);
+        drop(state);
+        if begins_round {
+            round(&self.session.shared);
+        }
+        polled
+    }
+}
+
+/// Ends the round once the executor has polled every task that is ready now.
+fn round<S: Send + Sync + 'static>(shared: &Arc<Shared<S>>) {
+    let Some(executor) = shared.gate.executor.upgrade() else { return }; // with it all connections end
+    let shared = Arc::clone(shared);
+    let end = async move {
+        let mut state = shared.gate.lock();
+        state.limiter.round_over();
+        state.call(&shared.stats);
+    };
+    executor.spawn(end).detach();
+}
+
+impl<S> Drop for Entry<S> {
+    fn drop(&mut self) {
+        let Shared { gate, stats, .. } = &*self.session.shared;
+        match std::mem::replace(&mut self.stage, Stage::Gone) {
+            Stage::Outside | Stage::Gone => {}
+            Stage::Waiting(ticket, _) => {
+                let mut state = gate.lock();
+                state.limiter.leave(ticket);
+                state.wakers.remove(&ticket);
+                stats.waiting.store(state.limiter.waiting(), Relaxed);
+                stats.requests_left.fetch_add(1, Relaxed);
+                state.call(stats);
+            }
+            Stage::Running(permit, _) => {
+                let mut state = gate.lock();
+                state.limiter.abandon(permit, Instant::now());
+                state.call(stats);
+            }
+        }
+    }
+}
