@@ -157,6 +157,8 @@ fn understand(query: &Query, answer: &Answer) -> Result<Report, ApiError> {
         Code::Forbidden => unavailable(error.message),
         // A producer that answers so has no room, whatever it calls it.
         Code::Unavailable => ApiError { code: Code::Overloaded, ..error },
+        // The answer to a copy of the question; the original has not been answered.
+        Code::NotCached => ApiError { code: Code::UpstreamTimeout, ..error },
         _ => {
             let retry_after = answer.retry_after.or(error.retry_after);
             error.with_retry_after(retry_after)

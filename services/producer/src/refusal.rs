@@ -1,6 +1,6 @@
 //! What the service answers when it has no report: a code, a sentence, and the time until asking again is of use.
 //!
-//! What the weather API did is 502, 504, 404 or 429; 503 is for this service itself, which has no room or is not ready.
+//! What the weather API did is 502, 504 or 404; 503 is for this service itself, which has no room or is not ready.
 
 use std::time::Duration;
 

@@ -146,8 +146,14 @@ fn told(report: &Report, fresh_for: Duration, took: Duration) -> tide::Result {
     Ok(response.build())
 }
 
+/// The status of an error here. The limit of the weather API is not one of this service: after a 429 its callers would leave
+/// it alone for that time, though it answers for all places whose reports are fresh.
+fn status(code: Code) -> u16 {
+    if code == Code::RateLimited { Code::UpstreamUnavailable.status() } else { code.status() }
+}
+
 fn refused(error: &ApiError, took: Duration) -> tide::Result {
-    let mut response = json(error.code.status(), serde_json::to_string(error)?)
+    let mut response = json(status(error.code), serde_json::to_string(error)?)
         .header("cache-control", "no-store")
         .header("server-timing", timing("error", took));
     if let (Some(wait), Some(seconds)) = (error.retry_after, error.retry_after_s()) {

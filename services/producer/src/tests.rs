@@ -443,9 +443,9 @@ fn the_route_answers_as_the_contract_says() {
 fn each_error_has_its_status_and_the_passing_ones_a_time_to_wait() {
     for (does, status, expected, wait) in [
         (Does::Answer(404, NOT_FOUND), 404, Code::UnknownPlace, ""),
-        (Does::Limit("7"), 429, Code::RateLimited, "7"),
-        (Does::Limit("soon"), 429, Code::RateLimited, "60"),
-        (Does::Limit("99999"), 429, Code::RateLimited, "600"),
+        (Does::Limit("7"), 502, Code::RateLimited, "7"),
+        (Does::Limit("soon"), 502, Code::RateLimited, "60"),
+        (Does::Limit("99999"), 502, Code::RateLimited, "600"),
         (Does::Answer(401, BAD_KEY), 502, Code::UpstreamRejected, ""),
         (DOWN, 502, Code::UpstreamUnavailable, "1"),
         (Does::Answer(200, "<html>"), 502, Code::UpstreamUnavailable, "1"),

@@ -72,7 +72,7 @@ fn words(query: &Query, error: &ApiError) -> Words {
             happened: html! { "It gives no weather for " (place) " at the moment. The producers on this network are running." },
             advice: html! { (again) ". Places that were asked for in the last minutes are still answered." },
         },
-        Code::UpstreamTimeout | Code::NotCached => Words {
+        Code::UpstreamTimeout => Words {
             heading: "The weather service is slow",
             happened: html! { "It has not sent the weather for " (place) " in time." },
             advice: html! { (again) ". If its answer has arrived by then, you get it at once." },
@@ -87,7 +87,7 @@ fn words(query: &Query, error: &ApiError) -> Words {
             happened: html! { "The producers on this network have just started and cannot ask the weather service yet." },
             advice: html! { (again) "." },
         },
-        Code::Unavailable | Code::Forbidden | Code::InvalidZip | Code::InvalidCountry => Words {
+        Code::Unavailable | Code::Forbidden | Code::InvalidZip | Code::InvalidCountry | Code::NotCached => Words {
             heading: "No weather available now",
             happened: html! { "No producer on this network answered, so there is no weather for " (place) "." },
             advice: html! { (again) ". A producer that comes back is found by itself." },

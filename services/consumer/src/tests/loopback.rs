@@ -105,8 +105,10 @@ fn error_body(status: u16, headers: &'static str, code: &str) -> Says {
 }
 
 /// What the weather API did to a producer.
-fn upstream_failures() -> [(Says, u16, &'static str); 3] {
+fn upstream_failures() -> [(Says, u16, &'static str); 5] {
     [
+        (error_body(502, "retry-after: 7\r\n", "rate_limited"), 429, "rate_limited"),
+        (error_body(504, "", "not_cached"), 504, "upstream_timeout"),
         (error_body(502, "retry-after: 3\r\n", "upstream_unavailable"), 502, "upstream_unavailable"),
         (error_body(502, "", "upstream_rejected"), 502, "upstream_rejected"),
         (error_body(504, "retry-after: 1\r\n", "upstream_timeout"), 504, "upstream_timeout"),
@@ -203,7 +205,6 @@ fn a_producer_without_room_is_not_called_unreachable() {
         (error_body(503, "retry-after: 1\r\n", "overloaded"), "overloaded"),
         (error_body(503, "retry-after: 1\r\n", "unavailable"), "overloaded"),
         (error_body(503, "retry-after: 1\r\n", "starting"), "starting"),
-        (error_body(429, "retry-after: 7\r\n", "rate_limited"), "rate_limited"),
     ] {
         let producer = FakeProducer::start(says.clone());
         let (status, error) = Bench::of(&producer).json();
