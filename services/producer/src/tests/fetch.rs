@@ -43,7 +43,7 @@ fn an_answer_that_is_late_for_its_caller_is_there_for_the_next_one() {
 }
 
 #[test]
-fn an_answer_that_nobody_waits_for_is_kept_and_teaches_as_any_other() {
+fn an_answer_without_a_caller_left_is_kept_and_recorded_as_any_other() {
     let bench = Bench::new(Does::Wait);
     bench.run(async {
         in_a_hurry(&bench, "70569", 0).await.expect_err("too late");
