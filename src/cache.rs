@@ -159,6 +159,19 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
         self.shared.look(key, now)
     }
 
+    /// What this process holds for `key`, without a fetch: a fresh answer, or the error of a fetch a moment ago that no
+    /// old answer may stand in for. `None`: it would have to be fetched.
+    pub fn held(&self, key: &str, now: SystemTime) -> Option<Result<Found<V, E>, Missed<E>>> {
+        let outcome = match self.shared.look(key, now) {
+            Some(kept) if kept.freshness == Freshness::Fresh => Ok(kept.found(How::Fresh)),
+            _ => Err(self.shared.recall(key, now).filter(|missed| !missed.stale_may_stand_in())?),
+        };
+        let counters = &self.shared.counters;
+        let counter = if outcome.is_ok() { &counters.fresh } else { &counters.missed };
+        counter.fetch_add(1, Ordering::Relaxed);
+        Some(outcome)
+    }
+
     /// Keeps an answer that was asked for at `stored_at`. False if it is not kept: it is empty, too large or too old,
     /// or what is there is newer.
     ///

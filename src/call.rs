@@ -106,9 +106,8 @@ pub struct Ask {
     pub endpoint: Arc<Endpoint>,
     /// When its answer must be there: after that it has [timed out](Ending::TimedOut).
     pub deadline: Instant,
-    /// Whether it is a copy of an attempt that is still out. The copy of a question with a key is to be answered from a
-    /// cache only: its home may be working on it.
-    pub is_copy: bool,
+    /// Whether it is to be answered from a cache only: the home of the question is working on it already.
+    pub cached_only: bool,
 }
 
 /// How a call ended.
@@ -148,6 +147,7 @@ struct Attempt {
     pick: Option<Pick>,
     started: Instant,
     deadline: Instant,
+    cached_only: bool,
     ending: Option<Ending>,
 }
 
@@ -159,6 +159,8 @@ enum Reason {
     Free,
     /// The attempt before has failed.
     Paid,
+    /// The attempt before goes on behind the instance that was asked.
+    PaidFromCache,
 }
 
 impl<'a> CallMachine<'a> {
@@ -187,7 +189,10 @@ impl<'a> CallMachine<'a> {
             CallEvent::Ended { attempt, ending } => self.ended(attempt, ending, now),
         }
         if self.verdict.is_none() && now >= self.question.deadline {
-            self.verdict = Some(Verdict::Late);
+            match self.attempts.iter().any(|attempt| attempt.ending.is_some_and(Ending::is_answer)) {
+                true => return self.give_best(None, now),
+                false => self.verdict = Some(Verdict::Late),
+            }
         }
         if let Some(verdict) = self.verdict {
             self.give_up_others(verdict, now);
@@ -211,24 +216,29 @@ impl<'a> CallMachine<'a> {
         // The caller decides how long it waits: less than half of the usual shows nothing about the instance.
         let is_fair = allowed >= self.service.attempt_timeout / 2;
         let ending = if ending == Ending::TimedOut && !is_fair { Ending::Cancelled } else { ending };
-        attempt.ending = Some(ending);
         self.service.record(pick, attempt.started, ending, now);
+        if attempt.cached_only && ending == Ending::UpstreamTimedOut {
+            attempt.ending = Some(Ending::Cancelled); // it is not in that cache; the home goes on
+            return;
+        }
+        attempt.ending = Some(ending);
         let is_free = self.tried.len() <= FREE_TRIES;
-        self.next = match ending {
+        let reason = match ending {
             Ending::Success { .. } => {
                 self.verdict = Some(Verdict::Attempt(number));
                 None
             }
-            Ending::UpstreamFailed if self.asked_for_upstream => None,
-            Ending::UpstreamFailed => {
-                self.asked_for_upstream = true;
-                Some(Reason::Paid)
-            }
+            Ending::UpstreamFailed | Ending::UpstreamTimedOut if self.asked_for_upstream => None,
+            Ending::UpstreamFailed => Some(Reason::Paid),
+            Ending::UpstreamTimedOut if self.question.key.is_some() => Some(Reason::PaidFromCache),
+            Ending::UpstreamTimedOut => Some(Reason::Paid),
             Ending::NoRoom { .. } => is_free.then_some(Reason::Free),
             Ending::Refused | Ending::WrongPeer if is_free => Some(Reason::Free),
             Ending::Refused | Ending::WrongPeer | Ending::Failed | Ending::TimedOut => Some(Reason::Paid),
             Ending::Overtaken | Ending::Cancelled => None,
         };
+        self.asked_for_upstream |= matches!(ending, Ending::UpstreamFailed | Ending::UpstreamTimedOut);
+        self.next = reason.or(self.next);
     }
 
     /// Asks an endpoint that was not tried, if there is a reason for it; else the call has ended.
@@ -240,12 +250,12 @@ impl<'a> CallMachine<'a> {
             Err(error) => return self.give_best(Some(error), now),
         };
         // Paid last: what cannot be asked costs no budget.
-        if reason == Reason::Paid && !self.service.may_retry(now) {
+        if matches!(reason, Reason::Paid | Reason::PaidFromCache) && !self.service.may_retry(now) {
             return self.give_best(None, now);
         }
         let may_hedge = self.question.may_hedge && self.late_at.is_none();
         self.late_at = if may_hedge { self.service.late_after().map(|time| now + time) } else { None };
-        Step::Ask(self.send(pick, false, now))
+        Step::Ask(self.send(pick, reason == Reason::PaidFromCache, now))
     }
 
     /// Waits for the attempt that is out, and sends a copy of it when it is late.
@@ -255,20 +265,20 @@ impl<'a> CallMachine<'a> {
             let wanted = Wanted { tried: &self.tried, key: self.question.key, only_well: true };
             if let Ok(pick) = self.service.balancer().pick(now, rng, &wanted) {
                 if self.service.may_hedge(now) {
-                    return Step::Ask(self.send(pick, true, now));
+                    return Step::Ask(self.send(pick, self.question.key.is_some(), now));
                 }
             }
         }
         Step::Wait(self.late_at.map_or(self.question.deadline, |late_at| late_at.min(self.question.deadline)))
     }
 
-    fn send(&mut self, pick: Pick, is_copy: bool, now: Instant) -> Ask {
+    fn send(&mut self, pick: Pick, cached_only: bool, now: Instant) -> Ask {
         let endpoint = Arc::clone(pick.endpoint());
         let deadline = self.question.deadline.min(now + self.service.attempt_timeout);
         let attempt = self.attempts.len();
-        self.attempts.push(Attempt { pick: Some(pick), started: now, deadline, ending: None });
+        self.attempts.push(Attempt { pick: Some(pick), started: now, deadline, cached_only, ending: None });
         self.tried.push(Arc::clone(&endpoint));
-        Ask { attempt, endpoint, deadline, is_copy }
+        Ask { attempt, endpoint, deadline, cached_only }
     }
 
     /// Ends the call with the best of what the attempts have brought.
@@ -305,7 +315,7 @@ impl<'a> CallMachine<'a> {
 fn rank(ending: Option<Ending>) -> u8 {
     match ending {
         Some(Ending::Success { .. }) => 6,
-        Some(Ending::UpstreamFailed) => 5,
+        Some(Ending::UpstreamFailed | Ending::UpstreamTimedOut) => 5,
         Some(Ending::NoRoom { .. }) => 4,
         Some(Ending::Failed) => 3,
         Some(Ending::TimedOut | Ending::Cancelled) => 2,

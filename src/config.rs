@@ -85,14 +85,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// What `role` runs with when nothing is set.
-    pub fn for_role(role: Role) -> Self {
-        let second = Duration::from_secs(1);
-        let call = match role {
-            // A producer waits less long for the weather API than its callers wait for it.
-            Role::Producer => CallSettings { timeout: second, attempt_timeout: second, ..Default::default() },
-            _ => CallSettings::default(),
-        };
+    /// What a role runs with when nothing is set: the same for each role, but for [`Config::listen`].
+    pub fn for_role(_role: Role) -> Self {
         Self {
             node: Node { cluster: "bramble".into(), zone: String::new(), weight: 1, cluster_key_file: None },
             discovery: Discovery {
@@ -112,7 +106,7 @@ impl Config {
                 max_body: 64 << 10,
                 drain_timeout: Duration::from_secs(10),
             },
-            call,
+            call: CallSettings::default(),
             breaker: BreakerSettings::default(),
             balance: BalanceSettings::default(),
             cache: Cache {
@@ -128,6 +122,7 @@ impl Config {
                 api_key_file: None,
                 ca_file: None,
                 language: "en".into(),
+                fetch_timeout: Duration::from_secs(5),
             },
             consumer: Consumer { listen: SocketAddr::from(([0, 0, 0, 0], 8088)) },
             registry: Registry { listen: SocketAddr::from(([0, 0, 0, 0], 8761)) },

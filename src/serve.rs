@@ -131,7 +131,7 @@ impl Host {
         let id = format!("{}-{:016x}", role.as_str(), fastrand::u64(..));
         let directory = Directory::new(told(role), now);
         let resolver = Resolver::from_system();
-        let wire = wire(&config, resolver.clone())?;
+        let wire = wire(role, &config, resolver.clone())?;
         let key = trust::key_of(&config.node).map_err(|error| Error::Setup(error.to_string()))?;
         let trust = Arc::new(Trust::new(key));
         executor.spawn(wire.clone().keep_tidy()).detach();
@@ -274,13 +274,17 @@ fn told(role: Role) -> Told {
     }
 }
 
-fn wire(config: &Config, resolver: Resolver) -> Result<Wire, Error> {
-    let settings = transport::client::Settings {
+fn wire(role: Role, config: &Config, resolver: Resolver) -> Result<Wire, Error> {
+    let mut settings = transport::client::Settings {
         timeout: config.call.timeout,
         ca_file: config.producer.ca_file.clone(),
         resolver,
         ..Default::default()
     };
+    if role == Role::Producer {
+        // Its calls leave the LAN: a lost SYN costs 1 s, and so does a first TLS handshake over a mobile uplink.
+        settings.connect_timeout = config.producer.fetch_timeout;
+    }
     Wire::new(settings).map_err(|error| Error::Setup(error.to_string()))
 }
 

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bramble::config::{Config, Role};
 use bramble::resolve::Resolver;
+use bramble::serve::Host;
 use bramble::transport::client::{Deadline, Error, Phase, Settings, Wire};
 use bramble::transport::tls;
 use http_client::HttpClient;
@@ -139,6 +141,29 @@ fn a_server_with_the_right_certificate_is_trusted_and_its_connection_kept() {
         }
     });
     assert_eq!(server.join().expect("the server's part"), 10);
+}
+
+#[test]
+fn a_producers_handshake_with_the_weather_api_may_take_longer_than_one_within_the_lan() {
+    let authority = Authority::new("slow");
+    let server = authority.server("127.0.0.1", |_| ());
+    let (addr, server) = serve(move |door| {
+        let mut tls = accept(&door, &server);
+        std::thread::sleep(Duration::from_millis(1200)); // the fault: this server is slow
+        assert!(head(&mut tls).is_some(), "the client has waited for the handshake");
+        tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").expect("the client reads");
+    });
+    let mut config = Config::for_role(Role::Producer);
+    config.discovery.mdns = false;
+    config.producer.ca_file = Some(authority.file.clone());
+    let host = Host::new(Role::Producer, config, Arc::default()).expect("a host");
+    let body = run(async {
+        let mut request = Request::get(format!("https://{addr}/").as_str());
+        request.ext_mut().insert(Deadline(std::time::Instant::now() + Duration::from_secs(5)));
+        host.outside().send(request).await?.body_string().await
+    });
+    assert_eq!(body.expect("an answer"), "hello");
+    server.join().expect("the server's part");
 }
 
 #[test]

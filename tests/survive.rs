@@ -422,7 +422,7 @@ fn with_the_weather_api_broken_producers_answer_out_of_date_and_recover_by_thems
     let (status, page) = consumer.page("70569");
     assert!(status == 200 && page.contains(OUT_OF_DATE) && !page.contains(UNREACHABLE), "{page}");
     let (status, error) = consumer.report(UNKNOWN_SO_FAR);
-    assert_eq!((status, &error["error"]["code"]), (503, &"unavailable".into()), "{error}");
+    assert_eq!((status, &error["error"]["code"]), (502, &"upstream_unavailable".into()), "{error}");
 
     cluster.faults(None);
     soon("answers are fresh again, and the circuits closed", || {
@@ -436,6 +436,9 @@ fn with_the_weather_api_broken_producers_answer_out_of_date_and_recover_by_thems
     assert_ne!(consumer.report("70569").1["source"], "stale");
     for producer in &producers {
         let log = producer.log().join("\n");
-        assert!(log.contains("the weather API is left alone for") && log.contains("the weather API is back"), "{log}");
+        assert!(
+            log.contains("circuit of the weather API: open for") && log.contains("circuit of the weather API: closed"),
+            "{log}"
+        );
     }
 }

@@ -11,8 +11,10 @@ pub enum Ending {
         /// From the request's start to its answer.
         latency: Duration,
     },
-    /// 502 or 504 of the service itself: a server behind it failed. The instance is alive.
+    /// 502 of the service itself: a server behind it failed. The instance is alive.
     UpstreamFailed,
+    /// 504 of the service itself: a server behind it did not answer in time, and may still. The instance is alive.
+    UpstreamTimedOut,
     /// 503 or 429: the instance has no room, or drains. It is avoided for a while, and has not failed.
     NoRoom {
         /// For how long it asks to be avoided.
@@ -37,7 +39,7 @@ impl Ending {
     pub(super) fn outcome(self) -> Outcome {
         match self {
             Self::Success { latency } => Outcome::Success { latency },
-            Self::UpstreamFailed | Self::NoRoom { .. } => Outcome::Alive,
+            Self::UpstreamFailed | Self::UpstreamTimedOut | Self::NoRoom { .. } => Outcome::Alive,
             Self::WrongPeer => Outcome::WrongPeer,
             Self::Failed => Outcome::Failure,
             Self::Refused => Outcome::Refused,
@@ -48,6 +50,9 @@ impl Ending {
 
     /// Whether the instance has answered, however badly.
     pub fn is_answer(self) -> bool {
-        matches!(self, Self::Success { .. } | Self::UpstreamFailed | Self::NoRoom { .. } | Self::Failed)
+        matches!(
+            self,
+            Self::Success { .. } | Self::UpstreamFailed | Self::UpstreamTimedOut | Self::NoRoom { .. } | Self::Failed
+        )
     }
 }

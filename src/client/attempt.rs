@@ -27,7 +27,7 @@ pub(super) struct Attempt {
 impl Attempt {
     /// The request that `ask` says.
     pub(super) fn new(callee: &Callee, call: &Call<'_>, ask: Ask, now: Instant) -> Self {
-        let Ask { endpoint, deadline, is_copy, .. } = ask;
+        let Ask { endpoint, deadline, cached_only, .. } = ask;
         let notes = callee.attempts.at(endpoint.id(), endpoint.address());
         let url = match &notes {
             Some(notes) => Url::options().base_url(Some(&notes.base)).parse(call.path),
@@ -39,8 +39,8 @@ impl Attempt {
         if let Some(trace) = call.trace.filter(|trace| is_trace(trace)) {
             request.insert_header(TRACE, trace);
         }
-        if is_copy && call.home.is_some() {
-            request.insert_header(CACHE_CONTROL, "only-if-cached"); // the home is working on it
+        if cached_only {
+            request.insert_header(CACHE_CONTROL, "only-if-cached");
         }
         request.ext_mut().insert(Deadline(deadline));
         Self { request, endpoint, notes, started: now }
@@ -125,7 +125,8 @@ pub(super) fn is_forbidden(status: u16) -> bool {
 fn ending(answer: &Answer, is_marked: bool, call: &Call<'_>, latency: Duration) -> Ending {
     match answer.status {
         _ if !is_marked || is_forbidden(answer.status) => Ending::WrongPeer,
-        502 | 504 => Ending::UpstreamFailed,
+        502 => Ending::UpstreamFailed,
+        504 => Ending::UpstreamTimedOut,
         429 | 503 => Ending::NoRoom { retry_after: answer.retry_after },
         500.. => Ending::Failed,
         200..300 | 400..500 if call.is_valid.is_none_or(|is_valid| is_valid(answer)) => Ending::Success { latency },
@@ -208,7 +209,7 @@ mod tests {
 
     #[test]
     fn what_a_server_behind_the_instance_did_is_not_held_against_the_instance() {
-        assert_eq!([ending_of(502), ending_of(504)], [Ending::UpstreamFailed; 2]);
+        assert_eq!([ending_of(502), ending_of(504)], [Ending::UpstreamFailed, Ending::UpstreamTimedOut]);
         assert_eq!([ending_of(500), ending_of(501)], [Ending::Failed; 2]);
     }
 

@@ -172,6 +172,9 @@ pub struct Producer {
     pub ca_file: Option<PathBuf>,
     /// Language of the description, as the weather API names it: `en`, `de`, `zh_cn`.
     pub language: String,
+    /// For one call to the weather API, which goes on when its caller has given up: the next one finds the answer in the
+    /// cache.
+    pub fetch_timeout: Duration,
 }
 
 impl Section for Producer {
@@ -180,6 +183,7 @@ impl Section for Producer {
         v.field("api_key_file", &mut self.api_key_file, Maybe(File));
         v.field("ca_file", &mut self.ca_file, Maybe(File));
         v.field("language", &mut self.language, Text(language));
+        v.field("fetch_timeout", &mut self.fetch_timeout, Time::SOME);
     }
 }
 

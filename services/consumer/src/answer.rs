@@ -82,7 +82,7 @@ fn refused(typed: &Typed, query: &Query, error: &ApiError) -> ResponseBuilder {
         Code::InvalidZip | Code::InvalidCountry => form::page(typed, &[form::Mistake::from(error)]),
         _ => failure::page(typed, query, error),
     };
-    patient(html(error.code.status(), page), error.code)
+    patient(html(error.code.status(), page), error)
 }
 
 fn html(status: u16, page: Markup) -> ResponseBuilder {
@@ -92,7 +92,7 @@ fn html(status: u16, page: Markup) -> ResponseBuilder {
 fn json_error(error: &ApiError) -> ResponseBuilder {
     let body = serde_json::to_string(error).expect("a code and a sentence are JSON");
     let response = Response::builder(error.code.status()).body(body).content_type(mime::JSON);
-    patient(response.header(CACHE_CONTROL, "no-store"), error.code)
+    patient(response.header(CACHE_CONTROL, "no-store"), error)
 }
 
 /// Only what is fresh may be kept; its age counts against the time.
@@ -109,10 +109,10 @@ fn json_report(report: &Report, settings: &Settings) -> ResponseBuilder {
     }
 }
 
-/// Says when to come back, where coming back helps.
-fn patient(response: ResponseBuilder, code: Code) -> ResponseBuilder {
-    match failure::retry_after(code) {
-        Some(wait) => response.header(RETRY_AFTER, wait.as_secs().to_string()),
+/// Adds `Retry-After`, where asking again later helps.
+fn patient(response: ResponseBuilder, error: &ApiError) -> ResponseBuilder {
+    match error.retry_after_s() {
+        Some(seconds) => response.header(RETRY_AFTER, seconds.to_string()),
         None => response,
     }
 }

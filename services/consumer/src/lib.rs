@@ -18,7 +18,7 @@ use bramble_weather::{ApiError, Query, Report};
 
 pub use producers::Producers;
 
-/// A question, and what is to be known about whoever asks it.
+/// A question, and what is to be known about the one who asks it.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     /// The place.
@@ -29,14 +29,14 @@ pub struct Question<'a> {
     pub trace: Option<&'a str>,
 }
 
-/// Whoever knows the weather.
+/// A source of weather reports.
 #[async_trait]
 pub trait Ask: Send + Sync + 'static {
-    /// The weather at a place, by the question's deadline at the latest; after it the answer is
-    /// [`Code::DeadlineExceeded`](bramble_weather::Code::DeadlineExceeded).
+    /// The weather at a place, by the question's deadline at the latest.
     ///
     /// # Errors
-    /// Why there is no report, for the page of that name.
+    /// Why there is no report. Only [`Code::Unavailable`](bramble_weather::Code::Unavailable) means that no producer
+    /// answered.
     async fn weather(&self, question: &Question<'_>) -> Result<Report, ApiError>;
 }
 

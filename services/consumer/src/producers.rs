@@ -1,4 +1,5 @@
-//! Asking any producer, and what there is to say when none answers.
+//! Asks producers for a report: a good one of any producer, else the last good one that was kept here, else an error that
+//! says what failed, the weather API or the producers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,7 +12,7 @@ use bramble::client::{Answer, Call, Client, Error};
 use bramble::config::Config;
 use bramble::telemetry::hystrix::Command;
 use bramble::telemetry::{Collect, Event, Kind, OpenMetrics};
-use bramble_weather::{ApiError, Code, Query, Report, Source};
+use bramble_weather::{ApiError, Code, Query, Report, Source, is_answer, read_answer};
 use smol::Executor;
 
 use crate::{Ask, Question};
@@ -19,7 +20,11 @@ use crate::{Ask, Question};
 /// The service that is asked.
 const SERVICE: &str = "producer";
 
-/// Every producer there is, as one that always has something to say.
+/// Told with "no producer answers" where the client does not know when one can be asked again: the circuit of a service
+/// stays open no longer.
+const UNTIL_ANOTHER_TRY: Duration = Duration::from_secs(3);
+
+/// The producers of the cluster, with the last good reports for when they give none.
 #[derive(Debug)]
 pub struct Producers {
     client: Client,
@@ -56,29 +61,47 @@ impl Producers {
     }
 
     /// Asks one producer after the other; keeps a good report.
-    async fn report(&self, question: &Question<'_>) -> Result<Report, Unanswered> {
-        let path = question.query.to_path();
-        let call = Call { trace: question.trace, ..Call::new(&path, question.deadline) };
-        let report = understand(&self.client.get(SERVICE, call).await?)?;
+    async fn report(&self, question: &Question<'_>, key: &str) -> Result<Report, ApiError> {
+        let query = question.query;
+        let path = query.to_path();
+        let is_valid = |answer: &Answer| is_answer(query, answer.status, &answer.body);
+        let (home, is_valid): (_, &(dyn Fn(&Answer) -> bool + Sync)) = (Some(key), &is_valid);
+        let call =
+            Call { trace: question.trace, home, is_valid: Some(is_valid), ..Call::new(&path, question.deadline) };
+        let answer = self.client.get(SERVICE, call).await.map_err(|error| unanswered(&error, Instant::now()))?;
+        let report = understand(query, &answer)?;
         // Its age, not its time, says when it was asked for: the other node's clock may be off.
         let now = SystemTime::now();
         let stored_at = now - Duration::from_secs(report.age_s.unwrap_or(0).min(A_YEAR));
-        self.kept.put(&key(question.query), Arc::new(report.clone()), stored_at, now).await;
-        Ok(report)
+        self.kept.put(key, Arc::new(report.clone()), stored_at, now).await;
+        let age = match report.source {
+            Source::Live | Source::Cache => return Ok(report),
+            Source::Stale => report.age_s.map_or(Duration::MAX, Duration::from_secs),
+            Source::Empty => Duration::MAX,
+        };
+        // This producer may know less than another one did before.
+        let kept = self.kept(key, now, Report::STALE).await;
+        Ok(kept.filter(|(kept_age, _)| *kept_age + ROUNDING < age).map_or(report, |(_, kept)| kept))
     }
 
-    /// What there is to say without a producer's answer.
-    async fn fall_back(&self, query: &Query, why: Unanswered) -> Result<Report, ApiError> {
-        if !why.may_fall_back() {
-            return Err(why.into_error());
+    /// The last good report as it reads now, and its age.
+    async fn kept(&self, key: &str, now: SystemTime, caution: &str) -> Option<(Duration, Report)> {
+        let kept = self.kept.peek(key, now).await.filter(|_| self.fallback == Fallback::Stale)?;
+        Some((kept.age, Report::clone(&kept.value).seen_at(now, Source::Stale, caution)))
+    }
+
+    /// What is given in the place of a producer's report.
+    async fn fall_back(&self, key: &str, error: ApiError) -> Result<Report, ApiError> {
+        if error.code.is_about_the_question() {
+            return Err(error);
         }
-        let (event, instead) = self.instead(query, &why).await;
+        let (event, instead) = self.instead(key, error.code).await;
         self.client.fell_back(SERVICE, event);
-        instead.ok_or_else(|| why.into_error())
+        instead.ok_or(error)
     }
 
     /// What there is in the place of an answer, and what that counts as.
-    async fn instead(&self, query: &Query, why: &Unanswered) -> (Event, Option<Report>) {
+    async fn instead(&self, key: &str, code: Code) -> (Event, Option<Report>) {
         if self.fallback == Fallback::FailFast {
             return (Event::FallbackMissing, None);
         }
@@ -86,16 +109,16 @@ impl Producers {
         if self.fallback == Fallback::FailSilent {
             return (Event::FallbackSuccess, Some(Report::empty()));
         }
-        let now = SystemTime::now();
-        match self.kept.peek(&key(query), now).await {
-            Some(kept) => {
-                let report = Report::clone(&kept.value).seen_at(now, Source::Stale, why.caution());
-                (Event::FallbackSuccess, Some(report))
-            }
+        let caution = if code == Code::Unavailable { Report::UNREACHABLE } else { Report::STALE };
+        match self.kept(key, SystemTime::now(), caution).await {
+            Some((_, report)) => (Event::FallbackSuccess, Some(report)),
             None => (Event::FallbackFailure, None),
         }
     }
 }
+
+/// Ages are told in whole seconds, so two of one report may differ by one.
+const ROUNDING: Duration = Duration::from_secs(1);
 
 /// An age beyond this is a forgery; it also keeps the subtraction from the present in range.
 const A_YEAR: u64 = 365 * 24 * 3600;
@@ -107,63 +130,51 @@ fn key(query: &Query) -> String {
 #[async_trait]
 impl Ask for Producers {
     async fn weather(&self, question: &Question<'_>) -> Result<Report, ApiError> {
-        match self.report(question).await {
+        let key = key(question.query);
+        match self.report(question, &key).await {
             Ok(report) => Ok(report),
-            Err(why) => {
-                log::debug!("no report for {}: {why}", question.query.zip);
-                self.fall_back(question.query, why).await
+            Err(error) => {
+                log::debug!("no report for {}: {error}", question.query.zip);
+                self.fall_back(&key, error).await
             }
         }
     }
 }
 
-/// Why there is no report of a producer's.
-#[derive(Debug, thiserror::Error)]
-enum Unanswered {
-    /// No producer answered.
-    #[error(transparent)]
-    Nobody(#[from] Error),
-    /// A producer said why not.
-    #[error("a producer said: {0}")]
-    Refused(#[from] ApiError),
-    /// A producer answered, but not what was agreed.
-    #[error("a producer's answer was not understood (status {0})")]
-    Garbled(u16),
-}
-
-impl Unanswered {
-    /// A place that is unknown stays so whatever was kept.
-    fn may_fall_back(&self) -> bool {
-        !matches!(self, Self::Refused(error) if matches!(error.code, Code::UnknownPlace | Code::InvalidZip | Code::InvalidCountry))
-    }
-
-    /// What is to be said beside an old report.
-    fn caution(&self) -> &'static str {
-        match self {
-            Self::Nobody(_) | Self::Refused(ApiError { code: Code::Forbidden, .. }) => Report::UNREACHABLE,
-            Self::Refused(_) | Self::Garbled(_) => Report::STALE,
+/// A producer's report, or why there is none. Only [`Code::Unavailable`] means that no producer answered.
+fn understand(query: &Query, answer: &Answer) -> Result<Report, ApiError> {
+    let unavailable = |message| ApiError::new(Code::Unavailable, message).with_retry_after(Some(UNTIL_ANOTHER_TRY));
+    let Some(answered) = read_answer(query, answer.status, &answer.body) else {
+        let (from, status) = (&answer.from, answer.status);
+        return Err(unavailable(format!("{from} gave no answer of a producer to this question (status {status})")));
+    };
+    let error = match answered {
+        Ok(report) => return Ok(report),
+        Err(error) => error,
+    };
+    Err(match error.code {
+        // It is this node that is refused, and not the one that asks it.
+        Code::Forbidden => unavailable(error.message),
+        // A producer that answers so has no room, whatever it calls it.
+        Code::Unavailable => ApiError { code: Code::Overloaded, ..error },
+        // The answer to a copy of the question; the original has not been answered.
+        Code::NotCached => ApiError { code: Code::UpstreamTimeout, ..error },
+        _ => {
+            let retry_after = answer.retry_after.or(error.retry_after);
+            error.with_retry_after(retry_after)
         }
-    }
-
-    fn into_error(self) -> ApiError {
-        let code = match self {
-            // It is this node that is refused, and not whoever asks it.
-            Self::Refused(ApiError { code: Code::Forbidden, .. }) => Code::Unavailable,
-            Self::Refused(error) => return error,
-            Self::Nobody(Error::DeadlineExceeded { .. }) => Code::DeadlineExceeded,
-            Self::Nobody(_) | Self::Garbled(_) => Code::Unavailable,
-        };
-        ApiError::new(code, self.to_string())
-    }
+    })
 }
 
-/// A report, or a producer's reason, or neither.
-fn understand(answer: &Answer) -> Result<Report, Unanswered> {
-    let garbled = |_| Unanswered::Garbled(answer.status);
-    if answer.status == 200 {
-        return serde_json::from_slice(&answer.body).map_err(garbled);
-    }
-    Err(Unanswered::Refused(serde_json::from_slice(&answer.body).map_err(garbled)?))
+/// What the client's error means to the one who asked.
+fn unanswered(error: &Error, now: Instant) -> ApiError {
+    let (code, wait) = match error {
+        // As in a producer: about as long as a call takes.
+        Error::Full { .. } => (Code::Overloaded, Duration::from_millis(250)),
+        Error::AllOpen { retry_at: Some(at), .. } => (Code::Unavailable, at.saturating_duration_since(now)),
+        _ => (Code::Unavailable, UNTIL_ANOTHER_TRY),
+    };
+    ApiError::new(code, error.to_string()).with_retry_after(Some(wait))
 }
 
 impl Collect for Producers {

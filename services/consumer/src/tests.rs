@@ -9,6 +9,7 @@ use tide::http::{Method, Request, Response, Url};
 use super::*;
 
 mod html;
+mod loopback;
 
 /// Always says the same, and remembers what it was asked and how long it had.
 struct Fake {
@@ -103,6 +104,11 @@ fn report() -> Report {
 
 fn error(code: Code) -> Result<Report, ApiError> {
     Err(ApiError::new(code, "what the producer said"))
+}
+
+/// The same, with the time to wait.
+fn error_for(code: Code, seconds: Option<u64>) -> Result<Report, ApiError> {
+    error(code).map_err(|error| error.with_retry_after(seconds.map(Duration::from_secs)))
 }
 
 const PLACE: &str = "/?zip=70569&country=DE";
@@ -299,24 +305,53 @@ fn the_producer_is_asked_what_was_meant() {
 }
 
 #[test]
-fn every_failure_has_its_own_page_and_status() {
+fn every_failure_has_its_own_page_that_names_what_failed_and_when_to_try_again() {
     let mut titles = std::collections::HashSet::new();
-    for (code, status, wait, heading) in [
-        (Code::UnknownPlace, 404, None, "No such place"),
-        (Code::RateLimited, 429, Some("60"), "Too many questions"),
-        (Code::UpstreamRejected, 502, None, "The weather service refused us"),
-        (Code::Unavailable, 503, Some("5"), "No weather available now"),
-        (Code::DeadlineExceeded, 504, None, "No answer in time"),
+    for (code, status, wait, heading, says) in [
+        (Code::UnknownPlace, 404, None, "No such place", "The weather service knows no place"),
+        (Code::RateLimited, 429, Some(61), "Too many questions", "Try again in 61 seconds"),
+        (Code::UpstreamRejected, 502, None, "The weather service refused us", "Trying again does not help"),
+        (Code::UpstreamUnavailable, 502, Some(3), "The weather service is down", "Try again in 3 seconds"),
+        (Code::UpstreamTimeout, 504, Some(1), "The weather service is slow", "Try again in 1 second."),
+        (Code::Overloaded, 503, Some(1), "Busy at the moment", "Try again in 1 second."),
+        (Code::Starting, 503, Some(150), "Not ready yet", "Try again in 3 minutes."),
+        (Code::Unavailable, 503, Some(2), "No weather available now", "No producer on this network answered"),
     ] {
-        let got = get(error(code), PLACE);
+        let got = get(error_for(code, wait), PLACE);
         let page = got.page();
-        assert_eq!((got.status(), got.header("retry-after")), (status, wait), "{code:?}");
+        let wait = wait.map(|seconds| seconds.to_string());
+        assert_eq!((got.status(), got.header("retry-after")), (status, wait.as_deref()), "{code:?}");
         assert!(page.contains(&format!("<h1>{heading}</h1>")) && page.contains("what the producer said"), "{code:?}");
+        assert!(page.contains(says), "{code:?}: {page}");
         assert!(!page.contains("°C") && !page.contains("Live"), "{code:?}");
         assert!(html::title(page).starts_with("Error: "), "{code:?}");
         assert!(titles.insert(html::title(page).to_owned()), "{code:?} has a title of its own");
-        let again = matches!(code, Code::RateLimited | Code::Unavailable | Code::DeadlineExceeded);
-        assert_eq!(page.contains("Try again</a>"), again, "{code:?}");
+        assert_eq!(page.contains("Try again</a>"), wait.is_some(), "{code:?}");
+    }
+    assert!(get(error(Code::Unavailable), PLACE).page().contains("Try again later."), "an unknown time is not made up");
+}
+
+#[test]
+fn what_failed_is_the_weather_service_or_the_producers_and_never_both() {
+    for (code, is_upstream) in [
+        (Code::UpstreamUnavailable, true),
+        (Code::UpstreamTimeout, true),
+        (Code::Unavailable, false),
+        (Code::Overloaded, false),
+    ] {
+        let got = get(error_for(code, Some(3)), PLACE);
+        let heading = got.page().split("<h1>").nth(1).expect("a heading").split("</p>").next().expect("what happened");
+        assert_eq!(heading.to_lowercase().contains("weather service"), is_upstream, "{heading}");
+        assert!(is_upstream || heading.contains("roducer"), "{heading}");
+    }
+    for (message, says) in [
+        (Report::STALE, "The weather service has given no newer report."),
+        (Report::UNREACHABLE, "No producer on this network answered."),
+    ] {
+        let stale = Report { source: Source::Stale, age_s: Some(7300), message: message.into(), ..report() };
+        let got = get(Ok(stale), PLACE);
+        assert_eq!(got.page().matches(says).count(), 1, "{message}");
+        assert_eq!(got.page().contains("roducer on this network"), message == Report::UNREACHABLE);
     }
 }
 
@@ -357,13 +392,18 @@ fn the_same_as_json_keeps_the_contract() {
 fn errors_as_json_keep_the_contract() {
     for (code, name, status, wait) in [
         (Code::UnknownPlace, "unknown_place", 404, None),
-        (Code::RateLimited, "rate_limited", 429, Some("60")),
+        (Code::RateLimited, "rate_limited", 429, Some(60)),
         (Code::UpstreamRejected, "upstream_rejected", 502, None),
-        (Code::Unavailable, "unavailable", 503, Some("5")),
-        (Code::DeadlineExceeded, "deadline_exceeded", 504, None),
+        (Code::UpstreamUnavailable, "upstream_unavailable", 502, Some(3)),
+        (Code::UpstreamTimeout, "upstream_timeout", 504, Some(1)),
+        (Code::Overloaded, "overloaded", 503, Some(1)),
+        (Code::Starting, "starting", 503, Some(1)),
+        (Code::Unavailable, "unavailable", 503, Some(2)),
     ] {
-        let got = get(error(code), "/api/weather?zip=70569&country=DE");
-        assert_eq!((got.status(), got.header("retry-after")), (status, wait), "{name}");
+        let got = get(error_for(code, wait), "/api/weather?zip=70569&country=DE");
+        let header = wait.map(|seconds| seconds.to_string());
+        assert_eq!((got.status(), got.header("retry-after")), (status, header.as_deref()), "{name}");
+        assert_eq!(got.json()["error"].get("retry_after_s").and_then(|wait| wait.as_u64()), wait, "{name}");
         assert_eq!(got.json()["error"]["code"], name);
         assert_eq!(got.json()["error"]["message"], "what the producer said");
         assert_eq!(got.header("cache-control"), Some("no-store"));

@@ -11,6 +11,7 @@ pub mod routes;
 pub mod upstream;
 pub mod weather;
 
+mod refusal;
 mod told;
 
 use std::sync::Arc;

@@ -8,6 +8,7 @@
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
+use bramble_weather::range::{FEELS_LIKE, HUMIDITY, PRESSURE, TEMPERATURE, WIND};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
@@ -16,13 +17,6 @@ pub const MAX_BODY: usize = 64 << 10;
 
 /// Longest name or description kept, in bytes; the longest place names in use have about 170.
 const MAX_TEXT: usize = 200;
-
-// What weather can be. Wide enough for Kelvin and Fahrenheit too: it keeps out what is broken, not what is surprising.
-const TEMPERATURE: RangeInclusive<f64> = -150.0..=400.0;
-const FEELS_LIKE: RangeInclusive<f64> = -200.0..=400.0;
-const HUMIDITY: RangeInclusive<f64> = 0.0..=100.0;
-const PRESSURE: RangeInclusive<f64> = 300.0..=1200.0; // lowest on a summit, highest ever measured: 1084
-const WIND: RangeInclusive<f64> = 0.0..=300.0; // miles an hour too
 
 /// The weather at a place, as it was told. As JSON it is read as carefully as an answer of the weather API: who knows
 /// who wrote it.

@@ -1,4 +1,7 @@
 //! `GET /weather?zip=&country=` as the contract has it: strings become types here, and outcomes become statuses.
+//!
+//! A caller says by `x-envoy-expected-rq-timeout-ms` how long it waits. With `Cache-Control: only-if-cached` (RFC 9111,
+//! 5.2.1.7) it gets what is held here and fresh, else 504 `not_cached` at once; the weather API is not asked.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,11 +11,14 @@ use bramble_weather::{ApiError, Code, Query, QueryError, Report, Source};
 use tide::http::Method;
 use tide::{Request, Response, StatusCode};
 
-use crate::weather::{Refusal, Weather};
+use crate::weather::{Moment, Weather};
 
 /// Of the time a caller has left, this is kept for the way back of an answer that needs all of the rest, or a tenth if
 /// that is less: a stale answer is of use only while its caller is still there.
 const WAY_BACK: Duration = Duration::from_millis(20);
+
+/// `Retry-After` in milliseconds, for a caller that is one of our own services.
+const RETRY_AFTER_MS: &str = "x-bramble-retry-after-ms";
 
 /// The routes of the service.
 pub fn app(weather: Arc<Weather>) -> tide::Server<Arc<Weather>> {
@@ -82,28 +88,38 @@ async fn answer(request: Request<Arc<Weather>>) -> tide::Result {
         return Ok(json(405, body.to_owned()).header("allow", "GET, HEAD").build());
     }
     let weather = request.state();
-    let left = time_left(request.header(TIME_LEFT).map(|values| values.last().as_str()), weather.timeout());
+    let left = request.header(TIME_LEFT).map(|values| values.last().as_str());
+    let left = time_left(left, weather.timeout(), weather.timeout_max());
     let outcome = match question(request.url().query().unwrap_or_default()) {
+        Ok(query) if is_only_if_cached(&request) => weather.held(&query, Moment::now()),
         Ok(query) => weather.report(&query, started + left).await,
-        Err(error) => Err(Refusal { error, retry_after: None }),
+        Err(error) => Err(error),
     };
     if log::log_enabled!(log::Level::Debug) {
         let told = match &outcome {
             Ok(report) => format!("{:?}", report.source),
-            Err(refusal) => format!("{:?}", refusal.error.code),
+            Err(error) => format!("{:?}", error.code),
         };
         log::debug!("weather: {told} after {:?}, trace {}", started.elapsed(), trace(&request));
     }
     match outcome {
         Ok(report) => told(&report, weather.fresh_for(), started.elapsed()),
-        Err(refusal) => refused(&refusal, started.elapsed()),
+        Err(error) => refused(&error, started.elapsed()),
     }
 }
 
-/// The time a caller has left by its header, at most our own, less the way back. What is no number counts as none.
-fn time_left(header: Option<&str>, own: Duration) -> Duration {
-    let left = header.and_then(|left| left.trim().parse().ok()).map_or(own, Duration::from_millis).min(own);
+/// The time a caller has left by its header, else `timeout`; at most `timeout_max`, and less the way back. A header that is
+/// no number counts as none.
+fn time_left(header: Option<&str>, timeout: Duration, timeout_max: Duration) -> Duration {
+    let left = header.and_then(|left| left.trim().parse().ok()).map_or(timeout, Duration::from_millis).min(timeout_max);
     left - WAY_BACK.min(left / 10)
+}
+
+/// Whether the caller wants what is held here and nothing else (RFC 9111, 5.2.1.7).
+fn is_only_if_cached(request: &Request<Arc<Weather>>) -> bool {
+    let values = request.header("cache-control").into_iter().flatten();
+    let mut directives = values.flat_map(|value| value.as_str().split(','));
+    directives.any(|directive| directive.trim().eq_ignore_ascii_case("only-if-cached"))
 }
 
 /// The trace's name for the log, or a dash for what is none (W3C Trace Context: hexadecimal digits and dashes).
@@ -130,14 +146,19 @@ fn told(report: &Report, fresh_for: Duration, took: Duration) -> tide::Result {
     Ok(response.build())
 }
 
-fn refused(refusal: &Refusal, took: Duration) -> tide::Result {
-    let error = &refusal.error;
-    let mut response = json(error.code.status(), serde_json::to_string(error)?)
+/// The status of an error here. The limit of the weather API is not one of this service: after a 429 its callers would leave
+/// it alone for that time, though it answers for all places whose reports are fresh.
+fn status(code: Code) -> u16 {
+    if code == Code::RateLimited { Code::UpstreamUnavailable.status() } else { code.status() }
+}
+
+fn refused(error: &ApiError, took: Duration) -> tide::Result {
+    let mut response = json(status(error.code), serde_json::to_string(error)?)
         .header("cache-control", "no-store")
         .header("server-timing", timing("error", took));
-    if let Some(wait) = refusal.retry_after {
-        // Rounded up: who comes a moment too early comes in vain.
-        response = response.header("retry-after", wait.as_millis().div_ceil(1000).max(1).to_string());
+    if let (Some(wait), Some(seconds)) = (error.retry_after, error.retry_after_s()) {
+        response = response.header("retry-after", seconds.to_string());
+        response = response.header(RETRY_AFTER_MS, wait.as_millis().to_string());
     }
     Ok(response.build())
 }
@@ -157,20 +178,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_left_is_the_callers_within_our_own_less_the_way_back() {
-        let own = Duration::from_secs(1);
+    fn the_time_left_is_the_callers_while_a_fetch_may_take_so_long_less_the_way_back() {
+        let (timeout, timeout_max) = (Duration::from_secs(1), Duration::from_secs(5));
         for (header, left) in [
             (None, 980),
             (Some("500"), 480),
             (Some(" 100 "), 90),
             (Some("0"), 0),
-            (Some("5000"), 980),
-            (Some("18446744073709551615"), 980),
+            (Some("2600"), 2580),
+            (Some("18446744073709551615"), 4980),
             (Some("99999999999999999999"), 980),
             (Some("-1"), 980),
             (Some("soon"), 980),
         ] {
-            assert_eq!(time_left(header, own), Duration::from_millis(left), "{header:?}");
+            assert_eq!(time_left(header, timeout, timeout_max), Duration::from_millis(left), "{header:?}");
         }
     }
 }

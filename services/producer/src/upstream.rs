@@ -25,13 +25,15 @@ use crate::openweathermap::{self, MAX_BODY, Observation, UpstreamError};
 use gate::Gate;
 use guard::{Guard, outcome};
 
+pub(crate) use guard::settings as circuit_settings;
+
 /// The weather API.
 pub struct Upstream {
     client: surf::Client,
     endpoint: Url,
     language: String,
     key: ApiKey,
-    /// The longest one call may take.
+    /// For one call.
     timeout: Duration,
     clock: Clock,
     gate: Mutex<Gate>,
@@ -44,9 +46,9 @@ pub struct Upstream {
 pub struct Manner {
     /// Language of descriptions, as the weather API names it.
     pub language: String,
-    /// The longest one call may take.
+    /// `[producer] fetch_timeout`: for one call.
     pub timeout: Duration,
-    /// What keeps calls from it while it fails.
+    /// Refuses calls to it while it fails.
     pub breaker: CircuitBreaker,
     /// As `/hystrix.stream` shows it.
     pub shown: Settings,
@@ -132,7 +134,7 @@ impl Upstream {
         })?;
         let started = Instant::now();
         let answer = self.call(query).await;
-        call.ended(outcome(&answer, started.elapsed()), now, started.elapsed());
+        call.ended(outcome(&answer), now, started.elapsed());
         let (result, words) = match answer {
             Ok(result) => (result, String::new()),
             Err(NoAnswer { error, words, .. }) => (Err(error), self.key.scrub(&words)),
@@ -154,6 +156,11 @@ impl Upstream {
     /// Whether it cannot be asked yet: without the time of day, no certificate is valid.
     pub fn waits_for_the_time(&self) -> bool {
         self.endpoint.scheme() == "https" && self.clock.is_a_guess()
+    }
+
+    /// How long the circuit before the weather API refuses calls still; `None` unless it is open.
+    pub fn opens_in(&self, now: Instant) -> Option<Duration> {
+        self.guard.opens_in(now)
     }
 
     /// The circuit before the weather API, as `/circuits` shows it.

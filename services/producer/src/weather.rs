@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bramble::breaker::{CircuitBreaker, InvalidSetting};
 use bramble::cache::redis::{Redis, SetupError as StoreError};
-use bramble::cache::{Cache, Counts as CacheCounts, Failure, Found, How, Missed, Settings, SharedStore};
+use bramble::cache::{Cache, Counts as CacheCounts, Found, How, Missed, Settings, SharedStore};
 use bramble::call::Fallback;
 use bramble::config::Config;
 use bramble::resolve::Resolver;
@@ -15,16 +15,11 @@ use bramble_weather::{ApiError, Code, Query, Report, Source};
 use crate::clock::Clock;
 use crate::key::{ApiKey, KeyError};
 use crate::openweathermap::{Observation, UpstreamError};
+use crate::refusal::error;
 use crate::upstream::address::{self, AddressError};
-use crate::upstream::{Manner, Upstream, UpstreamCounts};
+use crate::upstream::{Manner, Upstream, UpstreamCounts, circuit_settings};
 
-/// A place that the weather API does not know is not asked for again so soon; a new postal code can wait a minute.
-const REMEMBER_UNKNOWN: Duration = Duration::from_secs(60);
-
-/// After a failure a place is asked for once a second at most. Longer, and a recovery would show late.
-const REMEMBER_FAILURE: Duration = Duration::from_secs(1);
-
-/// The cache's own patience beyond a call's timeout: it is there for a call that ignores its own.
+/// What the cache allows a fetch beyond `producer.fetch_timeout`, which the fetch itself keeps.
 const BACKSTOP: Duration = Duration::from_millis(250);
 
 /// Both clocks at one moment: ages are told by the wall, pauses are measured by the other.
@@ -58,21 +53,6 @@ pub enum SetupError {
     /// No shared store that could be asked.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// An error, and how long to wait before asking again, where that helps.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// What is said.
-    pub error: ApiError,
-    /// Set with 429 and 503.
-    pub retry_after: Option<Duration>,
-}
-
-impl From<Refusal> for ApiError {
-    fn from(refusal: Refusal) -> Self {
-        refusal.error
-    }
 }
 
 /// What the service has done since its start.
@@ -128,9 +108,10 @@ impl Weather {
         let key = ApiKey::from_file(config.producer.api_key_file.as_deref())?;
         let endpoint = address::endpoint(&config.producer.upstream)?;
         let language = &config.producer.language;
-        let timeout = config.call.attempt_timeout.min(config.call.timeout);
-        let breaker = CircuitBreaker::new(&config.breaker, Instant::now(), seed(id))?;
-        let shown = hystrix::Settings::new(&config.breaker, &config.call, timeout);
+        let timeout = config.producer.fetch_timeout;
+        let rules = circuit_settings(&config.breaker);
+        let breaker = CircuitBreaker::new(&rules, Instant::now(), seed(id))?;
+        let shown = hystrix::Settings::new(&rules, &config.call, timeout);
         let manner = Manner { language: language.clone(), timeout, breaker, shown, clock: clock.clone() };
         let upstream = Upstream::new(client, endpoint, key, manner);
         let mut settings = Settings::new(&config.cache, &config.call);
@@ -152,9 +133,14 @@ impl Weather {
         })
     }
 
-    /// The longest a caller may wait here.
+    /// How long a caller waits that does not say how much time it has: `[call] timeout`.
     pub fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// How long a caller can wait at all: no fetch takes longer.
+    pub fn timeout_max(&self) -> Duration {
+        self.timeout.max(self.settings.fetch_for)
     }
 
     /// How long an answer counts as fresh.
@@ -162,13 +148,13 @@ impl Weather {
         self.settings.lifetimes.fresh_for
     }
 
-    /// The weather at a place, by `deadline`. A call to the weather API that is under way then goes on within its own
-    /// timeout, for those who ask next.
+    /// The weather at a place, by `deadline`. A call to the weather API that is under way then goes on for
+    /// `producer.fetch_timeout`, and its answer is kept for the next question.
     ///
     /// # Errors
     /// Nothing is known, and `[call] fallback` wants no empty report. That a place is unknown or a question wrong is an
     /// error whatever the fallback.
-    pub async fn report(&self, query: &Query, deadline: Instant) -> Result<Report, Refusal> {
+    pub async fn report(&self, query: &Query, deadline: Instant) -> Result<Report, ApiError> {
         self.report_at(query, Moment::now(), deadline).await
     }
 
@@ -176,19 +162,37 @@ impl Weather {
     ///
     /// # Errors
     /// As [`Weather::report`].
-    pub async fn report_at(&self, query: &Query, now: Moment, deadline: Instant) -> Result<Report, Refusal> {
-        let key = [query.zip.as_str(), "|", query.country.as_str(), &self.key_end].concat();
+    pub async fn report_at(&self, query: &Query, now: Moment, deadline: Instant) -> Result<Report, ApiError> {
         let fetch = || {
             let (upstream, query) = (Arc::clone(&self.upstream), query.clone());
             async move { upstream.fetch(&query, now.steady).await.map(Arc::new) }
         };
-        match self.cache.get_or_fetch(&key, now.wall, deadline, fetch).await {
+        let asked = Instant::now();
+        let outcome = self.cache.get_or_fetch(&self.key(query), now.wall, deadline, fetch).await;
+        let now = now.steady + asked.elapsed();
+        match outcome {
             Ok(Found { how: How::StaleIfError(missed), .. }) if self.fallback != Fallback::Stale => {
-                self.without_answer(&missed)
+                self.without_answer(&missed, now)
             }
             Ok(found) => Ok(self.told(query, &found)),
-            Err(missed) => self.without_answer(&missed),
+            Err(missed) => self.without_answer(&missed, now),
         }
+    }
+
+    /// The fresh report that is held for a place, without asking the weather API (`Cache-Control: only-if-cached`).
+    ///
+    /// # Errors
+    /// [`Code::NotCached`], or the weather API has lately said that it knows no such place.
+    pub fn held(&self, query: &Query, now: Moment) -> Result<Report, ApiError> {
+        match self.cache.held(&self.key(query), now.wall) {
+            Some(Ok(found)) => Ok(self.told(query, &found)),
+            Some(Err(missed)) => Err(error(&missed, self.upstream.opens_in(now.steady))),
+            None => Err(ApiError::new(Code::NotCached, "No fresh report is held, and the question wants no other.")),
+        }
+    }
+
+    fn key(&self, query: &Query) -> String {
+        [query.zip.as_str(), "|", query.country.as_str(), &self.key_end].concat()
     }
 
     /// What the service has done since its start.
@@ -211,14 +215,15 @@ impl Weather {
         self.upstream.waits_for_the_time()
     }
 
-    fn without_answer(&self, missed: &Missed<UpstreamError>) -> Result<Report, Refusal> {
+    fn without_answer(&self, missed: &Missed<UpstreamError>, now: Instant) -> Result<Report, ApiError> {
+        let refusal = error(missed, self.upstream.opens_in(now));
         if !missed.stale_may_stand_in() {
-            return Err(refusal(missed)); // an answer, though not a welcome one
+            return Err(refusal); // an answer, though not a welcome one
         }
         let (event, told) = match self.fallback {
             Fallback::FailSilent => (Event::FallbackSuccess, Ok(Report::empty())),
-            Fallback::Stale => (Event::FallbackFailure, Err(refusal(missed))),
-            Fallback::FailFast => (Event::FallbackMissing, Err(refusal(missed))),
+            Fallback::Stale => (Event::FallbackFailure, Err(refusal)),
+            Fallback::FailFast => (Event::FallbackMissing, Err(refusal)),
         };
         self.upstream.fell_back(event);
         told
@@ -258,60 +263,8 @@ impl Weather {
     }
 }
 
-impl Failure for UpstreamError {
-    fn stale_may_stand_in(&self) -> bool {
-        !matches!(self, Self::NotFound | Self::BadQuestion)
-    }
-
-    fn remember_for(&self) -> Duration {
-        match self {
-            Self::NotFound | Self::BadQuestion => REMEMBER_UNKNOWN,
-            // These concern all places, and what stands before the weather API remembers them.
-            Self::BadKey | Self::RateLimited { .. } | Self::CircuitOpen { .. } | Self::ClockUnset => Duration::ZERO,
-            _ => REMEMBER_FAILURE,
-        }
-    }
-}
-
 /// A number of its own for each process: circuits that open together then do not probe together.
 fn seed(id: &str) -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(id)
-}
-
-/// What a caller is told. The sentences are for a person in front of a form, so they name no inner matter.
-fn refusal(missed: &Missed<UpstreamError>) -> Refusal {
-    let (code, message) = match missed {
-        Missed::Failed(UpstreamError::NotFound) => {
-            (Code::UnknownPlace, "The weather service knows no place with this postal code in this country.")
-        }
-        Missed::Failed(UpstreamError::BadQuestion) => {
-            (Code::InvalidZip, "The weather service does not understand this postal code.")
-        }
-        Missed::Failed(UpstreamError::BadKey) => (
-            Code::UpstreamRejected,
-            "The weather service refuses our key; whoever runs this must set a valid one ([producer] api_key_file).",
-        ),
-        Missed::Failed(UpstreamError::RateLimited { .. }) => {
-            (Code::RateLimited, "The weather service has been asked too often; try again later.")
-        }
-        Missed::Failed(UpstreamError::TimedOut) | Missed::Late | Missed::TimedOut => {
-            (Code::DeadlineExceeded, "The weather service did not answer in time; try again.")
-        }
-        Missed::Busy => (Code::Unavailable, "Too many places are being asked for at once; try again in a moment."),
-        Missed::Failed(UpstreamError::ClockUnset) => (
-            Code::Unavailable,
-            "We are waiting for the time: until a time server has answered, the weather service cannot be asked.",
-        ),
-        Missed::Failed(_) | Missed::Lost => {
-            (Code::Unavailable, "The weather service cannot be reached at the moment; try again soon.")
-        }
-    };
-    let retry_after = match (missed, code) {
-        (Missed::Failed(UpstreamError::RateLimited { retry_after: Some(left) }), _)
-        | (Missed::Failed(UpstreamError::CircuitOpen { retry_after: Some(left) }), _) => Some(*left),
-        (_, Code::RateLimited | Code::Unavailable) => Some(REMEMBER_FAILURE),
-        _ => None,
-    };
-    Refusal { error: ApiError::new(code, message), retry_after }
 }

@@ -2,13 +2,16 @@
 //!
 //! A [`Query`] is parsed once, at the edge; after that a postal code is a [`Zip`] and a country a [`Country`], and
 //! nothing downstream checks again. A [`Report`] is the answer as JSON; what the weather API left out is `None`, never
-//! zero. An [`ApiError`] is what is said instead.
+//! zero. An [`ApiError`] is what is said instead. [`read_answer`] tells whether a producer said it.
 
+mod answer;
 mod country;
 mod error;
 mod query;
+pub mod range;
 mod report;
 
+pub use answer::{is_answer, read_answer};
 pub use country::{COUNTRIES, Country};
 pub use error::{ApiError, Code};
 pub use query::{Query, QueryError, Zip};

@@ -100,11 +100,19 @@ fn caution(report: &Report, now: SystemTime) -> Markup {
             div {
                 p { strong { (message) } }
                 @if report.source == Source::Stale {
-                    p { "Nobody could get a newer report. This one was fetched "
+                    p { (why(message)) " This report was fetched "
                         (age(report, now).unwrap_or_else(|| "at an unknown time".into())) "." }
                 }
             }
         }
+    }
+}
+
+/// What failed, so that a report is out of date.
+fn why(caution: &str) -> &'static str {
+    match caution {
+        Report::UNREACHABLE => "No producer on this network answered.",
+        _ => "The weather service has given no newer report.",
     }
 }
 
@@ -115,7 +123,7 @@ fn state(report: &Report, now: SystemTime) -> Markup {
         Source::Live => ("live", "Live", "asked for you just now".into()),
         Source::Cache => ("cached", "Cached", format!("fetched {age}, still good")),
         Source::Stale => ("stale", "Out of date", format!("fetched {age}")),
-        Source::Empty => ("none", "No data", "nobody answered".into()),
+        Source::Empty => ("none", "No data", "no answer".into()),
     };
     html! { p.state { strong.(class) { (icon::shape(report.source)) (word) } " " span { (meaning) } } }
 }
@@ -170,7 +178,7 @@ fn nothing(query: &Query, report: &Report) -> Markup {
             section.card.failure {
                 (icon::no_weather())
                 h1 { "No data for " (place) }
-                p.happened { "Nobody could tell the weather, so there is nothing to show." }
+                p.happened { "There was no answer, so there is nothing to show." }
                 p { "This says nothing about the weather. Try again in a few seconds." }
                 p.actions {
                     a.button href=(address(query)) { "Try again" }

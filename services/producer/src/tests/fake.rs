@@ -8,13 +8,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bramble::config::{Config, Role};
 use bramble::transport::client::Deadline;
-use bramble_weather::{Query, Report};
+use bramble_weather::{ApiError, Query, Report};
 use smol::Executor;
+use smol::channel::{Receiver, Sender, unbounded};
 use smol::future::{block_on, pending};
 use surf::http::{Request, Response};
 
 use crate::clock::Clock;
-use crate::weather::{Moment, Refusal, Weather};
+use crate::weather::{Moment, Weather};
 
 pub(super) const KEY: &str = "0123456789abcdef0123456789abcdef";
 pub(super) const OK: &str = r#"{"weather":[{"description":"mist","icon":"50d"}],"main":{"temp":3.37,"humidity":81},"dt":1800000000,"name":"Büsnau","cod":200}"#;
@@ -29,6 +30,8 @@ pub(super) enum Does {
     /// Fails with a text that has the whole address in it.
     Fail,
     Hang,
+    /// Answers when the bench [releases](Bench::release) it, as it is told then.
+    Wait,
 }
 
 #[derive(Debug)]
@@ -37,6 +40,8 @@ struct State {
     asked: Mutex<Vec<String>>,
     /// How much time each call had.
     deadlines: Mutex<Vec<Option<Duration>>>,
+    /// One message for each call that waits.
+    released: (Sender<Does>, Receiver<Does>),
 }
 
 #[derive(Debug, Clone)]
@@ -50,6 +55,7 @@ impl surf::HttpClient for Fake {
         self.0.deadlines.lock().expect("no panic").push(deadline);
         smol::future::yield_now().await;
         let does = *self.0.does.lock().expect("no panic");
+        let does = if let Does::Wait = does { self.0.released.1.recv().await.expect("a bench") } else { does };
         match does {
             Does::Answer(status, body) => {
                 let mut response = Response::new(status);
@@ -62,7 +68,7 @@ impl surf::HttpClient for Fake {
                 Ok(response)
             }
             Does::Fail => Err(surf::Error::from_str(502, format!("no route to {}", request.url()))),
-            Does::Hang => pending().await,
+            Does::Hang | Does::Wait => pending().await,
         }
     }
 }
@@ -78,6 +84,7 @@ pub(super) struct Bench {
 pub(super) fn config() -> Config {
     let mut config = Config::for_role(Role::Producer);
     config.producer.api_key_file = Some(key_file());
+    config.breaker.open_for = Duration::from_secs(3);
     config
 }
 
@@ -100,8 +107,8 @@ impl Bench {
 
     /// Its clock is a guess while the file is there.
     pub(super) fn with_clock(does: Does, config: &Config, clock_unset: Option<PathBuf>) -> Self {
-        let fake =
-            Fake(Arc::new(State { does: Mutex::new(does), asked: Mutex::default(), deadlines: Mutex::default() }));
+        let (asked, deadlines) = (Mutex::default(), Mutex::default());
+        let fake = Fake(Arc::new(State { does: Mutex::new(does), asked, deadlines, released: unbounded() }));
         let executor = Arc::new(Executor::new());
         let client = surf::Client::with_http_client(fake.clone());
         let clock = Clock::unset_while(clock_unset);
@@ -114,6 +121,12 @@ impl Bench {
 
     pub(super) fn does(&self, does: Does) {
         *self.fake.0.does.lock().expect("no panic") = does;
+    }
+
+    /// Has one call that waits answer so, and all calls from now on.
+    pub(super) fn release(&self, does: Does) {
+        self.does(does);
+        self.fake.0.released.0.try_send(does).expect("a fake");
     }
 
     /// Addresses that were asked.
@@ -137,7 +150,7 @@ impl Bench {
     }
 
     /// Asks for a German place, `seconds` after the start.
-    pub(super) async fn ask(&self, zip: &str, seconds: u64) -> Result<Report, Refusal> {
+    pub(super) async fn ask(&self, zip: &str, seconds: u64) -> Result<Report, ApiError> {
         let query = Query::parse(zip, Some("DE")).expect("a question");
         let now = self.at(seconds);
         self.weather.report_at(&query, now, now.steady + Duration::from_secs(60)).await

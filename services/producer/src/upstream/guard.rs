@@ -1,10 +1,10 @@
-//! A weather API that fails is asked less, and one that is back is asked more by degrees: every place alike waits for it
-//! in vain, and each in vain takes a second of somebody's time.
+//! The circuit breaker before the weather API: while the API fails, new places are refused at once instead of after
+//! `producer.fetch_timeout` each.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bramble::breaker::{CircuitBreaker, Outcome, Permit, State};
+use bramble::breaker::{BreakerSettings, CircuitBreaker, Outcome, Permit, State};
 use bramble::circuit;
 use bramble::telemetry::hystrix::{Command, Settings};
 use bramble::telemetry::{Calls, Event};
@@ -13,6 +13,17 @@ use surf::Url;
 
 use super::NoAnswer;
 use crate::openweathermap::{Observation, UpstreamError};
+
+/// Longest time that the circuit stays open. The API has no substitute, so each second of it is one in which new places
+/// get no weather although the API may be back; a probe every 3 s is no load for it.
+const OPEN_FOR_MAX: Duration = Duration::from_secs(3);
+
+/// `[breaker]` as it holds for an API that has no substitute: open for [`OPEN_FOR_MAX`] at most, and closed again without a
+/// ramp, which would refuse calls that the API could answer.
+pub(crate) fn settings(breaker: &BreakerSettings) -> BreakerSettings {
+    let [open_for, open_for_max] = [breaker.open_for, breaker.open_for_max].map(|time| time.min(OPEN_FOR_MAX));
+    BreakerSettings { open_for, open_for_max, ramp: Duration::ZERO, ..breaker.clone() }
+}
 
 /// The circuit before the weather API, and what the log has been told of it.
 #[derive(Debug)]
@@ -66,6 +77,11 @@ impl Guard {
         Ok(Admitted { guard: self, permit, _flight: Flight(&self.in_flight) })
     }
 
+    /// How long the circuit refuses calls still; `None` unless it is open.
+    pub(super) fn opens_in(&self, now: Instant) -> Option<Duration> {
+        self.breaker.snapshot(now).next_probe.map(|at| at.saturating_duration_since(now))
+    }
+
     /// The same object, with the same keys, as for a service that is called by its name.
     pub(super) fn show(&self, endpoint: &Url, now: Instant) -> Value {
         let in_flight = self.in_flight.load(Ordering::Relaxed);
@@ -115,16 +131,17 @@ impl Admitted<'_> {
     }
 }
 
-/// What a call says about the weather API. That a place is unknown, a question wrong or a key refused says nothing about
-/// how it is.
-pub(super) fn outcome(answer: &Result<Result<Observation, UpstreamError>, NoAnswer>, latency: Duration) -> Outcome {
+/// What a fetch says about the weather API. "No such place" and a refused key are answers. A slow answer is a success: it
+/// is of use for as long as the fetch may take, and no other API could be asked instead.
+pub(super) fn outcome(answer: &Result<Result<Observation, UpstreamError>, NoAnswer>) -> Outcome {
+    const ANSWERED: Outcome = Outcome::Success { latency: Duration::ZERO };
     let error = match answer {
-        Ok(Ok(_)) => return Outcome::Success { latency },
+        Ok(Ok(_)) => return ANSWERED,
         Err(NoAnswer { refused: true, .. }) => return Outcome::Refused,
         Ok(Err(error)) | Err(NoAnswer { error, .. }) => error,
     };
     match error {
-        UpstreamError::NotFound | UpstreamError::BadQuestion | UpstreamError::BadKey => Outcome::Ignored,
+        UpstreamError::NotFound | UpstreamError::BadQuestion | UpstreamError::BadKey => ANSWERED,
         UpstreamError::RateLimited { retry_after } => Outcome::Rejected { retry_after: *retry_after },
         UpstreamError::TimedOut => Outcome::Timeout,
         UpstreamError::CircuitOpen { .. } | UpstreamError::ClockUnset => Outcome::Ignored,

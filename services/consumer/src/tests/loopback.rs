@@ -1,0 +1,246 @@
+//! The form between a real client and a producer of plain threads on loopback: what is shown of each of its answers.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Mutex;
+
+use bramble::config::{Config, Role};
+use bramble::serve::Host;
+use smol::Executor;
+
+use super::*;
+
+/// What it says: status, more header lines, body.
+type Says = (u16, &'static str, String);
+
+/// A producer that answers as it is told, until dropped.
+struct FakeProducer {
+    address: SocketAddr,
+    says: Arc<Mutex<Option<Says>>>,
+}
+
+impl FakeProducer {
+    fn start(says: Says) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let fake = Self { address: listener.local_addr().expect("bound"), says: Arc::new(Mutex::new(Some(says))) };
+        let says = Arc::clone(&fake.says);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let Some(says) = says.lock().expect("no panic").clone() else { return };
+                answer(stream, &says);
+            }
+        });
+        fake
+    }
+
+    fn says(&self, says: Says) {
+        *self.says.lock().expect("no panic") = Some(says);
+    }
+
+    /// Closes the port; from then on connections to it are refused.
+    fn stop(&self) {
+        *self.says.lock().expect("no panic") = None;
+        while TcpStream::connect(self.address).is_ok() {
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for FakeProducer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Answers one request and closes the connection.
+fn answer(stream: TcpStream, (status, headers, body): &Says) {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    while reader.read_line(&mut line).is_ok_and(|read| read > 0) && !line.ends_with("\r\n\r\n") {}
+    let id = "x-bramble-id: producer-5f0c2a9be81d4477\r\nconnection: close\r\n";
+    let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n{id}{headers}\r\n", body.len());
+    // The caller may have given up.
+    let _ = reader.get_mut().write_all(format!("{head}{body}").as_bytes());
+}
+
+/// The form, and what drives it.
+struct Bench {
+    app: tide::Server<State>,
+    executor: Arc<Executor<'static>>,
+}
+
+impl Bench {
+    fn of(producer: &FakeProducer) -> Self {
+        let executor = Arc::new(Executor::new());
+        let mut config = Config::for_role(Role::Consumer);
+        config.discovery.mdns = false;
+        config.discovery.fixed = [("producer".to_owned(), vec![producer.address])].into();
+        let host = Host::new(Role::Consumer, config, Arc::clone(&executor)).expect("a host");
+        let client = host.client().expect("a client");
+        let producers = Producers::new(&host.config, client, Arc::clone(&executor)).expect("valid");
+        Self { app: app(Arc::new(producers), Settings::default()), executor }
+    }
+
+    fn get(&self, path: &str) -> Got {
+        let url = Url::parse(&format!("http://bramble.test{path}")).expect("an address");
+        smol::block_on(self.executor.run(async {
+            let mut response: Response = self.app.respond(Request::new(Method::Get, url)).await.expect("an answer");
+            let body = response.body_string().await.expect("text");
+            Got { response, body }
+        }))
+    }
+
+    fn json(&self) -> (u16, serde_json::Value) {
+        let got = self.get("/api/weather?zip=70569&country=DE");
+        (got.status(), got.json())
+    }
+}
+
+fn good(report: &Report) -> Says {
+    (200, "", serde_json::to_string(report).expect("JSON"))
+}
+
+fn error_body(status: u16, headers: &'static str, code: &str) -> Says {
+    (status, headers, format!(r#"{{"error":{{"code":"{code}","message":"what the producer said"}}}}"#))
+}
+
+/// What the weather API did to a producer.
+fn upstream_failures() -> [(Says, u16, &'static str); 5] {
+    [
+        (error_body(502, "retry-after: 7\r\n", "rate_limited"), 429, "rate_limited"),
+        (error_body(504, "", "not_cached"), 504, "upstream_timeout"),
+        (error_body(502, "retry-after: 3\r\n", "upstream_unavailable"), 502, "upstream_unavailable"),
+        (error_body(502, "", "upstream_rejected"), 502, "upstream_rejected"),
+        (error_body(504, "retry-after: 1\r\n", "upstream_timeout"), 504, "upstream_timeout"),
+    ]
+}
+
+/// What is no answer of a producer to this question.
+fn strange_answers() -> Vec<Says> {
+    let elsewhere = Report { zip: Some("10115".into()), city: Some("Berlin".into()), ..report() };
+    let absurd = Report { temperature_c: Some(9000.0), ..report() };
+    vec![
+        good(&elsewhere),
+        good(&absurd),
+        (200, "", "<html>Welcome to nginx!</html>".into()),
+        (200, "", r#"{"status":"ok"}"#.into()),
+        (404, "", "404 page not found".into()),
+        (301, "location: https://127.0.0.1:1/\r\n", String::new()),
+    ]
+}
+
+#[test]
+fn when_the_weather_api_failed_the_error_says_so_with_the_time_that_is_left() {
+    for (says, status, code) in upstream_failures() {
+        let wait = says.1.strip_prefix("retry-after: ").map(str::trim);
+        let producer = FakeProducer::start(says.clone());
+        let bench = Bench::of(&producer);
+        let got = bench.get("/api/weather?zip=70569&country=DE");
+        assert_eq!((got.status(), &got.json()["error"]["code"]), (status, &code.into()));
+        assert_eq!(got.header("retry-after"), wait, "{code}");
+        let seconds = got.json()["error"]["retry_after_s"].as_u64();
+        assert_eq!(seconds.map(|seconds| seconds.to_string()).as_deref(), wait, "{code}");
+    }
+}
+
+#[test]
+fn when_the_weather_api_failed_the_page_names_the_weather_service_and_no_producer() {
+    let producer = FakeProducer::start(error_body(502, "retry-after: 3\r\n", "upstream_unavailable"));
+    let got = Bench::of(&producer).get(PLACE);
+    let page = got.page();
+    assert_eq!((got.status(), got.header("retry-after")), (502, Some("3")));
+    assert!(page.contains("<h1>The weather service is down</h1>") && page.contains("Try again in 3 seconds"), "{page}");
+}
+
+#[test]
+fn a_report_that_was_kept_says_whether_the_weather_api_or_the_producers_failed() {
+    for (says, ..) in upstream_failures() {
+        let producer = FakeProducer::start(good(&report()));
+        let bench = Bench::of(&producer);
+        assert_eq!(bench.json().1["source"], "live");
+        producer.says(says);
+        let (status, old) = bench.json();
+        assert_eq!((status, &old["source"], &old["message"]), (200, &"stale".into(), &Report::STALE.into()), "{old}");
+    }
+    let producer = FakeProducer::start(good(&report()));
+    let bench = Bench::of(&producer);
+    assert_eq!(bench.json().1["source"], "live");
+    producer.stop();
+    let (status, old) = bench.json();
+    assert_eq!((status, &old["source"], &old["message"]), (200, &"stale".into(), &Report::UNREACHABLE.into()), "{old}");
+}
+
+#[test]
+fn without_a_producer_the_error_is_unavailable_with_a_time_to_wait() {
+    let producer = FakeProducer::start(good(&report()));
+    let bench = Bench::of(&producer);
+    producer.stop();
+    let got = bench.get("/api/weather?zip=70569&country=DE");
+    assert_eq!((got.status(), &got.json()["error"]["code"]), (503, &"unavailable".into()));
+    let wait: u64 = got.header("retry-after").expect("a time").parse().expect("seconds");
+    assert!((1..=3).contains(&wait), "{wait}");
+    assert_eq!(got.json()["error"]["retry_after_s"], wait);
+}
+
+#[test]
+fn a_report_for_another_place_and_what_another_program_says_is_never_shown() {
+    for says in strange_answers() {
+        let producer = FakeProducer::start(says.clone());
+        let (status, error) = Bench::of(&producer).json();
+        assert_eq!((status, &error["error"]["code"]), (503, &"unavailable".into()), "{says:?}: {error}");
+
+        let producer = FakeProducer::start(good(&report()));
+        let bench = Bench::of(&producer);
+        assert_eq!(bench.json().1["city"], "Büsnau");
+        producer.says(says.clone());
+        let (status, old) = bench.json();
+        assert_eq!((status, &old["city"]), (200, &"Büsnau".into()), "{says:?}: {old}");
+        assert_eq!(old["message"], Report::UNREACHABLE, "{says:?}");
+    }
+}
+
+#[test]
+fn a_producer_without_room_is_not_called_unreachable() {
+    for (says, code) in [
+        (error_body(503, "retry-after: 1\r\n", "overloaded"), "overloaded"),
+        (error_body(503, "retry-after: 1\r\n", "unavailable"), "overloaded"),
+        (error_body(503, "retry-after: 1\r\n", "starting"), "starting"),
+    ] {
+        let producer = FakeProducer::start(says.clone());
+        let (status, error) = Bench::of(&producer).json();
+        assert_eq!((status, &error["error"]["code"]), (says.0, &code.into()), "{error}");
+
+        let producer = FakeProducer::start(good(&report()));
+        let bench = Bench::of(&producer);
+        assert_eq!(bench.json().0, 200);
+        producer.says(says);
+        assert_eq!(bench.json().1["message"], Report::STALE, "{code}");
+    }
+}
+
+#[test]
+fn an_older_or_empty_report_never_takes_the_place_of_a_newer_one() {
+    let older = Report { source: Source::Stale, age_s: Some(7300), message: Report::STALE.into(), ..report() };
+    for says in [good(&older), good(&Report::empty())] {
+        let producer = FakeProducer::start(good(&report()));
+        let bench = Bench::of(&producer);
+        assert_eq!(bench.json().1["source"], "live");
+        producer.says(says.clone());
+        let (_, got) = bench.json();
+        assert_eq!((&got["source"], &got["message"]), (&"stale".into(), &Report::STALE.into()), "{says:?}: {got}");
+        assert!(got["age_s"].as_u64().is_some_and(|age| age < 60), "{got}");
+
+        let producer = FakeProducer::start(says.clone());
+        let (status, got) = Bench::of(&producer).json();
+        assert_eq!((status, &got["source"] != "live"), (200, true), "with nothing kept it is given as it is: {got}");
+    }
+}
+
+#[test]
+fn an_unknown_place_stays_unknown_whatever_was_kept() {
+    let producer = FakeProducer::start(good(&report()));
+    let bench = Bench::of(&producer);
+    assert_eq!(bench.json().0, 200);
+    producer.says(error_body(404, "", "unknown_place"));
+    assert_eq!(bench.json().0, 404);
+}
