@@ -437,7 +437,7 @@ fn a_slow_probe_is_a_failed_probe() {
     story.call(Outcome::Refused);
     story.wait_open();
     story.call(SLOW_OK);
-    assert_eq!((story.state(), story.snapshot().reason), (State::Open, Some(TripReason::Probe)));
+    assert_eq!((story.state(), story.snapshot().reason), (State::Open, Some(TripReason::TrialCall)));
 }
 
 #[test]
