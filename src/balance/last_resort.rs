@@ -35,7 +35,7 @@ impl Balancer {
             classes[class].add(member, rng);
         }
         for (class, sample) in classes.iter().enumerate() {
-            let Some(member) = sample.best(ask.nanos) else { continue };
+            let Some(member) = sample.best(ask.nanos, rng) else { continue };
             match class {
                 WELL => {}
                 FULL if !ask.is_first() => return Err(NoPick::NoRoom),
@@ -72,9 +72,13 @@ impl<'a> Sample<'a> {
         }
     }
 
-    /// The cheaper of the two.
-    fn best(&self, now: u64) -> Option<&'a Member> {
+    /// The cheaper of the two; of equal ones either.
+    fn best(&self, now: u64, rng: &mut fastrand::Rng) -> Option<&'a Member> {
         let cost = |member: &Member| peak_ewma::cost(&member.endpoint, member.weight.into(), now);
-        self.two.iter().flatten().copied().min_by(|a, b| cost(a).total_cmp(&cost(b)))
+        let mut two = self.two;
+        if rng.bool() {
+            two.reverse(); // the first one added is in the first place, or nowhere
+        }
+        two.into_iter().flatten().min_by(|a, b| cost(a).total_cmp(&cost(b)))
     }
 }

@@ -90,6 +90,15 @@ fn with_99_of_100_out_all_calls_go_to_the_one_that_is_well() {
 }
 
 #[test]
+fn of_endpoints_that_are_all_silent_each_is_asked_at_times() {
+    let mut story = Story::new(Policy::PeakEwma, 4);
+    (0..4).for_each(|number| story.trip(number));
+    let mut picks = [0; 4];
+    (0..400).for_each(|_| picks[story.choice(&Wanted::default()).expect("never refused")] += 1);
+    assert!(picks.iter().all(|count| (60..140).contains(count)), "{picks:?}");
+}
+
+#[test]
 fn a_last_resort_that_fails_leaves_its_circuit_as_it_was_and_one_that_answers_closes_it() {
     for answer in [ok(3), Ending::UpstreamFailed, Ending::NoRoom { retry_after: None }] {
         let mut story = Story::new(Policy::Random, 1);
