@@ -255,11 +255,11 @@ impl Balancer {
 
     /// The better of two candidates of `group`, or the one there is.
     fn best<'a>(&self, ask: &Ask<'a>, group: &'a Group, rng: &mut fastrand::Rng) -> Option<&'a Member> {
-        let first = self.draw(ask, group, None, rng)?;
+        let first = self.draw(ask, group, rng)?;
         if group.members.len() < 2 || !matches!(self.policy, Policy::LeastRequest | Policy::PeakEwma) {
             return Some(first);
         }
-        match self.draw(ask, group, Some(first), rng) {
+        match self.draw_second(ask, group, first, rng) {
             Some(second) if self.prefers_second(first, second, ask.nanos) => Some(second),
             _ => Some(first),
         }
@@ -272,17 +272,11 @@ impl Balancer {
         }
     }
 
-    /// One candidate of `group` but `not`. None: no draw found one.
-    fn draw<'a>(
-        &self,
-        ask: &Ask<'a>,
-        group: &'a Group,
-        not: Option<&Member>,
-        rng: &mut fastrand::Rng,
-    ) -> Option<&'a Member> {
+    /// One candidate of `group`, each as likely as its weight and share say. None: no draw found one.
+    fn draw<'a>(&self, ask: &Ask<'a>, group: &'a Group, rng: &mut fastrand::Rng) -> Option<&'a Member> {
         let mut rejected = None;
-        for _ in 0..if not.is_some() { SECOND_DRAWS } else { DRAWS } {
-            let member = group.draw(self.policy, not, rng)?;
+        for _ in 0..DRAWS {
+            let member = group.draw(self.policy, None, rng)?;
             if !ask.is_candidate(member) {
                 continue;
             }
@@ -293,6 +287,22 @@ impl Balancer {
             rejected = Some(member);
         }
         rejected
+    }
+
+    /// A candidate to compare `first` with, accepted as often as its share is of that of `first`: else a server that has
+    /// just recovered, and so has the fewest calls in flight, would win most comparisons.
+    fn draw_second<'a>(
+        &self,
+        ask: &Ask<'a>,
+        group: &'a Group,
+        first: &Member,
+        rng: &mut fastrand::Rng,
+    ) -> Option<&'a Member> {
+        let second = (0..SECOND_DRAWS)
+            .filter_map(|_| group.draw(self.policy, Some(first), rng))
+            .find(|member| ask.is_candidate(member))?;
+        let (keep, of_first) = (self.keep(ask, second), self.keep(ask, first));
+        (keep >= of_first || rng.f64() * of_first < keep).then_some(second)
     }
 
     /// The probability to keep a candidate once drawn.

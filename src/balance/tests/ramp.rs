@@ -68,6 +68,17 @@ fn a_recovered_endpoint_at_a_tenth_gets_about_a_tenth_of_its_share_by_every_poli
 }
 
 #[test]
+fn of_two_endpoints_one_at_a_tenth_is_protected_under_load() {
+    for policy in POLICIES {
+        let mut story = Story::new(policy, 2);
+        story.spread(400);
+        ramp(&story, 0..1);
+        let picks = shares(&mut story, 10);
+        assert!((30..=220).contains(&picks[0]), "{policy:?}: {picks:?}"); // two choices double what is likely
+    }
+}
+
+#[test]
 fn a_recovered_endpoint_has_its_full_share_when_its_ramp_is_over() {
     for policy in POLICIES {
         let mut story = Story::new(policy, 4);
