@@ -189,12 +189,26 @@ fn least_request_avoids_an_endpoint_that_is_busy() {
     assert_eq!(story.spread(100)[busy], 0);
 }
 
-/// Calls over 1 s, of `calls` at 100 a second to 11 endpoints of which one answers in 2 s.
-fn slow_calls(policy: Policy, calls: u64) -> usize {
-    let mut story = Story::new(policy, 11);
+#[test]
+fn weighted_response_time_gives_the_one_twice_as_fast_twice_the_calls() {
+    let mut story = Story::new(Policy::WeightedResponseTime, 2);
+    let mut picks = [0; 2];
+    for _ in 0..6000 {
+        let pick = story.pick();
+        let number = story.number(pick.endpoint());
+        picks[number] += 1;
+        story.wait(millis(1));
+        pick.finish(Ending::Success { latency: millis(10 * (1 + number as u64)) }, story.now);
+    }
+    assert!((3800..=4200).contains(&picks[0]), "{picks:?}");
+}
+
+/// Calls to the slow one, of `calls` at 100 a second to `count` endpoints of which one takes `slow`, the others 10 ms.
+fn slow_calls(policy: Policy, calls: u64, count: usize, slow: Duration) -> usize {
+    let mut story = Story::new(policy, count);
     let start = story.now;
     let mut in_flight: BTreeMap<(Instant, u64), (Pick, Duration)> = BTreeMap::new();
-    let mut slow = 0;
+    let mut slow_calls = 0;
     for call in 0..calls {
         story.now = start + millis(10 * call);
         while in_flight.first_key_value().is_some_and(|((end, _), _)| *end <= story.now) {
@@ -202,24 +216,32 @@ fn slow_calls(policy: Policy, calls: u64) -> usize {
             pick.finish(Ending::Success { latency }, end);
         }
         let pick = story.pick();
-        let is_slow = story.number(pick.endpoint()) == 5;
-        let latency = if is_slow { millis(2000) } else { millis(8 + story.rng.u64(..5)) };
-        slow += usize::from(is_slow);
+        let is_slow = story.number(pick.endpoint()) == count - 1;
+        let latency = if is_slow { slow } else { millis(8 + story.rng.u64(..5)) };
+        slow_calls += usize::from(is_slow);
         in_flight.insert((story.now + latency, call), (pick, latency));
     }
-    slow
+    slow_calls
 }
 
 #[test]
 fn of_eleven_endpoints_with_one_slow_peak_ewma_keeps_all_but_one_in_a_thousand_calls_fast() {
-    let slow = slow_calls(Policy::PeakEwma, 10_000);
+    let slow = slow_calls(Policy::PeakEwma, 10_000, 11, millis(2000));
     assert!(slow <= 10, "{slow} of 10000");
     assert!(slow > 0, "it is asked again at times");
 }
 
 #[test]
-fn of_eleven_endpoints_with_one_slow_round_robin_hits_it_until_its_circuit_opens() {
-    let slow = slow_calls(Policy::RoundRobin, 150); // before 20 slow calls are known, so before the circuit opens
+fn of_two_endpoints_with_one_slow_peak_ewma_keeps_99_of_100_calls_fast() {
+    for slow in [100, 1000] {
+        let slow = slow_calls(Policy::PeakEwma, 10_000, 2, millis(slow));
+        assert!(slow < 100, "{slow} of 10000");
+    }
+}
+
+#[test]
+fn of_eleven_endpoints_with_one_slow_round_robin_hits_it_in_its_turn() {
+    let slow = slow_calls(Policy::RoundRobin, 150, 11, millis(2000));
     assert!((13..=14).contains(&slow), "{slow} of 150");
 }
 
