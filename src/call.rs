@@ -187,10 +187,12 @@ impl<'a> CallMachine<'a> {
             CallEvent::Ended { attempt, ending } => self.ended(attempt, ending, now),
         }
         if self.verdict.is_none() && now >= self.question.deadline {
-            self.verdict = Some(Verdict::Late);
+            self.give_up_others(None, now);
+            let answered = self.best().filter(|(_, ending)| rank(*ending) > rank(Some(Ending::TimedOut)));
+            self.verdict = Some(answered.map_or(Verdict::Late, |(number, _)| Verdict::Attempt(number)));
         }
         if let Some(verdict) = self.verdict {
-            self.give_up_others(verdict, now);
+            self.give_up_others(Some(Ending::Overtaken), now);
             return Step::Done(verdict);
         }
         match self.attempts.iter().any(|attempt| attempt.pick.is_some()) {
@@ -233,15 +235,15 @@ impl<'a> CallMachine<'a> {
 
     /// Asks an endpoint that was not tried, if there is a reason for it; else the call has ended.
     fn ask_another(&mut self, now: Instant, rng: &mut fastrand::Rng) -> Step {
-        let Some(reason) = self.next.take() else { return self.give_best(None, now) };
+        let Some(reason) = self.next.take() else { return self.give_best(None) };
         let wanted = Wanted { tried: &self.tried, key: self.question.key, only_well: false };
         let pick = match self.service.balancer().pick(now, rng, &wanted) {
             Ok(pick) => pick,
-            Err(error) => return self.give_best(Some(error), now),
+            Err(error) => return self.give_best(Some(error)),
         };
         // Paid last: what cannot be asked costs no budget.
         if reason == Reason::Paid && !self.service.may_retry(now) {
-            return self.give_best(None, now);
+            return self.give_best(None);
         }
         let may_hedge = self.question.may_hedge && self.late_at.is_none();
         self.late_at = if may_hedge { self.service.late_after().map(|time| now + time) } else { None };
@@ -271,30 +273,35 @@ impl<'a> CallMachine<'a> {
         Ask { attempt, endpoint, deadline, is_copy }
     }
 
-    /// Ends the call with the best of what the attempts have brought.
-    fn give_best(&mut self, error: Option<NoPick>, now: Instant) -> Step {
-        let best = self.attempts.iter().enumerate().max_by_key(|(_, attempt)| rank(attempt.ending));
-        let verdict = match (best, error) {
+    /// Ends the call with the best of what the attempts have brought. None of them is out.
+    fn give_best(&mut self, error: Option<NoPick>) -> Step {
+        let verdict = match (self.best(), error) {
             (Some((number, _)), _) => Verdict::Attempt(number),
             (None, Some(NoPick::Empty)) => Verdict::NoInstance,
             (None, _) => Verdict::Open { retry_at: None },
         };
         self.verdict = Some(verdict);
-        self.give_up_others(verdict, now);
         Step::Done(verdict)
     }
 
-    /// Records the attempts that are still out: overtaken by a good answer, or out of time.
-    fn give_up_others(&mut self, verdict: Verdict, now: Instant) {
+    /// The attempt that brought most so far, and how it ended.
+    fn best(&self) -> Option<(usize, Option<Ending>)> {
+        let endings = self.attempts.iter().map(|attempt| attempt.ending).enumerate();
+        endings.max_by_key(|(_, ending)| rank(*ending))
+    }
+
+    /// Records the attempts that are still out as `ending`. None: the caller's time is over. Out for the time of an attempt
+    /// they have timed out in any case.
+    fn give_up_others(&mut self, ending: Option<Ending>, now: Instant) {
         let attempt_timeout = self.service.attempt_timeout;
         for attempt in &mut self.attempts {
             let Some(pick) = attempt.pick.take() else { continue };
-            let is_late = now.saturating_duration_since(attempt.started) >= attempt_timeout;
-            let ending = match verdict {
-                _ if is_late => Ending::TimedOut,
-                Verdict::Attempt(_) => Ending::Overtaken,
-                _ if now.saturating_duration_since(attempt.started) >= attempt_timeout / 2 => Ending::TimedOut,
-                _ => Ending::Cancelled,
+            let elapsed = now.saturating_duration_since(attempt.started);
+            let ending = match ending {
+                _ if elapsed >= attempt_timeout => Ending::TimedOut,
+                Some(ending) => ending,
+                None if elapsed >= attempt_timeout / 2 => Ending::TimedOut,
+                None => Ending::Cancelled,
             };
             self.service.record(pick, attempt.started, ending, now);
         }

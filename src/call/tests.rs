@@ -7,6 +7,7 @@ use std::time::Duration;
 
 mod circuit;
 mod hedge;
+mod model;
 mod outcome;
 mod probe;
 

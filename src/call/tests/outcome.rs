@@ -224,6 +224,27 @@ fn an_attempt_that_its_driver_cancels_ends_the_call_and_records_nothing() {
 }
 
 #[test]
+fn what_was_answered_before_the_time_was_over_is_given_rather_than_that_the_time_is_over() {
+    for (first, expected) in [
+        (Ending::UpstreamFailed, Verdict::Attempt(0)),
+        (NO_ROOM, Verdict::Attempt(0)),
+        (Ending::Failed, Verdict::Attempt(0)),
+        (Ending::Refused, Verdict::Late),
+    ] {
+        for is_told in [true, false] {
+            let story = Story::new(2);
+            let mut call = Driven::with(&story, Question::until(story.now + millis(1500)));
+            call.begin(story.now);
+            let other = call.asks(ended(0, first), story.now + millis(100));
+            let later = story.now + millis(1500);
+            let event = if is_told { ended(1, Ending::TimedOut) } else { CallEvent::Woken };
+            assert_eq!(call.ends(event, later), expected, "{first:?}");
+            assert_eq!(other.endpoint.breaker().snapshot(later).failures, 1, "{first:?}: it has timed out");
+        }
+    }
+}
+
+#[test]
 fn an_answer_at_the_last_moment_is_given() {
     let story = Story::new(1);
     let mut call = Driven::new(&story);
