@@ -136,7 +136,7 @@ pub struct CallMachine<'a> {
     attempts: Vec<Attempt>,
     /// What the next attempt is made for. None: there is no reason for one.
     next: Option<Reason>,
-    /// When the attempt that is out is late. None: no copy is sent.
+    /// When the attempt that is out is late. None: no copy is sent, or one was.
     late_at: Option<Instant>,
     asked_for_upstream: bool,
     verdict: Option<Verdict>,
@@ -245,8 +245,7 @@ impl<'a> CallMachine<'a> {
         if reason == Reason::Paid && !self.service.may_retry(now) {
             return self.give_best(None);
         }
-        let may_hedge = self.question.may_hedge && self.late_at.is_none();
-        self.late_at = if may_hedge { self.service.late_after().map(|time| now + time) } else { None };
+        self.late_at = self.service.late_after().filter(|_| self.question.may_hedge).map(|time| now + time);
         Step::Ask(self.send(pick, false, now))
     }
 

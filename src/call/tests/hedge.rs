@@ -154,6 +154,18 @@ fn when_both_copies_fail_a_third_instance_is_asked_within_the_budget() {
 }
 
 #[test]
+fn a_retry_that_is_late_has_a_copy_as_well() {
+    let story = known(4);
+    let mut call = Driven::new(&story);
+    call.begin(story.now);
+    let again = story.now + millis(50);
+    call.asks(ended(0, Ending::Refused), again);
+    assert_eq!(call.waits(CallEvent::Woken, again), again + millis(96));
+    let copy = call.asks(CallEvent::Woken, again + millis(96));
+    assert!(copy.is_copy && copy.attempt == 2);
+}
+
+#[test]
 fn a_copy_of_a_question_goes_to_the_next_home() {
     let story = known(5);
     let asked = |key: u64| {
