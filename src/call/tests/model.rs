@@ -54,7 +54,8 @@ fn drive(
 ) -> Result<(), TestCaseError> {
     let known = story.service.balancer().endpoints().len();
     let mut machine = CallMachine::new(&story.service, question);
-    let (mut out, mut asked, mut ended): (Vec<Out>, Vec<Arc<Endpoint>>, Vec<(usize, Ending)>) = Default::default();
+    let (mut out, mut asked): (Vec<Out>, Vec<Arc<Endpoint>>) = (Vec::new(), Vec::new());
+    let mut ended: Vec<(usize, Ending)> = Vec::new();
     let mut event = CallEvent::Begin;
     for _ in 0..4 * (known + 1) {
         match machine.step(event, story.now, &mut story.rng) {
