@@ -19,12 +19,16 @@
 
 mod ending;
 mod endpoint;
+mod home;
+mod last_resort;
 mod least_request;
 mod peak_ewma;
+mod pick;
 mod random;
 mod roster;
 mod round_robin;
 mod settings;
+mod snapshot;
 mod weighted_response_time;
 
 #[cfg(all(test, not(bramble_loom)))]
@@ -32,7 +36,10 @@ mod tests;
 
 pub use ending::Ending;
 pub use endpoint::{Endpoint, Target};
+pub use pick::{NoPick, Pick};
 pub use settings::{BalanceSettings, Policy};
+pub(crate) use snapshot::CircuitCounts;
+pub use snapshot::{EndpointSnapshot, Snapshot};
 
 use crate::breaker::{self, BreakerSettings, CircuitBreaker, InvalidSetting, Permit, Refusal, Rules, State};
 use crate::sync::{Mutex, Sharded, lock, mix, nanos_since, shard};
@@ -58,14 +65,6 @@ const TRIES: usize = 4;
 const ZONE_MARGIN: f64 = 1.1;
 /// Seconds that a call into another zone costs more: about a round trip through two switches.
 const ZONE_CROSSING: f64 = 0.002;
-/// A home takes at most this multiple of the mean calls in flight (consistent hashing with bounded loads; Mirrokni,
-/// Thorup, Zadimoghaddam, 2016)...
-const HOME_LOAD: f64 = 1.25;
-/// ... or so many calls in flight, if that is more: below it the load is no reason to leave a warm cache.
-const HOME_LOAD_MIN: f64 = 4.0;
-/// From this share of failures on an endpoint is no home: three or four failures within two seconds.
-const HOME_FAILURES_MAX: f64 = 0.3;
-
 /// The endpoints of one service, and the choice between them. Shared by any number of tasks and threads.
 #[derive(Debug)]
 pub struct Balancer {
@@ -81,26 +80,6 @@ pub struct Balancer {
     rosters: Sharded<RwLock<Arc<Roster>>>,
     /// Endpoints made so far; held while the list is replaced.
     updating: Mutex<u64>,
-}
-
-/// Why there is no endpoint to call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NoPick {
-    /// None is known, or all are draining.
-    #[error("no endpoint is known")]
-    Empty,
-    /// Each has been tried for this call.
-    #[error("every endpoint has been tried")]
-    AllTried,
-    /// Those that were not tried have no room.
-    #[error("no endpoint has room")]
-    NoRoom,
-    /// Those that were not tried are silent: not worth a second attempt.
-    #[error("no other endpoint answers")]
-    AllOut,
-    /// The circuits of those that are left were forced open by hand.
-    #[error("every endpoint's circuit is forced open")]
-    ForcedOpen,
 }
 
 /// Which endpoint is wanted.
@@ -276,11 +255,11 @@ impl Balancer {
 
     /// The better of two candidates of `group`, or the one there is.
     fn best<'a>(&self, ask: &Ask<'a>, group: &'a Group, rng: &mut fastrand::Rng) -> Option<&'a Member> {
-        let first = self.draw(ask, group, None, rng)?;
+        let first = self.draw(ask, group, rng)?;
         if group.members.len() < 2 || !matches!(self.policy, Policy::LeastRequest | Policy::PeakEwma) {
             return Some(first);
         }
-        match self.draw(ask, group, Some(first), rng) {
+        match self.draw_second(ask, group, first, rng) {
             Some(second) if self.prefers_second(first, second, ask.nanos) => Some(second),
             _ => Some(first),
         }
@@ -293,17 +272,11 @@ impl Balancer {
         }
     }
 
-    /// One candidate of `group` but `not`. None: no draw found one.
-    fn draw<'a>(
-        &self,
-        ask: &Ask<'a>,
-        group: &'a Group,
-        not: Option<&Member>,
-        rng: &mut fastrand::Rng,
-    ) -> Option<&'a Member> {
+    /// One candidate of `group`, each as likely as its weight and share say. None: no draw found one.
+    fn draw<'a>(&self, ask: &Ask<'a>, group: &'a Group, rng: &mut fastrand::Rng) -> Option<&'a Member> {
         let mut rejected = None;
-        for _ in 0..if not.is_some() { SECOND_DRAWS } else { DRAWS } {
-            let member = group.draw(self.policy, not, rng)?;
+        for _ in 0..DRAWS {
+            let member = group.draw(self.policy, None, rng)?;
             if !ask.is_candidate(member) {
                 continue;
             }
@@ -314,6 +287,22 @@ impl Balancer {
             rejected = Some(member);
         }
         rejected
+    }
+
+    /// A candidate to compare `first` with, accepted as often as its share is of that of `first`: else a server that has
+    /// just recovered, and so has the fewest calls in flight, would win most comparisons.
+    fn draw_second<'a>(
+        &self,
+        ask: &Ask<'a>,
+        group: &'a Group,
+        first: &Member,
+        rng: &mut fastrand::Rng,
+    ) -> Option<&'a Member> {
+        let second = (0..SECOND_DRAWS)
+            .filter_map(|_| group.draw(self.policy, Some(first), rng))
+            .find(|member| ask.is_candidate(member))?;
+        let (keep, of_first) = (self.keep(ask, second), self.keep(ask, first));
+        (keep >= of_first || rng.f64() * of_first < keep).then_some(second)
     }
 
     /// The probability to keep a candidate once drawn.
@@ -327,101 +316,9 @@ impl Balancer {
         }
     }
 
-    /// The candidate with the highest affinity to `key`, own zone first, that is neither overloaded nor failing, and
-    /// whose share, if it is new or recovered, includes the key already.
-    fn home<'a>(&self, ask: &Ask<'a>, key: u64) -> Option<&'a Member> {
-        [&ask.roster.own, &ask.roster.others].into_iter().find_map(|group| {
-            let candidates = || group.members.iter().filter(|member| ask.is_candidate(member));
-            let (load, weight) = candidates().fold((0.0, 0.0), |(load, weight), member| {
-                (load + member.endpoint.in_flight() as f64, weight + f64::from(member.weight))
-            });
-            let has_room = |member: &Member| {
-                let bound = HOME_LOAD * (load + 1.0) * f64::from(member.weight) / weight;
-                (member.endpoint.in_flight() as f64) < bound.max(HOME_LOAD_MIN)
-            };
-            let affinity = |member: &Member| member.endpoint.affinity(key, member.weight.into());
-            candidates()
-                .filter(|member| has_room(member) && member.endpoint.failures.at(ask.nanos) < HOME_FAILURES_MAX)
-                .filter(|member| member.endpoint.lot(key) <= member.endpoint.share(self.slow_start, ask.now))
-                .max_by(|a, b| affinity(a).total_cmp(&affinity(b)))
-        })
-    }
-
     fn take(&self, member: &Member, ask: &Ask<'_>) -> Result<Pick, Refusal> {
         let permit = Permit::acquire(Busy::new(&member.endpoint, ask.nanos), ask.now)?;
         Ok(Pick { permit, started: ask.now })
-    }
-
-    /// For when the draws found none: looks at all, and takes the best there is.
-    fn last_resort(&self, ask: &Ask<'_>, rng: &mut fastrand::Rng) -> Result<Pick, NoPick> {
-        let mut classes: [Sample<'_>; 4] = Default::default();
-        let (mut known, mut left) = (false, false);
-        for member in ask.roster.candidates() {
-            known = true;
-            if ask.was_tried(member) {
-                continue;
-            }
-            left = true;
-            let breaker = member.endpoint.breaker();
-            let class = match breaker.state() {
-                State::ForcedOpen => continue,
-                State::Open | State::HalfOpen if breaker.open_reason().is_some_and(|reason| reason.is_silence()) => {
-                    SILENT
-                }
-                State::Open | State::HalfOpen => FAILING,
-                _ if member.endpoint.is_full(ask.nanos) => FULL,
-                _ => WELL,
-            };
-            classes[class].add(member, rng);
-        }
-        for (class, sample) in classes.iter().enumerate() {
-            let Some(member) = sample.best(ask.nanos) else { continue };
-            match class {
-                WELL => {}
-                FULL if !ask.is_first() => return Err(NoPick::NoRoom),
-                SILENT if !ask.is_first() => return Err(NoPick::AllOut),
-                _ if ask.wanted.only_well => return Err(NoPick::AllOut),
-                _ => {}
-            }
-            return Ok(self.take(member, ask).unwrap_or_else(|_| {
-                let permit = Permit::forced(Busy::new(&member.endpoint, ask.nanos));
-                Pick { permit, started: ask.now }
-            }));
-        }
-        Err(match (known, left) {
-            (false, _) => NoPick::Empty,
-            (true, false) => NoPick::AllTried,
-            (true, true) => NoPick::ForcedOpen,
-        })
-    }
-}
-
-// Classes of endpoints, best first.
-const WELL: usize = 0;
-const FULL: usize = 1;
-const FAILING: usize = 2;
-const SILENT: usize = 3;
-
-/// Two members drawn at random of those added, each as likely as the others (reservoir sampling).
-#[derive(Default)]
-struct Sample<'a> {
-    two: [Option<&'a Member>; 2],
-    seen: usize,
-}
-
-impl<'a> Sample<'a> {
-    fn add(&mut self, member: &'a Member, rng: &mut fastrand::Rng) {
-        let place = if self.seen < 2 { self.seen } else { rng.usize(..=self.seen) };
-        self.seen += 1;
-        if let Some(slot) = self.two.get_mut(place) {
-            *slot = Some(member);
-        }
-    }
-
-    /// The cheaper of the two.
-    fn best(&self, now: u64) -> Option<&'a Member> {
-        let cost = |member: &Member| peak_ewma::cost(&member.endpoint, member.weight.into(), now);
-        self.two.iter().flatten().copied().min_by(|a, b| cost(a).total_cmp(&cost(b)))
     }
 }
 
@@ -441,74 +338,4 @@ impl Ask<'_> {
     fn was_tried(&self, member: &Member) -> bool {
         self.wanted.tried.iter().any(|tried| Arc::ptr_eq(tried, &member.endpoint))
     }
-}
-
-/// How many endpoints there are, and how many are out.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct CircuitCounts {
-    /// Endpoints that are not draining.
-    pub(crate) all: usize,
-    /// Those whose circuits are open or half-open.
-    pub(crate) out: usize,
-    /// Those of them that refused a connection: to ask them again costs the caller no time.
-    pub(crate) refused: usize,
-}
-
-/// An endpoint chosen for one call, with the permit of its circuit. Dropped without [`finish`](Self::finish) it gives
-/// back both, and the call is not recorded.
-#[derive(Debug)]
-#[must_use = "a pick that is dropped at once calls no endpoint"]
-pub struct Pick {
-    permit: Permit<Busy>,
-    started: Instant,
-}
-
-impl Pick {
-    /// The endpoint to call.
-    pub fn endpoint(&self) -> &Arc<Endpoint> {
-        self.permit.holder().endpoint()
-    }
-
-    /// Whether the endpoint's circuit refused, and it was picked since there is no better one.
-    pub fn is_forced(&self) -> bool {
-        self.permit.is_forced()
-    }
-
-    /// Whether the call is the trial call of a half-open circuit.
-    pub fn is_trial(&self) -> bool {
-        self.permit.is_trial()
-    }
-
-    /// Records how the call ended, for the balancer and the circuit.
-    pub fn finish(self, ending: Ending, now: Instant) {
-        let was_out = self.permit.is_trial() || self.permit.is_forced();
-        self.permit.holder().learn(ending, self.started, was_out, now);
-        self.permit.record(ending.outcome(), now);
-    }
-}
-
-/// Statistics of a balancer at one moment.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Snapshot {
-    /// Every endpoint, those of the own zone first and those that drain last.
-    pub endpoints: Vec<EndpointSnapshot>,
-}
-
-/// One endpoint at one moment.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EndpointSnapshot {
-    /// How it describes itself.
-    pub target: Target,
-    /// Calls in flight, of this process.
-    pub in_flight: usize,
-    /// Latency by peak EWMA. None: nothing is known yet.
-    pub latency: Option<Duration>,
-    /// Seconds one more call is expected to take, more where calls failed; what `peak-ewma` compares.
-    pub cost: f64,
-    /// The share of its traffic that slow start and ramp give it, up to 1.
-    pub share: f64,
-    /// Whether it has just said that it has no room.
-    pub full: bool,
-    /// Its circuit.
-    pub breaker: breaker::Snapshot,
 }

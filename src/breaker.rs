@@ -351,7 +351,7 @@ impl CircuitBreaker {
         match (from, to) {
             (_, State::Ramping) => self.ramp_from.store(self.elapsed(now), Ordering::Relaxed),
             (State::Open | State::HalfOpen, State::Closed) => {
-                self.recovered.store(self.elapsed(now).max(1), Ordering::Relaxed)
+                self.recovered.store(self.elapsed(now).max(1), Ordering::Relaxed);
             }
             _ => {}
         }

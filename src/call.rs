@@ -135,7 +135,7 @@ pub struct CallMachine<'a> {
     attempts: Vec<Attempt>,
     /// What the next attempt is made for. None: there is no reason for one.
     next: Option<Reason>,
-    /// When the attempt that is out is late. None: no copy is sent.
+    /// When the attempt that is out is late. None: no copy is sent, or one was.
     late_at: Option<Instant>,
     asked_for_upstream: bool,
     verdict: Option<Verdict>,
@@ -189,13 +189,12 @@ impl<'a> CallMachine<'a> {
             CallEvent::Ended { attempt, ending } => self.ended(attempt, ending, now),
         }
         if self.verdict.is_none() && now >= self.question.deadline {
-            match self.attempts.iter().any(|attempt| attempt.ending.is_some_and(Ending::is_answer)) {
-                true => return self.give_best(None, now),
-                false => self.verdict = Some(Verdict::Late),
-            }
+            self.give_up_others(None, now);
+            let answered = self.best().filter(|(_, ending)| rank(*ending) > rank(Some(Ending::TimedOut)));
+            self.verdict = Some(answered.map_or(Verdict::Late, |(number, _)| Verdict::Attempt(number)));
         }
         if let Some(verdict) = self.verdict {
-            self.give_up_others(verdict, now);
+            self.give_up_others(Some(Ending::Overtaken), now);
             return Step::Done(verdict);
         }
         match self.attempts.iter().any(|attempt| attempt.pick.is_some()) {
@@ -218,7 +217,7 @@ impl<'a> CallMachine<'a> {
         let ending = if ending == Ending::TimedOut && !is_fair { Ending::Cancelled } else { ending };
         self.service.record(pick, attempt.started, ending, now);
         if attempt.cached_only && ending == Ending::UpstreamTimedOut {
-            attempt.ending = Some(Ending::Cancelled); // it is not in that cache; the home goes on
+            attempt.ending = Some(Ending::Overtaken); // it is not in that cache; the home goes on
             return;
         }
         attempt.ending = Some(ending);
@@ -243,18 +242,17 @@ impl<'a> CallMachine<'a> {
 
     /// Asks an endpoint that was not tried, if there is a reason for it; else the call has ended.
     fn ask_another(&mut self, now: Instant, rng: &mut fastrand::Rng) -> Step {
-        let Some(reason) = self.next.take() else { return self.give_best(None, now) };
+        let Some(reason) = self.next.take() else { return self.give_best(None) };
         let wanted = Wanted { tried: &self.tried, key: self.question.key, only_well: false };
         let pick = match self.service.balancer().pick(now, rng, &wanted) {
             Ok(pick) => pick,
-            Err(error) => return self.give_best(Some(error), now),
+            Err(error) => return self.give_best(Some(error)),
         };
         // Paid last: what cannot be asked costs no budget.
         if matches!(reason, Reason::Paid | Reason::PaidFromCache) && !self.service.may_retry(now) {
-            return self.give_best(None, now);
+            return self.give_best(None);
         }
-        let may_hedge = self.question.may_hedge && self.late_at.is_none();
-        self.late_at = if may_hedge { self.service.late_after().map(|time| now + time) } else { None };
+        self.late_at = self.service.late_after().filter(|_| self.question.may_hedge).map(|time| now + time);
         Step::Ask(self.send(pick, reason == Reason::PaidFromCache, now))
     }
 
@@ -281,30 +279,35 @@ impl<'a> CallMachine<'a> {
         Ask { attempt, endpoint, deadline, cached_only }
     }
 
-    /// Ends the call with the best of what the attempts have brought.
-    fn give_best(&mut self, error: Option<NoPick>, now: Instant) -> Step {
-        let best = self.attempts.iter().enumerate().max_by_key(|(_, attempt)| rank(attempt.ending));
-        let verdict = match (best, error) {
+    /// Ends the call with the best of what the attempts have brought. None of them is out.
+    fn give_best(&mut self, error: Option<NoPick>) -> Step {
+        let verdict = match (self.best(), error) {
             (Some((number, _)), _) => Verdict::Attempt(number),
             (None, Some(NoPick::Empty)) => Verdict::NoInstance,
             (None, _) => Verdict::Open { retry_at: None },
         };
         self.verdict = Some(verdict);
-        self.give_up_others(verdict, now);
         Step::Done(verdict)
     }
 
-    /// Records the attempts that are still out: overtaken by a good answer, or out of time.
-    fn give_up_others(&mut self, verdict: Verdict, now: Instant) {
+    /// The attempt that brought most so far, and how it ended.
+    fn best(&self) -> Option<(usize, Option<Ending>)> {
+        let endings = self.attempts.iter().map(|attempt| attempt.ending).enumerate();
+        endings.max_by_key(|(_, ending)| rank(*ending))
+    }
+
+    /// Records the attempts that are still out as `ending`. None: the caller's time is over. Out for the time of an attempt
+    /// they have timed out in any case.
+    fn give_up_others(&mut self, ending: Option<Ending>, now: Instant) {
         let attempt_timeout = self.service.attempt_timeout;
         for attempt in &mut self.attempts {
             let Some(pick) = attempt.pick.take() else { continue };
-            let is_late = now.saturating_duration_since(attempt.started) >= attempt_timeout;
-            let ending = match verdict {
-                _ if is_late => Ending::TimedOut,
-                Verdict::Attempt(_) => Ending::Overtaken,
-                _ if now.saturating_duration_since(attempt.started) >= attempt_timeout / 2 => Ending::TimedOut,
-                _ => Ending::Cancelled,
+            let elapsed = now.saturating_duration_since(attempt.started);
+            let ending = match ending {
+                _ if elapsed >= attempt_timeout => Ending::TimedOut,
+                Some(ending) => ending,
+                None if elapsed >= attempt_timeout / 2 => Ending::TimedOut,
+                None => Ending::Cancelled,
             };
             self.service.record(pick, attempt.started, ending, now);
         }
@@ -319,7 +322,7 @@ fn rank(ending: Option<Ending>) -> u8 {
         Some(Ending::NoRoom { .. }) => 4,
         Some(Ending::Failed) => 3,
         Some(Ending::TimedOut | Ending::Cancelled) => 2,
-        Some(Ending::WrongPeer) => 1,
-        Some(Ending::Refused | Ending::Overtaken) | None => 0,
+        Some(Ending::WrongPeer | Ending::Refused) => 1,
+        Some(Ending::Overtaken) | None => 0,
     }
 }

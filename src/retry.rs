@@ -105,6 +105,19 @@ mod loom_tests {
             assert!(mine ^ ask.join().expect("no panic"));
         });
     }
+
+    #[test]
+    fn loom_a_success_and_a_retry_at_once_are_both_counted() {
+        loom::model(|| {
+            let now = Instant::now();
+            let budget = Arc::new(Budget::new(1.0, 4, now).expect("a valid share"));
+            let other = Arc::clone(&budget);
+            let deposit = thread::spawn(move || other.deposit(now));
+            let granted = budget.try_withdraw(now);
+            deposit.join().expect("no panic");
+            assert!(granted && budget.left(now) == 2);
+        });
+    }
 }
 
 #[cfg(all(test, not(bramble_loom)))]

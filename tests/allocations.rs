@@ -1,9 +1,8 @@
-//! The way of a call through breaker, balancer, budget and bulkhead allocates nothing.
+//! A call's path through bulkhead, balancer, breaker and budget allocates nothing.
 
-use bramble::balance::{Balancer, Target};
-use bramble::breaker::{CircuitBreaker, Outcome, State};
+use bramble::balance::{BalanceSettings, Balancer, Ending, Policy, Target, Wanted};
+use bramble::breaker::{BreakerSettings, CircuitBreaker, Outcome, State};
 use bramble::bulkhead::Bulkhead;
-use bramble::config::{Config, Policy, Role};
 use bramble::retry::Budget;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,9 +22,9 @@ fn the_count_counts() {
 
 #[test]
 fn a_closed_circuit_allocates_nothing() {
-    let config = Config::for_role(Role::Consumer).breaker;
+    let settings = BreakerSettings::default();
     let mut now = Instant::now();
-    let breaker = Arc::new(CircuitBreaker::new(&config, now, 1).expect("valid"));
+    let breaker = Arc::new(CircuitBreaker::new(&settings, now, 1).expect("valid"));
     let calls = allocations(|| {
         now += Duration::from_millis(50);
         breaker.try_acquire(now).expect("closed").record(OK, now);
@@ -36,9 +35,9 @@ fn a_closed_circuit_allocates_nothing() {
 
 #[test]
 fn an_open_circuit_that_refuses_probes_and_opens_again_allocates_nothing() {
-    let config = Config::for_role(Role::Consumer).breaker;
+    let settings = BreakerSettings::default();
     let mut now = Instant::now();
-    let breaker = CircuitBreaker::new(&config, now, 1).expect("valid");
+    let breaker = CircuitBreaker::new(&settings, now, 1).expect("valid");
     let calls = allocations(|| {
         now += Duration::from_millis(900);
         if let Ok(permit) = breaker.try_acquire(now) {
@@ -48,45 +47,71 @@ fn an_open_circuit_that_refuses_probes_and_opens_again_allocates_nothing() {
     assert_eq!((calls, breaker.state()), (0, State::Open));
 }
 
+const POLICIES: [Policy; 5] =
+    [Policy::RoundRobin, Policy::Random, Policy::LeastRequest, Policy::WeightedResponseTime, Policy::PeakEwma];
+
+/// A balancer of 40 endpoints in two zones.
+fn balancer(policy: Policy, now: Instant) -> Balancer {
+    let settings = BalanceSettings { policy, ..BalanceSettings::default() };
+    let balancer = Balancer::new(&settings, &BreakerSettings::default(), "shelf-1", now, 1).expect("valid");
+    let target = |number: u16| Target {
+        id: format!("producer-{number}"),
+        address: SocketAddr::from(([127, 0, 0, 1], number)),
+        weight: 1 + u32::from(number % 3),
+        zone: if number % 2 == 0 { "shelf-1" } else { "shelf-2" }.into(),
+        draining: number == 9,
+    };
+    balancer.update(&(1..=40).map(target).collect::<Vec<_>>(), now);
+    balancer
+}
+
+/// Allocations of a thousand calls, 1 ms apart, that end as `ending` says of the number of the call.
+fn allocations_of_picks(policy: Policy, ending: impl Fn(u64) -> Ending) -> u64 {
+    let (mut now, mut rng) = (Instant::now(), fastrand::Rng::with_seed(1));
+    let balancer = balancer(policy, now);
+    let mut call = 0;
+    allocations(|| {
+        now += Duration::from_millis(1);
+        call += 1;
+        let wanted = Wanted { key: (call % 2 == 0).then_some(call), ..Wanted::default() };
+        balancer.pick(now, &mut rng, &wanted).expect("never refused").finish(ending(call), now);
+    })
+}
+
 #[test]
-fn a_pick_allocates_nothing_whatever_the_policy_and_whoever_is_out() {
-    let mut config = Config::for_role(Role::Consumer);
-    for policy in
-        [Policy::RoundRobin, Policy::Random, Policy::LeastRequest, Policy::WeightedResponseTime, Policy::PeakEwma]
-    {
-        config.balance.policy = policy;
-        let (mut now, mut rng) = (Instant::now(), fastrand::Rng::with_seed(1));
-        let balancer = Balancer::new(&config.balance, &config.breaker, "shelf-1", now, 1).expect("valid");
-        let target = |number: u16| Target {
-            id: format!("producer-{number}"),
-            address: SocketAddr::from(([127, 0, 0, 1], number)),
-            weight: 1 + u32::from(number % 3),
-            zone: if number % 2 == 0 { "shelf-1" } else { "shelf-2" }.into(),
-            draining: number == 9,
+fn a_pick_allocates_nothing_by_any_policy_with_a_key_and_without_while_all_circuits_are_closed() {
+    for policy in POLICIES {
+        let latency = |call| Duration::from_micros(100 * (1 + call % 9));
+        assert_eq!(allocations_of_picks(policy, |call| Ending::Success { latency: latency(call) }), 0, "{policy:?}");
+    }
+}
+
+#[test]
+fn a_pick_allocates_nothing_by_any_policy_while_some_or_all_are_out_or_full() {
+    for policy in POLICIES {
+        let ending = |call| match call % 50 {
+            0 => Ending::Refused,
+            1 => Ending::NoRoom { retry_after: None },
+            2 => Ending::TimedOut,
+            _ => Ending::Success { latency: Duration::from_millis(1) },
         };
-        balancer.update(&(1..=40).map(target).collect::<Vec<_>>(), now);
-        let mut call = 0;
-        let calls = allocations(|| {
-            now += Duration::from_millis(1);
-            call += 1;
-            let outcome = if call % 50 == 0 { Outcome::Refused } else { OK };
-            balancer.pick(now, &mut rng, &[]).expect("somebody").finish(outcome, now);
-        });
-        assert_eq!(calls, 0, "{policy:?}");
+        assert_eq!(allocations_of_picks(policy, ending), 0, "{policy:?}");
+        assert_eq!(allocations_of_picks(policy, |_| Ending::Refused), 0, "{policy:?}: all are out");
     }
 }
 
 #[test]
 fn a_retry_and_a_seat_allocate_nothing() {
-    let config = Config::for_role(Role::Consumer).call;
     let mut now = Instant::now();
-    let budget = Budget::new(&config, now).expect("valid");
-    let bulkhead = Bulkhead::new("producer", &config).expect("valid");
+    let budget = Budget::new(0.2, 50, now).expect("valid");
+    let bulkhead = Bulkhead::new("producer", 64);
+    let mut granted = 0;
     let calls = allocations(|| {
         now += Duration::from_millis(20);
         let seat = bulkhead.try_enter();
         budget.deposit(now);
-        assert!(seat.is_ok() && (budget.try_withdraw(now) || budget.spent(now).1 > 0));
+        granted += u32::from(seat.is_ok() && budget.try_withdraw(now));
     });
     assert_eq!(calls, 0);
+    assert!((200..300).contains(&granted), "both ways were taken: {granted}");
 }

@@ -166,17 +166,17 @@ impl Endpoint {
     fn learn(&self, ending: Ending, took: Duration, now: u64) {
         match ending {
             Ending::Success { latency } => {
-                self.latency.observe(latency, &self.peers, now);
+                self.latency.observe(latency, now);
                 self.failures.observe(false, now);
                 self.avoid_until.store(0, Ordering::Relaxed);
             }
             Ending::TimedOut => {
-                self.latency.observe(took, &self.peers, now);
+                self.latency.observe(took, now);
                 self.failures.observe(true, now);
             }
             Ending::Failed => self.failures.observe(true, now),
             Ending::Overtaken if took.as_secs_f64() > self.latency_estimate(now) => {
-                self.latency.observe(took, &self.peers, now);
+                self.latency.observe(took, now);
             }
             Ending::NoRoom { retry_after } => {
                 let random = unit(mix(self.hash, now));

@@ -70,13 +70,11 @@ impl Latency {
         Self(AtomicU64::new(0))
     }
 
-    /// Takes in an observation at `now` nanoseconds. Bounded to a microsecond and an hour.
-    pub(super) fn observe(&self, seen: Duration, peers: &PeerLatencies, now: u64) {
+    /// Takes in an observation at `now` nanoseconds. Bounded to a microsecond and an hour. Drift is no part of what is
+    /// kept: it would pull an endpoint in use half-way to the others' mean.
+    pub(super) fn observe(&self, seen: Duration, now: u64) {
         let seen = seen.as_secs_f64().clamp(1e-6, 3600.0);
-        update(&self.0, now, |value, keep| {
-            let last = drifted(value, keep, peers);
-            if value == 0.0 || seen > last { seen } else { last * keep + seen * (1.0 - keep) }
-        });
+        update(&self.0, now, |value, keep| if seen > value { seen } else { value * keep + seen * (1.0 - keep) });
     }
 
     /// Forgets all observations.
@@ -184,8 +182,8 @@ mod loom_tests {
         loom::model(|| {
             let latency = loom::sync::Arc::new((Latency::new(), PeerLatencies::new()));
             let other = loom::sync::Arc::clone(&latency);
-            let thread = loom::thread::spawn(move || other.0.observe(Duration::from_secs(2), &other.1, 0));
-            latency.0.observe(Duration::from_secs(1), &latency.1, 0);
+            let thread = loom::thread::spawn(move || other.0.observe(Duration::from_secs(2), 0));
+            latency.0.observe(Duration::from_secs(1), 0);
             thread.join().expect("no panic");
             assert_eq!(latency.0.at(&latency.1, 0), 2.0);
         });
@@ -207,9 +205,9 @@ mod tests {
 
     #[test]
     fn a_peak_counts_at_once_and_drifts_to_the_mean_of_the_others() {
-        let (latency, alone) = (Latency::new(), peers(&[]));
-        latency.observe(Duration::from_millis(10), &alone, 0);
-        latency.observe(Duration::from_secs(2), &alone, SECOND);
+        let latency = Latency::new();
+        latency.observe(Duration::from_millis(10), 0);
+        latency.observe(Duration::from_secs(2), SECOND);
         let peers = peers(&[2.0, 0.1, 0.3]);
         assert_eq!(latency.at(&peers, SECOND), 2.0);
         assert!((latency.at(&peers, 6 * SECOND) - (0.2 + 1.8 / std::f64::consts::E)).abs() < 1e-3);
@@ -221,7 +219,7 @@ mod tests {
         let latency = Latency::new();
         assert_eq!(latency.at(&peers(&[]), 0), 0.0);
         assert!((latency.at(&peers(&[0.1, 0.3]), 0) - 0.2).abs() < 1e-6);
-        latency.observe(Duration::from_secs(2), &peers(&[]), 0);
+        latency.observe(Duration::from_secs(2), 0);
         assert_eq!(latency.at(&peers(&[2.0]), 1000 * SECOND), 2.0);
     }
 
@@ -229,20 +227,30 @@ mod tests {
     fn a_faster_answer_counts_the_more_the_older_the_peak_is() {
         let after = |seconds: u64| {
             let (latency, alone) = (Latency::new(), peers(&[]));
-            latency.observe(Duration::from_secs(2), &alone, 0);
-            latency.observe(Duration::from_millis(10), &alone, seconds * SECOND);
+            latency.observe(Duration::from_secs(2), 0);
+            latency.observe(Duration::from_millis(10), seconds * SECOND);
             latency.at(&alone, seconds * SECOND)
         };
         assert!(after(1) > 1.6 && after(5) < 0.8 && after(30) < 0.02);
     }
 
     #[test]
+    fn an_estimate_in_use_is_that_of_its_own_calls_whatever_the_others_take() {
+        let (latency, slow) = (Latency::new(), peers(&[0.01, 2.0]));
+        for call in 0..1000 {
+            latency.observe(Duration::from_millis(10), call * SECOND / 10);
+        }
+        assert!((latency.at(&slow, 100 * SECOND) - 0.01).abs() < 0.05, "a tenth of a second of drift");
+        assert!((latency.at(&slow, 999 * SECOND / 10) - 0.01).abs() < 1e-6);
+    }
+
+    #[test]
     fn an_observation_beyond_reason_is_bounded() {
         let (latency, alone) = (Latency::new(), peers(&[]));
-        latency.observe(Duration::MAX, &alone, u64::MAX);
+        latency.observe(Duration::MAX, u64::MAX);
         assert_eq!(latency.at(&alone, u64::MAX), 3600.0);
         latency.reset();
-        latency.observe(Duration::ZERO, &alone, 0);
+        latency.observe(Duration::ZERO, 0);
         assert!(latency.at(&alone, 0).is_finite() && latency.at(&alone, 0) > 0.0);
     }
 
@@ -270,7 +278,7 @@ mod tests {
                 let keep = (-((now - stamp) as f64) / 5_000.0).exp();
                 value = if value == 0.0 || seen > value { seen } else { value * keep + seen * (1.0 - keep) };
                 stamp = now;
-                latency.observe(Duration::from_micros(micros), &alone, now * 1_000_000);
+                latency.observe(Duration::from_micros(micros), now * 1_000_000);
                 let got = latency.at(&alone, now * 1_000_000);
                 prop_assert!((got - value).abs() <= value * 1e-4, "{} is not {}", got, value);
             }

@@ -1,0 +1,178 @@
+//! A copy of a late call, its budget, and what the slower of the two shows.
+
+use super::*;
+
+/// A service of which the last hundred calls took 1 to 100 ms: a p95 of 96 ms.
+fn known(count: usize) -> Story {
+    let mut story = Story::new(count);
+    (1..=100).for_each(|latency| story.succeed(latency));
+    assert_eq!(story.service.p95(), millis(96));
+    story
+}
+
+#[test]
+fn a_copy_goes_to_another_instance_when_the_call_is_later_than_95_of_100() {
+    let story = known(3);
+    let mut call = Driven::new(&story);
+    let first = call.begin(story.now);
+    let late = story.now + millis(96);
+    assert_eq!(call.waits(CallEvent::Woken, story.now), late);
+    assert_eq!(call.waits(CallEvent::Woken, late - millis(1)), late);
+    let copy = call.asks(CallEvent::Woken, late);
+    assert!(copy.attempt == 1 && copy.endpoint.id() != first.endpoint.id());
+    assert_eq!(call.waits(CallEvent::Woken, late), story.now + millis(3000), "and no second copy");
+    assert_eq!(call.ends(ended(1, ok(5)), late + millis(5)), Verdict::Attempt(1));
+}
+
+#[test]
+fn while_few_latencies_are_known_a_call_is_late_after_200_ms_and_never_before_10() {
+    let mut story = Story::new(2);
+    let late = |story: &Story| {
+        let mut call = Driven::new(story);
+        call.begin(story.now);
+        call.waits(CallEvent::Woken, story.now) - story.now
+    };
+    assert_eq!(late(&story), millis(200));
+    (0..20).for_each(|_| story.succeed(1));
+    assert_eq!(late(&story), millis(10));
+}
+
+#[test]
+fn when_a_call_is_late_can_be_set_or_turned_off_for_all_or_for_one() {
+    let wait = |story: &Story, may_hedge: bool| {
+        let mut call = Driven::with(story, Question { may_hedge, ..Question::until(story.now + millis(3000)) });
+        call.begin(story.now);
+        call.waits(CallEvent::Woken, story.now) - story.now
+    };
+    let fixed = Story::with(2, |settings| settings.hedge_after = HedgeDelay::After(millis(70)));
+    assert_eq!((wait(&fixed, true), wait(&fixed, false)), (millis(70), millis(3000)));
+    let off = Story::with(2, |settings| settings.hedge_after = HedgeDelay::Off);
+    assert_eq!(wait(&off, true), millis(3000));
+}
+
+#[test]
+fn no_copy_is_sent_where_no_other_instance_is_well_and_none_is_paid_for() {
+    let story = known(2);
+    let mut call = Driven::new(&story);
+    let first = call.begin(story.now);
+    let other = story.service.balancer().endpoints().into_iter().find(|one| one.id() != first.endpoint.id());
+    other.expect("two").probed(false, story.now);
+    assert_eq!(call.waits(CallEvent::Woken, story.now + millis(96)), story.now + millis(3000));
+}
+
+#[test]
+fn copies_are_paid_from_a_budget_of_their_own_that_a_tenth_of_the_successes_fills() {
+    let copies = |story: &Story, calls: usize| {
+        let is_copied = |_: &usize| {
+            let mut call = Driven::new(story);
+            call.begin(story.now);
+            let late = story.now + story.service.p95().max(millis(10));
+            let copied = matches!(call.step(CallEvent::Woken, late), Step::Ask(_));
+            call.step(ended(0, Ending::Cancelled), late);
+            copied
+        };
+        (0..calls).filter(is_copied).count()
+    };
+    let mut story = Story::new(3);
+    story.spend_retries();
+    assert_eq!(copies(&story, 100), 5, "what is there at the start");
+    (0..30).for_each(|_| story.succeed(1));
+    assert_eq!(copies(&story, 100), 3);
+    story.wait(Duration::from_secs(20));
+    assert_eq!(copies(&story, 100), 2, "a trickle with time");
+    (0..1000).for_each(|_| story.succeed(1));
+    assert_eq!(copies(&story, 100), 10, "what is saved is bounded");
+    let story = Story::new(3);
+    let before = story.retries_left();
+    copies(&story, 100);
+    assert_eq!(story.retries_left(), before, "copies take nothing from retries");
+}
+
+#[test]
+fn the_slower_of_two_copies_counts_with_the_time_it_was_out_at_least() {
+    let story = known(2);
+    let mut call = Driven::new(&story);
+    let first = call.begin(story.now);
+    let late = story.now + millis(96);
+    call.asks(CallEvent::Woken, late);
+    let answered = late + millis(4);
+    assert_eq!(call.ends(ended(1, ok(4)), answered), Verdict::Attempt(1));
+    let latency = first.endpoint.latency(answered).expect("known");
+    assert!(latency >= millis(99), "{latency:?}");
+    assert_eq!(first.endpoint.breaker().snapshot(answered).failures, 0, "which is no failure");
+    assert_eq!(first.endpoint.in_flight(), 0);
+    assert!(story.service.probes_due(answered).is_empty(), "100 ms are less than 1.2 times the p95");
+}
+
+#[test]
+fn the_slower_of_two_copies_has_its_instance_checked_if_it_was_out_for_long() {
+    let story = known(2);
+    let mut call = Driven::new(&story);
+    let first = call.begin(story.now);
+    call.asks(CallEvent::Woken, story.now + millis(96));
+    let answered = story.now + millis(117);
+    call.ends(ended(1, ok(21)), answered);
+    let checked: Vec<_> = story.service.probes_due(answered).iter().map(|one| one.id().to_owned()).collect();
+    assert_eq!(checked, [first.endpoint.id()]);
+}
+
+#[test]
+fn the_slower_of_two_copies_has_timed_out_if_it_was_out_for_the_time_of_an_attempt() {
+    let story = known(3);
+    let mut call = Driven::new(&story);
+    let first = call.begin(story.now);
+    call.asks(CallEvent::Woken, story.now + millis(96));
+    let answered = story.now + millis(2001);
+    call.ends(ended(1, ok(1905)), answered);
+    assert_eq!(first.endpoint.breaker().snapshot(answered).failures, 1);
+}
+
+#[test]
+fn when_one_of_two_copies_fails_the_call_waits_for_the_other_and_asks_no_third_meanwhile() {
+    for bad in [Ending::Failed, Ending::Refused, NO_ROOM, Ending::WrongPeer, Ending::UpstreamFailed] {
+        let story = known(4);
+        let mut call = Driven::new(&story);
+        call.begin(story.now);
+        let late = story.now + millis(96);
+        call.asks(CallEvent::Woken, late);
+        assert_eq!(call.waits(ended(0, bad), late + millis(1)), story.now + millis(3000), "{bad:?}");
+        assert_eq!(call.ends(ended(1, ok(5)), late + millis(5)), Verdict::Attempt(1), "{bad:?}");
+    }
+}
+
+#[test]
+fn when_both_copies_fail_a_third_instance_is_asked_within_the_budget() {
+    let story = known(4);
+    let mut call = Driven::new(&story);
+    call.begin(story.now);
+    let late = story.now + millis(96);
+    call.asks(CallEvent::Woken, late);
+    call.waits(ended(1, Ending::Failed), late);
+    let before = story.retries_left();
+    call.asks(ended(0, Ending::Failed), late);
+    assert_eq!(before - story.retries_left(), 1);
+}
+
+#[test]
+fn a_retry_that_is_late_has_a_copy_as_well() {
+    let story = known(4);
+    let mut call = Driven::new(&story);
+    call.begin(story.now);
+    let again = story.now + millis(50);
+    call.asks(ended(0, Ending::Refused), again);
+    assert_eq!(call.waits(CallEvent::Woken, again), again + millis(96));
+    let copy = call.asks(CallEvent::Woken, again + millis(96));
+    assert_eq!(copy.attempt, 2);
+}
+
+#[test]
+fn a_copy_of_a_question_goes_to_the_next_home() {
+    let story = known(5);
+    let asked = |key: u64| {
+        let mut call = Driven::with(&story, Question { key: Some(key), ..Question::until(story.now + millis(3000)) });
+        let first = call.begin(story.now);
+        let copy = call.asks(CallEvent::Woken, story.now + millis(96));
+        (first.endpoint.id().to_owned(), copy.endpoint.id().to_owned())
+    };
+    assert_eq!(asked(1), asked(1));
+}

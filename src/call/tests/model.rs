@@ -1,0 +1,151 @@
+//! Random calls in virtual time: what holds whatever comes back.
+
+use super::*;
+use proptest::prelude::*;
+
+/// What an attempt brings, and after how many milliseconds.
+type Answer = (u8, u64);
+
+fn ending((kind, time): Answer) -> Ending {
+    match kind % 9 {
+        0..=2 => ok(time),
+        3 => Ending::UpstreamFailed,
+        4 => Ending::NoRoom { retry_after: (time % 2 == 0).then_some(millis(time)) },
+        5 => Ending::WrongPeer,
+        6 => Ending::Failed,
+        7 => Ending::Refused,
+        _ => Ending::TimedOut,
+    }
+}
+
+/// How much an outcome is worth to the caller.
+fn worth(ending: Ending) -> u8 {
+    match ending {
+        Ending::Success { .. } => 5,
+        Ending::UpstreamFailed => 4,
+        Ending::NoRoom { .. } => 3,
+        Ending::Failed => 2,
+        _ => 1,
+    }
+}
+
+/// What calls have cost so far.
+#[derive(Default)]
+struct Cost {
+    successes: usize,
+    free: usize,
+    paid: usize,
+    copies: usize,
+}
+
+/// An attempt that is out: when it ends, and how.
+struct Out {
+    attempt: usize,
+    at: Instant,
+    ending: Ending,
+}
+
+/// Drives one call; `answers` are what its attempts bring, each after its time.
+fn drive(
+    story: &mut Story,
+    question: Question,
+    answers: &mut impl Iterator<Item = Answer>,
+    cost: &mut Cost,
+) -> Result<(), TestCaseError> {
+    let known = story.service.balancer().endpoints().len();
+    let mut machine = CallMachine::new(&story.service, question);
+    let (mut out, mut asked): (Vec<Out>, Vec<Arc<Endpoint>>) = (Vec::new(), Vec::new());
+    let mut ended: Vec<(usize, Ending)> = Vec::new();
+    let mut event = CallEvent::Begin;
+    for _ in 0..4 * (known + 1) {
+        match machine.step(event, story.now, &mut story.rng) {
+            Step::Ask(ask) => {
+                prop_assert_eq!(ask.attempt, asked.len());
+                prop_assert!(!asked.iter().any(|one| Arc::ptr_eq(one, &ask.endpoint)), "asked twice");
+                prop_assert!(ask.deadline <= question.deadline && ask.deadline > story.now);
+                let is_copy = !out.is_empty();
+                prop_assert!(!ask.cached_only || question.key.is_some());
+                let was_free = ended.last().is_some_and(|(_, ending)| {
+                    matches!(ending, Ending::Refused | Ending::WrongPeer | Ending::NoRoom { .. })
+                });
+                match () {
+                    () if is_copy => cost.copies += 1,
+                    () if was_free => cost.free += 1,
+                    () if ask.attempt > 0 => cost.paid += 1,
+                    () => {}
+                }
+                let answer = answers.next().unwrap_or((0, 1));
+                let (ending, at) = (ending(answer), story.now + millis(answer.1));
+                let is_late = ending == Ending::TimedOut || at > ask.deadline;
+                out.push(Out {
+                    attempt: ask.attempt,
+                    at: if is_late { ask.deadline } else { at },
+                    ending: if is_late { Ending::TimedOut } else { ending },
+                });
+                prop_assert!(out.len() <= 2, "more than two out at a time");
+                asked.push(ask.endpoint);
+                event = CallEvent::Woken;
+            }
+            Step::Wait(until) => {
+                prop_assert!(!out.is_empty() && until > story.now && until <= question.deadline);
+                let next = (0..out.len()).min_by_key(|index| out[*index].at).filter(|index| out[*index].at <= until);
+                event = match next {
+                    Some(index) => {
+                        let Out { attempt, at, ending } = out.swap_remove(index);
+                        story.now = at;
+                        ended.push((attempt, ending));
+                        cost.successes += usize::from(matches!(ending, Ending::Success { .. }));
+                        CallEvent::Ended { attempt, ending }
+                    }
+                    None => {
+                        story.now = until;
+                        CallEvent::Woken
+                    }
+                };
+            }
+            Step::Done(verdict) => {
+                let best = ended.iter().map(|(_, ending)| worth(*ending)).max();
+                match verdict {
+                    Verdict::Attempt(number) => {
+                        let given = ended.iter().find(|(attempt, _)| *attempt == number);
+                        prop_assert_eq!(given.map(|(_, ending)| worth(*ending)), best);
+                        prop_assert!(out.is_empty() || best == Some(5) || story.now >= question.deadline);
+                    }
+                    Verdict::Late => prop_assert!(story.now >= question.deadline && best.unwrap_or(0) <= 1),
+                    Verdict::NoInstance => prop_assert!(known == 0),
+                    Verdict::Open { .. } => prop_assert!(asked.is_empty() && known > 0),
+                }
+                prop_assert!(asked.iter().all(|endpoint| endpoint.in_flight() == 0), "a permit was kept");
+                prop_assert_eq!(machine.retries(), asked.len().saturating_sub(1));
+                return Ok(());
+            }
+        }
+    }
+    Err(TestCaseError::fail("the call does not end"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn a_call_always_ends_with_the_best_that_came_within_its_budgets(
+        count in 0usize..7,
+        calls in prop::collection::vec((1u64..4000, prop::option::of(0u64..3), any::<bool>(), 0u64..2000), 1..60),
+        answers in prop::collection::vec((any::<u8>(), 0u64..2500), 1..200),
+    ) {
+        let mut story = Story::new(count);
+        let (mut answers, mut cost) = (answers.into_iter().cycle(), Cost::default());
+        for (index, (time, key, may_hedge, pause)) in calls.into_iter().enumerate() {
+            story.wait(millis(pause));
+            for endpoint in story.service.probes_due(story.now) {
+                story.service.probed(&endpoint, answers.next().is_some_and(|(kind, _)| kind % 2 == 0), story.now);
+            }
+            let question = Question { deadline: story.now + millis(time), key, may_hedge };
+            drive(&mut story, question, &mut answers, &mut cost)?;
+            let seconds = (story.now - story.start).as_secs_f64();
+            prop_assert!(cost.paid as f64 <= 26.0 + 0.2 * cost.successes as f64 + 0.1 * seconds, "retries");
+            prop_assert!(cost.copies as f64 <= 6.0 + 0.1 * cost.successes as f64 + 0.1 * seconds, "copies");
+            prop_assert!(cost.free <= 3 * (index + 1), "attempts without budget");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Health checks in the background: which endpoint is checked, and when.
+
+use super::*;
+
+/// Opens the circuit of one endpoint of a service in use.
+fn refuse(story: &mut Story, number: usize) {
+    let run = story.call(|ask| if ask.endpoint.id() == target(number).id { Ending::Refused } else { ok(1) });
+    assert!(matches!(run.verdict, Verdict::Attempt(_)));
+    if story.state(number) != State::Open {
+        refuse(story, number);
+    }
+}
+
+#[test]
+fn an_open_circuit_is_checked_after_a_quarter_of_a_second_and_then_every_second() {
+    let mut story = Story::new(3);
+    refuse(&mut story, 1);
+    let opened = story.now;
+    assert_eq!(story.service.next_probe(story.now), Some(opened + millis(250)));
+    let mut checked = Vec::new();
+    for tens in 0..=400 {
+        story.now = opened + millis(10 * tens);
+        for id in story.probes() {
+            assert_eq!(id, target(1).id);
+            checked.push(10 * tens);
+            story.service.probed(&story.endpoint(1), false, story.now);
+        }
+    }
+    assert_eq!(checked, [250, 1250, 2250, 3250]);
+}
+
+#[test]
+fn while_all_are_out_one_of_them_is_checked_every_quarter_of_a_second() {
+    for (count, every) in [(1, 250), (2, 500), (3, 750), (4, 1000), (8, 1000)] {
+        let mut story = Story::new(count);
+        (0..count).for_each(|number| story.service.probed(&story.endpoint(number), false, story.now));
+        story.wait(millis(5000));
+        for endpoint in story.service.probes_due(story.now) {
+            story.service.probed(&endpoint, false, story.now);
+        }
+        assert_eq!(story.service.next_probe(story.now), Some(story.now + millis(every)), "of {count}");
+    }
+}
+
+#[test]
+fn a_check_that_is_in_flight_is_not_begun_again() {
+    let mut story = Story::new(2);
+    refuse(&mut story, 0);
+    story.wait(millis(250));
+    assert_eq!(story.probes(), [target(0).id]);
+    story.wait(millis(5000));
+    assert_eq!((story.probes(), story.service.next_probe(story.now)), (Vec::new(), None));
+    story.service.probed(&story.endpoint(0), false, story.now);
+    story.wait(millis(1000));
+    assert_eq!(story.probes(), [target(0).id]);
+}
+
+#[test]
+fn a_good_check_closes_what_silence_opened_and_ends_the_checks() {
+    let mut story = Story::new(2);
+    refuse(&mut story, 0);
+    story.wait(millis(250));
+    assert_eq!(story.probes(), [target(0).id]);
+    story.service.probed(&story.endpoint(0), true, story.now);
+    assert_eq!(story.state(0), State::Ramping);
+    story.wait(millis(1000));
+    assert_eq!((story.probes(), story.service.next_probe(story.now)), (Vec::new(), None));
+}
+
+#[test]
+fn what_failing_calls_opened_is_closed_by_a_call_and_not_by_a_check() {
+    let mut story = Story::new(1);
+    (0..5).for_each(|_| drop(story.call(|_| Ending::Failed)));
+    assert_eq!(story.state(0), State::Open);
+    story.wait(millis(250));
+    assert_eq!(story.probes(), [target(0).id]);
+    story.service.probed(&story.endpoint(0), true, story.now);
+    assert_eq!(story.state(0), State::Open);
+    story.wait(millis(750));
+    assert_eq!(story.call(|_| ok(1)).verdict, Verdict::Attempt(0));
+    assert_eq!(story.state(0), State::Ramping);
+}
+
+#[test]
+fn an_instance_that_is_suspected_is_checked_at_once_and_out_if_it_is_silent() {
+    let mut story = Story::new(2);
+    let run = story.call(|ask| if ask.attempt == 0 { Ending::TimedOut } else { ok(1) });
+    assert_eq!(story.probes(), run.asked[..1]);
+    let suspected = (0..2).find(|number| target(*number).id == run.asked[0]).expect("one of two");
+    assert_eq!(story.state(suspected), State::Closed);
+    story.wait(millis(1000));
+    story.service.probed(&story.endpoint(suspected), false, story.now);
+    assert_eq!(story.state(suspected), State::Open);
+    story.wait(millis(1000));
+    assert_eq!(story.probes(), run.asked[..1], "and it is checked until it is back");
+}
+
+#[test]
+fn an_instance_that_is_suspected_and_answers_stays_in_and_is_left_alone() {
+    let mut story = Story::new(2);
+    story.call(|ask| if ask.attempt == 0 { Ending::TimedOut } else { ok(1) });
+    let checked = story.service.probes_due(story.now);
+    story.service.probed(&checked[0], true, story.now);
+    assert_eq!(checked[0].breaker().state(), State::Closed);
+    story.wait(millis(1000));
+    assert_eq!((story.probes(), story.service.next_probe(story.now)), (Vec::new(), None));
+}
+
+#[test]
+fn a_service_that_was_not_called_for_a_minute_is_not_checked_until_its_next_call() {
+    let mut story = Story::new(2);
+    refuse(&mut story, 0);
+    story.wait(millis(59_999));
+    assert!(story.service.next_probe(story.now).is_some());
+    story.wait(millis(1));
+    assert_eq!((story.probes(), story.service.next_probe(story.now)), (Vec::new(), None));
+    let used = Question { may_hedge: false, ..Question::until(story.now + millis(3000)) };
+    story.run(used, |_| Ending::Cancelled);
+    assert_eq!(story.probes(), [target(0).id]);
+}
+
+#[test]
+fn at_most_sixteen_checks_are_in_flight_and_each_endpoint_has_its_turn() {
+    let mut story = Story::new(40);
+    (0..40).for_each(|number| story.service.probed(&story.endpoint(number), false, story.now));
+    story.wait(millis(1250));
+    let mut checked = std::collections::HashSet::new();
+    for _ in 0..3 {
+        let due = story.service.probes_due(story.now);
+        assert!(due.len() <= PROBES_MAX && story.probes().is_empty(), "all places are taken");
+        checked.extend(due.iter().map(|endpoint| endpoint.id().to_owned()));
+        due.iter().for_each(|endpoint| story.service.probed(endpoint, false, story.now));
+    }
+    assert_eq!(checked.len(), 40);
+}
+
+#[test]
+fn an_endpoint_that_has_left_is_not_checked_any_more() {
+    let mut story = Story::new(3);
+    (0..2).for_each(|number| refuse(&mut story, number));
+    story.service.update(&[target(1), target(2)], story.now);
+    story.wait(millis(1000));
+    assert_eq!(story.probes(), [target(1).id]);
+    story.service.update(&[target(2)], story.now);
+    story.wait(millis(1000));
+    assert_eq!((story.probes(), story.service.next_probe(story.now)), (Vec::new(), None));
+}
+
+#[test]
+fn an_instance_that_discovery_found_again_takes_calls_at_once() {
+    let mut story = Story::new(1);
+    refuse_all(&mut story);
+    story.service.found_again(&story.endpoint(0), story.now);
+    assert_eq!(story.call(|_| ok(1)).verdict, Verdict::Attempt(0));
+    assert!(story.endpoint(0).breaker().state().is_available());
+}
+
+fn refuse_all(story: &mut Story) {
+    story.call(|_| Ending::Refused);
+    assert_eq!(story.state(0), State::Open);
+}
