@@ -37,6 +37,10 @@ pub use config::Config;
 pub use discovery::Directory;
 pub use serve::Host;
 
+/// The header that a service's id stands in, on its answers: `x-bramble-id: producer-5f0c2a9be81d4477`. An answer without it
+/// is not an answer of a service of this library.
+pub const ID_HEADER: &str = "x-bramble-id";
+
 /// The README's code runs as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

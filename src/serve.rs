@@ -219,7 +219,7 @@ impl Host {
             weight: self.config.node.weight,
             status: Status::Up,
         };
-        match mdns.register(said, addr.port(), self.role == Role::Consumer) {
+        match mdns.register(said, addr, self.role == Role::Consumer) {
             Ok((registration, announced)) => {
                 let id = Arc::clone(&self.id);
                 let told = async move {
@@ -232,7 +232,7 @@ impl Host {
                 Some(registration)
             }
             Err(error) => {
-                log::error!("{error}");
+                log::warn!("{error}");
                 None
             }
         }

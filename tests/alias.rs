@@ -325,6 +325,7 @@ fn one_that_mdns_and_the_name_both_know_counts_once_under_the_name_that_mdns_giv
             version: "0.1.0".into(),
             status,
             source: Source::Mdns,
+            epoch: 0,
         };
         cluster.directory.apply(Source::Mdns, "a", Change::Is(by_mdns(Status::Up)), Instant::now());
         let second = cluster.addr(2).to_string();

@@ -142,6 +142,7 @@ impl Told {
                 "aliases": self.directory.aliases(now),
                 "instances": self.directory.all(now),
                 "lost": self.directory.lost(now),
+                "unproven": self.directory.unproven(now),
                 "refused": refused,
                 "refused_beyond": refused_beyond,
                 "events": self.directory.events(now),
@@ -163,7 +164,11 @@ pub(super) fn add<S: Clone + Send + Sync + 'static>(app: &mut tide::Server<S>, t
             async move { Ok(response) }
         });
     };
-    route("/healthz", |told, _| json(StatusCode::Ok, &json!({"status": "alive", "id": told.id})));
+    route("/healthz", |told, _| {
+        let mut response = json(StatusCode::Ok, &json!({"status": "alive", "id": told.id}));
+        response.insert_header(crate::ID_HEADER, &*told.id);
+        response
+    });
     route("/readyz", |told, _| told.ready());
     route("/metrics", |told, _| told.metrics());
     route("/circuits", |told, _| told.circuits());
