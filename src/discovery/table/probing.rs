@@ -149,7 +149,7 @@ impl InstanceTable {
             (State::InUse, ProbeResult::Answered(_) | ProbeResult::Unclear) => self.stays(&at, result, now),
             (State::InUse, ProbeResult::Absent) => self.failed(&at, now),
             (State::Unproven | State::Lost | State::Ending, ProbeResult::Answered(addr)) => {
-                self.found_at(&at, addr, now)
+                self.found_at(&at, addr, now);
             }
             (State::Unproven, _) => self.stays_unproven(&at, now),
             (State::Lost, _) => {
