@@ -10,10 +10,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 mod ask;
+mod background;
 mod message;
 mod system;
 
+use event_listener::Event;
+use futures_lite::future;
+use smol::Executor;
+
 use self::ask::{Known, Useless, ask};
+use self::background::{Background, Pending};
 use self::system::Files;
 
 pub use self::message::{Kind, Question, Reply, parse_answer};
@@ -95,8 +101,12 @@ pub struct Resolver(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    source: Source,
+    source: Arc<Source>,
     cache: Mutex<Cache>,
+    /// An answer has come into the cache.
+    arrived: Event,
+    /// None: a lookup ends with its caller.
+    background: Option<Background>,
 }
 
 #[derive(Debug)]
@@ -130,7 +140,18 @@ impl Resolver {
     }
 
     fn new(source: Source) -> Self {
-        Self(Arc::new(Inner { source, cache: Mutex::default() }))
+        Self::of(Arc::new(source), None)
+    }
+
+    fn of(source: Arc<Source>, background: Option<Background>) -> Self {
+        Self(Arc::new(Inner { source, cache: Mutex::default(), arrived: Event::new(), background }))
+    }
+
+    /// A resolver with the same settings and an empty cache whose lookups go on, on `executor`, for up to 10 s after their
+    /// caller's time is over. The answer is in the cache for the next caller. At most eight names at a time.
+    #[must_use]
+    pub fn with_background(self, executor: &Arc<Executor<'static>>) -> Self {
+        Self::of(Arc::clone(&self.0.source), Some(Background::new(executor)))
     }
 
     /// The addresses of `host`, which may be an address itself, by `deadline`.
@@ -158,7 +179,7 @@ impl Resolver {
     }
 
     fn config(&self) -> Arc<Config> {
-        match &self.0.source {
+        match &*self.0.source {
             Source::Files(files) => files.config(),
             Source::Fixed(config) => Arc::clone(config),
         }
@@ -181,13 +202,34 @@ impl Resolver {
         let is_absolute = host.ends_with('.');
         // A name with its dot is another than the one that may be searched for.
         let key = if is_absolute { format!("{name}.") } else { name.clone() };
-        let known = may_be_cached.then(|| self.cached(&key, &config, Instant::now())).flatten();
-        if let Some(known) = known {
+        if !may_be_cached {
+            let answer = search(&config, &name, is_absolute, deadline).await?;
+            self.remember(key, &config, &answer, Instant::now());
+            return Ok(answer);
+        }
+        if let Some(known) = self.cached(&key, &config, Instant::now()) {
             return Ok(known);
         }
-        let answer = search(&config, &name, is_absolute, deadline).await?;
+        let (resolver, has_outcome) = (self, false);
+        let mut pending = Pending { resolver, config: &config, key: &key, name: &name, is_absolute, has_outcome };
+        let asked = search(&config, &name, is_absolute, deadline);
+        let found = future::or(asked, async { Ok(self.arrival(&key, &config).await) }).await;
+        pending.has_outcome = !found.as_ref().is_err_and(Error::is_timeout);
+        drop(pending);
+        let answer = found?;
         self.remember(key, &config, &answer, Instant::now());
         Ok(answer)
+    }
+
+    /// Resolves when another lookup has brought the answer.
+    async fn arrival(&self, key: &str, config: &Arc<Config>) -> Answer {
+        loop {
+            let arrived = self.0.arrived.listen();
+            if let Some(known) = self.cached(key, config, Instant::now()) {
+                return known;
+            }
+            arrived.await;
+        }
     }
 
     fn cached(&self, key: &str, config: &Arc<Config>, now: Instant) -> Option<Answer> {
@@ -212,6 +254,8 @@ impl Resolver {
             first.and_then(|first| cache.names.remove(&first));
         }
         cache.names.insert(key, (answer.addrs.clone(), now + answer.ttl));
+        drop(cache);
+        self.0.arrived.notify(usize::MAX);
     }
 }
 
@@ -317,7 +361,7 @@ mod tests {
     #[test]
     fn the_cache_is_bounded_and_ends() {
         let resolver = Resolver::with_servers(vec![], "");
-        let Source::Fixed(config) = &resolver.0.source else { panic!("fixed") };
+        let Source::Fixed(config) = &*resolver.0.source else { panic!("fixed") };
         let now = Instant::now();
         let addrs = vec![Ipv4Addr::LOCALHOST.into()];
         let answer = |seconds| Answer { addrs: addrs.clone(), ttl: Duration::from_secs(seconds), is_whole: true };

@@ -130,7 +130,7 @@ impl Host {
         let now = Instant::now();
         let id = format!("{}-{:016x}", role.as_str(), fastrand::u64(..));
         let directory = Directory::new(told(role), now);
-        let resolver = Resolver::from_system();
+        let resolver = Resolver::from_system().with_background(&executor);
         let wire = wire(&config, resolver.clone())?;
         let key = trust::key_of(&config.node).map_err(|error| Error::Setup(error.to_string()))?;
         let trust = Arc::new(Trust::new(key));
