@@ -361,6 +361,21 @@ fn an_instance_that_said_it_was_ending_is_gone_though_its_goodbye_was_lost() {
 }
 
 #[test]
+fn an_instance_that_ends_while_it_is_probed_is_gone_all_the_same() {
+    for result in [ProbeResult::Absent, ProbeResult::Unclear, ProbeResult::Answered(addr(1))] {
+        let now = Instant::now();
+        let directory = of_one(now);
+        directory.suspect("producer-a", Suspicion::TimedOut, now + SECOND);
+        let due = directory.due_probes(now + SECOND);
+        announce_end(&directory, "a", 1, now + SECOND);
+        directory.probed(&due[0], result, now + SECOND);
+        let ends = directory.next_probe().expect("its goodbye may be lost");
+        directory.due_probes(ends);
+        assert_eq!((standing(&directory, ends), ends < now + 3 * SECOND), (Vec::new(), true));
+    }
+}
+
+#[test]
 fn an_instance_that_still_answers_after_its_goodbye_has_not_ended() {
     let now = Instant::now();
     let directory = of_one(now);

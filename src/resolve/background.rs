@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use smol::Executor;
 
-use super::{Config, Resolver, search};
+use super::search::search;
+use super::{Config, Resolver};
 
 /// Lookups that go on at the same time, each of another name. One more ends with its caller.
 const AT_ONCE: usize = 8;

@@ -143,8 +143,12 @@ impl InstanceTable {
         self.effects.wants_probe = true; // the next one has a time, and this one's seat is free
         let at = (Source::Mdns, request.key.clone());
         let Some(entry) = self.entries.get_mut(&at).filter(|entry| entry.instance.id == request.id) else { return };
-        entry.schedule = Schedule::Idle;
+        if entry.schedule == Schedule::UnderWay {
+            entry.schedule = Schedule::Idle;
+        }
         match (entry.state, result) {
+            // It has said meanwhile that it is ending, and will be out of use soon whatever it answers.
+            (State::InUse, _) if entry.instance.status == Status::Drain => {}
             (State::InUse, ProbeResult::Answered(addr)) if addr != entry.instance.addr => self.found_at(&at, addr, now),
             (State::InUse, ProbeResult::Answered(_) | ProbeResult::Unclear) => self.stays(&at, result, now),
             (State::InUse, ProbeResult::Absent) => self.failed(&at, now),
