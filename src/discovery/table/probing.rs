@@ -159,8 +159,7 @@ impl InstanceTable {
             (State::Lost, _) => {
                 entry.schedule = Schedule::At(now + schedule::lost_pause(now.saturating_duration_since(entry.since)));
             }
-            (State::Ending, ProbeResult::Unclear) => entry.schedule = Schedule::At(now + FAREWELL_TAKES),
-            (State::Ending, ProbeResult::Absent) => {
+            (State::Ending, ProbeResult::Unclear | ProbeResult::Absent) => {
                 self.forget(&at);
             }
         }
