@@ -53,6 +53,7 @@ fn a_new_address_is_announced_and_used() {
         found.iter().any(|(addr, _)| *addr == new) && found.iter().all(|(addr, _)| *addr != old)
     });
     assert!(took <= 10 * SECOND, "{took:?}");
+    sleep(2 * SECOND); // the user goes on for a moment
     user.was_always_answered();
 }
 
