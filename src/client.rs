@@ -29,7 +29,7 @@ use crate::balance::Endpoint;
 use crate::breaker::InvalidSetting;
 use crate::call::{Ask, CallEvent, CallMachine, Question, Step, Verdict};
 use crate::config::Config;
-use crate::discovery::Directory;
+use crate::discovery::{Directory, Suspicion};
 use crate::telemetry::Event;
 pub use crate::transport::TIME_LEFT;
 use crate::transport::client::{Error as WireError, Wire};
@@ -343,11 +343,13 @@ impl Client {
     /// The directory finds out whether an instance that could not be reached is still there.
     fn report_to_directory(&self, answer: &Result<Answer, Error>) {
         let Err(Error::Failed { instance, cause }) = answer else { return };
-        match WireError::of(cause) {
-            Some(error) if error.is_refused() => self.inner.directory.refused(instance, Instant::now()),
-            Some(error) if error.is_before_sending() => self.inner.directory.unreachable(instance),
-            _ => {}
-        }
+        let why = match WireError::of(cause) {
+            Some(error) if error.is_refused() => Suspicion::Refused,
+            Some(error) if error.is_before_sending() => Suspicion::Unreachable,
+            Some(error) if error.is_timeout() => Suspicion::TimedOut,
+            _ => return,
+        };
+        self.inner.directory.suspect(instance, why, Instant::now());
     }
 
     fn callee(&self, service: &str) -> Arc<Callee> {

@@ -1,136 +1,53 @@
-//! Who is there. No process is needed for others to find each other, so what one process knows is its own view: it can
-//! be late or wrong, and everything built on it treats it as a hint that the next call proves or disproves.
+//! Finds the instances of each service. No process is needed for others to find each other, so what one process knows is
+//! its own view: it can be late or wrong, and everything built on it treats it as a hint that the next call proves or
+//! disproves.
 //!
 //! A [`Directory`] merges what its sources say: [`mdns`] on the LAN, a [`dns`] alias, a [`fixed`] list. A source names
 //! what it knows by a key of its own; the same address from two sources is one instance.
 //!
-//! That mDNS no longer hears of an instance is a hint as well: a switch drops multicast, a goodbye can be forged. So
-//! such an instance is asked by TCP. If it accepts, it stays in use, "unconfirmed"; if not, it is lost: out of use, but
-//! asked again for ten minutes, since mDNS may never tell of it again.
+//! Anything on the LAN can announce an instance, and mDNS may be late or lose packets. So what mDNS says is checked by
+//! probes (`GET /healthz`, which is answered with the header [`ID_HEADER`](crate::ID_HEADER)):
+//!
+//! - An announced instance takes calls once it has answered a probe with its id; until then it is [`Standing::Unproven`].
+//! - An instance whose calls fail ([`Directory::suspect`]), or that mDNS no longer tells of, is probed at each of its
+//!   addresses. If it answers, it stays in use; at another address than before, its calls go there. If not, it is
+//!   [`Standing::Lost`]: out of use, but probed again for ten minutes, and callable again at the first answer.
+//! - Each time it is found, [`Instance::epoch`] changes: what was learnt before is out of date.
 
 mod alias;
 pub(crate) mod container;
 pub mod dns;
 pub mod fixed;
+mod instance;
 mod interfaces;
-mod known;
 mod links;
-mod lost;
 pub mod mdns;
 mod news;
 mod probe;
+mod schedule;
+pub mod table;
 mod txt;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use event_listener::{Event, EventListener};
-use serde::{Serialize, Serializer};
 use smol::channel::{Receiver, Sender};
 
 pub use alias::Alias;
 use alias::Aliases;
-use known::{Known, Probed};
+use instance::whole_seconds;
+pub use instance::{Change, Instance, Seen, Source, Standing, Status, Suspicion};
 pub use mdns::Registration;
 pub use news::{News, What};
+pub use table::{InstanceTable, MAX_INSTANCES, MAX_PER_SERVICE};
+use table::{ProbeRequest, ProbeResult};
 pub use txt::Announcement;
 
 /// The service type everything is registered under.
 pub const SERVICE_TYPE: &str = "_bramble._tcp.local.";
-/// Instances of one service that are remembered; a lecture hall of Pis has fewer, a flood of forged records more.
-pub const MAX_PER_SERVICE: usize = 256;
-/// Instances that are remembered in all.
-pub const MAX_INSTANCES: usize = 1024;
-
-/// One process that serves, as this process sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Instance {
-    /// `producer-5f0c2a9be81d4477`; for sources that know no name, the address.
-    pub id: Arc<str>,
-    /// `producer`.
-    pub service: Arc<str>,
-    /// Where it answers.
-    pub addr: SocketAddr,
-    /// Where its page or interface starts.
-    pub path: Box<str>,
-    /// Where the node is; empty if it does not say.
-    pub zone: Box<str>,
-    /// Share of the traffic in comparison with others, 1-100.
-    pub weight: u32,
-    /// Version of the program; empty if it does not say.
-    pub version: Box<str>,
-    /// Whether it wants new calls.
-    pub status: Status,
-    /// Who told.
-    pub source: Source,
-}
-
-/// Whether an instance wants new calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// It serves.
-    Up,
-    /// It finishes what it has and ends.
-    Drain,
-}
-
-/// Who told of an instance. The order is the order of belief: mDNS knows more of an instance than an address does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Source {
-    /// Its own registration on the LAN.
-    Mdns,
-    /// An address of a DNS name.
-    Dns,
-    /// The configuration.
-    Fixed,
-}
-
-impl Source {
-    /// As a person reads it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mdns => "mDNS",
-            Self::Dns => "DNS alias",
-            Self::Fixed => "fixed list",
-        }
-    }
-}
-
-/// What a source tells about one key.
-#[derive(Debug, Clone)]
-pub enum Change {
-    /// It is there, or is otherwise than before.
-    Is(Instance),
-    /// The source no longer hears of it. Whether it is gone, a TCP connection tells.
-    Unheard,
-    /// It is gone.
-    Gone,
-}
-
-/// How sure it is that an instance is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Standing {
-    /// Its source tells of it.
-    Confirmed,
-    /// Its source has stopped telling of it, but it accepts connections: it stays in use.
-    Unconfirmed,
-    /// It accepts no connection either: out of use, and asked again for a while.
-    Lost,
-}
-
-/// What the directory asks of mDNS.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Wish {
-    /// To make sure that the instance with this key is there.
-    Verify(Box<str>),
-    /// To ask everybody again, with nothing remembered.
-    FreshLook,
-}
 
 /// The instances this process knows of. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
@@ -161,58 +78,33 @@ impl Told {
 
 #[derive(Debug)]
 struct Inner {
-    told: Told,
-    known: RwLock<Known>,
+    table: RwLock<InstanceTable>,
     /// Grows with each change, so that a reader sees without a lock that nothing is new.
     version: AtomicU64,
     changed: Event,
-    /// Somebody is to be asked by TCP.
-    doubted: Event,
-    wishes: (Sender<Wish>, Receiver<Wish>),
+    /// A probe is wanted earlier than before.
+    wants_probe: Event,
+    /// Holds one request at most: mDNS is to ask every instance to announce itself again.
+    looks: (Sender<()>, Receiver<()>),
     aliases: Aliases,
     /// Why there is no mDNS, if there is none.
     without_mdns: OnceLock<String>,
     started: Instant,
 }
 
-/// An instance with how long it has been known, for pages.
-#[derive(Debug, Clone, Serialize)]
-pub struct Seen {
-    /// The instance.
-    #[serde(flatten)]
-    pub instance: Arc<Instance>,
-    /// How long it has been known, in seconds; for a lost one, how long it has been lost.
-    #[serde(rename = "known_for_s", serialize_with = "whole_seconds")]
-    pub known_for: Duration,
-    /// How sure it is that it is there.
-    pub standing: Standing,
-    /// How long that has been so, in seconds.
-    #[serde(rename = "standing_for_s", serialize_with = "whole_seconds")]
-    pub standing_for: Duration,
-}
-
-fn whole_seconds<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_u64(duration.as_secs())
-}
-
 impl Directory {
     /// How long a new directory may still be empty because answers are on their way: mDNS answers within 120 ms, and
     /// asks again after 1 s (RFC 6762, 5.2 and 6).
     const SETTLES_WITHIN: Duration = Duration::from_secs(3);
-    /// Wishes that wait for mDNS; one that does not fit comes again with the next sign of trouble.
-    const MAX_WISHES: usize = 64;
-    /// When a refused connection is tried again. By chance, so that a crowd of callers does not ask in chorus.
-    const TRIED_AGAIN_AFTER_MS: std::ops::Range<u64> = 100..600;
 
     /// An empty directory that began at `now`.
     pub fn new(told: Told, now: Instant) -> Self {
         let inner = Inner {
-            told,
-            known: RwLock::default(),
+            table: RwLock::new(InstanceTable::new(told, now, fastrand::u64(..))),
             version: AtomicU64::new(1),
             changed: Event::new(),
-            doubted: Event::new(),
-            wishes: smol::channel::bounded(Self::MAX_WISHES),
+            wants_probe: Event::new(),
+            looks: smol::channel::bounded(1),
             aliases: Aliases::default(),
             without_mdns: OnceLock::new(),
             started: now,
@@ -220,24 +112,29 @@ impl Directory {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Who serves `service`, sorted by id. Costs one short lock and no allocation.
+    /// The callable instances of `service`, sorted by id. Costs one short lock and no allocation.
     pub fn instances(&self, service: &str) -> Option<Arc<[Arc<Instance>]>> {
-        self.read(|known| known.serving(service).cloned())
+        self.read(|table| table.instances(service).cloned())
     }
 
-    /// Everyone who is in use, by service and id.
+    /// Every instance in use, by service and id.
     pub fn all(&self, now: Instant) -> Vec<Seen> {
-        self.read(|known| known.all(now))
+        self.read(|table| table.all(now))
     }
 
-    /// Everyone who was lost in the last ten minutes and is still asked.
+    /// Every instance that was lost in the last ten minutes and is still probed.
     pub fn lost(&self, now: Instant) -> Vec<Seen> {
-        self.read(|known| known.lost(now))
+        self.read(|table| table.lost(now))
+    }
+
+    /// Every instance that is announced by mDNS and has not answered a probe with its id yet. It gets no calls.
+    pub fn unproven(&self, now: Instant) -> Vec<Seen> {
+        self.read(|table| table.unproven(now))
     }
 
     /// What happened lately, the newest first; at most 100.
     pub fn events(&self, now: Instant) -> Vec<News> {
-        self.read(|known| known.news.list(now))
+        self.read(|table| table.events(now))
     }
 
     /// Grows with each change.
@@ -257,14 +154,14 @@ impl Directory {
 
     /// Takes in what `source` says about `key`. Says in the log what is new; beyond the bounds, what is new is refused.
     pub fn apply(&self, source: Source, key: &str, change: Change, now: Instant) {
-        self.write(|known, told| known.apply(source, key, change, told, now));
+        self.write(|table| table.apply(source, key, change, now));
     }
 
     /// Takes in that `instances` are all that `source` knows of `service`.
     pub fn replace(&self, source: Source, service: &str, instances: Vec<Instance>, now: Instant) {
         let addrs: Vec<SocketAddr> = instances.iter().map(|one| one.addr).collect();
-        let gone = self.read(|known| known.not_among(source, service, &addrs));
-        // Who is new comes first: when all have been replaced, there is somebody at every moment.
+        let gone = self.read(|table| table.not_among(source, service, &addrs));
+        // New ones come first: when all have been replaced, there is one at every moment.
         for instance in instances {
             let key = format!("{service} {}", instance.addr);
             self.apply(source, &key, Change::Is(instance), now);
@@ -287,14 +184,14 @@ impl Directory {
         self.inner.aliases.tell(service, addresses, problem, now);
     }
 
-    /// Why nobody is known to serve `service`, as a sentence.
+    /// Why no instance of `service` is callable, as a sentence.
     pub fn why_nobody(&self, service: &str) -> String {
         match self.inner.aliases.of(service) {
             Some((_, Some(problem))) => problem.to_string(),
-            Some((name, None)) => format!("whoever is behind {name} is ending"),
+            Some((name, None)) => format!("every instance behind {name} is ending"),
             None => match self.inner.without_mdns.get() {
                 Some(why) => format!("mDNS is {why}; [discovery] dns or fixed must say where it is"),
-                None => "is one running, and is mDNS (UDP 5353) allowed on this network?".into(),
+                None => self.read(|table| table.why_none(service)),
             },
         }
     }
@@ -304,392 +201,93 @@ impl Directory {
         let _ = self.inner.without_mdns.set(why.to_owned()); // the first reason is the reason
     }
 
-    /// Takes in that no connection to the instance called `id` came about: if it is known by a name, that name is
-    /// looked up at once.
-    pub fn unreachable(&self, id: &str) {
-        if let Some(service) = self.read(|known| known.named_service_of(id)) {
-            self.inner.aliases.look_again(&service);
+    /// Takes in that a call to the instance called `id` came to no answer, because of `why`. Cheap enough for every such
+    /// attempt: one short lock, no I/O.
+    ///
+    /// An instance found by mDNS is probed at each of its addresses: one probe at a time, one a second at most. If it
+    /// answers at another address, [`Instance::addr`] and [`Instance::epoch`] change; if two probes in a row fail (one,
+    /// if it refused a connection), it is lost. In both cases [`Directory::version`] moves. An instance behind a DNS
+    /// alias that refused a connection or is unreachable has the name looked up again.
+    pub fn suspect(&self, id: &str, why: Suspicion, now: Instant) {
+        if why != Suspicion::TimedOut {
+            if let Some(service) = self.read(|table| table.named_service_of(id)) {
+                self.inner.aliases.look_again(&service);
+            }
+        }
+        let is_new = self.table().suspect(id, why, now);
+        if is_new {
+            self.inner.wants_probe.notify(usize::MAX);
         }
     }
 
-    /// Takes in that the instance called `id` refused a connection: it is tried once more, and then asked by mDNS. As
-    /// [`unreachable`](Self::unreachable) besides.
-    pub fn refused(&self, id: &str, now: Instant) {
-        self.unreachable(id);
-        let again_at = now + Duration::from_millis(fastrand::u64(Self::TRIED_AGAIN_AFTER_MS));
-        let mut known = self.inner.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.refused(id, again_at, now) {
-            drop(known);
-            self.inner.doubted.notify(usize::MAX);
-        }
+    /// Resolves when a probe is wanted earlier than [`Directory::next_probe`] told before this call.
+    fn wants_probe(&self) -> EventListener {
+        self.inner.wants_probe.listen()
     }
 
-    /// Resolves when somebody is to be asked by TCP who was not before this call.
-    fn doubted(&self) -> EventListener {
-        self.inner.doubted.listen()
-    }
-
-    /// Who is to be asked by TCP now.
-    fn due(&self, now: Instant) -> Vec<(Box<str>, SocketAddr)> {
+    /// The probes that are to begin now.
+    fn due_probes(&self, now: Instant) -> Vec<ProbeRequest> {
         let mut due = Vec::new();
-        self.write(|known, told| {
-            let before = known.len();
-            due = known.due(told, now);
-            known.len() != before // who was ending has ended
-        });
+        self.write(|table| due = table.due(now));
         due
     }
 
-    fn next_due(&self) -> Option<Instant> {
-        self.read(Known::next_due)
+    fn next_probe(&self) -> Option<Instant> {
+        self.read(InstanceTable::next_due)
     }
 
-    fn probed(&self, key: &str, answer: Probed, now: Instant) {
-        self.write(|known, told| known.probed(key, answer, told, now));
-        self.inner.doubted.notify(usize::MAX); // its next question has a time now
+    fn probed(&self, request: &ProbeRequest, result: ProbeResult, now: Instant) {
+        self.write(|table| table.probed(request, result, now));
     }
 
-    /// Whoever was not heard of since `since` is doubted. If somebody is, a fresh look may find more: `looks`.
-    fn doubt_unheard_since(&self, since: Instant, looks: bool, now: Instant) {
-        self.write(|known, told| known.doubt_unheard_since(since, looks, told, now));
+    /// Instances that were not heard of since `since` are probed. If there is one, a look may find more: `wants_look`.
+    fn doubt_unheard_since(&self, since: Instant, wants_look: bool, now: Instant) {
+        self.write(|table| table.doubt_unheard_since(since, wants_look, now));
     }
 
-    /// How many are in use.
+    /// How many instances there may be.
     fn len(&self) -> usize {
-        self.read(Known::len)
+        self.read(InstanceTable::len)
     }
 
-    /// Whether mDNS tells of nobody but the instance called `own`.
+    /// Whether mDNS tells of no instance but the one called `own`.
     fn is_alone(&self, own: &str) -> bool {
-        self.read(|known| known.is_alone(own))
+        self.read(|table| table.is_alone(own))
     }
 
-    /// The next thing mDNS is to do.
-    async fn wish(&self) -> Wish {
-        self.inner.wishes.1.recv().await.expect("the directory holds the other end")
+    /// Resolves when mDNS is to ask every instance to announce itself again.
+    async fn wants_look(&self) {
+        let _ = self.inner.looks.1.recv().await; // the directory holds the other end
     }
 
-    fn read<T>(&self, look: impl FnOnce(&Known) -> T) -> T {
-        look(&self.inner.known.read().unwrap_or_else(PoisonError::into_inner))
+    fn read<T>(&self, look: impl FnOnce(&InstanceTable) -> T) -> T {
+        look(&self.inner.table.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Changes what is known, and tells whoever waits for it.
-    fn write(&self, change: impl FnOnce(&mut Known, Told) -> bool) {
-        let mut known = self.inner.known.write().unwrap_or_else(PoisonError::into_inner);
-        let changed = change(&mut known, self.inner.told);
-        let wishes = known.take_wishes();
-        if changed {
+    fn table(&self) -> RwLockWriteGuard<'_, InstanceTable> {
+        self.inner.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the table, and does what that asks for.
+    fn write(&self, change: impl FnOnce(&mut InstanceTable)) {
+        let mut table = self.table();
+        change(&mut table);
+        let effects = table.take_effects();
+        if effects.changed {
             self.inner.version.fetch_add(1, Ordering::Release);
         }
-        drop(known);
-        if changed {
-            self.inner.doubted.notify(usize::MAX);
+        drop(table);
+        if effects.changed {
             self.inner.changed.notify(usize::MAX);
         }
-        for wish in wishes {
-            let _ = self.inner.wishes.0.try_send(wish); // full: MAX_WISHES says why that is no loss
+        if effects.wants_probe {
+            self.inner.wants_probe.notify(usize::MAX);
+        }
+        if effects.wants_look {
+            let _ = self.inner.looks.0.try_send(()); // full: it is about to look
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn instance(id: &str, port: u16, source: Source) -> Instance {
-        Instance {
-            id: id.into(),
-            service: "producer".into(),
-            addr: SocketAddr::from(([127, 0, 0, 1], port)),
-            path: "/".into(),
-            zone: "".into(),
-            weight: 1,
-            version: "".into(),
-            status: Status::Up,
-            source,
-        }
-    }
-
-    fn ids(directory: &Directory) -> Vec<String> {
-        let found = directory.instances("producer");
-        found.iter().flat_map(|instances| instances.iter()).map(|instance| instance.id.to_string()).collect()
-    }
-
-    #[test]
-    fn what_two_sources_tell_of_one_address_is_one_instance_with_the_name_mdns_gives_it() {
-        let now = Instant::now();
-        let directory = Directory::new(Told::Nobody, now);
-        directory.replace(Source::Fixed, "producer", vec![instance("127.0.0.1:1", 1, Source::Fixed)], now);
-        directory.apply(Source::Mdns, "a", Change::Is(instance("producer-a", 1, Source::Mdns)), now);
-        assert_eq!(ids(&directory), ["producer-a"]);
-        directory.apply(Source::Mdns, "a", Change::Gone, now);
-        assert_eq!(ids(&directory), ["127.0.0.1:1"], "the fixed list still knows it");
-    }
-
-    #[test]
-    fn who_said_goodbye_is_not_called_because_a_name_leads_to_it_until_somebody_else_is_there() {
-        let now = Instant::now();
-        let directory = of_one(now);
-        let named = || vec![instance("127.0.0.1:1", 1, Source::Dns)];
-        directory.replace(Source::Dns, "producer", named(), now);
-        let ending = Instance { status: Status::Drain, ..instance("producer-a", 1, Source::Mdns) };
-        directory.apply(Source::Mdns, "a", Change::Is(ending), now);
-        directory.apply(Source::Mdns, "a", Change::Unheard, now);
-        directory.replace(Source::Dns, "producer", named(), now + SECOND);
-        assert_eq!(ids(&directory), [""; 0], "the name leads there for a moment longer");
-        answer(&directory, Probed::Refused);
-        assert_eq!(ids(&directory), ["127.0.0.1:1"], "it has ended: what the name says counts again");
-    }
-
-    #[test]
-    fn why_nobody_is_there_depends_on_where_was_looked() {
-        let directory = Directory::new(Told::Nobody, Instant::now());
-        assert!(directory.why_nobody("producer").contains("UDP 5353"));
-        directory.goes_without_mdns("off: [discovery] mdns is false");
-        assert!(directory.why_nobody("producer").contains("[discovery] dns or fixed"));
-        directory.follow_alias(&"producer".into(), &"producer:1".into());
-        directory.tell_of_alias("producer", 0, Some("producer:1 has no address".into()), Instant::now());
-        assert_eq!(directory.why_nobody("producer"), "producer:1 has no address");
-    }
-
-    #[test]
-    fn a_refusal_has_a_name_looked_up_only_if_the_name_leads_there() {
-        let now = Instant::now();
-        let directory = of_one(now);
-        let wishes = directory.follow_alias(&"producer".into(), &"producer:1".into());
-        directory.refused("producer-a", now);
-        assert!(wishes.try_recv().is_err());
-        directory.replace(Source::Dns, "producer", vec![instance("127.0.0.1:1", 1, Source::Dns)], now);
-        directory.refused("producer-a", now);
-        assert!(wishes.try_recv().is_ok(), "by whatever name it is called");
-    }
-
-    /// A directory of one producer, seen at `now`.
-    fn of_one(now: Instant) -> Directory {
-        let directory = Directory::new(Told::Nobody, now);
-        directory.apply(Source::Mdns, "a", Change::Is(instance("producer-a", 1, Source::Mdns)), now);
-        directory
-    }
-
-    fn standing(directory: &Directory, now: Instant) -> Vec<(String, Standing)> {
-        let all = directory.all(now).into_iter().chain(directory.lost(now));
-        all.map(|seen| (seen.instance.id.to_string(), seen.standing)).collect()
-    }
-
-    fn wishes(directory: &Directory) -> Vec<Wish> {
-        std::iter::from_fn(|| directory.inner.wishes.1.try_recv().ok()).collect()
-    }
-
-    /// Says what the next TCP connection tells, when it is due. Gives back the time.
-    fn answer(directory: &Directory, probed: Probed) -> Instant {
-        let at = directory.next_due().expect("somebody is to be asked");
-        let due = directory.due(at);
-        assert_eq!(due.iter().map(|(key, _)| &**key).collect::<Vec<_>>(), ["a"]);
-        assert!(directory.due(at).is_empty(), "each question is asked once");
-        directory.probed("a", probed, at);
-        at
-    }
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    #[test]
-    fn an_instance_that_accepts_connections_stays_in_use_whoever_said_goodbye_for_it() {
-        let now = Instant::now();
-        let directory = of_one(now);
-        directory.apply(Source::Mdns, "a", Change::Unheard, now);
-        assert_eq!(ids(&directory), ["producer-a"]);
-        assert_eq!(wishes(&directory), [Wish::FreshLook]);
-        assert_eq!(answer(&directory, Probed::Accepted), now, "at once");
-        let later = answer(&directory, Probed::Accepted);
-        assert_eq!(later, now + 5 * SECOND);
-        assert_eq!(standing(&directory, later), [("producer-a".into(), Standing::Unconfirmed)]);
-        directory.apply(Source::Mdns, "a", Change::Is(instance("producer-a", 1, Source::Mdns)), later);
-        assert_eq!(standing(&directory, later), [("producer-a".into(), Standing::Confirmed)]);
-        assert_eq!(directory.next_due(), None, "a confirmed instance is not asked");
-        let what: Vec<What> = directory.events(later).iter().map(|news| news.what).collect();
-        assert_eq!(what, [What::FoundAgain, What::Unconfirmed, What::Registered]);
-    }
-
-    #[test]
-    fn an_instance_that_neither_mdns_nor_tcp_knows_is_out_of_use_until_it_accepts_connections() {
-        for silence in [Probed::Refused, Probed::Silent] {
-            let now = Instant::now();
-            let directory = of_one(now);
-            directory.apply(Source::Mdns, "a", Change::Unheard, now);
-            answer(&directory, silence);
-            assert_eq!(ids(&directory), [""; 0]);
-            assert_eq!(standing(&directory, now), [("producer-a".into(), Standing::Lost)]);
-            answer(&directory, silence);
-            wishes(&directory);
-            let back = answer(&directory, Probed::Accepted);
-            assert_eq!(ids(&directory), ["producer-a"]);
-            assert_eq!(standing(&directory, back), [("producer-a".into(), Standing::Unconfirmed)]);
-            assert_eq!(wishes(&directory), [Wish::FreshLook], "others may be back with it");
-        }
-    }
-
-    #[test]
-    fn a_lost_instance_is_forgotten_after_ten_minutes() {
-        let now = Instant::now();
-        let directory = of_one(now);
-        directory.apply(Source::Mdns, "a", Change::Unheard, now);
-        let mut last = now;
-        while directory.next_due().is_some_and(|at| at < now + 600 * SECOND) {
-            last = answer(&directory, Probed::Silent);
-        }
-        assert!(last > now + 500 * SECOND);
-        assert!(directory.due(now + 601 * SECOND).is_empty());
-        assert_eq!((directory.next_due(), directory.lost(now).len()), (None, 0));
-    }
-
-    #[test]
-    fn who_said_it_was_ending_is_gone_at_once_unless_it_goes_on_accepting_connections() {
-        let now = Instant::now();
-        let ending = || Instance { status: Status::Drain, ..instance("producer-a", 1, Source::Mdns) };
-        let directory = of_one(now);
-        directory.apply(Source::Mdns, "a", Change::Is(ending()), now);
-        directory.apply(Source::Mdns, "a", Change::Unheard, now);
-        assert_eq!(standing(&directory, now), []);
-        assert_eq!(wishes(&directory), [], "nobody else is in doubt");
-        assert_eq!(answer(&directory, Probed::Refused), now + 5 * SECOND);
-        assert_eq!(directory.next_due(), None, "it has ended");
-
-        let unheard = of_one(now);
-        unheard.apply(Source::Mdns, "a", Change::Is(ending()), now);
-        let at = unheard.next_due().expect("its goodbye may be lost");
-        assert_eq!((at < now + 3 * SECOND / 2, unheard.due(at).len(), ids(&unheard).len()), (true, 0, 0));
-
-        let forged = of_one(now);
-        forged.apply(Source::Mdns, "a", Change::Is(ending()), now);
-        forged.apply(Source::Mdns, "a", Change::Unheard, now);
-        let back = answer(&forged, Probed::Accepted);
-        let all = forged.all(back);
-        assert_eq!((all[0].instance.status, all[0].standing), (Status::Up, Standing::Unconfirmed));
-    }
-
-    #[test]
-    fn two_refused_connections_let_mdns_verify_but_only_once_in_half_a_minute() {
-        let now = Instant::now();
-        let directory = of_one(now);
-        directory.refused("producer-a", now);
-        directory.refused("producer-a", now);
-        let second = answer(&directory, Probed::Refused);
-        assert!((now + SECOND / 10..now + SECOND).contains(&second), "not at once: many callers may ask");
-        assert_eq!(wishes(&directory), [Wish::Verify("a".into())]);
-        assert_eq!(ids(&directory), ["producer-a"], "who refuses calls is left alone by its circuit, not forgotten");
-        directory.refused("producer-a", second + 29 * SECOND);
-        assert_eq!(directory.next_due(), None);
-        directory.refused("producer-a", second + 30 * SECOND);
-        answer(&directory, Probed::Accepted);
-        assert_eq!(wishes(&directory), [], "it was a moment's weakness");
-    }
-
-    #[test]
-    fn an_instance_is_believed_to_have_moved_once_it_does_not_answer_where_it_was() {
-        let now = Instant::now();
-        let elsewhere = || Change::Is(instance("producer-a", 2, Source::Mdns));
-        let port = |directory: &Directory| directory.instances("producer").expect("it is there")[0].addr.port();
-        let directory = of_one(now);
-        directory.apply(Source::Mdns, "a", elsewhere(), now);
-        answer(&directory, Probed::Accepted);
-        assert_eq!(port(&directory), 1, "a forged record takes nobody away");
-        assert_eq!(wishes(&directory), [Wish::FreshLook], "the forged record is to be forgotten");
-        directory.apply(Source::Mdns, "a", elsewhere(), now);
-        answer(&directory, Probed::Silent);
-        assert_eq!(port(&directory), 2);
-        assert_eq!(directory.next_due(), None);
-    }
-
-    #[test]
-    fn whoever_does_not_answer_a_look_is_asked_by_tcp() {
-        let now = Instant::now();
-        let directory = of_one(now);
-        let looked = now + 10 * SECOND;
-        directory.apply(Source::Mdns, "b", Change::Is(instance("producer-b", 2, Source::Mdns)), now);
-        directory.apply(Source::Mdns, "b", Change::Is(instance("producer-b", 2, Source::Mdns)), looked + SECOND);
-        directory.doubt_unheard_since(looked, false, looked + 5 * SECOND);
-        let due = directory.due(looked + 5 * SECOND);
-        assert_eq!(due, [("a".into(), SocketAddr::from(([127, 0, 0, 1], 1)))]);
-        assert_eq!(wishes(&directory), [], "looking once more would find no more");
-    }
-
-    #[test]
-    fn a_process_started_anew_at_its_old_port_takes_the_place_of_the_dead_one() {
-        let now = Instant::now();
-        let directory = of_one(now);
-        directory.apply(Source::Mdns, "a", Change::Unheard, now);
-        answer(&directory, Probed::Accepted); // by the new process, which mDNS has not told of yet
-        directory.apply(Source::Mdns, "b", Change::Is(instance("producer-b", 1, Source::Mdns)), now + SECOND);
-        assert_eq!(standing(&directory, now + SECOND), [("producer-b".into(), Standing::Confirmed)]);
-    }
-
-    #[test]
-    fn of_happenings_and_of_lost_instances_a_bounded_number_is_kept() {
-        let now = Instant::now();
-        let directory = Directory::new(Told::Nobody, now);
-        for port in 1..=1000 {
-            let key = port.to_string();
-            directory.apply(Source::Mdns, &key, Change::Is(instance(&key, port, Source::Mdns)), now);
-            directory.apply(Source::Mdns, &key, Change::Unheard, now);
-            directory.due(now);
-            directory.probed(&key, Probed::Silent, now);
-        }
-        assert_eq!((directory.lost(now).len(), directory.events(now).len()), (256, 100));
-    }
-
-    #[test]
-    fn an_alias_that_loses_an_address_loses_that_instance_alone() {
-        let now = Instant::now();
-        let directory = Directory::new(Told::Nobody, now);
-        let three = [1, 2, 3].map(|port| instance(&port.to_string(), port, Source::Dns));
-        directory.replace(Source::Dns, "producer", three.to_vec(), now);
-        directory.replace(Source::Dns, "producer", vec![three[0].clone(), three[2].clone()], now);
-        assert_eq!(ids(&directory), ["1", "3"]);
-    }
-
-    #[test]
-    fn what_is_already_known_changes_nothing_and_wakes_nobody() {
-        let now = Instant::now();
-        let directory = Directory::new(Told::Nobody, now);
-        directory.apply(Source::Mdns, "a", Change::Is(instance("producer-a", 1, Source::Mdns)), now);
-        let version = directory.version();
-        directory.apply(Source::Mdns, "a", Change::Is(instance("producer-a", 1, Source::Mdns)), now);
-        directory.apply(Source::Mdns, "b", Change::Gone, now);
-        assert_eq!(directory.version(), version);
-    }
-
-    #[test]
-    fn a_flood_of_forged_instances_is_cut_off_and_the_first_ones_stay() {
-        let now = Instant::now();
-        let directory = Directory::new(Told::Nobody, now);
-        for port in 1..=2000 {
-            let forged = instance(&format!("producer-{port:05}"), port, Source::Mdns);
-            directory.apply(Source::Mdns, &port.to_string(), Change::Is(forged), now);
-        }
-        assert_eq!(ids(&directory).len(), MAX_PER_SERVICE);
-        assert_eq!(ids(&directory)[0], "producer-00001");
-    }
-
-    #[test]
-    fn who_was_left_out_is_looked_for_when_there_is_room_again() {
-        let now = Instant::now();
-        let directory = of_one(now);
-        let name = |port: u16, at: Instant| {
-            let key = if port == 1 { "a".to_owned() } else { port.to_string() };
-            directory.apply(
-                Source::Mdns,
-                &key,
-                Change::Is(instance(&format!("producer-{port}"), port, Source::Mdns)),
-                at,
-            );
-        };
-        (2..=300).for_each(|port| name(port, now));
-        assert_eq!(wishes(&directory), [Wish::FreshLook], "who of these is there?");
-        name(301, now + SECOND);
-        assert_eq!(wishes(&directory), [], "that has just been asked");
-        directory.apply(Source::Mdns, "a", Change::Gone, now + 2 * SECOND);
-        assert_eq!(wishes(&directory), [Wish::FreshLook], "there is room for it now");
-        directory.apply(Source::Mdns, "2", Change::Gone, now + 3 * SECOND);
-        assert_eq!(wishes(&directory), [], "nobody else was left out");
-    }
-}
+mod tests;

@@ -55,6 +55,8 @@ pub use config::Config;
 pub use discovery::Directory;
 #[cfg(feature = "net")]
 pub use serve::Host;
+#[cfg(feature = "net")]
+pub use transport::ID_HEADER;
 
 /// The README's code runs as a test.
 #[cfg(all(doctest, feature = "net"))]

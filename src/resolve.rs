@@ -10,10 +10,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 mod ask;
+mod background;
 mod message;
+mod search;
 mod system;
 
-use self::ask::{Known, Useless, ask};
+use event_listener::Event;
+use futures_lite::future;
+use smol::Executor;
+
+use self::background::{Background, Pending};
+use self::search::search;
 use self::system::Files;
 
 pub use self::message::{Kind, Question, Reply, parse_answer};
@@ -24,9 +31,6 @@ const CACHED: usize = 64;
 
 /// How long what is not from the DNS is good.
 const LOCAL_TTL: Duration = Duration::from_secs(300);
-
-/// The least time a server gets, however little is left for all.
-const LEAST_WAIT: Duration = Duration::from_millis(50);
 
 /// Where a name leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,8 +99,12 @@ pub struct Resolver(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    source: Source,
+    source: Arc<Source>,
     cache: Mutex<Cache>,
+    /// An answer has come into the cache.
+    arrived: Event,
+    /// None: a lookup ends with its caller.
+    background: Option<Background>,
 }
 
 #[derive(Debug)]
@@ -130,7 +138,18 @@ impl Resolver {
     }
 
     fn new(source: Source) -> Self {
-        Self(Arc::new(Inner { source, cache: Mutex::default() }))
+        Self::of(Arc::new(source), None)
+    }
+
+    fn of(source: Arc<Source>, background: Option<Background>) -> Self {
+        Self(Arc::new(Inner { source, cache: Mutex::default(), arrived: Event::new(), background }))
+    }
+
+    /// A resolver with the same settings and an empty cache whose lookups go on, on `executor`, for up to 10 s after their
+    /// caller's time is over. The answer is in the cache for the next caller. At most eight names at a time.
+    #[must_use]
+    pub fn with_background(self, executor: &Arc<Executor<'static>>) -> Self {
+        Self::of(Arc::clone(&self.0.source), Some(Background::new(executor)))
     }
 
     /// The addresses of `host`, which may be an address itself, by `deadline`.
@@ -158,7 +177,7 @@ impl Resolver {
     }
 
     fn config(&self) -> Arc<Config> {
-        match &self.0.source {
+        match &*self.0.source {
             Source::Files(files) => files.config(),
             Source::Fixed(config) => Arc::clone(config),
         }
@@ -181,13 +200,34 @@ impl Resolver {
         let is_absolute = host.ends_with('.');
         // A name with its dot is another than the one that may be searched for.
         let key = if is_absolute { format!("{name}.") } else { name.clone() };
-        let known = may_be_cached.then(|| self.cached(&key, &config, Instant::now())).flatten();
-        if let Some(known) = known {
+        if !may_be_cached {
+            let answer = search(&config, &name, is_absolute, deadline).await?;
+            self.remember(key, &config, &answer, Instant::now());
+            return Ok(answer);
+        }
+        if let Some(known) = self.cached(&key, &config, Instant::now()) {
             return Ok(known);
         }
-        let answer = search(&config, &name, is_absolute, deadline).await?;
+        let (resolver, has_outcome) = (self, false);
+        let mut pending = Pending { resolver, config: &config, key: &key, name: &name, is_absolute, has_outcome };
+        let asked = search(&config, &name, is_absolute, deadline);
+        let found = future::or(asked, async { Ok(self.arrival(&key, &config).await) }).await;
+        pending.has_outcome = !found.as_ref().is_err_and(Error::is_timeout);
+        drop(pending);
+        let answer = found?;
         self.remember(key, &config, &answer, Instant::now());
         Ok(answer)
+    }
+
+    /// Resolves when another lookup has brought the answer.
+    async fn arrival(&self, key: &str, config: &Arc<Config>) -> Answer {
+        loop {
+            let arrived = self.0.arrived.listen();
+            if let Some(known) = self.cached(key, config, Instant::now()) {
+                return known;
+            }
+            arrived.await;
+        }
     }
 
     fn cached(&self, key: &str, config: &Arc<Config>, now: Instant) -> Option<Answer> {
@@ -212,6 +252,8 @@ impl Resolver {
             first.and_then(|first| cache.names.remove(&first));
         }
         cache.names.insert(key, (answer.addrs.clone(), now + answer.ttl));
+        drop(cache);
+        self.0.arrived.notify(usize::MAX);
     }
 }
 
@@ -227,83 +269,9 @@ fn normal(host: &str) -> Option<String> {
     (name.len() <= 253 && name.split('.').all(is_label)).then(|| name.to_ascii_lowercase())
 }
 
-/// The names that `name` may stand for, the likeliest first (resolv.conf(5), `search` and `ndots`).
-fn candidates(config: &Config, name: &str, is_absolute: bool) -> Vec<String> {
-    if is_absolute {
-        return vec![name.to_owned()];
-    }
-    let dots = name.bytes().filter(|&byte| byte == b'.').count();
-    let mut names: Vec<String> = config.search.iter().map(|domain| format!("{name}.{domain}")).collect();
-    let at = if dots >= config.ndots { 0 } else { names.len() };
-    names.insert(at, name.to_owned());
-    names
-}
-
-/// Asks for one candidate after the other until one has addresses.
-async fn search(config: &Config, name: &str, is_absolute: bool, deadline: Instant) -> Result<Answer, Error> {
-    let mut worst = Error::NoSuchName(name.to_owned());
-    for candidate in candidates(config, name, is_absolute) {
-        match ask_all(config, &candidate, deadline).await {
-            Ok(Known::Addresses { addrs, ttl, is_whole }) => return Ok(Answer { addrs, ttl, is_whole }),
-            Ok(Known::Empty) if worst.is_no_such_host() => worst = Error::NoAddress(candidate),
-            Ok(Known::Empty | Known::NoSuchName) => (),
-            // A domain's servers may be down while the name is in another one.
-            Err(error @ Error::ServerFailed { .. }) => worst = error,
-            Err(error) => return Err(error),
-        }
-    }
-    Err(worst)
-}
-
-/// Asks one server after the other, and all of them again, until one knows.
-async fn ask_all(config: &Config, name: &str, deadline: Instant) -> Result<Known, Error> {
-    let mut last = Error::NoServer(name.to_owned());
-    let tries = config.attempts as usize * config.servers.len();
-    for at in 0..tries {
-        let Some(&server) = config.servers.get(at % config.servers.len()) else { break };
-        let now = Instant::now();
-        let left = deadline.saturating_duration_since(now);
-        let timed_out = || Error::TimedOut { server, name: name.to_owned() };
-        if left.is_zero() {
-            // What a server said tells more than that time is over.
-            return Err(if matches!(last, Error::NoServer(_)) { timed_out() } else { last });
-        }
-        // A silent server must leave time for the others: the whole may be shorter than one server's timeout.
-        let share = (left / (tries - at) as u32).max(LEAST_WAIT);
-        let failed = |why| Error::ServerFailed { server, name: name.to_owned(), why };
-        last = match ask(server, name, now + config.timeout.min(share).min(left)).await {
-            Ok(known) => return Ok(known),
-            Err(Useless::BadName) => return Err(Error::BadName(name.to_owned())),
-            Err(Useless::Silent) => timed_out(),
-            Err(Useless::Failed(code)) => failed(code_name(code)),
-            Err(Useless::Io(error)) => failed(error.to_string()),
-        };
-        log::debug!("{last}");
-    }
-    Err(last)
-}
-
-fn code_name(code: u16) -> String {
-    match code {
-        1 => "FORMERR".into(),
-        2 => "SERVFAIL".into(),
-        4 => "NOTIMP".into(),
-        5 => "REFUSED".into(),
-        other => format!("code {other}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn short_names_are_searched_first_and_long_ones_as_they_are() {
-        let config = Config { search: vec!["lan".into(), "example.org".into()], ..Config::new(vec![]) };
-        assert_eq!(candidates(&config, "pi", false), ["pi.lan", "pi.example.org", "pi"]);
-        assert_eq!(candidates(&config, "pi.lab", false), ["pi.lab", "pi.lab.lan", "pi.lab.example.org"]);
-        assert_eq!(candidates(&config, "pi", true), ["pi"]);
-    }
 
     #[test]
     fn only_host_names_are_asked_for() {
@@ -317,7 +285,7 @@ mod tests {
     #[test]
     fn the_cache_is_bounded_and_ends() {
         let resolver = Resolver::with_servers(vec![], "");
-        let Source::Fixed(config) = &resolver.0.source else { panic!("fixed") };
+        let Source::Fixed(config) = &*resolver.0.source else { panic!("fixed") };
         let now = Instant::now();
         let addrs = vec![Ipv4Addr::LOCALHOST.into()];
         let answer = |seconds| Answer { addrs: addrs.clone(), ttl: Duration::from_secs(seconds), is_whole: true };

@@ -130,7 +130,7 @@ impl Host {
         let now = Instant::now();
         let id = format!("{}-{:016x}", role.as_str(), fastrand::u64(..));
         let directory = Directory::new(told(role), now);
-        let resolver = Resolver::from_system();
+        let resolver = Resolver::from_system().with_background(&executor);
         let wire = wire(role, &config, resolver.clone())?;
         let key = trust::key_of(&config.node).map_err(|error| Error::Setup(error.to_string()))?;
         let trust = Arc::new(Trust::new(key));
@@ -224,7 +224,7 @@ impl Host {
             weight: self.config.node.weight,
             status: Status::Up,
         };
-        match mdns.register(said, addr.port(), self.role == Role::Consumer) {
+        match mdns.register(said, addr, self.role == Role::Consumer) {
             Ok((registration, announced)) => {
                 let id = Arc::clone(&self.id);
                 let told = async move {
@@ -237,7 +237,7 @@ impl Host {
                 Some(registration)
             }
             Err(error) => {
-                log::error!("{error}");
+                log::warn!("{error}");
                 None
             }
         }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bramble::client::{Answer, Call, Client, Error};
 use bramble::config::{Config, Role};
-use bramble::discovery::{self, Change, Directory, Instance, Source, Status, Told};
+use bramble::discovery::{self, Change, Directory, Instance, Source, Status, Suspicion, Told};
 use bramble::resolve::Resolver;
 use bramble::telemetry::Collect as _;
 use bramble::transport::client::Wire;
@@ -254,7 +254,7 @@ fn a_refused_connection_has_the_name_looked_up_at_once_but_a_storm_of_them_only_
         }
         assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
         for _ in 0..500 {
-            cluster.directory.refused(&cluster.addr(1).to_string(), Instant::now());
+            cluster.directory.suspect(&cluster.addr(1).to_string(), Suspicion::Refused, Instant::now());
             Timer::after(Duration::from_millis(4)).await;
         }
         let asked = (cluster.dns.queries() - before) / 2;
@@ -321,6 +321,7 @@ fn one_that_mdns_and_the_name_both_know_counts_once_under_the_name_that_mdns_giv
             version: "0.1.0".into(),
             status,
             source: Source::Mdns,
+            epoch: 0,
         };
         cluster.directory.apply(Source::Mdns, "a", Change::Is(by_mdns(Status::Up)), Instant::now());
         let second = cluster.addr(2).to_string();

@@ -112,6 +112,7 @@ fn list(directory: &Directory, addr: SocketAddr, status: Status) {
         version: "".into(),
         status,
         source: Source::Fixed,
+        epoch: 0,
     };
     directory.apply(Source::Fixed, &addr.to_string(), Change::Is(instance), Instant::now());
 }

@@ -275,3 +275,80 @@ fn failures_are_not_remembered() {
     works.store(true, Ordering::SeqCst);
     assert_eq!(lookup(&resolver, "pi.example.org"), Ok(vec![v4(1)]));
 }
+
+/// A server that answers each query after this time.
+fn slow(time: Duration) -> Dns {
+    Dns::new(move |asked| {
+        thread::sleep(time);
+        if asked.ipv6 { asked.records(vec![]) } else { asked.records(vec![a(&asked.name, 1)]) }
+    })
+}
+
+#[test]
+fn a_lookup_that_is_late_for_its_caller_goes_on_and_the_next_caller_has_its_answer() {
+    let dns = slow(Duration::from_millis(150)); // one query after the other, so 300 ms for both families
+    let executor = Arc::new(smol::Executor::new());
+    let resolver = asking(&[&dns]).with_background(&executor);
+    run(executor.run(async {
+        let soon = || Instant::now() + Duration::from_millis(100);
+        let error = resolver.lookup("pi.example.org", soon()).await.expect_err("too early");
+        assert!(error.is_timeout(), "{error}");
+        let mut callers = 1;
+        let answer = loop {
+            callers += 1;
+            match resolver.lookup("pi.example.org", soon()).await {
+                Ok(answer) => break answer,
+                Err(error) => assert!(error.is_timeout() && callers < 100, "{error}"),
+            }
+        };
+        assert_eq!(answer.addrs, [v4(1)]);
+        let queries = dns.queries();
+        resolver.lookup("pi.example.org", soon()).await.expect("from the cache");
+        assert_eq!(dns.queries(), queries);
+    }));
+}
+
+#[test]
+fn a_lookup_whose_caller_was_cancelled_goes_on_too() {
+    let dns = slow(Duration::from_millis(50));
+    let executor = Arc::new(smol::Executor::new());
+    let resolver = asking(&[&dns]).with_background(&executor);
+    run(executor.run(async {
+        let patient = resolver.lookup("pi.example.org", Instant::now() + Duration::from_secs(5));
+        let cancelled = smol::future::or(async { Some(patient.await) }, async {
+            smol::Timer::after(Duration::from_millis(10)).await;
+            None
+        });
+        assert!(cancelled.await.is_none(), "it was asked, and cancelled");
+        let asked = dns.queries();
+        let answer = loop {
+            // A caller without time asks no server, so what it gets has come from the one that was cancelled.
+            match resolver.lookup("pi.example.org", Instant::now()).await {
+                Ok(answer) => break answer,
+                Err(error) => assert!(error.is_timeout(), "{error}"),
+            }
+            smol::Timer::after(Duration::from_millis(10)).await;
+        };
+        assert_eq!(answer.addrs, [v4(1)]);
+        assert!(dns.queries() > asked);
+    }));
+}
+
+#[test]
+fn of_lookups_that_go_on_there_is_a_bounded_number() {
+    let dns = Dns::new(|_| vec![]);
+    let executor = Arc::new(smol::Executor::new());
+    let resolver = asking(&[&dns]).with_background(&executor);
+    run(executor.run(async {
+        for number in 0..50 {
+            let name = format!("pi-{number}.example.org");
+            resolver.lookup(&name, Instant::now()).await.expect_err("no time");
+            resolver.lookup(&name, Instant::now()).await.expect_err("no time");
+        }
+        while dns.queries() < 16 {
+            smol::Timer::after(Duration::from_millis(10)).await;
+        }
+        smol::Timer::after(Duration::from_millis(300)).await;
+        assert_eq!(dns.queries(), 16, "two of each of eight names; the next try comes after seconds");
+    }));
+}

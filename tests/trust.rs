@@ -240,8 +240,8 @@ impl Rogue {
             weight: 100,
             status: Status::Up,
         };
-        let port = door.local_addr().expect("bound").port();
-        let (registration, announced) = mdns.register(said, port, false).expect("a running daemon");
+        let addr = door.local_addr().expect("bound");
+        let (registration, announced) = mdns.register(said, addr, false).expect("a running daemon");
         smol::block_on(announced).expect("lo has an address");
         Self { door, mdns, registration }
     }

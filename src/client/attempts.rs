@@ -2,6 +2,7 @@
 //! the same identity: an endpoint that leaves the list takes it along, one that stays keeps it.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -23,12 +24,23 @@ pub(super) struct Notes {
     pub(super) attempts: Attempts,
     /// What a path of it is put behind: `http://ADDRESS/`.
     pub(super) base: Url,
+    /// The [`Instance::epoch`](crate::discovery::Instance::epoch) that the balancer has; [`NEW`] at first.
+    epoch: AtomicU64,
 }
+
+/// Of an endpoint that has just come, so that its circuit is closed anyway.
+const NEW: u64 = u64::MAX;
 
 impl Notes {
     fn new(address: SocketAddr, now: Instant) -> Self {
         let base = Url::parse(&format!("http://{address}/")).expect("an address makes a URL");
-        Self { attempts: Attempts::new(now), base }
+        Self { attempts: Attempts::new(now), base, epoch: AtomicU64::new(NEW) }
+    }
+
+    /// Takes in the epoch of the instance, and returns whether it was lost and found again since.
+    pub(super) fn is_found_again(&self, epoch: u32) -> bool {
+        let old = self.epoch.swap(epoch.into(), Ordering::Relaxed);
+        old != NEW && old != u64::from(epoch)
     }
 }
 

@@ -66,9 +66,25 @@ impl Callee {
         let targets: Vec<Target> = instances.iter().flat_map(|list| list.iter()).map(|one| target(one)).collect();
         self.attempts.update(&targets, now); // first: an endpoint that is picked has a place for what is counted
         let left_out = self.rules.update(&targets, now);
+        self.close_found_again(instances.iter().flat_map(|list| list.iter()), now);
         self.known.store(version, Ordering::Release);
         if left_out > 0 {
             log::warn!("{left_out} instances of {} are left out: too many, or named twice", self.service);
+        }
+    }
+
+    /// Closes the circuits of instances that discovery has lost and found again.
+    fn close_found_again<'a>(&self, instances: impl Iterator<Item = &'a Arc<Instance>>, now: Instant) {
+        for instance in instances {
+            let notes = self.attempts.at(&instance.id, instance.addr);
+            if !notes.is_some_and(|notes| notes.is_found_again(instance.epoch)) {
+                continue;
+            }
+            let endpoints = self.rules.balancer().endpoints();
+            let endpoint = endpoints.iter().find(|one| one.id() == &*instance.id && one.address() == instance.addr);
+            if let Some(endpoint) = endpoint {
+                self.rules.found_again(endpoint, now);
+            }
         }
     }
 

@@ -28,6 +28,7 @@ pub(super) fn at_address(service: &Arc<str>, addr: SocketAddr, source: Source) -
         version: "".into(),
         status: Status::Up,
         source,
+        epoch: 0,
     }
 }
 

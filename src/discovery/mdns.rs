@@ -21,6 +21,7 @@ mod looks;
 mod registration;
 
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use futures_lite::FutureExt as _;
 use mdns_sd::{DaemonEvent, Receiver, ResolvedService, ScopedIp};
 use smol::{Executor, Task, Timer};
 
-use super::interfaces::Chosen;
+use super::interfaces::{Chosen, LOOPBACK};
 use super::txt::Heard;
 use super::{Announcement, Directory, probe};
 use crate::config::{self, Role};
@@ -36,6 +37,7 @@ use crate::trust::Trust;
 
 pub use host::{Host, HostNews};
 use link::Link;
+use registration::Listens;
 pub use registration::Registration;
 
 /// Within this time an announcement has left, or something is in its way.
@@ -44,6 +46,34 @@ const ANNOUNCED_WITHIN: Duration = Duration::from_secs(3);
 /// Why there is no discovery on the LAN.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// It listens where only this machine reaches it.
+    #[error(
+        "it listens at {addr} alone, where no other machine can reach it, so it is not announced by mDNS; set [server] \
+         listen = \"0.0.0.0:{}\" to be found on the LAN, or [discovery] interfaces = [\"lo\"] on each service of this \
+         machine to be found by these", addr.port()
+    )]
+    OnLoopback {
+        /// Where it listens.
+        addr: SocketAddr,
+    },
+    /// It listens at an IPv6 address, and mDNS is used with IPv4 alone.
+    #[error(
+        "it listens at {addr} alone, and only IPv4 addresses are announced by mDNS, so it is not; set [server] listen = \
+         \"0.0.0.0:{}\" to be found on the LAN", addr.port()
+    )]
+    NotIpv4 {
+        /// Where it listens.
+        addr: SocketAddr,
+    },
+    /// Nothing left the machine for the one address that it listens at.
+    #[error(
+        "mDNS announced nothing within 3 s: is {ip}, where it listens, an address of an interface that mDNS uses? It uses \
+         that of the default route, or those in [discovery] interfaces"
+    )]
+    NotOnInterface {
+        /// Where it listens.
+        ip: Ipv4Addr,
+    },
     /// The library could not do as it was asked.
     #[error("mDNS does not work here: {0}")]
     Daemon(#[from] mdns_sd::Error),
@@ -80,7 +110,8 @@ impl Mdns {
         Self { trust, ..self }
     }
 
-    /// Enters every instance of `cluster` into `directory`, and asks those it doubts, for as long as the task lives.
+    /// Enters every instance of `cluster` into `directory`, and probes those that it is told of, for as long as the
+    /// task lives.
     ///
     /// # Errors
     /// When the daemon takes no more commands.
@@ -92,27 +123,29 @@ impl Mdns {
     ) -> Result<Task<()>, Error> {
         let browser =
             browse::Browser::new(Arc::clone(&self.link), cluster, directory.clone(), Arc::clone(&self.trust))?;
-        Ok(executor.spawn(async move { browser.run().or(probe::keep_asking(&directory)).await }))
+        Ok(executor.spawn(async move { browser.run().or(probe::keep_probing(&directory)).await }))
     }
 
-    /// Registers the process under its service, and a form also as `_http._tcp`, which any service browser shows.
+    /// Registers the process, which listens at `addr`, under its service, and a form also as `_http._tcp`, which any
+    /// service browser shows. An address that is not `0.0.0.0` or `::` is the only one that is announced.
     /// The future says whether an announcement has left within 3 s; the registration stands whatever it says, and is
     /// announced as soon as the network lets it.
     ///
     /// # Errors
-    /// When the daemon takes no more commands.
+    /// When nothing that hears the announcement could reach it at `addr`, or the daemon takes no more commands.
     pub fn register(
         &self,
         said: Announcement,
-        port: u16,
+        addr: SocketAddr,
         is_form: bool,
     ) -> Result<(Registration, impl Future<Output = Result<(), Error>> + Send + 'static), Error> {
+        let listens = Listens::at(addr, self.link.uses(LOOPBACK))?;
         let heard = self.link.daemon().monitor()?;
-        let registration = Registration::new(Arc::clone(&self.link), Arc::clone(&self.trust), said, port, is_form)?;
-        let mdns_port = self.link.port();
+        let registration = Registration::new(Arc::clone(&self.link), Arc::clone(&self.trust), said, listens, is_form)?;
+        let silent = listens.silent(self.link.port());
         let late = async move {
             Timer::after(ANNOUNCED_WITHIN).await;
-            Err(Error::Silent { port: mdns_port })
+            Err(silent)
         };
         Ok((registration, async move { announced(&heard).or(late).await }))
     }
@@ -162,10 +195,10 @@ fn heard(found: &ResolvedService) -> Heard<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
     use std::time::{Instant, SystemTime};
 
     use super::*;
+    use crate::discovery::probe::answering;
     use crate::discovery::txt::Place;
     use crate::discovery::{Standing, Status, Told, What};
 
@@ -218,16 +251,17 @@ mod tests {
         let browser = Mdns::start(&config, Role::Command).expect("a thread");
         let server = Mdns::start(&config, Role::Command).expect("a thread");
         smol::block_on(executor.run(async {
+            let listens = answering("producer-a", &executor);
             let directory = Directory::new(Told::Nobody, Instant::now());
             let _browsing = browser.browse("home".into(), directory.clone(), &executor).expect("a running daemon");
             let (other, _) =
-                server.register(announcement("producer-b", "work"), 4712, false).expect("a running daemon");
+                server.register(announcement("producer-b", "work"), listens, false).expect("a running daemon");
             let (mut own, told) =
-                server.register(announcement("producer-a", "home"), 4711, true).expect("a running daemon");
+                server.register(announcement("producer-a", "home"), listens, true).expect("a running daemon");
             told.await.expect("lo has an address");
             until(&directory, |seen| seen == [("producer-a".to_owned(), Status::Up)]).await;
             let found = directory.instances("producer").expect("just seen");
-            assert_eq!(found[0].addr, SocketAddr::from(([127, 0, 0, 1], 4711)));
+            assert_eq!(found[0].addr, listens);
             own.drain();
             until(&directory, |seen| seen == [("producer-a".to_owned(), Status::Drain)]).await;
             own.end().await;
@@ -245,10 +279,11 @@ mod tests {
         let browser = Mdns::start(&config, Role::Command).expect("a thread");
         let server = Mdns::start(&config, Role::Command).expect("a thread");
         smol::block_on(executor.run(async {
+            let listens = answering("producer-a", &executor);
             let directory = Directory::new(Told::Nobody, Instant::now());
             let _browsing = browser.browse("home".into(), directory.clone(), &executor).expect("a running daemon");
             let (own, told) =
-                server.register(announcement("producer-a", "home"), 4711, false).expect("a running daemon");
+                server.register(announcement("producer-a", "home"), listens, false).expect("a running daemon");
             told.await.expect("lo has an address");
             until(&directory, |seen| seen.len() == 1).await;
             server.link.renew().await.expect("a new daemon");
@@ -291,13 +326,14 @@ mod tests {
         let browser = Mdns::start(&config, Role::Command).expect("a thread").trusting(trust());
         let server = Mdns::start(&config, Role::Command).expect("a thread").trusting(trust());
         smol::block_on(executor.run(async {
+            let listens = answering("producer-a", &executor);
             let directory = Directory::new(Told::Nobody, Instant::now());
             let _browsing = browser.browse("home".into(), directory.clone(), &executor).expect("a running daemon");
             let (mut own, told) =
-                server.register(announcement("producer-a", "home"), 4711, false).expect("a running daemon");
+                server.register(announcement("producer-a", "home"), listens, false).expect("a running daemon");
             told.await.expect("lo has an address");
             until(&directory, |seen| seen == [("producer-a".to_owned(), Status::Up)]).await;
-            own.signed = Some(Place::new(&[[192, 0, 2, 7].into()], 4711, SystemTime::now()));
+            own.signed = Some(Place::new(&[[192, 0, 2, 7].into()], listens.port(), SystemTime::now()));
             own.said.status = Status::Drain; // told with the next signature, and not before
             let seen = until(&directory, |seen| seen == [("producer-a".to_owned(), Status::Drain)]);
             own.stay_signed().or(seen).await;

@@ -23,14 +23,12 @@ pub enum What {
     Goodbye,
     /// It answers at another address than before.
     Moved,
-    /// Its source no longer tells of it, but it accepts connections.
+    /// Its source no longer tells of it, but it answers probes.
     Unconfirmed,
-    /// Its source no longer tells of it, and it accepts no connection.
+    /// It does not answer probes any more.
     Lost,
-    /// It is there again after it was lost or unconfirmed.
+    /// It is there again after it was lost, unconfirmed, or had said goodbye.
     FoundAgain,
-    /// It refused connections while mDNS still told of it.
-    Refused,
 }
 
 impl What {
@@ -44,7 +42,6 @@ impl What {
             Self::Unconfirmed => "is unconfirmed",
             Self::Lost => "was lost",
             Self::FoundAgain => "was found again",
-            Self::Refused => "refused connections",
         }
     }
 }

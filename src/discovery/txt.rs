@@ -185,7 +185,8 @@ impl<'a> Heard<'a> {
     }
 }
 
-/// Reads a record and remembers in `trust` what became of it.
+/// Reads a record and remembers in `trust` what became of it. Gives back the instance at the first of its addresses, and
+/// all addresses that it may be called at.
 ///
 /// # Errors
 /// Why it is not believed. Whatever was believed of that name before still is, unless it is [`Doubt::Expired`].
@@ -194,16 +195,16 @@ pub(super) fn understand(
     cluster: &str,
     trust: &Trust,
     now: SystemTime,
-) -> Result<Instance, Refused> {
+) -> Result<(Instance, Vec<SocketAddr>), Refused> {
     let judged = match parse(heard, cluster, trust, now) {
         // Who is known by a newer record is not removed by sending an old one again.
         Err(Refused::Doubt(Doubt::Expired)) if trust.is_believed(heard.fullname, now) => Err(Doubt::Old.into()),
         judged => judged,
     };
     match judged {
-        Ok((instance, signed_until)) => {
+        Ok((instance, addrs, signed_until)) => {
             trust.believe(heard.fullname, signed_until);
-            Ok(instance)
+            Ok((instance, addrs))
         }
         Err(refused) => {
             if refused != Refused::OtherCluster {
@@ -219,9 +220,12 @@ pub(super) fn understand(
     }
 }
 
-/// The instance, and until when its signature counts. A weight that is no number from 1 to 100 is brought into that
+/// What a record says, once it is believed: the instance, its addresses, and until when its signature counts.
+type Parsed = (Instance, Vec<SocketAddr>, Option<u64>);
+
+/// Reads what the record says. A weight that is no number from 1 to 100 is brought into that
 /// range; other bad values are refused.
-fn parse(heard: &Heard<'_>, cluster: &str, trust: &Trust, now: SystemTime) -> Result<(Instance, Option<u64>), Refused> {
+fn parse(heard: &Heard<'_>, cluster: &str, trust: &Trust, now: SystemTime) -> Result<Parsed, Refused> {
     if heard.get("cl") != cluster {
         return Err(Refused::OtherCluster);
     }
@@ -239,37 +243,45 @@ fn parse(heard: &Heard<'_>, cluster: &str, trust: &Trust, now: SystemTime) -> Re
     };
     let (id, service) = (name("id")?, name("svc")?);
     let signed_until = trust.key().map(|key| heard.verify(key, now)).transpose()?;
-    if signed_until.is_some() && heard.name() != id {
+    if heard.name() != id {
         return Err(Refused::OtherName);
     }
-    let ip = address(heard, trust, signed_until.is_some())?;
-    if trust.poses_as_own(id, service, ip, heard.port) {
-        return Err(Refused::Own);
-    }
+    let mut addrs = addresses(heard, trust, signed_until.is_some())?;
+    addrs.retain(|ip| !trust.poses_as_own(id, service, *ip, heard.port));
+    let addrs: Vec<SocketAddr> = addrs.into_iter().map(|ip| SocketAddr::new(IpAddr::V4(ip), heard.port)).collect();
     let instance = Instance {
         id: id.into(),
         service: service.into(),
-        addr: SocketAddr::new(IpAddr::V4(ip), heard.port),
+        addr: *addrs.first().ok_or(Refused::Own)?,
         path: text("path")?.into(),
         zone: text("zone")?.into(),
         weight: weight(heard.get("w")),
         version: text("ver")?.into(),
         status: if heard.get("st") == "drain" { Status::Drain } else { Status::Up },
         source: Source::Mdns,
+        epoch: 0,
     };
-    Ok((instance, signed_until))
+    Ok((instance, addrs, signed_until))
 }
 
-/// The address to call: on the network it came by, and signed if anything is.
-fn address(heard: &Heard<'_>, trust: &Trust, must_be_signed: bool) -> Result<Ipv4Addr, Refused> {
+/// The addresses that may be called: on the network the record came by, and signed if anything is. The lowest comes
+/// first, since the record has no order: the same record always gives the same list.
+fn addresses(heard: &Heard<'_>, trust: &Trust, must_be_signed: bool) -> Result<Vec<Ipv4Addr>, Refused> {
     if heard.addrs.is_empty() {
         return Err(Refused::Missing("address"));
     }
     let on_link = heard.addrs.iter().filter(|(ip, interface)| trust.leads_to(*ip, *interface)).map(|(ip, _)| *ip);
-    let mut on_link = on_link.peekable();
-    on_link.peek().ok_or(Refused::OffLink)?;
-    // The list has no order; the same record must always give the same address.
-    on_link.filter(|ip| !must_be_signed || heard.has_signed(*ip)).min().ok_or(Refused::Doubt(Doubt::Address))
+    let mut addrs: Vec<Ipv4Addr> = on_link.collect();
+    if addrs.is_empty() {
+        return Err(Refused::OffLink);
+    }
+    addrs.retain(|ip| !must_be_signed || heard.has_signed(*ip));
+    if addrs.is_empty() {
+        return Err(Refused::Doubt(Doubt::Address));
+    }
+    addrs.sort_unstable();
+    addrs.dedup();
+    Ok(addrs)
 }
 
 /// A name as this project gives them: it goes into logs, labels and pages.

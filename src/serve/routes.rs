@@ -155,6 +155,7 @@ impl Told {
                 "aliases": self.directory.aliases(now),
                 "instances": self.directory.all(now),
                 "lost": self.directory.lost(now),
+                "unproven": self.directory.unproven(now),
                 "refused": refused,
                 "refused_beyond": refused_beyond,
                 "events": self.directory.events(now),

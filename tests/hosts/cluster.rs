@@ -49,11 +49,16 @@ impl Cluster {
     }
 
     pub(crate) fn start_producer(&self, host: u8) -> Node {
+        self.start_producer_at(host, "0.0.0.0:0")
+    }
+
+    /// Starts a producer that listens at `listen`.
+    pub(crate) fn start_producer_at(&self, host: u8, listen: &str) -> Node {
         let upstream = format!("http://{}", self.upstream.addr);
         let key_file = self.key_file.display().to_string();
         let variables =
             [("BRAMBLE__PRODUCER__UPSTREAM", upstream.as_str()), ("BRAMBLE__PRODUCER__API_KEY_FILE", &key_file)];
-        Node::start(&self.lan, host, &["producer", "--listen", "0.0.0.0:0"], &variables)
+        Node::start(&self.lan, host, &["producer", "--listen", listen], &variables)
     }
 
     /// Waits until the consumer sees every producer, confirmed and no other.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::cluster::Cluster;
 use crate::lan::{Lan, ip};
 use crate::name::PiNet;
-use crate::node::{PATIENCE, View};
+use crate::node::{PATIENCE, StandIn, View};
 
 /// A program that is no service of ours. Dropped, it is killed.
 struct Other(Child);
@@ -124,8 +124,10 @@ fn with_avahi(host: u8) {
     let txt = ["txtvers=1", "cl=bramble", "svc=producer", "id=producer-avahi", "path=/", "st=up"];
     let mut publish = avahi.command("avahi-publish");
     publish.args(["-s", "producer-avahi", "_bramble._tcp", "9999"]).args(txt);
+    let answers = StandIn::start(&cluster.lan, host, published.port(), Some("producer-avahi"));
     let mut publish = Other(publish.stdout(Stdio::null()).spawn().expect("it runs"));
     cluster.until(PATIENCE, |found| found.iter().any(|(addr, _)| *addr == published));
+    drop(answers);
     publish.0.kill().expect("own child"); // avahi says goodbye for it
     cluster.until_gone(published, Duration::from_secs(3));
 }
@@ -189,7 +191,9 @@ fn with_zeroconf(host: u8) {
     script.args(["-c", ZEROCONF, &ip(host).to_string(), "8"]).stdout(Stdio::piped());
     let script = script.spawn().expect("python runs");
     let own = SocketAddr::from((ip(host), 9998));
+    let answers = StandIn::start(&cluster.lan, host, own.port(), Some("producer-zeroconf"));
     cluster.until(PATIENCE, |found| found.iter().any(|(addr, _)| *addr == own));
+    drop(answers);
     let output = script.wait_with_output().expect("it ends by itself");
     cluster.until_gone(own, Duration::from_secs(3));
     let said = String::from_utf8_lossy(&output.stdout);

@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -107,6 +109,60 @@ fn tail(log: &PathBuf) -> String {
     lines[lines.len().saturating_sub(40)..].join("\n")
 }
 
+/// Answers each request as the instance called `id` does, or as a stranger. Dropped, it no longer listens.
+pub(crate) struct StandIn {
+    listener: TcpListener,
+    ends: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
+    serving: Option<JoinHandle<()>>,
+}
+
+impl StandIn {
+    /// On `host`, at `port`; 0: a free one.
+    pub(crate) fn start(lan: &Lan, host: u8, port: u16, id: Option<&str>) -> Self {
+        let listener = lan.inside(host, || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))).expect("a free port");
+        let own = listener.try_clone().expect("a socket");
+        let mark = id.map(|id| format!("x-bramble-id: {id}\r\n")).unwrap_or_default();
+        let answer = format!("HTTP/1.1 200 OK\r\n{mark}content-length: 2\r\nconnection: close\r\n\r\n{{}}");
+        let ends = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&ends);
+        let asked = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&asked);
+        let serving = thread::spawn(move || {
+            for stream in own.incoming() {
+                if told.load(Ordering::Relaxed) {
+                    return;
+                }
+                let Ok(mut stream) = stream else { continue };
+                count.fetch_add(1, Ordering::Relaxed);
+                let mut request = [0; 1024];
+                // A caller that has gone wants no answer.
+                let _ = stream.read(&mut request).and_then(|_| stream.write_all(answer.as_bytes()));
+            }
+        });
+        Self { listener, ends, asked, serving: Some(serving) }
+    }
+
+    /// Connections that came.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.listener.local_addr().expect("bound").port()
+    }
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both); // wakes the thread that accepts
+        if let Some(serving) = self.serving.take() {
+            serving.join().expect("it does not panic");
+        }
+    }
+}
+
 /// Status and body of a GET from the thread's own host.
 pub(crate) fn get(addr: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&addr, Duration::from_secs(5))?;
@@ -140,6 +196,22 @@ impl View {
 
     pub(crate) fn addrs(&self, service: &str) -> Vec<SocketAddr> {
         self.instances(service).into_iter().map(|(addr, _)| addr).collect()
+    }
+
+    /// Addresses of the instances of `service` that are announced and have not proved that they are there.
+    pub(crate) fn unproven(&self, service: &str) -> Vec<SocketAddr> {
+        self.out_of_use("unproven", service)
+    }
+
+    /// Addresses of the instances of `service` that are lost.
+    pub(crate) fn lost(&self, service: &str) -> Vec<SocketAddr> {
+        self.out_of_use("lost", service)
+    }
+
+    fn out_of_use(&self, standing: &str, service: &str) -> Vec<SocketAddr> {
+        let all = self.seen[standing].as_array().expect("a list").iter();
+        let these = all.filter(|one| one["service"] == service).inspect(|one| assert_eq!(one["standing"], standing));
+        these.map(|one| text(&one["addr"]).parse().expect("an address")).collect()
     }
 
     pub(crate) fn ids(&self, service: &str) -> Vec<String> {

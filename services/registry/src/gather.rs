@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_lock::Mutex;
-use bramble::discovery::Directory;
+use bramble::discovery::{Directory, Suspicion};
 use bramble::transport::client::Error as WireError;
 use futures_lite::{AsyncReadExt as _, FutureExt as _};
 use smol::{Executor, Timer};
@@ -142,7 +142,7 @@ impl Gather {
             Err(silent) => {
                 log::debug!("{id} does not tell its circuits: {}", silent.why);
                 if silent.is_refusal {
-                    self.directory.refused(&id, now);
+                    self.directory.suspect(&id, Suspicion::Refused, now);
                 }
                 gathered.told.insert(id, Told { asked: now, circuits: None });
             }

@@ -177,7 +177,8 @@ impl One {
 
     /// Whether it takes calls, as far as this node can tell.
     pub fn is_answering(&self) -> bool {
-        self.seen.standing != Standing::Lost && self.seen.instance.status == Status::Up && self.answers != Some(false)
+        let is_in_use = !matches!(self.seen.standing, Standing::Lost | Standing::Unproven);
+        is_in_use && self.seen.instance.status == Status::Up && self.answers != Some(false)
     }
 
     fn is_certain(&self) -> bool {

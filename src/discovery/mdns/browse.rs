@@ -11,7 +11,7 @@ use smol::Timer;
 use super::looks::{Looks, Next};
 use super::{Error, Link, flood, heard};
 use crate::discovery::txt::{self, Refused};
-use crate::discovery::{Change, Directory, SERVICE_TYPE, Source, Wish};
+use crate::discovery::{Change, Directory, SERVICE_TYPE, Source};
 use crate::trust::Trust;
 use crate::trust::record::Doubt;
 
@@ -20,8 +20,6 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 /// The library has named everybody it remembers within this time. It is a matter of microseconds, unless the machine is
 /// busy; who is named too late is asked by TCP for nothing.
 const NAMED_WITHIN: Duration = Duration::from_millis(300);
-/// Who is to be verified has this long to answer. In 500 ms, living ones on a wireless network often do not.
-const VERIFIED_WITHIN: Duration = Duration::from_secs(3);
 /// During a flood, the rest of the program gets this long between two daemons.
 const BREATH: Duration = Duration::from_millis(200);
 /// Where somebody has flooded the network, the next flood is watched for closely for this long.
@@ -158,17 +156,17 @@ impl Browser {
             loop {
                 let changed = directory.changed();
                 let (due, what) = looks.next(directory.is_alone(&link.own()));
-                let sign = wish(directory).or(interface_change(&ear.network)).or(due_at(due)).or(change(changed)).await;
+                let wanted = async {
+                    directory.wants_look().await;
+                    Sign::Wanted
+                };
+                let sign = wanted.or(interface_change(&ear.network)).or(due_at(due)).or(change(changed)).await;
                 let now = Instant::now();
                 match sign {
                     Sign::Due => return End::Due(what),
                     Sign::Changed => {}
                     Sign::Interface => looks.interface_has_changed(now),
-                    Sign::Wish(Wish::FreshLook) => looks.wish(now, &mut fastrand::Rng::new()),
-                    Sign::Wish(Wish::Verify(name)) => match daemon.verify(name.into(), VERIFIED_WITHIN) {
-                        Ok(()) => looks.verified_at(now + VERIFIED_WITHIN + NAMED_WITHIN / 4),
-                        Err(error) => log::debug!("nobody is verified: {error}"),
-                    },
+                    Sign::Wanted => looks.wish(now, &mut fastrand::Rng::new()),
                 }
             }
         };
@@ -178,14 +176,10 @@ impl Browser {
 
 /// What may be a reason to look.
 enum Sign {
-    Wish(Wish),
+    Wanted,
     Interface,
     Changed,
     Due,
-}
-
-async fn wish(directory: &Directory) -> Sign {
-    Sign::Wish(directory.wish().await)
 }
 
 async fn due_at(due: Instant) -> Sign {
@@ -234,7 +228,9 @@ fn take_in(event: ServiceEvent, cluster: &str, directory: &Directory, trust: &Tr
     match event {
         ServiceEvent::ServiceResolved(found) => {
             match txt::understand(&heard(&found), cluster, trust, SystemTime::now()) {
-                Ok(instance) => directory.apply(Source::Mdns, &found.fullname, Change::Is(instance), now),
+                Ok((instance, addrs)) => {
+                    directory.apply(Source::Mdns, &found.fullname, Change::Announced(instance, addrs), now);
+                }
                 Err(Refused::Doubt(Doubt::Expired)) => {
                     directory.apply(Source::Mdns, &found.fullname, Change::Gone, now);
                 }

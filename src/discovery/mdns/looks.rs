@@ -32,8 +32,6 @@ pub(super) struct Looks {
     called: Instant,
     /// Whether the library can name all it remembers before its channel is full.
     can_call: bool,
-    /// Who was asked to answer by now is remembered only if it has.
-    verified: Option<Instant>,
     /// The next pause while nobody is there.
     alone: Duration,
     wished: Option<Instant>,
@@ -43,15 +41,7 @@ pub(super) struct Looks {
 impl Looks {
     /// The first look has just begun.
     pub(super) fn new(now: Instant) -> Self {
-        Self {
-            last: now,
-            called: now,
-            can_call: true,
-            verified: None,
-            alone: *ALONE.start(),
-            wished: None,
-            interface_changed: None,
-        }
+        Self { last: now, called: now, can_call: true, alone: *ALONE.start(), wished: None, interface_changed: None }
     }
 
     /// Somebody was removed, or came back.
@@ -64,16 +54,10 @@ impl Looks {
         self.interface_changed.get_or_insert(now + SETTLES);
     }
 
-    /// Somebody has been asked to answer by `at`.
-    pub(super) fn verified_at(&mut self, at: Instant) {
-        self.verified.get_or_insert(at);
-    }
-
     /// What is due next, and when.
     pub(super) fn next(&self, is_alone: bool) -> (Instant, Next) {
         let look = self.next_look(is_alone);
         let call = self.called + CALLED_EVERY;
-        let call = self.verified.map_or(call, |at| call.min(at));
         if self.can_call && call < look { (call, Next::RollCall) } else { (look, Next::Look) }
     }
 
@@ -97,7 +81,7 @@ impl Looks {
 
     /// A roll call has been made.
     pub(super) fn called(&mut self, now: Instant) {
-        (self.called, self.verified) = (now, None);
+        self.called = now;
     }
 }
 
@@ -153,14 +137,11 @@ mod tests {
     }
 
     #[test]
-    fn the_library_is_asked_whom_it_knows_every_half_minute_and_once_somebody_should_have_answered() {
+    fn the_library_is_asked_whom_it_knows_every_half_minute() {
         let began = Instant::now();
         let mut looks = Looks::new(began);
         assert_eq!(looks.next(false), (began + 30 * SECOND, Next::RollCall));
-        looks.verified_at(began + 4 * SECOND);
-        looks.verified_at(began + 9 * SECOND);
-        assert_eq!(looks.next(false), (began + 4 * SECOND, Next::RollCall));
-        looks.called(began + 4 * SECOND);
-        assert_eq!(looks.next(false), (began + 34 * SECOND, Next::RollCall));
+        looks.called(began + 30 * SECOND);
+        assert_eq!(looks.next(false), (began + 60 * SECOND, Next::RollCall));
     }
 }

@@ -1,6 +1,7 @@
 //! What others see of this process, from the first announcement to the goodbye.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -19,12 +20,44 @@ pub(super) const GOODBYE_TAKES: Duration = Duration::from_millis(250);
 /// How often a signed registration is looked at: the clock may have been set.
 const SIGNATURE_CHECK: Duration = Duration::from_secs(10);
 
+/// Where a process listens, as far as it can be announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Listens {
+    /// None: every address of the interfaces that mDNS uses.
+    only: Option<Ipv4Addr>,
+    pub(super) port: u16,
+}
+
+impl Listens {
+    /// At `addr`. `uses_loopback`: whether mDNS uses the interface `lo`.
+    ///
+    /// # Errors
+    /// Nothing that hears the announcement could reach it there.
+    pub(super) fn at(addr: SocketAddr, uses_loopback: bool) -> Result<Self, Error> {
+        let only = match addr.ip().to_canonical() {
+            ip if ip.is_unspecified() => None,
+            ip if ip.is_loopback() && !uses_loopback => return Err(Error::OnLoopback { addr }),
+            IpAddr::V4(ip) => Some(ip),
+            IpAddr::V6(_) => return Err(Error::NotIpv4 { addr }),
+        };
+        Ok(Self { only, port: addr.port() })
+    }
+
+    /// Why nothing may have been announced.
+    pub(super) fn silent(self, mdns_port: u16) -> Error {
+        match self.only {
+            Some(ip) => Error::NotOnInterface { ip },
+            None => Error::Silent { port: mdns_port },
+        }
+    }
+}
+
 /// What others see of this process. [`Registration::end`] says goodbye; so does dropping it, if a thread is left to.
 pub struct Registration {
     link: Arc<Link>,
     trust: Arc<Trust>,
     pub(super) said: Announcement,
-    port: u16,
+    listens: Listens,
     /// What was signed last, with a cluster's key.
     pub(super) signed: Option<Place>,
     /// Full names to unregister.
@@ -36,11 +69,11 @@ impl Registration {
         link: Arc<Link>,
         trust: Arc<Trust>,
         said: Announcement,
-        port: u16,
+        listens: Listens,
         is_form: bool,
     ) -> Result<Self, Error> {
         link.is_called(&said.id);
-        let mut registration = Self { link, trust, said, port, signed: None, names: Vec::new() };
+        let mut registration = Self { link, trust, said, listens, signed: None, names: Vec::new() };
         registration.announce()?;
         if is_form {
             registration.announce_form()?;
@@ -81,8 +114,9 @@ impl Registration {
 
     /// Where it is now.
     pub(super) fn place(&self) -> Place {
-        let addresses = self.trust.own_addresses(|name| self.link.uses(name));
-        Place::new(&addresses, self.port, SystemTime::now())
+        let mut addresses = self.trust.own_addresses(|name| self.link.uses(name));
+        addresses.retain(|ip| self.listens.only.is_none_or(|only| only == *ip));
+        Place::new(&addresses, self.listens.port, SystemTime::now())
     }
 
     /// Says goodbye and waits until it has been sent twice.
@@ -124,7 +158,11 @@ impl Registration {
 
     fn publish(&mut self, service_type: &str, name: &str, txt: &[(&'static str, String)]) -> Result<(), Error> {
         let host = format!("{}.local.", self.said.id);
-        let info = ServiceInfo::new(service_type, name, &host, "", self.port, txt)?.enable_addr_auto();
+        let Listens { only, port } = self.listens;
+        let info = match only {
+            Some(ip) => ServiceInfo::new(service_type, name, &host, IpAddr::V4(ip), port, txt)?,
+            None => ServiceInfo::new(service_type, name, &host, "", port, txt)?.enable_addr_auto(),
+        };
         let fullname = self.link.say(info)?;
         if !self.names.contains(&fullname) {
             self.names.push(fullname);
@@ -141,7 +179,7 @@ impl Drop for Registration {
 
 impl fmt::Debug for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registration").field("said", &self.said).field("port", &self.port).finish_non_exhaustive()
+        f.debug_struct("Registration").field("said", &self.said).field("listens", &self.listens).finish_non_exhaustive()
     }
 }
 
@@ -153,5 +191,32 @@ async fn addresses_changed(heard: &Receiver<DaemonEvent>) {
             Ok(_) => {}
             Err(_) => return std::future::pending().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn only(addr: &str, uses_loopback: bool) -> Result<Option<Ipv4Addr>, String> {
+        let addr = addr.parse().expect("an address");
+        Listens::at(addr, uses_loopback).map(|listens| listens.only).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_service_that_listens_at_one_address_announces_that_one_alone() {
+        assert_eq!(only("0.0.0.0:80", false), Ok(None));
+        assert_eq!(only("[::]:80", false), Ok(None));
+        assert_eq!(only("192.0.2.7:80", false), Ok(Some([192, 0, 2, 7].into())));
+        assert_eq!(only("[::ffff:192.0.2.7]:80", false), Ok(Some([192, 0, 2, 7].into())));
+        assert_eq!(only("127.0.0.1:80", true), Ok(Some(Ipv4Addr::LOCALHOST)));
+    }
+
+    #[test]
+    fn a_service_that_others_cannot_reach_is_not_announced_and_is_told_what_to_do() {
+        let told = only("127.0.0.1:8080", false).expect_err("not on the LAN");
+        assert!(told.contains("127.0.0.1:8080") && told.contains("listen = \"0.0.0.0:8080\""), "{told}");
+        assert!(told.contains("interfaces = [\"lo\"]"), "{told}");
+        assert!(only("[2001:db8::7]:8080", true).expect_err("IPv6").contains("IPv4"));
     }
 }

@@ -37,6 +37,7 @@ impl Bench {
             version: "".into(),
             status: Status::Up,
             source: Source::Mdns,
+            epoch: 0,
         };
         self.gather.directory.apply(Source::Mdns, name, Heard::Is(instance), Instant::now());
     }

@@ -99,6 +99,7 @@ pub(super) fn mark(kind: &'static str, word: &str) -> Markup {
 fn status(one: &One) -> Markup {
     let (kind, word) = match (one.seen.standing, one.seen.instance.status, one.answers) {
         (Standing::Lost, ..) => ("error", "lost"),
+        (Standing::Unproven, ..) => ("stale", "unproven"),
         (_, Status::Drain, _) => ("stale", "ending"),
         (_, _, Some(false)) => ("error", "silent"),
         (Standing::Unconfirmed, ..) => ("stale", "unconfirmed"),

@@ -21,6 +21,7 @@ fn one(service: &str, number: u8) -> One {
         version: "0.1.0".into(),
         status: Status::Up,
         source: Source::Mdns,
+        epoch: 0,
     };
     let known_for = Duration::from_secs(90);
     One {

@@ -1,0 +1,115 @@
+//! What callers, pages and sources ask the table.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Entry, InstanceTable, State};
+use crate::discovery::news::News;
+use crate::discovery::{Instance, Seen, Source, Standing, Status};
+
+impl InstanceTable {
+    /// The instances of `service` in use, sorted by id.
+    pub fn instances(&self, service: &str) -> Option<&Arc<[Arc<Instance>]>> {
+        self.merged.get(service)
+    }
+
+    /// What happened lately, the newest first.
+    pub(in crate::discovery) fn events(&self, now: Instant) -> Vec<News> {
+        self.news.list(now)
+    }
+
+    /// Every instance in use, by service and id.
+    pub fn all(&self, now: Instant) -> Vec<Seen> {
+        let mut since: BTreeMap<SocketAddr, Instant> = BTreeMap::new();
+        let mut unheard: BTreeMap<(SocketAddr, &str), Instant> = BTreeMap::new();
+        for (_, entry) in self.in_state(State::InUse) {
+            let first = since.entry(entry.instance.addr).or_insert(entry.since);
+            *first = entry.since.min(*first);
+            if let Some(silence) = entry.unheard {
+                unheard.insert((entry.instance.addr, &entry.instance.id), silence.since);
+            }
+        }
+        let seen = self.merged.values().flat_map(|instances| instances.iter()).map(|instance| {
+            let since = since.get(&instance.addr).copied().unwrap_or(now);
+            let unheard = unheard.get(&(instance.addr, &*instance.id)).copied();
+            Seen {
+                instance: Arc::clone(instance),
+                known_for: now.saturating_duration_since(since),
+                standing: unheard.map_or(Standing::Confirmed, |_| Standing::Unconfirmed),
+                standing_for: now.saturating_duration_since(unheard.unwrap_or(since)),
+            }
+        });
+        seen.collect()
+    }
+
+    /// Every instance that was lost in the last ten minutes.
+    pub fn lost(&self, now: Instant) -> Vec<Seen> {
+        self.out_of_use(State::Lost, Standing::Lost, now)
+    }
+
+    /// Every instance that is announced and has not answered a probe yet.
+    pub fn unproven(&self, now: Instant) -> Vec<Seen> {
+        self.out_of_use(State::Unproven, Standing::Unproven, now)
+    }
+
+    fn out_of_use(&self, state: State, standing: Standing, now: Instant) -> Vec<Seen> {
+        let seen = self.in_state(state).map(|(_, entry)| {
+            let time: Duration = now.saturating_duration_since(entry.since);
+            Seen { instance: Arc::clone(&entry.instance), known_for: time, standing, standing_for: time }
+        });
+        seen.collect()
+    }
+
+    /// Why no instance of `service` is in use, as a sentence.
+    pub(in crate::discovery) fn why_none(&self, service: &str) -> String {
+        let first = |state| {
+            let mut these = self.in_state(state).map(|(_, entry)| &entry.instance);
+            these.find(|instance| *instance.service == *service && instance.status == Status::Up)
+        };
+        match (first(State::Lost), first(State::Unproven)) {
+            (Some(lost), _) => format!("{} at {} does not answer any more; is the network up?", lost.id, lost.addr),
+            (None, Some(new)) => format!(
+                "{} is announced at {}, but does not answer there; does its firewall allow TCP port {}?",
+                new.id,
+                new.addr,
+                new.addr.port()
+            ),
+            (None, None) => "is one running, and is mDNS (UDP 5353) allowed on this network?".into(),
+        }
+    }
+
+    /// Keys of what `source` knows of `service` at other addresses than these.
+    pub(in crate::discovery) fn not_among(&self, source: Source, service: &str, addrs: &[SocketAddr]) -> Vec<Box<str>> {
+        let old = self.entries.iter().filter(|((from, _), entry)| {
+            *from == source && &*entry.instance.service == service && !addrs.contains(&entry.instance.addr)
+        });
+        old.map(|((_, key), _)| key.clone()).collect()
+    }
+
+    /// The service of the instance called `id`, if a name leads to its address.
+    pub(in crate::discovery) fn named_service_of(&self, id: &str) -> Option<Arc<str>> {
+        let mut in_use = self.in_state(State::InUse).map(|(_, entry)| entry);
+        let addr = in_use.find(|entry| *entry.instance.id == *id)?.instance.addr;
+        let leads_there = |source: Source, entry: &Entry| source == Source::Dns && entry.instance.addr == addr;
+        let named = self.entries.iter().find(|((source, _), entry)| leads_there(*source, entry));
+        named.map(|(_, entry)| Arc::clone(&entry.instance.service))
+    }
+
+    /// How many instances there may be: those in use, and those whose first probe is not over.
+    pub(in crate::discovery) fn len(&self) -> usize {
+        let counts = |entry: &&Entry| match entry.state {
+            State::InUse => true,
+            State::Unproven => entry.failures == 0,
+            State::Lost | State::Ending => false,
+        };
+        self.entries.values().filter(counts).count()
+    }
+
+    /// Whether mDNS tells of no instance but the one called `own`.
+    pub(in crate::discovery) fn is_alone(&self, own: &str) -> bool {
+        let mut told = self.in_state(State::InUse).filter(|((source, _), _)| *source == Source::Mdns);
+        !told.any(|(_, entry)| entry.unheard.is_none() && *entry.instance.id != *own)
+    }
+}
