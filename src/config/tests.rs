@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::*;
+use crate::balance::Policy;
+use crate::call::{Fallback, HedgeDelay};
 
 const ROLES: [Role; 5] = [Role::Producer, Role::Consumer, Role::Registry, Role::UpstreamSim, Role::Command];
 const DOCUMENTED: &str = include_str!("../../etc/bramble.toml");
@@ -251,11 +253,20 @@ fn durations_are_bounded_and_have_a_unit() {
 
 #[test]
 fn nothing_is_written_as_an_empty_text() {
-    let config = text("[call]\nhedge_after = \"\"\n[server]\nlisten = \"\"\n[node]\ncluster_key_file = \"\"");
+    let config = text("[server]\nlisten = \"\"\n[node]\ncluster_key_file = \"\"");
     assert_eq!(config, Ok(Config::for_role(Role::Consumer)));
-    let config = text("[call]\nhedge_after = \"40ms\"\n[server]\nlisten = \"[::1]:0\"").expect("fine");
-    assert_eq!(config.call.hedge_after, Some(Duration::from_millis(40)));
+    let config = text("[server]\nlisten = \"[::1]:0\"").expect("fine");
     assert_eq!(config.listen(Role::Consumer), SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 0)));
+}
+
+#[test]
+fn hedge_after_is_p95_or_off_or_a_duration() {
+    let hedge_after = |value: &str| text(&format!("[call]\nhedge_after = \"{value}\"")).map(|c| c.call.hedge_after);
+    assert_eq!(Config::for_role(Role::Consumer).call.hedge_after, HedgeDelay::P95);
+    assert_eq!(hedge_after("p95"), Ok(HedgeDelay::P95));
+    assert_eq!(hedge_after("off"), Ok(HedgeDelay::Off));
+    assert_eq!(hedge_after("40ms"), Ok(HedgeDelay::After(Duration::from_millis(40))));
+    assert!(mistakes("[call]\nhedge_after = \"\"").contains("\"p95\", \"off\" or a duration"));
 }
 
 #[test]
@@ -465,7 +476,10 @@ prop_compose! {
         let mut config = Config::for_role(Role::Consumer);
         config.call.timeout = times[0].max(times[1]);
         config.call.attempt_timeout = times[0].min(times[1]);
-        config.call.hedge_after = Some(times[2]).filter(|after| *after <= config.call.timeout);
+        config.call.hedge_after = match times[2] {
+            after if after <= config.call.timeout => HedgeDelay::After(after),
+            _ => HedgeDelay::Off,
+        };
         config.breaker.open_for = times[3].min(times[4]);
         config.breaker.open_for_max = times[3].max(times[4]);
         config.cache.stale_if_error = times[5];

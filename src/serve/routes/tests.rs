@@ -77,8 +77,7 @@ fn run<F: Future>(test: impl FnOnce(Arc<Executor<'static>>) -> F) -> F::Output {
 }
 
 async fn call(client: &Client, path: &str) {
-    let call = Call { path, deadline: Instant::now() + PATIENCE, trace: None };
-    client.get("producer", call).await.expect("one of them answers");
+    client.get("producer", Call::new(path, Instant::now() + PATIENCE)).await.expect("one of them answers");
 }
 
 async fn ask(addr: SocketAddr, path: &str) -> TcpStream {
