@@ -83,8 +83,6 @@ pub struct CircuitBreaker {
     until: AtomicU64,
     /// When the last ramp began.
     ramp_from: AtomicU64,
-    /// When the circuit last closed without a ramp; 0: never.
-    recovered: AtomicU64,
     /// What the last health check of an open circuit found: a [`HealthCheck`] as a number.
     checked: AtomicU64,
     /// Failures in a row, under the generation.
@@ -114,7 +112,6 @@ impl CircuitBreaker {
             word: AtomicU64::new(Word::new(State::Closed, 0).0),
             until: AtomicU64::new(0),
             ramp_from: AtomicU64::new(0),
-            recovered: AtomicU64::new(0),
             checked: AtomicU64::new(HealthCheck::Unknown as u64),
             streak: Tally::new(),
             judged: AtomicU64::new(0),
@@ -235,14 +232,6 @@ impl CircuitBreaker {
             && self.checked.load(Ordering::Relaxed) != HealthCheck::Failed as u64
     }
 
-    /// When the circuit last closed without a [ramp](State::Ramping), which is when its server needs a slow start.
-    pub fn recovered_at(&self) -> Option<Instant> {
-        match self.recovered.load(Ordering::Relaxed) {
-            0 => None,
-            nanos => Some(self.epoch + Duration::from_nanos(nanos)),
-        }
-    }
-
     /// What the circuit shows. Waits for no call, and no call of a closed circuit waits for it.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         let recovery = lock(&self.recovery);
@@ -348,12 +337,8 @@ impl CircuitBreaker {
     fn enter(&self, recovery: &mut MutexGuard<'_, Recovery>, to: State, reason: Option<TripReason>, now: Instant) {
         let (from, generation) = (self.state(), self.generation() + 1);
         debug_assert!(from.may_become(to), "{from} to {to}");
-        match (from, to) {
-            (_, State::Ramping) => self.ramp_from.store(self.elapsed(now), Ordering::Relaxed),
-            (State::Open | State::HalfOpen, State::Closed) => {
-                self.recovered.store(self.elapsed(now).max(1), Ordering::Relaxed);
-            }
-            _ => {}
+        if to == State::Ramping {
+            self.ramp_from.store(self.elapsed(now), Ordering::Relaxed);
         }
         let next_probe = (to == State::Open).then(|| self.opens_again());
         recovery.enter(Transition { from, to, reason, next_probe, at: now, generation });

@@ -2,7 +2,7 @@
 
 use super::ending::Ending;
 use super::peak_ewma::{FailureShare, Latency, PeerLatencies};
-use crate::breaker::{CircuitBreaker, RETRY_AFTER_MAX};
+use crate::breaker::{CircuitBreaker, Outcome, RETRY_AFTER_MAX};
 use crate::sync::{AtomicU64, AtomicUsize, Ordering, mix, nanos, nanos_since, unit};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
@@ -213,10 +213,10 @@ impl Busy {
         &self.0
     }
 
-    /// Takes in how the call ended that began at `started`. `was_out`: whether the circuit was not closed; then a good
-    /// answer starts the statistics anew.
+    /// Takes in how the call ended that began at `started`. `was_out`: whether the circuit was not closed; then an answer
+    /// that closes it starts the statistics anew.
     pub(super) fn learn(&self, ending: Ending, started: Instant, was_out: bool, now: Instant) {
-        if was_out && matches!(ending, Ending::Success { .. }) {
+        if was_out && matches!(ending.outcome(), Outcome::Success { .. } | Outcome::Alive) {
             self.0.reset_statistics();
         }
         let took = now.saturating_duration_since(started);

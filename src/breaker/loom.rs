@@ -1,5 +1,5 @@
-//! The circuit under every interleaving that loom can find. `RUSTFLAGS="--cfg bramble_loom" cargo test --lib
-//! --target-dir target/loom -- loom_`.
+//! The circuit under every interleaving that loom can find. `RUSTFLAGS="--cfg bramble_loom" cargo test -p bramble
+//! --no-default-features --lib --target-dir target/loom -- loom_`.
 
 use super::*;
 use ::loom::{model, thread};

@@ -118,22 +118,24 @@ fn a_last_resort_that_fails_leaves_its_circuit_as_it_was_and_one_that_answers_cl
 
 #[test]
 fn statistics_of_the_time_before_an_outage_do_not_outlive_it() {
-    let mut story = Story::new(Policy::PeakEwma, 2);
-    story.spread(100);
-    (0..5).for_each(|_| {
-        let held = story.pick_of(0);
-        story.wait(Duration::from_secs(2));
-        held.finish(Ending::TimedOut, story.now);
-    });
-    assert_eq!(story.endpoint(0).breaker().state(), State::Open);
-    story.wait(Duration::from_secs(1));
-    let trial = story.pick();
-    assert!(trial.is_trial());
-    trial.finish(ok(10), story.now);
-    assert!(story.seen(0).cost < 0.011, "{}", story.seen(0).cost);
-    story.trip(1);
-    assert!(story.endpoint(1).probed(true, story.now), "a good health check closes what silence opened");
-    assert!(story.seen(1).cost < 0.011, "{}", story.seen(1).cost);
+    for answer in [ok(10), Ending::UpstreamFailed] {
+        let mut story = Story::new(Policy::PeakEwma, 2);
+        story.spread(100);
+        (0..5).for_each(|_| {
+            let held = story.pick_of(0);
+            story.wait(Duration::from_secs(2));
+            held.finish(Ending::TimedOut, story.now);
+        });
+        assert_eq!(story.endpoint(0).breaker().state(), State::Open);
+        story.wait(Duration::from_secs(1));
+        let trial = story.pick();
+        assert!(trial.is_trial());
+        trial.finish(answer, story.now);
+        assert!(story.seen(0).cost < 0.011, "{answer:?}: {}", story.seen(0).cost);
+        story.trip(1);
+        assert!(story.endpoint(1).probed(true, story.now), "a good health check closes what silence opened");
+        assert!(story.seen(1).cost < 0.011, "{answer:?}: {}", story.seen(1).cost);
+    }
 }
 
 #[test]
