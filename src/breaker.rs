@@ -57,7 +57,7 @@ mod model;
 #[cfg(all(test, not(bramble_loom)))]
 mod tests;
 
-pub use outcome::{IllegalMove, Outcome, RETRY_AFTER_MAX, Refusal, Snapshot, Transition, TripReason};
+pub use outcome::{HealthCheck, IllegalMove, Outcome, RETRY_AFTER_MAX, Refusal, Snapshot, Transition, TripReason};
 pub use permit::Permit;
 pub use rules::{BreakerSettings, InvalidSetting, Rules};
 pub use state::State;
@@ -83,7 +83,7 @@ pub struct CircuitBreaker {
     until: AtomicU64,
     /// When the last ramp began.
     ramp_from: AtomicU64,
-    /// What the last health check of an open circuit found: a [`HealthCheck`] as a number.
+    /// What the last health check of the open circuit found: [`UNCHECKED`], [`PASSED`] or [`FAILED`].
     checked: AtomicU64,
     /// Failures in a row, under the generation.
     streak: Tally,
@@ -112,7 +112,7 @@ impl CircuitBreaker {
             word: AtomicU64::new(Word::new(State::Closed, 0).0),
             until: AtomicU64::new(0),
             ramp_from: AtomicU64::new(0),
-            checked: AtomicU64::new(HealthCheck::Unknown as u64),
+            checked: AtomicU64::new(UNCHECKED),
             streak: Tally::new(),
             judged: AtomicU64::new(0),
             window: Window::new(rules.window),
@@ -171,30 +171,32 @@ impl CircuitBreaker {
         Ok(changes)
     }
 
-    /// Takes in a health check of the server: whether it answered, as the one it is meant to be.
+    /// Takes in a health check of the server.
     ///
     /// A good one closes a circuit that was opened by a refused connection or a failed health check, and lets a trial
     /// call through where failing calls opened it, once `open_for` is over. A failed one opens a closed circuit, and
     /// holds back the trial calls of an open one. Returns whether the state has changed.
-    pub fn probed(&self, alive: bool, now: Instant) -> bool {
+    pub fn probed(&self, found: HealthCheck, now: Instant) -> bool {
+        let reason = match found {
+            HealthCheck::Alive => None,
+            HealthCheck::Refused => Some(TripReason::Refused),
+            HealthCheck::Silent => Some(TripReason::Unreachable),
+        };
         let mut recovery = lock(&self.recovery);
-        let silent = recovery.reason.is_some_and(TripReason::is_silence);
-        match (self.state(), alive) {
-            (State::Open, true) if silent => {
+        let was_silent = recovery.reason.is_some_and(TripReason::is_silence);
+        match (self.state(), reason) {
+            (State::Open, None) if was_silent => {
                 recovery.open_for = None;
                 self.recover(&mut recovery, now);
                 return true;
             }
             (State::Open, _) => {
-                let found = if alive { HealthCheck::Passed } else { HealthCheck::Failed };
-                self.checked.store(found as u64, Ordering::Relaxed);
-                if !alive {
-                    recovery.reason = Some(TripReason::Unreachable);
-                }
+                self.checked.store(if reason.is_none() { PASSED } else { FAILED }, Ordering::Relaxed);
+                recovery.reason = reason.or(recovery.reason);
             }
-            (State::Closed | State::Ramping, false) => {
-                self.open(&mut recovery, TripReason::Unreachable, now);
-                self.checked.store(HealthCheck::Failed as u64, Ordering::Relaxed);
+            (State::Closed | State::Ramping, Some(reason)) => {
+                self.open(&mut recovery, reason, now);
+                self.checked.store(FAILED, Ordering::Relaxed);
                 return true;
             }
             _ => {}
@@ -229,7 +231,7 @@ impl CircuitBreaker {
     pub fn trial_due(&self, now: Instant) -> bool {
         self.state() == State::Open
             && self.elapsed(now) >= self.until.load(Ordering::Relaxed)
-            && self.checked.load(Ordering::Relaxed) != HealthCheck::Failed as u64
+            && self.checked.load(Ordering::Relaxed) != FAILED
     }
 
     /// What the circuit shows. Waits for no call, and no call of a closed circuit waits for it.
@@ -323,7 +325,7 @@ impl CircuitBreaker {
         let random = recovery::random(self.seed, self.generation());
         let time = recovery.open(reason, &self.rules, random);
         self.until.store(self.elapsed(now).saturating_add(nanos(time)), Ordering::Relaxed);
-        self.checked.store(HealthCheck::Unknown as u64, Ordering::Relaxed);
+        self.checked.store(UNCHECKED, Ordering::Relaxed);
         self.enter(recovery, State::Open, Some(reason), now);
     }
 
@@ -366,16 +368,10 @@ impl CircuitBreaker {
     }
 }
 
-/// What the last health check of an open circuit found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum HealthCheck {
-    /// There was none since it opened.
-    Unknown,
-    /// The server answered.
-    Passed,
-    /// It did not.
-    Failed,
-}
+// What the last health check of an open circuit found.
+const UNCHECKED: u64 = 0;
+const PASSED: u64 = 1;
+const FAILED: u64 = 2;
 
 impl AsRef<Self> for CircuitBreaker {
     fn as_ref(&self) -> &Self {

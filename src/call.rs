@@ -47,10 +47,13 @@ pub use settings::{CallSettings, Fallback, HedgeDelay};
 
 use crate::balance::{Endpoint, NoPick, Pick, Wanted};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// So many endpoints are asked at once and without budget after those before have cost no work.
 const FREE_TRIES: usize = 3;
+
+/// The result of a health check is there after so long.
+const CHECKED_AFTER: Duration = PROBE_TIMEOUT.saturating_add(Duration::from_millis(50));
 
 /// What is asked of a service.
 #[derive(Debug, Clone, Copy)]
@@ -137,6 +140,10 @@ pub struct CallMachine<'a> {
     next: Option<Reason>,
     /// When the attempt that is out is late. None: no copy is sent, or one was.
     late_at: Option<Instant>,
+    /// When the health of the instance that is asked is checked, since it may be silent. None: it has been.
+    suspect_at: Option<Instant>,
+    /// When the result of that check is there.
+    checked_at: Option<Instant>,
     asked_for_upstream: bool,
     verdict: Option<Verdict>,
 }
@@ -173,6 +180,8 @@ impl<'a> CallMachine<'a> {
             attempts: Vec::new(),
             next: None,
             late_at: None,
+            suspect_at: None,
+            checked_at: None,
             asked_for_upstream: false,
             verdict: None,
         }
@@ -253,21 +262,45 @@ impl<'a> CallMachine<'a> {
             return self.give_best(None);
         }
         self.late_at = self.service.late_after().filter(|_| self.question.may_hedge).map(|time| now + time);
+        (self.suspect_at, self.checked_at) = (Some(now + self.service.suspect_after()), None);
         Step::Ask(self.send(pick, reason == Reason::PaidFromCache, now))
     }
 
-    /// Waits for the attempt that is out, and sends a copy of it when it is late.
+    /// Waits for the attempt that is out. When it is late, a copy is sent; when it is later than that, the health of its
+    /// instance is checked, and when that has failed another instance is asked.
     fn wait(&mut self, now: Instant, rng: &mut fastrand::Rng) -> Step {
-        if self.late_at.is_some_and(|late_at| late_at <= now) {
-            self.late_at = None;
-            let wanted = Wanted { tried: &self.tried, key: self.question.key, only_well: true };
-            if let Ok(pick) = self.service.balancer().pick(now, rng, &wanted) {
-                if self.service.may_hedge(now) {
-                    return Step::Ask(self.send(pick, self.question.key.is_some(), now));
+        if take_due(&mut self.late_at, now) {
+            if let Some(pick) = self.pick_well(now, rng).filter(|_| self.service.may_hedge(now)) {
+                return Step::Ask(self.send(pick, self.question.key.is_some(), now));
+            }
+        }
+        if take_due(&mut self.suspect_at, now) {
+            self.out().for_each(|endpoint| self.service.suspect(&endpoint, now));
+            self.checked_at = Some(now + CHECKED_AFTER);
+        }
+        if take_due(&mut self.checked_at, now) {
+            let (count, silent) = self.out().fold((0, true), |(count, silent), endpoint| {
+                (count + 1, silent && !endpoint.breaker().state().is_available())
+            });
+            if count == 1 && silent {
+                if let Some(pick) = self.pick_well(now, rng).filter(|_| self.service.may_retry(now)) {
+                    return Step::Ask(self.send(pick, false, now));
                 }
             }
         }
-        Step::Wait(self.late_at.map_or(self.question.deadline, |late_at| late_at.min(self.question.deadline)))
+        let next = [self.late_at, self.suspect_at, self.checked_at].into_iter().flatten().min();
+        Step::Wait(next.map_or(self.question.deadline, |next| next.min(self.question.deadline)))
+    }
+
+    /// The endpoints of the attempts that are out.
+    fn out(&self) -> impl Iterator<Item = Arc<Endpoint>> {
+        self.attempts.iter().filter_map(|attempt| attempt.pick.as_ref()).map(|pick| Arc::clone(pick.endpoint()))
+    }
+
+    /// Another endpoint, if there is one that answers and has room.
+    fn pick_well(&self, now: Instant, rng: &mut fastrand::Rng) -> Option<Pick> {
+        let wanted = Wanted { tried: &self.tried, key: self.question.key, only_well: true };
+        self.service.balancer().pick(now, rng, &wanted).ok()
     }
 
     fn send(&mut self, pick: Pick, cached_only: bool, now: Instant) -> Ask {
@@ -312,6 +345,15 @@ impl<'a> CallMachine<'a> {
             self.service.record(pick, attempt.started, ending, now);
         }
     }
+}
+
+/// Whether a time has come; then it is none.
+fn take_due(at: &mut Option<Instant>, now: Instant) -> bool {
+    let is_due = at.is_some_and(|at| at <= now);
+    if is_due {
+        *at = None;
+    }
+    is_due
 }
 
 /// How good it is to end a call with what an attempt has brought: an answer before an error, and of equal ones the last.

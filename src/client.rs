@@ -259,6 +259,7 @@ impl Client {
                     event = CallEvent::Woken;
                 }
                 Step::Wait(until) => {
+                    self.watch_health(callee);
                     // An attempt ends at the deadline by itself; only what is due before needs a timer.
                     let timer = if until < call.deadline { Timer::at(until) } else { Timer::never() };
                     let ended = async { Some(first(one.as_mut(), other.as_mut()).await) };

@@ -275,8 +275,8 @@ fn a_producer_that_is_killed_under_load_is_noticed_by_nobody() {
     assert!(answered_by(&before).contains(&*victim), "it had its share before");
     let after = answered_by(&after);
     assert!(!after.contains(&*victim) && after.len() == 2, "the two others share what is left: {after:?}");
-    let left_alone = format!("{victim} is left alone for ");
-    assert!(consumer.log().iter().any(|line| line.contains(&left_alone)), "the log tells: {:?}", consumer.log());
+    let opened = format!("circuit of {victim}: open for ");
+    assert!(consumer.log().iter().any(|line| line.contains(&opened)), "the log says so: {:?}", consumer.log());
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn a_producer_that_is_told_to_end_under_load_is_noticed_by_nobody() {
     let (before, after): (Vec<_>, Vec<_>) = asked.into_iter().partition(|one| one.at < ended);
     assert!(answered_by(&before).contains(&*leaving), "it had its share before");
     assert!(!answered_by(&after).contains(&*leaving));
-    let failed = format!("{leaving} is left alone");
+    let failed = format!("circuit of {leaving}: open");
     assert!(!consumer.log().iter().any(|line| line.contains(&failed)), "no call failed: {:?}", consumer.log());
 }
 
@@ -312,7 +312,7 @@ fn a_producer_that_hangs_loses_its_traffic_within_a_second() {
     let asked = load.end();
     nobody_noticed(&asked);
 
-    // Now and then one may be sent to see whether it is back; without a balancer a third of them would be.
+    // One in its place is asked as soon as its health check has failed, and the circuit is open from then on.
     let attempt_timeout = ms(1300);
     let later: Vec<_> = asked.iter().filter(|one| one.at > stopped + ms(1000)).collect();
     let waited: Vec<_> = later.iter().filter(|one| one.took >= attempt_timeout).collect();

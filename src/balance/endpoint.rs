@@ -2,7 +2,7 @@
 
 use super::ending::Ending;
 use super::peak_ewma::{FailureShare, Latency, PeerLatencies};
-use crate::breaker::{CircuitBreaker, Outcome, RETRY_AFTER_MAX};
+use crate::breaker::{CircuitBreaker, HealthCheck, Outcome, RETRY_AFTER_MAX};
 use crate::sync::{AtomicU64, AtomicUsize, Ordering, mix, nanos, nanos_since, unit};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
@@ -105,9 +105,9 @@ impl Endpoint {
 
     /// Takes in a health check ([`CircuitBreaker::probed`]): one that closes the circuit also resets the statistics of
     /// the time before. Returns whether the state of the circuit has changed.
-    pub(crate) fn probed(&self, alive: bool, now: Instant) -> bool {
-        let changed = self.breaker.probed(alive, now);
-        if changed && alive {
+    pub(crate) fn probed(&self, found: HealthCheck, now: Instant) -> bool {
+        let changed = self.breaker.probed(found, now);
+        if changed && found == HealthCheck::Alive {
             self.reset_statistics();
         }
         changed

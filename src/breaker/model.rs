@@ -15,6 +15,10 @@ enum Step {
     Set { to: State },
 }
 
+fn found(alive: bool) -> HealthCheck {
+    if alive { HealthCheck::Alive } else { HealthCheck::Silent }
+}
+
 fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
@@ -263,7 +267,7 @@ proptest! {
                     held.extend(permit.ok().map(|permit| (permit, model.generation)));
                 }
                 Step::Force => held.push((Permit::forced(&breaker), model.generation)),
-                Step::Probe { alive } => prop_assert_eq!(breaker.probed(alive, now), model.probe(alive, elapsed)),
+                Step::Probe { alive } => prop_assert_eq!(breaker.probed(found(alive), now), model.probe(alive, elapsed)),
                 Step::Record { which, outcome } if !held.is_empty() => {
                     let (permit, generation) = held.swap_remove(which % held.len());
                     let is_forced = permit.is_forced();

@@ -32,6 +32,17 @@ pub enum Outcome {
     Ignored,
 }
 
+/// What a health check of a server found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HealthCheck {
+    /// It answered, as the one that it is meant to be.
+    Alive,
+    /// It refused the connection, or its host is unreachable: an answer, of a kind, that takes no time.
+    Refused,
+    /// It did not answer in time, or something else did.
+    Silent,
+}
+
 /// The longest `Retry-After` that is obeyed; more is more likely a mistake than a wish.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 

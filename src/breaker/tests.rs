@@ -279,19 +279,19 @@ fn an_instance_that_only_passes_on_a_failure_neither_fails_nor_succeeds_and_clos
 fn a_good_health_check_closes_what_silence_opened_at_once() {
     let story = Story::new(|_| {});
     story.call(Outcome::Refused);
-    assert!(story.breaker.probed(true, story.now));
+    assert!(story.breaker.probed(HealthCheck::Alive, story.now));
     assert_eq!((story.state(), story.snapshot().open_for), (State::Ramping, None));
-    assert!(story.breaker.probed(false, story.now), "a failed one opens it");
+    assert!(story.breaker.probed(HealthCheck::Silent, story.now), "a failed one opens it");
     assert_eq!(story.snapshot().reason, Some(TripReason::Unreachable));
-    assert!(!story.breaker.probed(false, story.now), "and a second one changes nothing");
-    assert!(story.breaker.probed(true, story.now));
+    assert!(!story.breaker.probed(HealthCheck::Silent, story.now), "and a second one changes nothing");
+    assert!(story.breaker.probed(HealthCheck::Alive, story.now));
 }
 
 #[test]
 fn a_good_health_check_does_not_close_what_failing_calls_opened_but_a_trial_call_does() {
     let mut story = Story::new(|_| {});
     story.calls(Outcome::Failure, 5);
-    assert!(!story.breaker.probed(true, story.now) && story.state() == State::Open);
+    assert!(!story.breaker.probed(HealthCheck::Alive, story.now) && story.state() == State::Open);
     assert_eq!(story.wait_open(), seconds(5));
     story.call(OK);
     assert_eq!(story.state(), State::Ramping);
@@ -301,10 +301,13 @@ fn a_good_health_check_does_not_close_what_failing_calls_opened_but_a_trial_call
 fn while_health_checks_fail_no_trial_call_is_made() {
     let mut story = Story::new(|_| {});
     story.calls(Outcome::Failure, 5);
-    story.breaker.probed(false, story.now);
+    story.breaker.probed(HealthCheck::Silent, story.now);
     story.wait(seconds(100));
     assert!(!story.breaker.would_admit(story.now) && story.refusal().state == State::Open);
-    assert!(story.breaker.probed(true, story.now), "the failed check has refuted that calls are answered at all");
+    assert!(
+        story.breaker.probed(HealthCheck::Alive, story.now),
+        "the failed check has refuted that calls are answered at all"
+    );
     assert_eq!(story.state(), State::Ramping);
 }
 

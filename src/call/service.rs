@@ -5,7 +5,7 @@ use super::latencies::RecentLatencies;
 use super::probes::Probes;
 use super::{CallSettings, HedgeDelay};
 use crate::balance::{BalanceSettings, Balancer, Ending, Endpoint, Pick, Target};
-use crate::breaker::{BreakerSettings, InvalidSetting, State};
+use crate::breaker::{BreakerSettings, HealthCheck, InvalidSetting, State};
 use crate::retry::Budget;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -105,21 +105,21 @@ impl Service {
 
     /// Takes in a health check: whether `endpoint` has answered `GET /healthz` with 200 and its own id, in
     /// [`PROBE_TIMEOUT`](super::PROBE_TIMEOUT).
-    pub fn probed(&self, endpoint: &Arc<Endpoint>, alive: bool, now: Instant) {
-        endpoint.probed(alive, now);
-        if alive {
+    pub fn probed(&self, endpoint: &Arc<Endpoint>, found: HealthCheck, now: Instant) {
+        endpoint.probed(found, now);
+        if found == HealthCheck::Alive {
             self.circuit.alive(now);
         }
         let all_out = self.all_out(now);
         self.probes.done(endpoint, all_out, now);
-        if !alive {
+        if found != HealthCheck::Alive {
             self.probes.watch(endpoint, now + super::PROBE_TIMEOUT);
         }
     }
 
     /// Takes in that discovery has found `endpoint` again after it was lost.
     pub fn found_again(&self, endpoint: &Arc<Endpoint>, now: Instant) {
-        endpoint.probed(true, now);
+        endpoint.probed(HealthCheck::Alive, now);
         self.circuit.alive(now);
     }
 
@@ -135,6 +135,16 @@ impl Service {
             HedgeDelay::After(time) => Some(time),
             HedgeDelay::Off => None,
         }
+    }
+
+    /// An attempt that is out for longer may be at a silent instance.
+    pub(super) fn suspect_after(&self) -> Duration {
+        self.latencies.p95().mul_f64(1.2).max(SUSPECT_MIN)
+    }
+
+    /// Has the health of `endpoint` checked at once.
+    pub(super) fn suspect(&self, endpoint: &Arc<Endpoint>, now: Instant) {
+        self.probes.suspect(endpoint, now);
     }
 
     pub(super) fn may_retry(&self, now: Instant) -> bool {
@@ -161,7 +171,7 @@ impl Service {
                 return;
             }
             Ending::TimedOut => self.probes.suspect(&endpoint, now),
-            Ending::Overtaken if took > self.latencies.p95().mul_f64(1.2).max(SUSPECT_MIN) => {
+            Ending::Overtaken if took > self.suspect_after() => {
                 self.probes.suspect(&endpoint, now);
             }
             _ => {}

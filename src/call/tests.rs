@@ -155,6 +155,16 @@ impl<'a> Driven<'a> {
         }
     }
 
+    /// Wakes the call whenever it wants to, and returns when it wants to no more: no attempt is made until then.
+    fn waits_until(&mut self, event: CallEvent, mut now: Instant) -> Instant {
+        let mut until = self.waits(event, now);
+        while until < self.machine.question.deadline {
+            now = until;
+            until = self.waits(CallEvent::Woken, now);
+        }
+        until
+    }
+
     fn ends(&mut self, event: CallEvent, now: Instant) -> Verdict {
         match self.step(event, now) {
             Step::Done(verdict) => verdict,

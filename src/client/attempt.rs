@@ -134,7 +134,7 @@ fn ending(answer: &Answer, is_marked: bool, call: &Call<'_>, latency: Duration) 
     }
 }
 
-fn ending_of_error(error: &surf::Error) -> Ending {
+pub(super) fn ending_of_error(error: &surf::Error) -> Ending {
     match WireError::of(error) {
         Some(WireError::Refused(_) | WireError::Connect { .. } | WireError::Tls(_)) => Ending::Refused,
         Some(WireError::Protocol { .. }) => Ending::WrongPeer,

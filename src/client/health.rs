@@ -9,9 +9,10 @@ use http_types::{Method, Request, Url};
 use smol::{Executor, Timer};
 
 use super::Client;
-use super::attempt::is_of;
+use super::attempt::{ending_of_error, is_of};
 use super::callee::Callee;
-use crate::balance::Endpoint;
+use crate::balance::{Ending, Endpoint};
+use crate::breaker::HealthCheck;
 use crate::call::PROBE_TIMEOUT;
 use crate::transport::ID_HEADER;
 use crate::transport::client::Deadline;
@@ -44,25 +45,27 @@ impl Client {
 
     /// Asks one instance whether it is alive, and records what it says.
     async fn check(&self, callee: &Callee, endpoint: &Arc<Endpoint>) {
-        let alive = self.is_alive(callee, endpoint).await;
+        let found = self.health(callee, endpoint).await;
         let now = Instant::now();
         let generation = endpoint.breaker().generation();
-        callee.rules.probed(endpoint, alive, now);
+        callee.rules.probed(endpoint, found, now);
         callee.watch.add_if_changed(endpoint, generation);
         callee.log_changes(now);
         self.inner.unhealthy.notify(usize::MAX);
     }
 
-    async fn is_alive(&self, callee: &Callee, endpoint: &Endpoint) -> bool {
-        let Ok(url) = Url::parse(&format!("http://{}/healthz", endpoint.address())) else { return false };
+    async fn health(&self, callee: &Callee, endpoint: &Endpoint) -> HealthCheck {
+        let Ok(url) = Url::parse(&format!("http://{}/healthz", endpoint.address())) else { return HealthCheck::Silent };
         let mut request = Request::new(Method::Get, url);
         request.ext_mut().insert(Deadline(Instant::now() + PROBE_TIMEOUT));
         match self.inner.surf.send(request).await {
             Ok(answer) => {
                 let id = answer.header(ID_HEADER).map(|value| value.as_str());
-                answer.status().is_success() && is_of(&callee.service, endpoint.id(), id)
+                let is_alive = answer.status().is_success() && is_of(&callee.service, endpoint.id(), id);
+                if is_alive { HealthCheck::Alive } else { HealthCheck::Silent }
             }
-            Err(_) => false,
+            Err(error) if ending_of_error(&error) == Ending::Refused => HealthCheck::Refused,
+            Err(_) => HealthCheck::Silent,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Equal questions go to the same endpoint while it is well.
 
 use super::*;
+use crate::breaker::HealthCheck;
 
 fn keyed(key: u64) -> Wanted<'static> {
     Wanted { key: Some(key), ..Wanted::default() }
@@ -117,7 +118,7 @@ fn a_home_that_comes_back_gets_more_of_its_questions_with_time_and_none_is_taken
     let mut story = Story::new(Policy::PeakEwma, 4);
     let all = homes(&mut story, 4000);
     story.trip(2);
-    story.endpoint(2).probed(true, story.now);
+    story.endpoint(2).probed(HealthCheck::Alive, story.now);
     let mut last = vec![0; 4000];
     for tenths in 0..=10 {
         let now = homes(&mut story, 4000);
@@ -137,7 +138,7 @@ fn a_question_whose_possible_homes_all_ramp_is_answered_all_the_same() {
     for policy in POLICIES {
         let mut story = Story::new(policy, 3);
         (0..3).for_each(|number| story.trip(number));
-        (0..3).for_each(|number| assert!(story.endpoint(number).probed(true, story.now)));
+        (0..3).for_each(|number| assert!(story.endpoint(number).probed(HealthCheck::Alive, story.now)));
         assert_eq!(homes(&mut story, 500).len(), 500, "{policy:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! Which endpoint is asked when none is well, and the trial calls of open circuits.
 
 use super::*;
+use crate::breaker::HealthCheck;
 
 /// Endpoints 0 to 4: well, without room, answering but failing, silent, forced open by hand.
 fn one_of_each(policy: Policy) -> Story {
@@ -133,7 +134,10 @@ fn statistics_of_the_time_before_an_outage_do_not_outlive_it() {
         trial.finish(answer, story.now);
         assert!(story.seen(0).cost < 0.011, "{answer:?}: {}", story.seen(0).cost);
         story.trip(1);
-        assert!(story.endpoint(1).probed(true, story.now), "a good health check closes what silence opened");
+        assert!(
+            story.endpoint(1).probed(HealthCheck::Alive, story.now),
+            "a good health check closes what silence opened"
+        );
         assert!(story.seen(1).cost < 0.011, "{answer:?}: {}", story.seen(1).cost);
     }
 }
@@ -169,7 +173,7 @@ fn a_trial_call_is_the_first_attempt_of_a_call_and_neither_a_retry_nor_a_copy() 
 fn a_circuit_whose_last_health_check_failed_gets_no_trial_call() {
     let mut story = Story::new(Policy::PeakEwma, 2);
     story.trip(0);
-    story.endpoint(0).probed(false, story.now);
+    story.endpoint(0).probed(HealthCheck::Silent, story.now);
     story.wait(Duration::from_secs(30));
     assert!((0..50).all(|_| story.choice(&Wanted::default()) == Ok(1)));
 }

@@ -1,6 +1,7 @@
 //! Random histories, against a look at every endpoint at each pick.
 
 use super::*;
+use crate::breaker::HealthCheck;
 use proptest::prelude::*;
 
 /// One step of a random history.
@@ -152,7 +153,7 @@ proptest! {
                     endpoint.breaker().set(to, story.now).expect("legal");
                 },
                 Step::Probe { which, alive } => if let Some(endpoint) = any(which) {
-                    endpoint.probed(alive, story.now);
+                    endpoint.probed(if alive { HealthCheck::Alive } else { HealthCheck::Silent }, story.now);
                 },
                 Step::Wait { millis: time } => story.wait(millis(time)),
                 Step::Finish { .. } | Step::Drop { .. } => {}

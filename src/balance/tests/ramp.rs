@@ -1,12 +1,13 @@
 //! New and recovered endpoints: a share among alternatives that grows with time, and never a refusal.
 
 use super::*;
+use crate::breaker::HealthCheck;
 
 /// Lets the circuits of `numbers` open and close, so that they ramp now.
 fn ramp(story: &Story, numbers: std::ops::Range<usize>) {
     for number in numbers {
         story.trip(number);
-        assert!(story.endpoint(number).probed(true, story.now));
+        assert!(story.endpoint(number).probed(HealthCheck::Alive, story.now));
         assert_eq!(story.endpoint(number).breaker().state(), State::Ramping);
     }
 }

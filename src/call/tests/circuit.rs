@@ -1,11 +1,12 @@
 //! The circuit of the whole service.
 
 use super::*;
+use crate::breaker::{HealthCheck, Outcome};
 
 /// All health checks fail at this moment.
 fn all_silent(story: &Story) {
     for endpoint in story.service.balancer().endpoints() {
-        story.service.probed(&endpoint, false, story.now);
+        story.service.probed(&endpoint, HealthCheck::Silent, story.now);
     }
 }
 
@@ -39,7 +40,7 @@ fn it_stays_closed_while_one_instance_is_in_however_badly_it_answers() {
     let mut story = Story::new(3);
     for _ in 0..20 {
         story.wait(millis(1000));
-        (0..2).for_each(|number| story.service.probed(&story.endpoint(number), false, story.now));
+        (0..2).for_each(|number| story.service.probed(&story.endpoint(number), HealthCheck::Silent, story.now));
         assert!(matches!(story.call(|_| Ending::Failed).verdict, Verdict::Attempt(_)));
     }
     assert!(story.service.circuit().generation() == 0);
@@ -83,7 +84,7 @@ fn while_it_is_open_one_call_is_let_through_every_three_seconds() {
 #[test]
 fn any_proof_of_life_closes_it() {
     let proofs: [fn(&mut Story); 4] = [
-        |story| story.service.probed(&story.endpoint(1), true, story.now),
+        |story| story.service.probed(&story.endpoint(1), HealthCheck::Alive, story.now),
         |story| story.service.found_again(&story.endpoint(0), story.now),
         |story| {
             story.service.update(&[target(0), target(1), target(2)], story.now);
@@ -117,4 +118,17 @@ fn calls_that_it_refuses_keep_the_health_checks_going() {
     story.call(|_| Ending::TimedOut);
     story.wait(millis(59_000));
     assert_eq!(story.probes(), [target(0).id]);
+}
+
+#[test]
+fn while_all_refuse_connections_calls_are_let_through_however_often_that_is_checked() {
+    let mut story = Story::new(2);
+    for number in 0..2 {
+        story.endpoint(number).breaker().try_acquire(story.now).expect("closed").record(Outcome::Refused, story.now);
+    }
+    for _ in 0..20 {
+        story.wait(millis(1000));
+        (0..2).for_each(|number| story.service.probed(&story.endpoint(number), HealthCheck::Refused, story.now));
+        assert_eq!(story.service.circuit().open_since(), None);
+    }
 }

@@ -1,6 +1,7 @@
 //! What each outcome is to the instance, the service and the caller: the rows of the table in the design.
 
 use super::*;
+use crate::breaker::HealthCheck;
 
 /// Ids that differ.
 fn distinct(asked: &[String]) -> usize {
@@ -51,7 +52,7 @@ fn an_upstream_failure_is_given_rather_than_the_error_of_the_other_instance() {
     let mut story = Story::new(2);
     for other in [Ending::Failed, Ending::Refused, NO_ROOM, Ending::TimedOut] {
         story.wait(Duration::from_secs(60));
-        (0..2).for_each(|number| story.service.probed(&story.endpoint(number), true, story.now));
+        (0..2).for_each(|number| story.service.probed(&story.endpoint(number), HealthCheck::Alive, story.now));
         let run = story.call(|ask| if ask.attempt == 0 { Ending::UpstreamFailed } else { other });
         assert_eq!((run.verdict, run.asked.len()), (Verdict::Attempt(0), 2), "{other:?}");
     }
