@@ -9,12 +9,13 @@
 //! 5. [`transport`] sends it on a kept-alive connection, within the time that is left.
 //! 6. The outcome teaches breaker and balancer. A result of an earlier generation teaches nothing.
 //! 7. After a failure another instance is asked, if the [`retry::Budget`] allows.
-//! 8. Who is asked answers from its [`cache::Cache`]; of many equal questions one goes on.
-//! 9. [`serve::Host`] does for every service what every service needs: listening, registration, health, farewell.
-//! 10. [`telemetry`] tells of all that, and slows none of it.
+//! 8. The server that is asked admits the request by its [`limit::Limiter`], lets it wait a little, or refuses it.
+//! 9. It answers from its [`cache::Cache`]; of many equal questions one goes on.
+//! 10. [`serve::Host`] does for every service what every service needs: listening, registration, health, farewell.
+//! 11. [`telemetry`] tells of all that, and slows none of it.
 //!
-//! `breaker`, `balance`, `retry`, `bulkhead` and `config` do no I/O, read no clock and log nothing: time and randomness
-//! are arguments.
+//! `breaker`, `balance`, `retry`, `bulkhead`, `limit` and `config` do no I/O, read no clock and log nothing: time and
+//! randomness are arguments.
 
 pub mod balance;
 pub mod breaker;
@@ -24,6 +25,7 @@ pub mod circuit;
 pub mod client;
 pub mod config;
 pub mod discovery;
+pub mod limit;
 pub mod resolve;
 pub mod retry;
 pub mod serve;
