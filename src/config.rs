@@ -90,6 +90,11 @@ impl Config {
             Role::Producer => (Duration::from_secs(1), Duration::from_secs(1)),
             _ => (Duration::from_secs(3), Duration::from_millis(1300)),
         };
+        // A weather API is many machines, and so its stand-in has room for each connection.
+        let concurrency = match role {
+            Role::UpstreamSim => 512,
+            _ => crate::limit::Settings::default().concurrency,
+        };
         Self {
             node: Node { cluster: "bramble".into(), zone: String::new(), weight: 1, cluster_key_file: None },
             discovery: Discovery {
@@ -103,6 +108,7 @@ impl Config {
                 listen: None,
                 threads: 1,
                 max_connections: 512,
+                concurrency,
                 header_timeout: Duration::from_secs(5),
                 idle_timeout: Duration::from_secs(30),
                 max_body: 64 << 10,

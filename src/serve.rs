@@ -196,6 +196,8 @@ impl Host {
             limits: (&self.config.server).into(),
             executor: Arc::clone(&self.executor),
             stats,
+            id: Some(Arc::clone(&self.id)),
+            unlimited: &routes::UNLIMITED,
         };
         let drained = transport::server::serve(listener, app, options, until_end).await;
         if drained.cut > 0 {

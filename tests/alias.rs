@@ -95,11 +95,7 @@ impl Cluster {
             }
         });
         let listener = server::listen(self.addr(last)).expect("a free port");
-        let options = Options {
-            limits: (&Config::for_role(Role::Producer).server).into(),
-            executor: Arc::clone(&self.executor),
-            stats: Arc::default(),
-        };
+        let options = Options::new((&Config::for_role(Role::Producer).server).into(), Arc::clone(&self.executor));
         let (stop, stopped) = smol::channel::bounded::<()>(1);
         let until_stopped = async move {
             let _ = stopped.recv().await;

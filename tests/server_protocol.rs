@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+#[path = "server_protocol/admission.rs"]
+mod admission;
 #[path = "server_protocol/answers.rs"]
 mod answers;
 #[path = "server_protocol/bodies.rs"]
@@ -22,7 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_io::{Async, Timer};
-use bramble::transport::server::{Drained, Limits, Options, Snapshot, Stats, listen, serve};
+use bramble::limit::Settings;
+use bramble::transport::server::{Drained, Limits, Options, Snapshot, Stats, listen, serve, time_left};
 use futures_lite::prelude::*;
 use futures_lite::{future, stream};
 use smol::Executor;
@@ -33,6 +36,8 @@ use tide::{Body, Request, Response};
 const GUARD: Duration = Duration::from_secs(30);
 const SOON: Duration = Duration::from_millis(60);
 const LATER: Duration = Duration::from_secs(60);
+/// The id of the server's process.
+const ID: &str = "greeter-00000000000000aa";
 
 /// Generous in everything: a test narrows what it is about.
 fn limits() -> Limits {
@@ -44,6 +49,7 @@ fn limits() -> Limits {
         write_timeout: LATER,
         drain_timeout: LATER,
         max_body: 64 << 10,
+        requests: Settings::default(),
     }
 }
 
@@ -106,6 +112,10 @@ fn app(gate: Receiver<()>, begun: Sender<()>, dropped: Sender<()>) -> tide::Serv
     app.at("/ignore").post(|_| async { Ok("ignored") });
     app.at("/path/*rest").get(|request: Request<()>| async move { Ok(request.url().as_str().to_owned()) });
     app.at("/*any").get(|request: Request<()>| async move { Ok(request.url().as_str().to_owned()) });
+    app.at("/healthz").get(|_| async { Ok("alive") });
+    app.at("/time-left").get(|request: Request<()>| async move {
+        Ok(time_left(request.as_ref()).map_or("none".into(), |left| left.as_millis().to_string()))
+    });
     app.at("/peers").get(|request: Request<()>| async move {
         Ok(format!("{} {}", request.peer_addr().unwrap_or("none"), request.local_addr().unwrap_or("none")))
     });
@@ -176,7 +186,12 @@ fn with_server(limits: Limits, test: impl AsyncFnOnce(Server)) {
     let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let addr = listener.get_ref().local_addr().unwrap();
     let stats = Arc::new(Stats::default());
-    let options = Options { limits, executor: Arc::clone(&executor), stats: Arc::clone(&stats) };
+    let options = Options {
+        stats: Arc::clone(&stats),
+        id: Some(ID.into()),
+        unlimited: &["/healthz"],
+        ..Options::new(limits, Arc::clone(&executor))
+    };
     let app = app(gate_opens, begins, drops);
     executor
         .spawn(async move {

@@ -67,6 +67,8 @@ pub struct Server {
     pub threads: usize,
     /// Connections served at the same time; one more is answered 503.
     pub max_connections: usize,
+    /// Requests whose handlers run at the same time; others wait, or are answered 503 if that would take too long.
+    pub concurrency: usize,
     /// How long the head of a request may take from its first byte to its last.
     pub header_timeout: Duration,
     /// How long a connection may rest between two requests.
@@ -82,6 +84,7 @@ impl Section for Server {
         v.field("listen", &mut self.listen, Maybe(Address::Own));
         v.field("threads", &mut self.threads, Count(1..=64));
         v.field("max_connections", &mut self.max_connections, Count(1..=100_000));
+        v.field("concurrency", &mut self.concurrency, Count(1..=100_000));
         v.field("header_timeout", &mut self.header_timeout, Time::SOME);
         v.field("idle_timeout", &mut self.idle_timeout, Time::SOME);
         v.field("max_body", &mut self.max_body, Bytes(0..=1 << 30));

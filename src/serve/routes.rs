@@ -11,6 +11,7 @@ use crate::bulkhead::Bulkhead;
 use crate::discovery::Directory;
 use crate::telemetry::stream::{self, Feed, READERS};
 use crate::telemetry::{Collect, Kind, OpenMetrics};
+use crate::transport::RETRY_AFTER_MS;
 use crate::transport::server::Stats;
 use crate::trust::Trust;
 
@@ -55,7 +56,11 @@ impl Told {
         for (name, caution) in self.collect.iter().flat_map(|one| one.cautions()) {
             told[name] = caution.into();
         }
-        json(status, &told)
+        let mut response = json(status, &told);
+        if status == StatusCode::ServiceUnavailable {
+            insert_retry_after(&mut response);
+        }
+        response
     }
 
     fn metrics(&self) -> Response {
@@ -94,6 +99,19 @@ impl Told {
         }
         page.family("bramble_server_panics", Kind::Counter, "Handlers that panicked; each was answered 500.");
         page.sample(&[], seen.handler_panics);
+        page.family("bramble_server_requests_waiting", Kind::Gauge, "Requests that wait for their turn.");
+        page.sample(&[], seen.requests_waiting);
+        page.family("bramble_server_wait_seconds", Kind::Counter, "Time that requests have waited for their turn.");
+        page.sample(&[], format_args!("{:.6}", seen.requests_waited.as_secs_f64()));
+        page.family("bramble_server_requests_refused", Kind::Counter, "Requests that no handler has run for.");
+        let refused = [
+            ("overloaded", seen.requests_refused),
+            ("waited_too_long", seen.requests_late),
+            ("caller_left", seen.requests_left),
+        ];
+        for (why, count) in refused {
+            page.sample(&[("reason", why)], count);
+        }
     }
 
     fn instances(&self) -> std::collections::BTreeMap<(Arc<str>, &'static str), usize> {
@@ -153,6 +171,9 @@ impl Told {
 /// The paths that anybody may ask of every service, signed or not: whoever watches a cluster has no key.
 pub(super) const OPEN: [&str; 6] = ["/healthz", "/readyz", "/metrics", "/circuits", "/hystrix.stream", "/instances"];
 
+/// The paths that the limiter of requests leaves alone: an overloaded service is alive, and says whether it is ready.
+pub(super) const UNLIMITED: [&str; 2] = ["/healthz", "/readyz"];
+
 /// Adds the routes to `app`.
 pub(super) fn add<S: Clone + Send + Sync + 'static>(app: &mut tide::Server<S>, told: Told) {
     let told = Arc::new(told);
@@ -176,7 +197,14 @@ fn plain(why: &str) -> Response {
     let mut response = Response::new(StatusCode::ServiceUnavailable);
     response.set_body(Body::from_string(why.to_owned()));
     response.insert_header("cache-control", "no-store");
+    insert_retry_after(&mut response);
     response
+}
+
+/// Says when to ask this instance again: in a second, whether it starts or ends.
+fn insert_retry_after(response: &mut Response) {
+    response.insert_header("retry-after", "1");
+    response.insert_header(RETRY_AFTER_MS, "1000");
 }
 
 fn json(status: StatusCode, value: &serde_json::Value) -> Response {

@@ -2,9 +2,11 @@
 //!
 //! hyper reads and writes HTTP/1.1, tide answers. What lies between is here: how many connections, how long each may
 //! take to ask, to send a body and to take the answer, what is refused before a handler sees it, and how all of it ends
-//! on SIGTERM. `connection` drives one connection, `progress` is what it waits for, `answer` is one request on its way
-//! to tide and back, `convert` and `body` translate, `refusal` says no.
+//! on SIGTERM. `connection` drives one connection, `progress` is what it waits for, `admission` decides which requests
+//! are worked on and when, `answer` is one request on its way to tide and back, `convert` and `body` translate, `refusal`
+//! says no.
 
+mod admission;
 mod answer;
 mod body;
 mod connection;
@@ -24,13 +26,20 @@ use async_io::{Async, Timer};
 use event_listener::Event;
 use futures_lite::future;
 use futures_lite::prelude::*;
+use http::HeaderValue;
 
-use crate::config;
+use crate::{config, limit};
+use admission::Gate;
+pub use admission::time_left;
+use answer::Session;
 
 /// Time for a whole body: 64 KiB at the 10 kB/s of a bad radio link, three times over.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time without one byte taken by the peer: what TCP needs for six retransmissions.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections accepted before others have their turn, about a millisecond on a Pi. With one at a time a server whose
+/// handlers compute would leave peers in the system's queue, where nothing measures how long they wait.
+const ACCEPTED_IN_A_ROW: usize = 32;
 /// The system is out of descriptors or memory: others need a moment to give some back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Peers told "503" at the same time; one more is closed without a word.
@@ -53,6 +62,14 @@ pub struct Limits {
     pub drain_timeout: Duration,
     /// Bytes of a request's body; one more is 413.
     pub max_body: usize,
+    /// Requests worked on at the same time, and how long others wait for that; then 503.
+    pub requests: limit::Settings,
+}
+
+impl From<&config::Server> for limit::Settings {
+    fn from(server: &config::Server) -> Self {
+        Self { concurrency: server.concurrency, threads: server.threads, ..Self::default() }
+    }
 }
 
 impl From<&config::Server> for Limits {
@@ -65,6 +82,7 @@ impl From<&config::Server> for Limits {
             write_timeout: WRITE_TIMEOUT,
             drain_timeout: server.drain_timeout,
             max_body: server.max_body,
+            requests: server.into(),
         }
     }
 }
@@ -76,6 +94,11 @@ pub struct Stats {
     answers: [AtomicU64; 5],
     refused: AtomicU64,
     panics: AtomicU64,
+    waiting: AtomicUsize,
+    waited_us: AtomicU64,
+    requests_refused: AtomicU64,
+    requests_late: AtomicU64,
+    requests_left: AtomicU64,
 }
 
 /// [`Stats`] at one moment.
@@ -89,6 +112,16 @@ pub struct Snapshot {
     pub refused_connections: u64,
     /// Handlers, and bodies of their answers, that panicked.
     pub handler_panics: u64,
+    /// Requests that wait for their turn now.
+    pub requests_waiting: usize,
+    /// How long all requests that had to wait for their turn have waited, together.
+    pub requests_waited: Duration,
+    /// Requests refused as they came, because they would have waited too long.
+    pub requests_refused: u64,
+    /// Requests refused after they had waited, because that took too long.
+    pub requests_late: u64,
+    /// Requests that waited until their caller left; no handler ran for them.
+    pub requests_left: u64,
 }
 
 impl Stats {
@@ -99,7 +132,16 @@ impl Stats {
             answers: std::array::from_fn(|class| self.answers[class].load(Relaxed)),
             refused_connections: self.refused.load(Relaxed),
             handler_panics: self.panics.load(Relaxed),
+            requests_waiting: self.waiting.load(Relaxed),
+            requests_waited: Duration::from_micros(self.waited_us.load(Relaxed)),
+            requests_refused: self.requests_refused.load(Relaxed),
+            requests_late: self.requests_late.load(Relaxed),
+            requests_left: self.requests_left.load(Relaxed),
         }
+    }
+
+    fn waited(&self, wait: Duration) {
+        self.waited_us.fetch_add(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
 
     fn answered(&self, status: u16) {
@@ -118,6 +160,17 @@ pub struct Options {
     pub executor: Arc<smol::Executor<'static>>,
     /// Where they are counted.
     pub stats: Arc<Stats>,
+    /// The process's id: every answer carries it as [`ID_HEADER`](super::ID_HEADER), if there is one.
+    pub id: Option<Arc<str>>,
+    /// Paths of requests that are never refused and never wait.
+    pub unlimited: &'static [&'static str],
+}
+
+impl Options {
+    /// Options of a server that is no service of its own: without id, and without a path that is never refused.
+    pub fn new(limits: Limits, executor: Arc<smol::Executor<'static>>) -> Self {
+        Self { limits, executor, stats: Arc::default(), id: None, unlimited: &[] }
+    }
 }
 
 /// How the shutdown went.
@@ -148,6 +201,10 @@ struct Shared<S> {
     app: tide::Server<S>,
     limits: Limits,
     stats: Arc<Stats>,
+    gate: Gate,
+    /// [`Options::id`] as a header has it.
+    id: Option<HeaderValue>,
+    unlimited: &'static [&'static str],
     stop: Stop,
     /// Never above `limits.max_connections`.
     open: AtomicUsize,
@@ -181,12 +238,15 @@ pub async fn serve<S: Clone + Send + Sync + 'static>(
     options: Options,
     shutdown: impl Future<Output = ()>,
 ) -> Drained {
-    let Options { limits, executor, stats } = options;
+    let Options { limits, executor, stats, id, unlimited } = options;
     let drain_timeout = limits.drain_timeout;
     let shared = Arc::new(Shared {
         app,
+        gate: Gate::new(limits.requests, &executor),
         limits,
         stats,
+        id: id.and_then(|id| HeaderValue::from_str(&id).ok()),
+        unlimited,
         stop: Stop::default(),
         open: AtomicUsize::new(0),
         refusing: AtomicUsize::new(0),
@@ -220,13 +280,17 @@ async fn accept<S: Clone + Send + Sync + 'static>(
     shared: &Arc<Shared<S>>,
     executor: &smol::Executor<'static>,
 ) {
-    let mut failing = false;
+    let (mut failing, mut in_a_row) = (false, 0);
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 failing = false;
                 admit(stream, peer, shared, executor);
-                future::yield_now().await; // others run even while peers queue up
+                in_a_row += 1;
+                if in_a_row == ACCEPTED_IN_A_ROW {
+                    in_a_row = 0;
+                    future::yield_now().await; // others run even while peers queue up
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
@@ -263,7 +327,7 @@ fn admit<S: Clone + Send + Sync + 'static>(
     if shared.refusing.fetch_add(1, SeqCst) < MAX_REFUSING {
         let shared = Arc::clone(shared);
         let refuse = async move {
-            connection::refuse(&stream, &refusal::BUSY).await;
+            connection::refuse(&stream, &refusal::BUSY, shared.id.as_ref()).await;
             shared.refusing.fetch_sub(1, SeqCst);
         };
         executor.spawn(refuse).detach();

@@ -43,7 +43,7 @@ async fn service(executor: &Arc<Executor<'static>>) -> Service {
     add(&mut app, Told::new(&host, collect, Arc::clone(&health), Arc::clone(&stats)));
     let listener = server::listen(([127, 0, 0, 1], 0).into()).expect("a port");
     let addr = listener.get_ref().local_addr().expect("bound");
-    let options = Options { limits: (&host.config.server).into(), executor: Arc::clone(executor), stats };
+    let options = Options { stats, ..Options::new((&host.config.server).into(), Arc::clone(executor)) };
     let (stop, stopped) = smol::channel::bounded::<()>(1);
     let until_stopped = async move {
         let _ = stopped.recv().await;
@@ -58,11 +58,7 @@ fn producer(executor: &Arc<Executor<'static>>) -> SocketAddr {
     app.at("/").get(|_| async { Ok("fine") });
     let listener = server::listen(([127, 0, 0, 1], 0).into()).expect("a port");
     let addr = listener.get_ref().local_addr().expect("bound");
-    let options = Options {
-        limits: (&Config::for_role(Role::Producer).server).into(),
-        executor: Arc::clone(executor),
-        stats: Arc::default(),
-    };
+    let options = Options::new((&Config::for_role(Role::Producer).server).into(), Arc::clone(executor));
     executor.spawn(server::serve(listener, app, options, std::future::pending())).detach();
     addr
 }
@@ -219,8 +215,11 @@ fn draining_ends_the_streams_at_once_and_begins_none() {
         service.health.set(Phase::Draining);
         while !reader.chunk().await.is_empty() {}
         assert!(since.elapsed() < Duration::from_secs(8), "before the next round was due");
-        let (head, _) = get(service.addr, "/hystrix.stream").await;
-        assert!(head.starts_with("http/1.1 503"), "{head}");
+        for path in ["/hystrix.stream", "/readyz"] {
+            let (head, _) = get(service.addr, path).await;
+            assert!(head.starts_with("http/1.1 503"), "{head}");
+            assert!(head.contains("retry-after: 1\r\n") && head.contains("x-bramble-retry-after-ms: 1000"), "{head}");
+        }
         service.stop.send(()).await.expect("it serves");
         assert_eq!(service.ended.await.cut, 0);
     });
@@ -240,6 +239,9 @@ fn a_page_of_numbers_by_two_who_tell_the_same_is_valid_for_us_and_the_reference_
             "bramble_build",
             "bramble_instances",
             "bramble_server_answers",
+            "bramble_server_requests_waiting",
+            "bramble_server_requests_refused",
+            "bramble_server_wait_seconds",
             "bramble_calls",
             "bramble_call_duration_seconds",
             "bramble_call_fallbacks",

@@ -2,18 +2,25 @@
 
 use std::any::Any;
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use futures_lite::prelude::*;
+use http::HeaderName;
+use http_body::Body as _;
 use hyper::body::Incoming;
 
+use super::admission::Entry;
 use super::body::ResponseBody;
 use super::convert::{self, Peer};
 use super::progress::Progress;
 use super::{Shared, refusal};
+use crate::transport::ID_HEADER;
+
+const ID: HeaderName = HeaderName::from_static(ID_HEADER);
 
 /// What a request needs of its connection.
 pub(super) struct Session<S> {
@@ -24,29 +31,57 @@ pub(super) struct Session<S> {
 
 /// Never fails: whatever goes wrong is an answer, too.
 ///
-/// The request is taken over at once, not when the future is polled: hyper reads on in between, and uses its buffer
-/// again only if nothing of the head is left in it.
+/// The request is admitted, and taken over if it is, at once, not when the future is polled: hyper reads on in between,
+/// and uses its buffer again only if nothing of the head is left in it.
 pub(super) fn answer<S: Clone + Send + Sync + 'static>(
     session: Arc<Session<S>>,
     request: http::Request<Incoming>,
 ) -> impl Future<Output = Result<http::Response<ResponseBody>, Infallible>> + Send {
-    let Session { shared, progress, peer } = &*session;
-    progress.handling();
-    let request = convert::request(request, peer, shared.limits.max_body, progress);
+    session.progress.handling();
+    let mut entry = Entry::outside(Arc::clone(&session));
+    let mut request = if admit(&mut entry, &request) {
+        convert::request(request, &session.peer, session.shared.limits.max_body, &session.progress)
+    } else {
+        Err(&refusal::OVERLOADED)
+    };
+    if let Ok(request) = &mut request {
+        entry.extend(request);
+    }
     async move {
         let Session { shared, progress, .. } = &*session;
-        let response = match request {
+        let mut response = match request {
             // Not in a function of its own: hyper keeps the place of this future, and a request in it is 400 bytes.
             Ok(request) => {
-                let handled = AssertUnwindSafe(shared.app.respond(request)).catch_unwind().await;
-                handled_as(handled, &session)
+                let mut handler = pin!(AssertUnwindSafe(shared.app.respond(request)).catch_unwind());
+                match poll_fn(|cx| entry.poll(cx, |cx| handler.as_mut().poll(cx))).await {
+                    Ok(handled) => handled_as(handled, &session),
+                    Err(refusal) => convert::overloaded(&refusal, Arc::clone(progress)),
+                }
             }
-            Err(refusal) => convert::refused(refusal, Arc::clone(progress)),
+            Err(refusal) => match entry.refusal() {
+                Some(refusal) => convert::overloaded(refusal, Arc::clone(progress)),
+                None => convert::refused(refusal, Arc::clone(progress)),
+            },
         };
+        if let Some(id) = &shared.id {
+            response.headers_mut().insert(ID, id.clone());
+        }
         shared.stats.answered(response.status().as_u16());
         progress.answering();
         Ok(response)
     }
+}
+
+/// Decides whether the request is worked on, before it is looked at any further.
+fn admit<S>(entry: &mut Entry<S>, request: &http::Request<Incoming>) -> bool {
+    if entry.session.shared.unlimited.contains(&request.uri().path()) {
+        return true;
+    }
+    let admitted = entry.arrive(request.headers());
+    if !admitted && !request.body().is_end_stream() {
+        entry.session.progress.leave_unread();
+    }
+    admitted
 }
 
 /// What the peer gets of what the handler gave.

@@ -107,7 +107,7 @@ pub(super) struct ResponseBody {
 
 enum Source {
     Reader(Box<dyn AsyncBufRead + Unpin + Send + Sync>),
-    Text(String),
+    Whole(Bytes),
 }
 
 impl ResponseBody {
@@ -117,7 +117,12 @@ impl ResponseBody {
     }
 
     pub(super) fn text(text: String, progress: Arc<Progress>) -> Self {
-        Self { left: Some(text.len() as u64), source: Source::Text(text), burst: 0, progress }
+        Self { left: Some(text.len() as u64), source: Source::Whole(text.into()), burst: 0, progress }
+    }
+
+    pub(super) fn fixed(text: &'static str, progress: Arc<Progress>) -> Self {
+        let source = Source::Whole(Bytes::from_static(text.as_bytes()));
+        Self { left: Some(text.len() as u64), source, burst: 0, progress }
     }
 }
 
@@ -137,7 +142,7 @@ impl http_body::Body for ResponseBody {
         }
         this.burst += 1;
         let data = match &mut this.source {
-            Source::Text(text) => Bytes::from(std::mem::take(text)),
+            Source::Whole(bytes) => std::mem::take(bytes),
             Source::Reader(reader) => {
                 let mut reader = Pin::new(reader);
                 let filled = ready!(reader.as_mut().poll_fill_buf(cx))?;

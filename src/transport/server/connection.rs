@@ -13,6 +13,7 @@ use async_io::{Async, Timer};
 use event_listener::EventListener;
 use futures_lite::future;
 use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use http::HeaderValue;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
@@ -76,7 +77,7 @@ pub(super) async fn run<S: Clone + Send + Sync + 'static>(
     };
     if let Some(refusal) = refusal {
         shared.stats.answered(refusal.status.as_u16());
-        refuse(&stream, refusal).await;
+        refuse(&stream, refusal, shared.id.as_ref()).await;
     } else if progress.has_unread() {
         linger(&stream).await;
     }
@@ -152,8 +153,8 @@ impl Orders {
 }
 
 /// Says why and closes; takes `LINGER` at most.
-pub(super) async fn refuse(stream: &Async<TcpStream>, refusal: &Refusal) {
-    let wire = refusal.wire();
+pub(super) async fn refuse(stream: &Async<TcpStream>, refusal: &Refusal, id: Option<&HeaderValue>) {
+    let wire = refusal.wire(id);
     let say = async {
         let mut to = stream;
         let _ = to.write_all(wire.as_bytes()).await; // a peer that is gone needs no reason

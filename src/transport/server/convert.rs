@@ -13,6 +13,8 @@ use hyper::body::Incoming;
 use super::body::{RequestBody, ResponseBody};
 use super::progress::Progress;
 use super::refusal::{self, Refusal};
+use crate::limit;
+use crate::transport::RETRY_AFTER_MS;
 
 /// Longer targets are 414: twice what any browser or proxy passes on.
 pub(super) const MAX_TARGET: usize = 8 << 10;
@@ -215,5 +217,17 @@ pub(super) fn refused(refusal: &Refusal, progress: Arc<Progress>) -> http::Respo
     let headers = out.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    out
+}
+
+/// The answer to a request that the limiter refuses. The connection stays open: the peer is welcome, only not now.
+pub(super) fn overloaded(refusal: &limit::Refusal, progress: Arc<Progress>) -> http::Response<ResponseBody> {
+    let mut out = http::Response::new(ResponseBody::fixed(refusal::overloaded(refusal.reason), progress));
+    *out.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+    let headers = out.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let millis = u64::try_from(refusal.retry_after.as_millis()).unwrap_or(u64::MAX);
+    headers.insert(header::RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000)));
+    headers.insert(HeaderName::from_static(RETRY_AFTER_MS), HeaderValue::from(millis));
     out
 }

@@ -102,6 +102,11 @@ impl Progress {
         self.change(|state| state | BODY_AWAITED);
     }
 
+    /// Whether the handler has waited for the body, which is not whole yet.
+    pub(super) fn is_body_awaited(&self) -> bool {
+        self.state.load(Relaxed) & BODY_AWAITED != 0
+    }
+
     /// The body is read, or given up by the handler.
     pub(super) fn body_done(&self, whole: bool) {
         self.change(|state| state & !BODY_AWAITED);
@@ -225,6 +230,7 @@ impl Watchdog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limit::Settings;
 
     fn limits() -> Limits {
         Limits {
@@ -235,6 +241,7 @@ mod tests {
             write_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(1),
             max_body: 1,
+            requests: Settings::default(),
         }
     }
 

@@ -1,10 +1,16 @@
 //! A refusal without a reason costs its reader an evening; each of these says what was wrong, as JSON like any error.
 
 use std::fmt::Write;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use http::StatusCode as Status;
+use http::{HeaderValue, StatusCode as Status};
 use http_types::other::Date;
+
+use crate::limit;
+use crate::transport::{ID_HEADER, RETRY_AFTER_MS};
+
+/// When to try again, where nothing better is known: a second, the least that `Retry-After` can say.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// An answer of the server itself; the connection ends with it.
 #[derive(Debug)]
@@ -12,6 +18,21 @@ pub(super) struct Refusal {
     pub(super) status: Status,
     code: &'static str,
     message: &'static str,
+}
+
+/// The body of the answer to a request that the limiter refuses, ready to be sent.
+pub(super) fn overloaded(reason: limit::Reason) -> &'static str {
+    match reason {
+        limit::Reason::QueueFull => {
+            r#"{"error":{"code":"overloaded","message":"the queue of requests is full; see server.concurrency"}}"#
+        }
+        limit::Reason::TooSlow => {
+            r#"{"error":{"code":"overloaded","message":"requests wait too long for their turn; see server.concurrency"}}"#
+        }
+        limit::Reason::TooLate => {
+            r#"{"error":{"code":"overloaded","message":"the answer would come after the caller's timeout"}}"#
+        }
+    }
 }
 
 const fn refusal(status: Status, code: &'static str, message: &'static str) -> Refusal {
@@ -40,6 +61,9 @@ pub(super) static ENCODING: Refusal =
     refusal(Status::NOT_IMPLEMENTED, "not_implemented", "the only Transfer-Encoding supported is chunked");
 pub(super) static BUSY: Refusal =
     refusal(Status::SERVICE_UNAVAILABLE, "unavailable", "too many connections; try again in a moment");
+/// Of a request, not of the connection, which goes on: see [`overloaded`].
+pub(super) static OVERLOADED: Refusal =
+    refusal(Status::SERVICE_UNAVAILABLE, "overloaded", "requests wait too long for their turn");
 pub(super) static VERSION: Refusal =
     refusal(Status::HTTP_VERSION_NOT_SUPPORTED, "version_not_supported", "HTTP/1.1 is spoken here");
 
@@ -50,14 +74,20 @@ impl Refusal {
     }
 
     /// The whole answer as it goes over the wire, for when hyper has no request to answer.
-    pub(super) fn wire(&self) -> String {
+    pub(super) fn wire(&self, id: Option<&HeaderValue>) -> String {
         let body = self.body();
         let mut wire = format!("HTTP/1.1 {}\r\n", self.status);
         let date = Date::new(SystemTime::now()).value();
-        let retry = if self.status == Status::SERVICE_UNAVAILABLE { "retry-after: 1\r\n" } else { "" };
+        if let Some(id) = id.and_then(|id| id.to_str().ok()) {
+            let _ = write!(wire, "{ID_HEADER}: {id}\r\n");
+        }
+        if self.status == Status::SERVICE_UNAVAILABLE {
+            let (seconds, millis) = (RETRY_AFTER.as_secs(), RETRY_AFTER.as_millis());
+            let _ = write!(wire, "retry-after: {seconds}\r\n{RETRY_AFTER_MS}: {millis}\r\n");
+        }
         let _ = write!(
             wire,
-            "connection: close\r\n{retry}content-type: application/json\r\ncontent-length: {}\r\ndate: {date}\r\n\r\n{body}",
+            "connection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\ndate: {date}\r\n\r\n{body}",
             body.len()
         );
         wire

@@ -56,7 +56,7 @@ fn main() -> Result<(), Failed> {
     app.at("/weather").get(|request: Request<Forward>| async move {
         request.state().answer(&request.url()[Position::BeforePath..]).await
     });
-    let options = Options { limits, executor: Arc::clone(&executor), stats: Arc::default() };
+    let options = Options::new(limits, Arc::clone(&executor));
     let serve = async move {
         let listener = server::listen((Ipv4Addr::LOCALHOST, 0).into())?;
         println!("{LISTENING}{}", listener.get_ref().local_addr()?);

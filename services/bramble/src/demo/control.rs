@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use bramble::transport::server::{self, Limits, Options, Stats};
+use bramble::transport::server::{self, Limits, Options};
 use smol::channel::{Receiver, Sender, bounded};
 use smol::{Executor, Task};
 use tide::{Request, Response, StatusCode};
@@ -68,7 +68,7 @@ impl Control {
         app.at(&format!("/{token}/weather/break")).post(|request| take(request, Some(Deed::BreakWeather)));
         app.at(&format!("/{token}/weather/mend")).post(|request| take(request, Some(Deed::MendWeather)));
         let limits = Limits::from(&bramble::config::Config::for_role(bramble::config::Role::Command).server);
-        let options = Options { limits, executor: Arc::clone(executor), stats: Arc::new(Stats::default()) };
+        let options = Options::new(limits, Arc::clone(executor));
         let serving = executor.spawn(async move {
             server::serve(listener, app, options, std::future::pending()).await;
         });
