@@ -41,7 +41,7 @@ fn it_stays_closed_while_one_instance_is_in_however_badly_it_answers() {
     for _ in 0..20 {
         story.wait(millis(1000));
         (0..2).for_each(|number| {
-            story.service.probed(&Probe::of(&story.endpoint(number)), HealthCheck::Silent, story.now)
+            story.service.probed(&Probe::of(&story.endpoint(number)), HealthCheck::Silent, story.now);
         });
         assert!(matches!(story.call(|_| Ending::Failed).verdict, Verdict::Attempt(_)));
     }
@@ -131,7 +131,7 @@ fn while_all_refuse_connections_calls_are_let_through_however_often_that_is_chec
     for _ in 0..20 {
         story.wait(millis(1000));
         (0..2).for_each(|number| {
-            story.service.probed(&Probe::of(&story.endpoint(number)), HealthCheck::Refused, story.now)
+            story.service.probed(&Probe::of(&story.endpoint(number)), HealthCheck::Refused, story.now);
         });
         assert_eq!(story.service.circuit().open_since(), None);
     }

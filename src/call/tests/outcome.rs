@@ -53,7 +53,7 @@ fn an_upstream_failure_is_given_rather_than_the_error_of_the_other_instance() {
     for other in [Ending::Failed, Ending::Refused, NO_ROOM, Ending::TimedOut] {
         story.wait(Duration::from_secs(60));
         (0..2).for_each(|number| {
-            story.service.probed(&Probe::of(&story.endpoint(number)), HealthCheck::Alive, story.now)
+            story.service.probed(&Probe::of(&story.endpoint(number)), HealthCheck::Alive, story.now);
         });
         let run = story.call(|ask| if ask.attempt == 0 { Ending::UpstreamFailed } else { other });
         assert_eq!((run.verdict, run.asked.len()), (Verdict::Attempt(0), 2), "{other:?}");

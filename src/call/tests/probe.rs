@@ -35,7 +35,7 @@ fn while_all_are_out_one_of_them_is_checked_every_quarter_of_a_second() {
     for (count, every) in [(1, 250), (2, 500), (3, 750), (4, 1000), (8, 1000)] {
         let mut story = Story::new(count);
         (0..count).for_each(|number| {
-            story.service.probed(&Probe::of(&story.endpoint(number)), HealthCheck::Silent, story.now)
+            story.service.probed(&Probe::of(&story.endpoint(number)), HealthCheck::Silent, story.now);
         });
         story.wait(millis(5000));
         for endpoint in story.service.probes_due(story.now) {
