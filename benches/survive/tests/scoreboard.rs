@@ -1,0 +1,85 @@
+//! In every scenario Bramble's defaults serve at least what the best of the simple rules serve.
+
+use bramble_survive::board::{self, Row};
+use bramble_survive::contestant::rules::BrambleRules;
+use bramble_survive::{scenario, world};
+
+/// A row that Bramble loses, and why that is right. One that it does not lose any more has to go from here.
+struct Exception {
+    /// `SCENARIO, PHASE`.
+    row: &'static str,
+    /// What is worse, as [`bramble_survive::score::Loss::amount`] names it.
+    loss: &'static str,
+    /// By how much at most, in its unit.
+    by: f64,
+    reason: &'static str,
+}
+
+const FAILS_FAST: &str = "while all are silent a caller learns so at once instead of after 1.3 s; of the calls begun just \
+                          before the repair some would have been answered";
+const REFUSES_EARLY: &str = "a call that would wait longer than a second is refused: p99 1.2 s instead of 2.5 s";
+const FEW_RETRIES: &str = "the retry budget is filled by successes only, so that a service that fails is asked less";
+const LATE_PROBE: &str = "to be mended: calls are refused until a health check sent after the repair has been answered";
+const HEDGES_ADD_LOAD: &str = "to be mended: a server that cannot drop abandoned work also works on the copies of late calls, \
+                               which adds to the overload";
+const HUNG: &str = "to be mended: calls keep trying an instance that hangs while its /healthz is well";
+
+const EXCEPTIONS: &[Exception] = &[
+    exception("single server unreachable for 10 s, during", "answered", 5.0, FAILS_FAST),
+    exception("single server stopped for 10 s, during", "answered", 13.5, FAILS_FAST),
+    exception("1 of 2 unreachable, 120 % of the other's capacity, during and after", "answered", 4.0, REFUSES_EARLY),
+    exception("pulse of 2 x 80 % for 10 s, abandoned work dropped, during and after", "answered", 2.0, REFUSES_EARLY),
+    exception("pulse of 2.5 x 80 % for 10 s, abandoned work dropped, during and after", "answered", 2.0, REFUSES_EARLY),
+    exception("all 5 fail 50 %, during", "answered", 5.0, FEW_RETRIES),
+    exception("all 5 fail 50 %, during", "p99", 45.0, FEW_RETRIES),
+    exception("client's network cut for 30 s, after", "answered", 1.5, LATE_PROBE),
+    exception("pulse of 1.5 x 80 % for 5 s, abandoned work kept, during and after", "answered", 3.0, HEDGES_ADD_LOAD),
+    exception("pulse of 1.5 x 80 % for 5 s, abandoned work kept, during and after", "p99", 200.0, HEDGES_ADD_LOAD),
+    exception("pulse of 1.5 x 80 % for 5 s, abandoned work kept, from 4 s after", "p99", 100.0, HEDGES_ADD_LOAD),
+    exception("1 of 5 hangs, healthz well, 20 clients, during", "p99", 10.0, HUNG),
+    exception("3 calls a minute, 1 of 3 hung, healthz well, during", "attempts", 1.6, HUNG),
+];
+
+const fn exception(row: &'static str, loss: &'static str, by: f64, reason: &'static str) -> Exception {
+    Exception { row, loss, by, reason }
+}
+
+#[test]
+fn brambles_defaults_are_never_worse_than_the_best_simple_rule() {
+    let rows = board::score(&scenario::all(), &BrambleRules::default(), 0..scenario::SEEDS);
+    let mut wrong: Vec<String> = rows.iter().filter(|row| has_unexpected_loss(row)).map(Row::to_string).collect();
+    for exception in EXCEPTIONS.iter().filter(|exception| !rows.iter().any(|row| applies(exception, row))) {
+        wrong.push(format!("not lost any more: {}, {} ({})", exception.row, exception.loss, exception.reason));
+    }
+    assert!(wrong.is_empty(), "seeds 0 to {}\n{}", scenario::SEEDS - 1, wrong.join("\n"));
+}
+
+fn has_unexpected_loss(row: &Row) -> bool {
+    let is_expected = |kind: &str, by: f64| {
+        EXCEPTIONS.iter().any(|exception| exception.row == row.name && exception.loss == kind && by <= exception.by)
+    };
+    row.losses.iter().map(|loss| loss.amount()).any(|(kind, by)| !is_expected(kind, by))
+}
+
+fn applies(exception: &Exception, row: &Row) -> bool {
+    row.name == exception.row && row.losses.iter().any(|loss| loss.amount().0 == exception.loss)
+}
+
+#[test]
+fn every_row_has_a_name_of_its_own() {
+    let mut names: Vec<String> = scenario::all().iter().flat_map(|scenario| scenario.row_names()).collect();
+    let all = names.len();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), all);
+}
+
+#[test]
+fn equal_seeds_have_equal_results_and_other_seeds_have_others() {
+    let all = scenario::all();
+    let flapping = all.iter().find(|scenario| scenario.name.contains("flaps")).expect("one is so named");
+    let run = |seed| format!("{:?}", world::run(flapping, &BrambleRules::default(), seed));
+    let first = run(1);
+    assert!(first == run(1), "the same seed");
+    assert!(first != run(2), "another seed");
+}
