@@ -72,25 +72,16 @@ pub trait Client {
         None
     }
 
-    /// The instances to be asked `GET /healthz` now.
-    fn probes_due(&self, now: Instant) -> Vec<ProbeRequest> {
+    /// The probes to be sent now.
+    fn probes_due(&self, now: Instant) -> Vec<Probe> {
         let _ = now;
         Vec::new()
     }
 
     /// Takes in what a probe found.
-    fn probed(&self, probe: ProbeRequest, found: HealthCheck, now: Instant) {
+    fn probed(&self, probe: Probe, found: HealthCheck, now: Instant) {
         let _ = (probe, found, now);
     }
-}
-
-/// A probe that a client wants to be sent.
-#[derive(Debug, Clone, Copy)]
-pub struct ProbeRequest {
-    /// The instance to be asked.
-    pub endpoint: EndpointId,
-    /// The client's number for it.
-    pub number: u64,
 }
 
 /// One call: a state machine without I/O.
@@ -106,6 +97,15 @@ pub struct EndpointId {
     pub server: usize,
     /// Which process there, from 0 on.
     pub process: u32,
+}
+
+/// A `GET /healthz` to an instance.
+#[derive(Debug, Clone, Copy)]
+pub struct Probe {
+    /// Another one for each probe of a client.
+    pub number: u64,
+    /// The instance.
+    pub endpoint: EndpointId,
 }
 
 /// An instance as discovery knows it.

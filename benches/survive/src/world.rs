@@ -15,7 +15,7 @@ mod tests;
 
 pub use record::{CallRecord, Record};
 
-use crate::contestant::{Client, ClientOptions, Contestant, EndpointId, HealthCheck, ProbeRequest, Target};
+use crate::contestant::{Client, ClientOptions, Contestant, EndpointId, HealthCheck, Probe, Target};
 use crate::random::{exponential, seconds, stream};
 use crate::scenario::{Change, ClientGroup, Condition, Scenario, UpstreamCondition};
 use calls::{Attempt, CallState};
@@ -113,7 +113,7 @@ enum Event {
     Probed {
         client: ClientId,
         life: u32,
-        probe: ProbeRequest,
+        probe: Probe,
         found: HealthCheck,
     },
 }
@@ -337,7 +337,7 @@ impl<'a> World<'a> {
         self.plan_probe(id, self.now + PROBE_PAUSE);
     }
 
-    fn probed(&mut self, id: ClientId, life: u32, probe: ProbeRequest, found: HealthCheck) {
+    fn probed(&mut self, id: ClientId, life: u32, probe: Probe, found: HealthCheck) {
         let now = self.instant();
         if self.clients[id].life == life {
             self.clients[id].rules.probed(probe, found, now);

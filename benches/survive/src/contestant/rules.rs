@@ -1,11 +1,11 @@
 //! Bramble's own rules: `bramble::call` and all that it uses, with the settings it ships with.
 
 use crate::contestant::{
-    Call, CallEvent, Client, ClientOptions, Contestant, EndpointId, HealthCheck, ProbeRequest, Question, Step, Target,
+    Call, CallEvent, Client, ClientOptions, Contestant, EndpointId, HealthCheck, Probe, Question, Step, Target,
 };
 use bramble::balance::{self, BalanceSettings, Endpoint};
 use bramble::breaker::BreakerSettings;
-use bramble::call::{self, CallMachine, CallSettings, Probe, Service, Verdict};
+use bramble::call::{self, CallMachine, CallSettings, Service, Verdict};
 use fastrand::Rng;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -47,8 +47,8 @@ impl Contestant for BrambleRules {
 
 struct RulesClient {
     service: Service,
-    /// In flight, by the number that the simulator knows; and the next number.
-    probes: RefCell<(BTreeMap<u64, Probe>, u64)>,
+    /// The probes in flight.
+    probes: RefCell<BTreeMap<u64, call::Probe>>,
 }
 
 impl Client for RulesClient {
@@ -71,21 +71,21 @@ impl Client for RulesClient {
         self.service.next_probe(now)
     }
 
-    fn probes_due(&self, now: Instant) -> Vec<ProbeRequest> {
-        let (in_flight, next) = &mut *self.probes.borrow_mut();
-        let request = |probe: Probe| {
-            let request = ProbeRequest { endpoint: id(&probe.endpoint), number: *next };
-            in_flight.insert(*next, probe);
-            *next += 1;
-            request
-        };
-        self.service.probes_due(now).into_iter().map(request).collect()
+    fn probes_due(&self, now: Instant) -> Vec<Probe> {
+        let mut probes = self.probes.borrow_mut();
+        let due = self.service.probes_due(now).into_iter().map(|probe| {
+            let number = probes.last_key_value().map_or(0, |(last, _)| last + 1);
+            let endpoint = id(&probe.endpoint);
+            probes.insert(number, probe);
+            Probe { number, endpoint }
+        });
+        due.collect()
     }
 
-    fn probed(&self, probe: ProbeRequest, found: HealthCheck, now: Instant) {
-        let probe = self.probes.borrow_mut().0.remove(&probe.number);
-        if let Some(probe) = probe {
-            self.service.probed(&probe, found, now);
+    fn probed(&self, probe: Probe, found: HealthCheck, now: Instant) {
+        let sent = self.probes.borrow_mut().remove(&probe.number);
+        if let Some(sent) = sent {
+            self.service.probed(&sent, found, now);
         }
     }
 }

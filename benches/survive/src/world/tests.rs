@@ -1,5 +1,5 @@
 use super::*;
-use crate::contestant::{Call, CallEvent, Ending, ProbeRequest, Question, Step, TimeLimits, baseline};
+use crate::contestant::{Call, CallEvent, Ending, Question, Step, TimeLimits, baseline};
 use crate::scenario::{Cold, Phase, Questions, ServerSpec, UpstreamSpec, millis, secs};
 use std::ops::Range;
 
@@ -180,12 +180,12 @@ impl Client for ProberClient {
         Some(self.next.get())
     }
 
-    fn probes_due(&self, now: Instant) -> Vec<ProbeRequest> {
+    fn probes_due(&self, now: Instant) -> Vec<Probe> {
         self.next.set(now + secs(1));
-        self.targets.borrow().iter().map(|endpoint| ProbeRequest { endpoint: *endpoint, number: 0 }).collect()
+        self.targets.borrow().iter().map(|endpoint| Probe { number: 0, endpoint: *endpoint }).collect()
     }
 
-    fn probed(&self, _: ProbeRequest, found: HealthCheck, _now: Instant) {
+    fn probed(&self, _: Probe, found: HealthCheck, _now: Instant) {
         self.alive.set(found == HealthCheck::Alive);
     }
 }
