@@ -1,6 +1,7 @@
 //! What is simulated: servers, clients, faults by time, and the phases that are measured.
 
 mod build;
+mod field;
 mod gray;
 mod outages;
 mod overload;
@@ -17,7 +18,8 @@ pub const SEEDS: u64 = 5;
 
 /// All scenarios.
 pub fn all() -> Vec<Scenario> {
-    [outages::all(), overload::all(), gray::all(), traffic::all(), topology::all(), upstream::all()].concat()
+    [outages::all(), overload::all(), gray::all(), traffic::all(), topology::all(), upstream::all(), field::all()]
+        .concat()
 }
 
 /// A test case of the scoreboard.
