@@ -56,6 +56,13 @@ pub(crate) fn spread(rng: &mut Rng) -> f64 {
     exp(0.5 * normal - 0.125)
 }
 
+/// A factor of mean 1 by which service times vary with a long tail: Pareto of shape 1.5, so that p99 is 7 x the mean and
+/// p99.9 is 33 x; at most 200.
+pub(crate) fn long_tail(rng: &mut Rng) -> f64 {
+    let least = 1.0 / 3.0; // the mean of a Pareto distribution of shape 1.5 is 3 x its least value
+    (least * exp(-ln(1.0 - rng.f64()) / 1.5)).min(200.0)
+}
+
 /// A duration of so many seconds; none if negative.
 pub(crate) fn seconds(seconds: f64) -> Duration {
     Duration::from_nanos((seconds * 1e9) as u64)
@@ -83,6 +90,16 @@ mod tests {
         let mean = samples.iter().sum::<f64>() / 1e5;
         assert!((mean - 1.0).abs() < 0.01, "mean {mean}");
         assert!((2.6..3.0).contains(&samples[99_000]), "p99 {}", samples[99_000]);
+    }
+
+    #[test]
+    fn service_times_of_a_long_tail_have_the_mean_of_others() {
+        let mut rng = stream(1, 2, 3);
+        let mut samples: Vec<f64> = (0..100_000).map(|_| long_tail(&mut rng)).collect();
+        samples.sort_by(f64::total_cmp);
+        let mean = samples.iter().sum::<f64>() / 1e5;
+        assert!((0.93..1.03).contains(&mean), "mean {mean}");
+        assert!((6.7..7.7).contains(&samples[99_000]), "p99 {}", samples[99_000]);
     }
 
     #[test]

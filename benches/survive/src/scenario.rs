@@ -1,6 +1,7 @@
 //! What is simulated: servers, clients, faults by time, and the phases that are measured.
 
 mod build;
+mod field;
 mod gray;
 mod outages;
 mod overload;
@@ -17,7 +18,8 @@ pub const SEEDS: u64 = 5;
 
 /// All scenarios.
 pub fn all() -> Vec<Scenario> {
-    [outages::all(), overload::all(), gray::all(), traffic::all(), topology::all(), upstream::all()].concat()
+    [outages::all(), overload::all(), gray::all(), traffic::all(), topology::all(), upstream::all(), field::all()]
+        .concat()
 }
 
 /// A test case of the scoreboard.
@@ -33,6 +35,8 @@ pub struct Scenario {
     pub upstream: Option<UpstreamSpec>,
     /// What a message between two zones takes longer.
     pub zone_latency: Duration,
+    /// From the start or the end of an instance to its being known to the clients.
+    pub discovery: Duration,
     /// Whether the calls may be hedged.
     pub may_hedge: bool,
     /// How long callers and baselines wait.
@@ -52,6 +56,8 @@ pub struct ServerSpec {
     pub workers: usize,
     /// The mean time that a worker needs.
     pub service_time: Duration,
+    /// Whether service times follow a Pareto distribution: p99 is 7 x the mean, p99.9 is 33 x.
+    pub long_tail: bool,
     /// Its zone; empty for none.
     pub zone: &'static str,
     /// Whether work that waits is dropped once its caller has closed the connection.
@@ -65,7 +71,8 @@ pub struct ServerSpec {
 pub enum Condition {
     /// Nothing.
     Up,
-    /// Not yet started, and not known to discovery.
+    /// Not started, or ended as planned: what it has is answered, new connections are refused. Discovery takes it off
+    /// its list.
     Absent,
     /// The process is dead, its work lost; connections are refused.
     Dead,
@@ -73,6 +80,8 @@ pub enum Condition {
     Unreachable,
     /// The process is stopped (SIGSTOP): it keeps its work and what arrives.
     Stopped,
+    /// Its workers wait for a disk and finish nothing; it still accepts, queues, refuses, and answers `/healthz`.
+    Stalled,
     /// It accepts requests and answers none. Its work is lost.
     Hung {
         /// Whether `/healthz` still answers.
@@ -136,6 +145,19 @@ pub enum Change {
     ClientsCut(Range<usize>, bool),
     /// The share of all messages that the network loses; TCP sends them again.
     Loss(f64),
+    /// What is wrong with the links of some servers.
+    Links(Range<usize>, Link),
+    /// Some clients make so many calls at this instant, apart from their rate.
+    Burst(Range<usize>, u32),
+}
+
+/// The link between a server and its switch.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Link {
+    /// The share of messages that it loses; TCP sends them again.
+    pub loss: f64,
+    /// What a message takes longer.
+    pub delay: Duration,
 }
 
 /// Equal clients.
@@ -189,6 +211,8 @@ pub enum UpstreamCondition {
     Up,
     /// It answers with an error at once.
     Failing,
+    /// It answers every second call with an error at once.
+    EverySecondFails,
     /// It does not answer.
     Silent,
 }

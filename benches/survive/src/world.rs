@@ -29,7 +29,6 @@ type ClientId = usize;
 type CallId = usize;
 type AttemptId = usize;
 
-const DISCOVERY: Duration = Duration::from_millis(200); // from a start to its being known
 const ONE_WAY: Duration = Duration::from_micros(300); // a message on a LAN
 const PROBE_PAUSE: Duration = Duration::from_millis(1); // between two looks at what is to be probed
 
@@ -247,6 +246,12 @@ impl<'a> World<'a> {
         let rate = client.rate;
         let gap = if client.group.steady { seconds(1.0 / rate) } else { exponential(&mut client.arrivals, rate) };
         self.events.add(self.now + gap, Event::Arrival(id));
+        self.begin_call(id);
+    }
+
+    /// Begins a call, in a process of its own if the client's are short-lived.
+    fn begin_call(&mut self, id: ClientId) {
+        let client = &mut self.clients[id];
         if client.group.short_lived {
             client.life += 1;
             let (group, life) = (client.group, client.life);
@@ -265,12 +270,17 @@ impl<'a> World<'a> {
 
     fn change(&mut self, index: usize) {
         match &self.scenario.changes[index].1 {
-            Change::Servers(servers, condition) => servers.clone().for_each(|id| self.set_condition(id, *condition)),
+            Change::Servers(servers, condition) => {
+                servers.clone().for_each(|id| self.set_condition(id, *condition));
+                if *condition == Condition::Absent {
+                    self.plan_discovery();
+                }
+            }
             Change::Start { servers, cold, new_identity } => {
                 for id in servers.clone() {
                     self.servers[id].start(*cold, *new_identity, self.now);
                 }
-                self.events.add(self.now + DISCOVERY, Event::Discovered);
+                self.plan_discovery();
             }
             Change::Upstream(condition) => self.upstream = *condition,
             Change::Rate(rate) => self.clients.iter_mut().for_each(|client| client.rate = *rate),
@@ -278,7 +288,17 @@ impl<'a> World<'a> {
                 self.clients[clients.clone()].iter_mut().for_each(|client| client.is_cut = *is_cut);
             }
             Change::Loss(share) => self.loss = *share,
+            Change::Links(servers, link) => {
+                self.servers[servers.clone()].iter_mut().for_each(|server| server.link = *link);
+            }
+            Change::Burst(clients, calls) => {
+                clients.clone().for_each(|client| (0..*calls).for_each(|_| self.begin_call(client)));
+            }
         }
+    }
+
+    fn plan_discovery(&mut self) {
+        self.events.add(self.now + self.scenario.discovery, Event::Discovered);
     }
 
     fn set_condition(&mut self, id: usize, condition: Condition) {

@@ -10,6 +10,7 @@ impl Scenario {
         let server = ServerSpec {
             workers: 4,
             service_time: millis(milliseconds),
+            long_tail: false,
             zone: "",
             drops_abandoned: true,
             condition: Condition::Up,
@@ -20,6 +21,7 @@ impl Scenario {
             clients: Vec::new(),
             upstream: None,
             zone_latency: Duration::ZERO,
+            discovery: millis(200),
             may_hedge: true,
             limits: TimeLimits::default(),
             changes: Vec::new(),

@@ -1,7 +1,7 @@
 use super::AttemptId;
 use super::door::{Door, Turn};
-use crate::random::spread;
-use crate::scenario::{Cold, Condition, ServerSpec};
+use crate::random::{long_tail, spread};
+use crate::scenario::{Cold, Condition, Link, ServerSpec};
 use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ const REFUSAL_COST: f64 = 0.05;
 pub(super) struct Server {
     pub(super) spec: ServerSpec,
     pub(super) condition: Condition,
+    pub(super) link: Link,
     /// How often the process was replaced by one of another identity.
     pub(super) process: u32,
     /// Counts losses of all work: what was begun before is void.
@@ -57,6 +58,7 @@ impl Server {
         Self {
             spec,
             condition: spec.condition,
+            link: Link::default(),
             process: 0,
             generation: 0,
             early_refusal,
@@ -121,7 +123,8 @@ impl Server {
             Turn::Refuse(attempt, retry_after) => return Some(Work::Refuse(attempt, retry_after)),
         };
         let slow = if let Condition::Slow(factor) = self.condition { factor } else { 1.0 };
-        let factor = slow * self.coldness(now) * spread(&mut self.rng);
+        let varied = if self.spec.long_tail { long_tail(&mut self.rng) } else { spread(&mut self.rng) };
+        let factor = slow * self.coldness(now) * varied;
         let takes = self.spec.service_time.mul_f64(factor) + std::mem::take(&mut self.debt);
         self.working.push(attempt);
         Some(Work::Begin(attempt, takes))

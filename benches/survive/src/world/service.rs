@@ -22,7 +22,8 @@ impl World<'_> {
     fn latency(&self, client: ClientId, endpoint: EndpointId) -> Duration {
         let is_near = self.scenario.zone_latency.is_zero()
             || self.clients[client].group.zone == self.servers[endpoint.server].spec.zone;
-        if is_near { ONE_WAY } else { ONE_WAY + self.scenario.zone_latency }
+        let way = ONE_WAY + self.servers[endpoint.server].link.delay;
+        if is_near { way } else { way + self.scenario.zone_latency }
     }
 
     fn is_blocked(&self, client: ClientId, endpoint: EndpointId) -> bool {
@@ -32,7 +33,8 @@ impl World<'_> {
     /// Whether a message of an attempt is lost. If so, `again` happens when TCP sends it again.
     fn is_lost(&mut self, attempt: AttemptId, repeats: u32, again: Event) -> bool {
         let (client, endpoint) = (self.attempts[attempt].client, self.attempts[attempt].endpoint);
-        let lost = self.is_blocked(client, endpoint) || (self.loss > 0.0 && self.network_rng.f64() < self.loss);
+        let loss = self.loss.max(self.servers[endpoint.server].link.loss);
+        let lost = self.is_blocked(client, endpoint) || (loss > 0.0 && self.network_rng.f64() < loss);
         if lost {
             self.events.add(self.now + REPEAT * 2_u32.pow(repeats.min(10)), again);
         }
@@ -61,6 +63,7 @@ impl World<'_> {
     pub(super) fn serve(&mut self, id: AttemptId) {
         let attempt = &self.attempts[id];
         let server = &mut self.servers[attempt.endpoint.server];
+        let knows = self.scenario.upstream.is_none() || attempt.key.is_some_and(|key| server.has_fresh(key, self.now));
         let at_once = match server.condition {
             Condition::Dead | Condition::Absent => return self.reply(id, Reply::Refused),
             Condition::Hung { .. } => return,
@@ -72,9 +75,7 @@ impl World<'_> {
             _ if server.process != attempt.endpoint.process && self.contestant.checks_contract() => {
                 Some(Reply::Stranger) // an answer, but of another instance than the one asked
             }
-            _ if attempt.only_if_cached && !attempt.key.is_some_and(|key| server.has_fresh(key, self.now)) => {
-                Some(Reply::UpstreamFailure)
-            }
+            _ if attempt.only_if_cached && !knows => Some(Reply::UpstreamFailure),
             _ => server.arrive(id, attempt.deadline, self.now).err().map(|retry_after| Reply::NoRoom { retry_after }),
         };
         match at_once {
@@ -113,7 +114,7 @@ impl World<'_> {
         if server.generation != generation {
             return;
         }
-        if server.condition == Condition::Stopped {
+        if matches!(server.condition, Condition::Stopped | Condition::Stalled) {
             return server.stopped.push(Pending::Worked(attempt));
         }
         server.worked(attempt, self.now);
@@ -141,12 +142,17 @@ impl World<'_> {
             return;
         }
         self.record.fetches.push(self.now);
-        let takes = match self.upstream {
-            UpstreamCondition::Up => upstream.latency.mul_f64(0.9 + 0.2 * self.upstream_rng.f64()),
-            UpstreamCondition::Failing => UPSTREAM_ERROR,
-            UpstreamCondition::Silent => upstream.fetch_timeout,
+        let fails = match self.upstream {
+            UpstreamCondition::Failing => true,
+            UpstreamCondition::EverySecondFails => self.record.fetches.len() % 2 == 0,
+            UpstreamCondition::Up | UpstreamCondition::Silent => false,
         };
-        let success = self.upstream == UpstreamCondition::Up && takes < upstream.fetch_timeout;
+        let takes = match self.upstream {
+            _ if fails => UPSTREAM_ERROR,
+            UpstreamCondition::Silent => upstream.fetch_timeout,
+            _ => upstream.latency.mul_f64(0.9 + 0.2 * self.upstream_rng.f64()),
+        };
+        let success = !fails && takes < upstream.fetch_timeout;
         let (generation, takes) = (server.generation, takes.min(upstream.fetch_timeout));
         self.events.add(self.now + takes, Event::Fetched { server: id, generation, key, success });
     }

@@ -1,12 +1,20 @@
 use super::*;
 use crate::contestant::{Call, CallEvent, Ending, Question, Step, TimeLimits, baseline};
-use crate::scenario::{Cold, Phase, Questions, ServerSpec, UpstreamSpec, millis, secs};
+use crate::scenario::{Cold, Link, Phase, Questions, ServerSpec, UpstreamSpec, millis, secs};
 use std::ops::Range;
+
+const DISCOVERY: Duration = millis(200);
 
 /// One client of so many calls per second in equal intervals, and one server of one worker and 20 ms.
 fn one_server(rate: f64) -> Scenario {
-    let server =
-        ServerSpec { workers: 1, service_time: millis(20), zone: "", drops_abandoned: true, condition: Condition::Up };
+    let server = ServerSpec {
+        workers: 1,
+        service_time: millis(20),
+        long_tail: false,
+        zone: "",
+        drops_abandoned: true,
+        condition: Condition::Up,
+    };
     let questions = Questions::Plain;
     let group = ClientGroup { count: 1, rate, zone: "", steady: true, short_lived: false, questions };
     let (from, to) = (Duration::ZERO, secs(60));
@@ -16,6 +24,7 @@ fn one_server(rate: f64) -> Scenario {
         clients: vec![group],
         upstream: None,
         zone_latency: Duration::ZERO,
+        discovery: DISCOVERY,
         may_hedge: true,
         limits: TimeLimits::default(),
         changes: Vec::new(),
@@ -143,10 +152,50 @@ fn a_message_to_another_zone_takes_longer() {
     assert!((millis(119)..millis(125)).contains(&mean), "{mean:?}");
 }
 
+#[test]
+fn a_stalled_server_finishes_nothing_until_its_disk_answers() {
+    let scenario = condition(one_server(2.0), secs(10)..secs(11), Condition::Stalled);
+    let calls = begun(&run_round_robin(&scenario), secs(10)..secs(11));
+    assert_eq!(answered(&calls), calls.len());
+    assert!(calls.iter().all(|call| call.begun + call.took >= secs(11)), "{calls:?}");
+}
+
+#[test]
+fn a_bad_link_delays_and_loses_messages_of_its_server() {
+    let link = |loss, delay| changed(one_server(5.0), secs(0), Change::Links(0..1, Link { loss, delay }));
+    let mean = mean_latency(&run_round_robin(&link(0.0, millis(50))).calls);
+    assert!((millis(119)..millis(125)).contains(&mean), "{mean:?}");
+    let calls = run_round_robin(&link(0.1, Duration::ZERO)).calls;
+    let repeated = calls.iter().filter(|call| call.took > millis(200)).count() as f64 / calls.len() as f64;
+    assert!((0.1..0.3).contains(&repeated), "a message of two is lost in 19 % of all calls: {repeated}");
+}
+
+#[test]
+fn the_calls_of_a_burst_begin_at_one_instant() {
+    let record = run_round_robin(&changed(one_server(0.1), secs(12), Change::Burst(0..1, 7)));
+    assert_eq!(record.calls.iter().filter(|call| call.begun == secs(12)).count(), 7);
+}
+
+#[test]
+fn an_upstream_of_which_every_second_call_fails_fails_half_of_them() {
+    let upstream = UpstreamSpec { latency: millis(60), fresh_for: millis(1), fetch_timeout: secs(5) };
+    let scenario = Scenario { upstream: Some(upstream), ..one_server(2.0) };
+    let mut scenario = changed(scenario, secs(0), Change::Upstream(UpstreamCondition::EverySecondFails));
+    scenario.clients[0].questions = Questions::Keyed { known: 1, new_share: 0.0, new_from: Duration::ZERO };
+    let calls = run_round_robin(&scenario).calls;
+    let good = answered(&calls) as f64 / calls.len() as f64;
+    assert!((0.45..0.55).contains(&good), "the only server is asked once: {good}");
+}
+
 /// Asks the first instance it knows, and probes it every second.
-struct Prober;
+struct Prober {
+    only_if_cached: bool,
+}
+
+const PROBER: Prober = Prober { only_if_cached: false };
 
 struct ProberClient {
+    only_if_cached: bool,
     targets: std::cell::RefCell<Vec<EndpointId>>,
     alive: std::cell::Cell<bool>,
     next: std::cell::Cell<Instant>,
@@ -163,7 +212,7 @@ impl Contestant for Prober {
 
     fn client(&self, _: ClientOptions<'_>, now: Instant) -> Box<dyn Client> {
         let (alive, next) = (std::cell::Cell::new(true), std::cell::Cell::new(now));
-        Box::new(ProberClient { targets: Default::default(), alive, next })
+        Box::new(ProberClient { only_if_cached: self.only_if_cached, targets: Default::default(), alive, next })
     }
 }
 
@@ -201,7 +250,7 @@ impl Call for ProberCall<'_> {
             CallEvent::Begin if !self.client.alive.get() => Step::Done(None),
             CallEvent::Begin => {
                 let (endpoint, deadline) = (self.client.targets.borrow()[0], self.question.deadline);
-                Step::Ask { attempt: 0, endpoint, deadline, only_if_cached: false }
+                Step::Ask { attempt: 0, endpoint, deadline, only_if_cached: self.client.only_if_cached }
             }
             CallEvent::Woken => Step::Wait(self.question.deadline),
             CallEvent::Ended { attempt, ending: Ending::Success { .. } } => Step::Done(Some(attempt)),
@@ -213,7 +262,7 @@ impl Call for ProberCall<'_> {
 #[test]
 fn probes_show_what_is_dead_silent_or_another_process_and_nothing_else() {
     let is_seen = |bad: Condition| {
-        let record = run(&condition(one_server(10.0), secs(10)..secs(20), bad), &Prober, 1);
+        let record = run(&condition(one_server(10.0), secs(10)..secs(20), bad), &PROBER, 1);
         begun(&record, secs(13)..secs(20)).iter().all(|call| call.attempts == 0)
     };
     for bad in [Condition::Dead, Condition::Unreachable, Condition::Stopped, Condition::Stranger(200)] {
@@ -228,8 +277,31 @@ fn probes_show_what_is_dead_silent_or_another_process_and_nothing_else() {
 #[test]
 fn a_restarted_process_is_another_instance_that_discovery_finds_after_its_delay() {
     let start = Change::Start { servers: 0..1, cold: Cold::No, new_identity: true };
-    let record = run(&changed(one_server(100.0), secs(10), start), &Prober, 1);
+    let record = run(&changed(one_server(100.0), secs(10), start), &PROBER, 1);
     let unknown = begun(&record, secs(10)..secs(10) + DISCOVERY);
     assert!(answered(&unknown) == 0 && unknown.len() >= 19, "{unknown:?}");
     assert!(answered(&begun(&record, secs(12)..secs(14))) > 90);
+}
+
+#[test]
+fn an_instance_that_ends_as_planned_answers_what_it_has_and_leaves_the_list() {
+    let mut scenario = changed(one_server(100.0), secs(10), Change::Servers(0..1, Condition::Absent));
+    scenario.servers.push(scenario.servers[0]);
+    scenario.clients[0].rate = 20.0;
+    let record = run(&scenario, &PROBER, 1);
+    assert_eq!(answered(&begun(&record, secs(9)..secs(10))), 20, "one of them is in progress");
+    assert_eq!(answered(&begun(&record, secs(10)..secs(10) + DISCOVERY)), 0);
+    assert_eq!(answered(&begun(&record, secs(12)..secs(13))), 20);
+}
+
+#[test]
+fn what_is_wanted_from_a_cache_only_is_answered_by_a_server_that_asks_no_upstream() {
+    let mut scenario = one_server(10.0);
+    scenario.clients[0].questions = Questions::Keyed { known: 3, new_share: 0.0, new_from: Duration::ZERO };
+    let cached_only = Prober { only_if_cached: true };
+    let calls = run(&scenario, &cached_only, 1).calls;
+    assert_eq!(answered(&calls), calls.len());
+    let upstream = UpstreamSpec { latency: millis(60), fresh_for: secs(30), fetch_timeout: secs(5) };
+    let behind = Scenario { upstream: Some(upstream), ..scenario };
+    assert_eq!(answered(&run(&behind, &cached_only, 1).calls), 0, "nothing is ever fetched");
 }
