@@ -262,7 +262,7 @@ impl<'a> CallMachine<'a> {
             return self.give_best(None);
         }
         self.late_at = self.service.late_after().filter(|_| self.question.may_hedge).map(|time| now + time);
-        (self.suspect_at, self.checked_at) = (Some(now + self.service.suspect_after()), None);
+        (self.suspect_at, self.checked_at) = (Some(now + self.service.probe_after()), None);
         Step::Ask(self.send(pick, reason == Reason::PaidFromCache, now))
     }
 

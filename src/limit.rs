@@ -60,6 +60,9 @@ pub struct Settings {
     pub low_wait: Duration,
     /// How long the wait must have been above `low_wait` for the queue to count as standing.
     pub low_within: Duration,
+    /// The longest expected wait while the queue has just begun to fill: a burst of one instant that is answered within
+    /// its callers' patience, and not the beginning of an overload.
+    pub burst_wait: Duration,
 }
 
 impl Default for Settings {
@@ -72,6 +75,7 @@ impl Default for Settings {
             standing_wait: Duration::from_millis(400),
             low_wait: Duration::from_millis(200),
             low_within: Duration::from_secs(5),
+            burst_wait: Duration::from_millis(1500),
         }
     }
 }
@@ -81,7 +85,12 @@ struct Waiting {
     ticket: Ticket,
     since: Instant,
     deadline: Option<Instant>,
+    /// The longest wait that was allowed when it came.
+    bound: Duration,
 }
+
+/// A queue that was empty, or short, so lately has just begun to fill.
+const BURST: Duration = Duration::from_millis(250);
 
 /// The admission control of a server; see the module.
 #[derive(Debug)]
@@ -144,18 +153,18 @@ impl Limiter {
             return Admission::Run(permit);
         }
         self.contention.waits(now);
-        let wait = self.expected_wait();
+        let (wait, bound) = (self.expected_wait(), self.bound(now));
         let answered = now.checked_add(wait + self.least_service());
         let reason = if self.queue.len() >= self.settings.queue {
             Reason::QueueFull
-        } else if wait > self.bound(now) {
+        } else if wait > bound {
             Reason::TooSlow
         } else if deadline.is_some_and(|deadline| answered.is_none_or(|at| at > deadline)) {
             Reason::TooLate
         } else {
             let ticket = Ticket(self.next);
             self.next += 1;
-            self.queue.push_back(Waiting { ticket, since: now, deadline });
+            self.queue.push_back(Waiting { ticket, since: now, deadline, bound: bound.max(self.settings.max_wait) });
             return Admission::Queue(ticket);
         };
         Admission::Refuse(self.refusal(reason))
@@ -194,7 +203,7 @@ impl Limiter {
         }
         // What was queued for up to `max_wait` is not dropped because the queue has since been found to stand: new
         // requests are refused instead, which have not waited. A quarter more, for a wait is rarely just as expected.
-        if waited > self.settings.max_wait + self.settings.max_wait / 4 {
+        if waited > waiting.bound + waiting.bound / 4 {
             return Err(self.refusal(Reason::TooSlow));
         }
         Ok(self.permit(now))
@@ -317,8 +326,11 @@ impl Limiter {
     }
 
     fn bound(&self, now: Instant) -> Duration {
-        let standing = now.saturating_duration_since(self.low_at) > self.settings.low_within;
-        if standing { self.settings.standing_wait } else { self.settings.max_wait }
+        match now.saturating_duration_since(self.low_at) {
+            since if since > self.settings.low_within => self.settings.standing_wait,
+            since if since <= BURST => self.settings.burst_wait.max(self.settings.max_wait),
+            _ => self.settings.max_wait,
+        }
     }
 
     /// Half of the expected wait: by then as much of the queue is gone, and there is still work.

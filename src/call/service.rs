@@ -20,6 +20,8 @@ const HEDGES_MAX: u16 = 10;
 const HEDGE_MIN: Duration = Duration::from_millis(10);
 /// After an answer "no room" the service counts as overloaded for so long.
 const OVERLOADED_FOR: Duration = Duration::from_secs(1);
+/// An attempt that is out for so long is at an instance that may be silent, however slow the service is.
+const PROBE_AFTER_MAX: Duration = Duration::from_millis(300);
 /// An attempt that is out for this long, and for longer than usual, may be at a silent instance. Below it a cold instance,
 /// which is overtaken each time, would never become warm.
 const SUSPECT_MIN: Duration = Duration::from_millis(100);
@@ -157,7 +159,12 @@ impl Service {
     }
 
     /// An attempt that is out for longer may be at a silent instance.
-    pub(super) fn suspect_after(&self) -> Duration {
+    pub(super) fn probe_after(&self) -> Duration {
+        self.suspect_after().min(PROBE_AFTER_MAX)
+    }
+
+    /// An attempt that is overtaken after longer than that counts as one that has timed out.
+    fn suspect_after(&self) -> Duration {
         self.latencies.p95().mul_f64(1.2).max(SUSPECT_MIN)
     }
 

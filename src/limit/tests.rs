@@ -41,16 +41,19 @@ fn refused(limiter: &mut Limiter, now: Instant, left: Option<Duration>) -> Refus
 }
 
 #[test]
-fn a_request_is_refused_where_the_queue_takes_more_than_a_second() {
-    let mut now = Instant::now();
-    let mut limiter = limiter(1, millis(100), &mut now);
-    let _runs = run(&mut limiter, now);
-    for place in 1..=10 {
-        assert_eq!(limiter.expected_wait(), millis(100 * place));
-        queue(&mut limiter, now);
+fn a_request_is_refused_where_the_queue_takes_more_than_a_second_and_a_half_of_a_sudden_and_then_a_second() {
+    for (later, places) in [(millis(0), 15), (millis(250), 15), (millis(251), 10)] {
+        let mut now = Instant::now();
+        let mut limiter = limiter(1, millis(100), &mut now);
+        let _runs = run(&mut limiter, now);
+        now += later;
+        for place in 1..=places {
+            assert_eq!(limiter.expected_wait(), millis(100 * place));
+            queue(&mut limiter, now);
+        }
+        let refusal = refused(&mut limiter, now, None);
+        assert_eq!(refusal, Refusal { reason: Reason::TooSlow, retry_after: millis(50 * (places + 1)) });
     }
-    let refusal = refused(&mut limiter, now, None);
-    assert_eq!(refusal, Refusal { reason: Reason::TooSlow, retry_after: millis(550) });
 }
 
 #[test]
