@@ -41,7 +41,7 @@ mod tests;
 
 pub use crate::balance::Ending;
 pub use circuit::ServiceCircuit;
-pub use probes::{PROBE_TIMEOUT, PROBES_MAX};
+pub use probes::{PROBE_TIMEOUT, PROBES_MAX, Probe};
 pub use service::Service;
 pub use settings::{CallSettings, Fallback, HedgeDelay};
 

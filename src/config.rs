@@ -85,8 +85,13 @@ pub struct Config {
 }
 
 impl Config {
-    /// What a role runs with when nothing is set: the same for each role, but for [`Config::listen`].
-    pub fn for_role(_role: Role) -> Self {
+    /// What `role` runs with when nothing is set.
+    pub fn for_role(role: Role) -> Self {
+        // A weather API is many machines, and so its stand-in has room for each connection.
+        let concurrency = match role {
+            Role::UpstreamSim => 512,
+            _ => crate::limit::Settings::default().concurrency,
+        };
         Self {
             node: Node { cluster: "bramble".into(), zone: String::new(), weight: 1, cluster_key_file: None },
             discovery: Discovery {
@@ -100,7 +105,7 @@ impl Config {
                 listen: None,
                 threads: 1,
                 max_connections: 512,
-                concurrency: crate::limit::Settings::default().concurrency,
+                concurrency,
                 header_timeout: Duration::from_secs(5),
                 idle_timeout: Duration::from_secs(30),
                 max_body: 64 << 10,

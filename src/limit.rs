@@ -20,13 +20,20 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+mod contention;
+mod decision;
 mod estimate;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
+use contention::{Contention, Run};
 use estimate::Estimate;
+
+pub use decision::{Admission, Permit, Reason, Refusal, Ticket};
 
 /// Handlers are polled this long in all before the other tasks of the executor get their turn. Short beside the waits
 /// that are judged, long beside the cost of a turn (about a microsecond).
@@ -37,7 +44,7 @@ pub const SLICE: Duration = Duration::from_millis(5);
 const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// The limits of a server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     /// Requests that run at the same time; at least 1.
     pub concurrency: usize,
@@ -69,63 +76,6 @@ impl Default for Settings {
     }
 }
 
-/// A place in the queue. Later tickets are larger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(u64);
-
-/// The permit of a request that runs; to be given to [`Limiter::finish`] or [`Limiter::abandon`].
-#[derive(Debug)]
-#[must_use = "a permit that is not given back is lost"]
-pub struct Permit {
-    since: Instant,
-    /// Service time up to `since`.
-    served: Duration,
-    /// Processor time so far.
-    processor: Duration,
-    paused: bool,
-}
-
-impl Permit {
-    /// Whether the request has paused ([`Limiter::pause`]).
-    pub fn is_paused(&self) -> bool {
-        self.paused
-    }
-}
-
-/// Why a request is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Reason {
-    /// The queue is as long as it may get.
-    #[error("the queue of requests is full")]
-    QueueFull,
-    /// It would wait too long, or has.
-    #[error("requests wait too long for their turn")]
-    TooSlow,
-    /// Its caller would no longer wait for the answer.
-    #[error("the answer would come after the caller's timeout")]
-    TooLate,
-}
-
-/// A refusal of one request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refusal {
-    /// Why.
-    pub reason: Reason,
-    /// When the caller may ask this server again.
-    pub retry_after: Duration,
-}
-
-/// The decision about a request that has just arrived.
-#[derive(Debug)]
-pub enum Admission {
-    /// It runs now.
-    Run(Permit),
-    /// It waits until [`Limiter::call`] returns its ticket.
-    Queue(Ticket),
-    /// It is not worked on.
-    Refuse(Refusal),
-}
-
 #[derive(Debug)]
 struct Waiting {
     ticket: Ticket,
@@ -146,6 +96,9 @@ pub struct Limiter {
     next: u64,
     service: Estimate,
     processor: Estimate,
+    contention: Contention,
+    /// Requests answered so far.
+    answered: u64,
     /// For how long handlers were polled since all other tasks last had their turn.
     polled: Duration,
     /// Whether the executor polls all other tasks now, and no handler starts.
@@ -167,22 +120,32 @@ impl Limiter {
             next: 0,
             service: Estimate::default(),
             processor: Estimate::default(),
+            contention: Contention::new(now),
+            answered: 0,
             polled: Duration::ZERO,
             in_round: false,
             low_at: now,
         }
     }
 
-    /// Decides about a request whose caller waits until `deadline`, if it has told so.
-    pub fn arrive(&mut self, now: Instant, deadline: Option<Instant>) -> Admission {
-        if self.queue.is_empty() && !self.in_round && self.running < self.settings.concurrency {
-            self.low_at = now;
-            return Admission::Run(self.permit(now));
+    /// A permit for a request that has just arrived, if it has to wait for nothing.
+    pub fn try_run(&mut self, now: Instant) -> Option<Permit> {
+        if self.in_round || !self.queue.is_empty() || self.running >= self.limit() {
+            return None;
         }
+        self.low_at = now;
+        self.contention.passes(now, self.settings.low_within);
+        Some(self.permit(now))
+    }
+
+    /// Decides about a request that has just arrived, whose caller waits until `deadline` if it has told so.
+    pub fn arrive(&mut self, now: Instant, deadline: Option<Instant>) -> Admission {
+        if let Some(permit) = self.try_run(now) {
+            return Admission::Run(permit);
+        }
+        self.contention.waits(now);
         let wait = self.expected_wait();
-        // Of the service time only the processor's share is known to be needed: the mean may be that of an upstream's
-        // answers, of which the next one may need none.
-        let answered = now.checked_add(wait + self.processor.mean());
+        let answered = now.checked_add(wait + self.least_service());
         let reason = if self.queue.len() >= self.settings.queue {
             Reason::QueueFull
         } else if wait > self.bound(now) {
@@ -201,7 +164,7 @@ impl Limiter {
     /// The next request that may start, if any: it keeps a permit reserved until [`Limiter::start`] or
     /// [`Limiter::leave`]. To be asked again until there is none, after each of the other functions.
     pub fn call(&mut self) -> Option<Ticket> {
-        if self.in_round || self.called >= self.batch() || self.running + self.called >= self.settings.concurrency {
+        if self.in_round || self.called >= self.batch() || self.running + self.called >= self.limit() {
             return None;
         }
         let ticket = self.queue.get(self.called)?.ticket;
@@ -229,9 +192,9 @@ impl Limiter {
         if waiting.deadline.is_some_and(|deadline| deadline <= now) {
             return Err(self.refusal(Reason::TooLate));
         }
-        // A quarter more than at arrival: a wait a little longer than expected is no reason to have waited in vain.
-        let bound = self.bound(now);
-        if waited > bound + bound / 4 {
+        // What was queued for up to `max_wait` is not dropped because the queue has since been found to stand: new
+        // requests are refused instead, which have not waited. A quarter more, for a wait is rarely just as expected.
+        if waited > self.settings.max_wait + self.settings.max_wait / 4 {
             return Err(self.refusal(Reason::TooSlow));
         }
         Ok(self.permit(now))
@@ -279,21 +242,26 @@ impl Limiter {
 
     /// The request is answered.
     pub fn finish(&mut self, permit: Permit, now: Instant) {
-        let (served, processor) = self.give_back(permit, now);
-        self.service.add(served);
+        let (run, processor) = self.give_back(permit, now);
+        self.answered += 1;
+        self.service.add(run.served);
         self.processor.add(processor);
+        self.contention.answered(&run, now);
     }
 
     /// The request ends without an answer: its caller has left. What it took is a lower bound of the service time.
     pub fn abandon(&mut self, permit: Permit, now: Instant) {
-        let (served, processor) = self.give_back(permit, now);
-        self.service.add_bound(served);
+        let (run, processor) = self.give_back(permit, now);
+        self.service.add_bound(run.served);
         self.processor.add_bound(processor);
+        if run.served > self.settings.low_wait {
+            self.contention.left(&run, self.running, now); // one that leaves sooner has not waited for the answer
+        }
     }
 
     /// How long one more request would wait, were it queued now.
     pub fn expected_wait(&self) -> Duration {
-        let service = self.service.mean() / u32::try_from(self.settings.concurrency).unwrap_or(u32::MAX);
+        let service = self.service.mean() / u32::try_from(self.limit()).unwrap_or(u32::MAX);
         let processor = self.processor.mean() / u32::try_from(self.settings.threads).unwrap_or(u32::MAX);
         let places = u32::try_from(self.queue.len() + 1).unwrap_or(u32::MAX);
         service.max(processor).saturating_mul(places)
@@ -310,14 +278,34 @@ impl Limiter {
     }
 
     fn permit(&mut self, now: Instant) -> Permit {
+        let ahead = self.running;
         self.running += 1;
-        Permit { since: now, served: Duration::ZERO, processor: Duration::ZERO, paused: false }
+        Permit {
+            since: now,
+            served: Duration::ZERO,
+            processor: Duration::ZERO,
+            ahead,
+            answered: self.answered,
+            paused: false,
+        }
     }
 
-    /// Service time and processor time of what ends now.
-    fn give_back(&mut self, mut permit: Permit, now: Instant) -> (Duration, Duration) {
+    /// Requests that may run: `concurrency`, or fewer if they only wait for each other.
+    fn limit(&self) -> usize {
+        self.contention.limit(self.settings.concurrency)
+    }
+
+    /// The part of the service time that any request needs. Not its mean: that may be an upstream's, and the next request
+    /// may be answered without it.
+    fn least_service(&self) -> Duration {
+        self.contention.wait_inside().max(self.processor.mean())
+    }
+
+    /// What ends now, and its processor time.
+    fn give_back(&mut self, mut permit: Permit, now: Instant) -> (Run, Duration) {
         self.pause(&mut permit, now);
-        (permit.served, permit.processor)
+        let Permit { since, served, processor, ahead, answered, .. } = permit;
+        (Run { since, served, ahead, others: self.answered - answered }, processor)
     }
 
     /// How many may be called and not started: as many as fill a slice, so that one that computes for longer than that

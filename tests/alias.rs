@@ -95,7 +95,9 @@ impl Cluster {
             }
         });
         let listener = server::listen(self.addr(last)).expect("a free port");
-        let options = Options::new((&Config::for_role(Role::Producer).server).into(), Arc::clone(&self.executor));
+        let limits = (&Config::for_role(Role::Producer).server).into();
+        let id = Some(Arc::from("producer-a"));
+        let options = Options { id, ..Options::new(limits, Arc::clone(&self.executor)) };
         let (stop, stopped) = smol::channel::bounded::<()>(1);
         let until_stopped = async move {
             let _ = stopped.recv().await;

@@ -293,7 +293,7 @@ fn a_stranger_at_an_address_costs_no_call_and_is_taken_out() {
             assert_eq!((answer.status, &*answer.from), (200, &*good.addr.to_string()), "{status}");
         }
         assert_eq!(stranger.calls(), 1, "{status}");
-        assert_eq!(bench.circuit(stranger.addr)["reason"], "answered by another server", "{status}");
+        assert_eq!(bench.circuit(stranger.addr)["reason"], "answered by another server or cluster", "{status}");
     }
 }
 

@@ -327,6 +327,7 @@ fn a_redis_without_room_is_still_read_and_says_so_once() {
     }
     until("five writes were refused", || count(&producer, "refused") == 5);
     assert_eq!(count(&producer, "missed"), 5);
+    until("it is logged", || !producer.logged("refuses: OOM").is_empty());
     assert_eq!(producer.logged("refuses: OOM").len(), 1);
     assert!(!is_alone(&producer));
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+#[path = "server_protocol/admission.rs"]
+mod admission;
 #[path = "server_protocol/answers.rs"]
 mod answers;
 #[path = "server_protocol/bodies.rs"]
@@ -23,7 +25,7 @@ use std::time::Duration;
 
 use async_io::{Async, Timer};
 use bramble::limit::Settings;
-use bramble::transport::server::{Drained, Limits, Options, Snapshot, Stats, listen, serve};
+use bramble::transport::server::{Drained, Limits, Options, Snapshot, Stats, listen, serve, time_left};
 use futures_lite::prelude::*;
 use futures_lite::{future, stream};
 use smol::Executor;
@@ -110,6 +112,10 @@ fn app(gate: Receiver<()>, begun: Sender<()>, dropped: Sender<()>) -> tide::Serv
     app.at("/ignore").post(|_| async { Ok("ignored") });
     app.at("/path/*rest").get(|request: Request<()>| async move { Ok(request.url().as_str().to_owned()) });
     app.at("/*any").get(|request: Request<()>| async move { Ok(request.url().as_str().to_owned()) });
+    app.at("/healthz").get(|_| async { Ok("alive") });
+    app.at("/time-left").get(|request: Request<()>| async move {
+        Ok(time_left(request.as_ref()).map_or("none".into(), |left| left.as_millis().to_string()))
+    });
     app.at("/peers").get(|request: Request<()>| async move {
         Ok(format!("{} {}", request.peer_addr().unwrap_or("none"), request.local_addr().unwrap_or("none")))
     });

@@ -202,7 +202,7 @@ fn with_the_same_key_everything_works_and_a_producer_answers_nobody_else() {
 }
 
 #[test]
-fn without_the_key_a_consumer_is_told_once_what_to_do_and_breaks_no_circuit() {
+fn without_the_key_a_consumer_is_told_once_what_to_do_and_takes_the_producer_for_another_cluster_s() {
     let bench = Bench::new("none", 55_402);
     let producer = bench.start("producer", Some(OLD));
     let consumer = bench.start("consumer", None);
@@ -214,7 +214,9 @@ fn without_the_key_a_consumer_is_told_once_what_to_do_and_breaks_no_circuit() {
     consumer.said_once("set node.cluster_key_file");
     producer.said_once("a request of 127.0.0.1 is refused: it is not signed");
     let (_, circuits) = consumer.get("circuits");
-    assert_eq!(circuits["services"][0]["endpoints"][0]["state"], "closed", "{circuits}");
+    let circuit = &circuits["services"][0]["endpoints"][0];
+    assert_eq!((&circuit["state"], &circuit["failures_in_a_row"]), (&"open".into(), &0.into()), "{circuit}");
+    assert_eq!(circuit["reason"], "answered by another server or cluster", "{circuit}");
 }
 
 /// Somebody who says he is a producer, without the key.

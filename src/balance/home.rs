@@ -7,7 +7,7 @@ use super::{Ask, Balancer};
 /// Thorup, Zadimoghaddam, 2016).
 const HOME_LOAD: f64 = 1.25;
 /// So many calls in flight are no reason to leave a warm cache, whatever the mean.
-const HOME_LOAD_MIN: f64 = 4.0;
+const HOME_LOAD_MIN: f64 = 16.0;
 /// From this share of failures on an endpoint is no home: three or four failures within two seconds.
 const HOME_FAILURES_MAX: f64 = 0.3;
 

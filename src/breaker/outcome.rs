@@ -82,7 +82,7 @@ impl fmt::Display for TripReason {
             Self::ConsecutiveFailures(count) => write!(f, "{count} consecutive failures"),
             Self::Refused => f.write_str("connection refused"),
             Self::Unreachable => f.write_str("health check failed"),
-            Self::WrongPeer => f.write_str("answered by another server"),
+            Self::WrongPeer => f.write_str("answered by another server or cluster"),
             Self::RetryAfter(time) => write!(f, "asked to retry after {time:?}"),
             Self::TrialCall => f.write_str("trial call failed"),
         }

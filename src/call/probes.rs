@@ -17,8 +17,32 @@ pub const PROBES_MAX: usize = 16;
 const EVERY: Duration = Duration::from_secs(1);
 /// Between two health checks of a service of which every endpoint is out.
 const EVERY_ALL_OUT: Duration = Duration::from_millis(250);
+/// Health checks of one endpoint in flight at a time, while every endpoint is out: one that was sent just before a network
+/// heals is lost, and the next does not wait for it.
+const OVERLAP_MAX: u32 = 4;
 /// A service that was not called for so long is not in use.
 const IN_USE: Duration = Duration::from_secs(60);
+
+/// A health check of an endpoint.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    /// The endpoint to check.
+    pub endpoint: Arc<Endpoint>,
+    /// Of its circuit when the check began.
+    generation: u64,
+}
+
+impl Probe {
+    /// A check of `endpoint` that begins now.
+    pub fn of(endpoint: &Arc<Endpoint>) -> Self {
+        Self { endpoint: Arc::clone(endpoint), generation: endpoint.breaker().generation() }
+    }
+
+    /// Whether the circuit has changed since the check began: then silence shows nothing.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.endpoint.breaker().generation() != self.generation
+    }
+}
 
 /// The schedule of a service's health checks.
 #[derive(Debug)]
@@ -37,8 +61,8 @@ struct Watched {
     /// Not kept alive: one that has left the list is not checked any more.
     endpoint: Weak<Endpoint>,
     next: Instant,
-    /// Whether a check is in flight.
-    in_flight: bool,
+    /// Checks in flight: one, or up to [`OVERLAP_MAX`] while every endpoint is out.
+    in_flight: u32,
     /// Whether its circuit is closed, and it is checked all the same.
     suspected: bool,
 }
@@ -51,6 +75,11 @@ impl Probes {
     /// Notes that the service is called.
     pub(super) fn used(&self, now: Instant) {
         self.used_at.store(nanos_since(self.epoch, now), Ordering::Relaxed);
+    }
+
+    /// Whether there is nothing to check.
+    pub(super) fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Relaxed) == 0
     }
 
     /// Adds `endpoint`, whose circuit has opened.
@@ -66,60 +95,60 @@ impl Probes {
     fn add(&self, endpoint: &Arc<Endpoint>, next: Instant, suspected: bool) {
         let mut watched = lock(&self.watched);
         match watched.iter_mut().find(|one| std::ptr::eq(one.endpoint.as_ptr(), Arc::as_ptr(endpoint))) {
-            Some(known) => {
-                known.suspected |= suspected;
-                known.next = known.next.min(next);
-            }
-            None => watched.push(Watched { endpoint: Arc::downgrade(endpoint), next, in_flight: false, suspected }),
+            Some(known) if suspected => (known.suspected, known.next) = (true, known.next.min(next)),
+            Some(_) => {}
+            None => watched.push(Watched { endpoint: Arc::downgrade(endpoint), next, in_flight: 0, suspected }),
         }
         self.count.store(watched.len(), Ordering::Relaxed);
     }
 
-    /// The endpoints to check now. Each counts as in flight until [`done`](Self::done).
-    pub(super) fn due(&self, now: Instant) -> Vec<Arc<Endpoint>> {
+    /// The checks to begin now. Each counts as in flight until [`done`](Self::done). `all_out`: how many endpoints there
+    /// are, if all are out.
+    pub(super) fn due(&self, all_out: Option<usize>, now: Instant) -> Vec<Probe> {
         if !self.is_in_use(now) {
             return Vec::new();
         }
+        let (every, overlap) = match all_out {
+            Some(count) => ((EVERY_ALL_OUT * count.clamp(1, 4) as u32).min(EVERY), OVERLAP_MAX),
+            None => (EVERY, 1),
+        };
         let mut watched = lock(&self.watched);
-        let mut room = PROBES_MAX.saturating_sub(watched.iter().filter(|one| one.in_flight).count());
+        let mut room = (PROBES_MAX as u32).saturating_sub(watched.iter().map(|one| one.in_flight).sum());
         let mut due = Vec::new();
         watched.retain_mut(|one| {
             let Some(endpoint) = one.endpoint.upgrade() else { return false };
             let is_out = matches!(endpoint.breaker().state(), State::Open | State::HalfOpen);
-            if !is_out && !one.suspected && !one.in_flight {
+            if !is_out && !one.suspected && one.in_flight == 0 {
                 return false;
             }
-            if room > 0 && !one.in_flight && one.next <= now {
+            if room > 0 && one.in_flight < overlap && one.next <= now {
                 room -= 1;
-                (one.in_flight, one.suspected) = (true, false);
-                due.push(endpoint);
+                (one.in_flight, one.suspected, one.next) = (one.in_flight + 1, false, now + every);
+                due.push(Probe::of(&endpoint));
             }
             true
         });
-        // The first ones checked go to the end, so that with more than `PROBES_MAX` each has its turn.
-        watched.sort_by_key(|one| one.in_flight);
+        // Those that were checked go to the end, so that with more than `PROBES_MAX` each has its turn.
+        watched.sort_by_key(|one| one.next);
         self.count.store(watched.len(), Ordering::Relaxed);
         due
     }
 
-    /// Takes in that the check of `endpoint` has ended. `all_out`: how many endpoints there are, if all are out.
-    pub(super) fn done(&self, endpoint: &Arc<Endpoint>, all_out: Option<usize>, now: Instant) {
-        let every = match all_out {
-            Some(count) => (EVERY_ALL_OUT * count.clamp(1, 4) as u32).min(EVERY),
-            None => EVERY,
-        };
+    /// Takes in that a check of `endpoint` has ended.
+    pub(super) fn done(&self, endpoint: &Arc<Endpoint>) {
         let mut watched = lock(&self.watched);
         if let Some(one) = watched.iter_mut().find(|one| std::ptr::eq(one.endpoint.as_ptr(), Arc::as_ptr(endpoint))) {
-            (one.in_flight, one.next) = (false, now + every);
+            one.in_flight = one.in_flight.saturating_sub(1);
         }
     }
 
     /// When the next check is due. None: there is nothing to check, or the service is not in use.
-    pub(super) fn next(&self, now: Instant) -> Option<Instant> {
-        if self.count.load(Ordering::Relaxed) == 0 || !self.is_in_use(now) {
+    pub(super) fn next(&self, all_out: Option<usize>, now: Instant) -> Option<Instant> {
+        if self.is_empty() || !self.is_in_use(now) {
             return None;
         }
-        lock(&self.watched).iter().filter(|one| !one.in_flight).map(|one| one.next).min()
+        let overlap = if all_out.is_some() { OVERLAP_MAX } else { 1 };
+        lock(&self.watched).iter().filter(|one| one.in_flight < overlap).map(|one| one.next).min()
     }
 
     fn is_in_use(&self, now: Instant) -> bool {

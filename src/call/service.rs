@@ -2,11 +2,12 @@
 
 use super::circuit::ServiceCircuit;
 use super::latencies::RecentLatencies;
-use super::probes::Probes;
+use super::probes::{Probe, Probes};
 use super::{CallSettings, HedgeDelay};
 use crate::balance::{BalanceSettings, Balancer, Ending, Endpoint, Pick, Target};
 use crate::breaker::{BreakerSettings, HealthCheck, InvalidSetting, State};
 use crate::retry::Budget;
+use crate::sync::{AtomicU64, Ordering, nanos, nanos_since};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,8 @@ const HEDGE_SHARE: f64 = 0.1;
 const HEDGES_MAX: u16 = 10;
 /// A call is late after this at the earliest: below it a copy costs more than the wait.
 const HEDGE_MIN: Duration = Duration::from_millis(10);
+/// After an answer "no room" the service counts as overloaded for so long.
+const OVERLOADED_FOR: Duration = Duration::from_secs(1);
 /// An attempt that is out for this long, and for longer than usual, may be at a silent instance.
 const SUSPECT_MIN: Duration = Duration::from_millis(100);
 
@@ -30,6 +33,9 @@ pub struct Service {
     hedges: Budget,
     latencies: RecentLatencies,
     probes: Probes,
+    epoch: Instant,
+    /// When an instance last had no room; 0: never.
+    no_room_at: AtomicU64,
     pub(super) attempt_timeout: Duration,
     hedge_after: HedgeDelay,
 }
@@ -56,6 +62,8 @@ impl Service {
             hedges: Budget::new(HEDGE_SHARE, HEDGES_MAX, now)?,
             latencies: RecentLatencies::new(),
             probes: Probes::new(now),
+            epoch: now,
+            no_room_at: AtomicU64::new(0),
             attempt_timeout: call.attempt_timeout.min(call.timeout),
             hedge_after: call.hedge_after,
         })
@@ -93,27 +101,37 @@ impl Service {
         self.retries.left(now)
     }
 
-    /// The endpoints whose health is to be checked now. After each check call [`probed`](Self::probed).
-    pub fn probes_due(&self, now: Instant) -> Vec<Arc<Endpoint>> {
-        self.probes.due(now)
-    }
-
-    /// When [`probes_due`](Self::probes_due) next has an endpoint. None: no circuit is open, or the service is not in use.
-    pub fn next_probe(&self, now: Instant) -> Option<Instant> {
-        self.probes.next(now)
-    }
-
-    /// Takes in a health check: whether `endpoint` has answered `GET /healthz` with 200 and its own id, in
-    /// [`PROBE_TIMEOUT`](super::PROBE_TIMEOUT).
-    pub fn probed(&self, endpoint: &Arc<Endpoint>, found: HealthCheck, now: Instant) {
-        endpoint.probed(found, now);
-        if found == HealthCheck::Alive {
-            self.circuit.alive(now);
+    /// The health checks to begin now. After each call [`probed`](Self::probed).
+    pub fn probes_due(&self, now: Instant) -> Vec<Probe> {
+        match self.probes.is_empty() {
+            true => Vec::new(),
+            false => self.probes.due(self.all_out(now), now),
         }
-        let all_out = self.all_out(now);
-        self.probes.done(endpoint, all_out, now);
-        if found != HealthCheck::Alive {
-            self.probes.watch(endpoint, now + super::PROBE_TIMEOUT);
+    }
+
+    /// When [`probes_due`](Self::probes_due) next has a check. None: no circuit is open, or the service is not in use.
+    pub fn next_probe(&self, now: Instant) -> Option<Instant> {
+        match self.probes.is_empty() {
+            true => None,
+            false => self.probes.next(self.all_out(now), now),
+        }
+    }
+
+    /// Takes in a health check: whether its endpoint has answered `GET /healthz` with 200 and its own id, in
+    /// [`PROBE_TIMEOUT`](super::PROBE_TIMEOUT).
+    pub fn probed(&self, probe: &Probe, found: HealthCheck, now: Instant) {
+        self.probes.done(&probe.endpoint);
+        match found {
+            HealthCheck::Alive => {
+                probe.endpoint.probed(found, now);
+                self.circuit.alive(now);
+            }
+            _ if probe.is_outdated() => {}
+            _ => {
+                probe.endpoint.probed(found, now);
+                self.probes.watch(&probe.endpoint, now);
+                self.all_out(now);
+            }
         }
     }
 
@@ -151,8 +169,11 @@ impl Service {
         self.retries.try_withdraw(now)
     }
 
+    /// Whether a copy of a late call may be sent: not while instances have no room, since a copy is more load.
     pub(super) fn may_hedge(&self, now: Instant) -> bool {
-        self.hedges.try_withdraw(now)
+        let no_room = self.no_room_at.load(Ordering::Relaxed);
+        let is_overloaded = no_room > 0 && nanos_since(self.epoch, now) < no_room.saturating_add(nanos(OVERLOADED_FOR));
+        !is_overloaded && self.hedges.try_withdraw(now)
     }
 
     /// Records how an attempt ended that began at `started`.
@@ -170,6 +191,7 @@ impl Service {
                 self.hedges.deposit(now);
                 return;
             }
+            Ending::NoRoom { .. } => self.no_room_at.store(nanos_since(self.epoch, now).max(1), Ordering::Relaxed),
             Ending::TimedOut => self.probes.suspect(&endpoint, now),
             Ending::Overtaken if took > self.suspect_after() => {
                 self.probes.suspect(&endpoint, now);

@@ -65,7 +65,7 @@ impl Story {
 
     /// Ids of the endpoints whose health is to be checked now.
     fn probes(&self) -> Vec<String> {
-        self.service.probes_due(self.now).iter().map(|endpoint| endpoint.id().to_owned()).collect()
+        self.service.probes_due(self.now).iter().map(|probe| probe.endpoint.id().to_owned()).collect()
     }
 
     fn retries_left(&self) -> u32 {

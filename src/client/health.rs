@@ -13,7 +13,7 @@ use super::attempt::{ending_of_error, is_of};
 use super::callee::Callee;
 use crate::balance::{Ending, Endpoint};
 use crate::breaker::HealthCheck;
-use crate::call::PROBE_TIMEOUT;
+use crate::call::{PROBE_TIMEOUT, Probe};
 use crate::transport::ID_HEADER;
 use crate::transport::client::Deadline;
 
@@ -25,9 +25,9 @@ impl Client {
             let now = Instant::now();
             let mut next: Option<Instant> = None;
             for callee in self.callees() {
-                for endpoint in callee.rules.probes_due(now) {
+                for probe in callee.rules.probes_due(now) {
                     let (client, callee) = (self.clone(), Arc::clone(&callee));
-                    executor.spawn(async move { client.check(&callee, &endpoint).await }).detach();
+                    executor.spawn(async move { client.check(&callee, &probe).await }).detach();
                 }
                 next = next.into_iter().chain(callee.rules.next_probe(now)).min();
             }
@@ -44,11 +44,12 @@ impl Client {
     }
 
     /// Asks one instance whether it is alive, and records what it says.
-    async fn check(&self, callee: &Callee, endpoint: &Arc<Endpoint>) {
+    async fn check(&self, callee: &Callee, probe: &Probe) {
+        let endpoint = &probe.endpoint;
         let found = self.health(callee, endpoint).await;
         let now = Instant::now();
         let generation = endpoint.breaker().generation();
-        callee.rules.probed(endpoint, found, now);
+        callee.rules.probed(probe, found, now);
         callee.watch.add_if_changed(endpoint, generation);
         callee.log_changes(now);
         self.inner.unhealthy.notify(usize::MAX);

@@ -11,6 +11,7 @@ use crate::bulkhead::Bulkhead;
 use crate::discovery::Directory;
 use crate::telemetry::stream::{self, Feed, READERS};
 use crate::telemetry::{Collect, Kind, OpenMetrics};
+use crate::transport::RETRY_AFTER_MS;
 use crate::transport::server::Stats;
 use crate::trust::Trust;
 
@@ -55,7 +56,11 @@ impl Told {
         for (name, caution) in self.collect.iter().flat_map(|one| one.cautions()) {
             told[name] = caution.into();
         }
-        json(status, &told)
+        let mut response = json(status, &told);
+        if status == StatusCode::ServiceUnavailable {
+            insert_retry_after(&mut response);
+        }
+        response
     }
 
     fn metrics(&self) -> Response {
@@ -193,7 +198,14 @@ fn plain(why: &str) -> Response {
     let mut response = Response::new(StatusCode::ServiceUnavailable);
     response.set_body(Body::from_string(why.to_owned()));
     response.insert_header("cache-control", "no-store");
+    insert_retry_after(&mut response);
     response
+}
+
+/// Says when to ask this instance again: in a second, whether it starts or ends.
+fn insert_retry_after(response: &mut Response) {
+    response.insert_header("retry-after", "1");
+    response.insert_header(RETRY_AFTER_MS, "1000");
 }
 
 fn json(status: StatusCode, value: &serde_json::Value) -> Response {

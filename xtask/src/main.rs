@@ -19,6 +19,7 @@ mod overlay;
 mod package;
 mod pipeline;
 mod release;
+mod rules;
 mod run;
 mod spdx;
 mod tiers;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::install::{self, Package};
 use crate::run::{self, Workspace};
-use crate::{Failure, browser, card, deny, hosts, manifests, msrv, openmetrics, overlay, package, release};
+use crate::{Failure, browser, card, deny, hosts, manifests, msrv, openmetrics, overlay, package, release, rules};
 
 /// Steps with the same needs.
 struct Tier {
@@ -113,6 +113,7 @@ const UNIT: &[Step] = &[
     Step { name: "advisories", work: Work::Call(deny::advisories) },
     Step { name: "manifests, by their schemas", work: Work::Call(manifests::check) },
     Step { name: "tests and doctests", work: Work::Cargo(&["test", "--locked", "--workspace", "--no-fail-fast"], &[]) },
+    Step { name: "rules without the feature net", work: Work::Call(rules::check) },
     Step { name: "every interleaving of what is lock-free", work: Work::Call(interleavings) },
     Step { name: "numbers by the reference parser", work: Work::Call(openmetrics::check) },
     Step {

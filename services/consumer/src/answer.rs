@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use bramble::client::{TIME_LEFT, TRACE};
+use bramble::client::TRACE;
+use bramble::transport::server;
 use bramble_weather::{ApiError, Code, Query, QueryError, Report, Source};
 use maud::Markup;
 use tide::http::headers::{AGE, CACHE_CONTROL, HeaderName, RETRY_AFTER};
@@ -58,7 +59,7 @@ async fn ask(request: &Request<State>, typed: &Typed) -> (Result<(Query, Report)
         Err(errors) => return (Err(Failure::Mistyped(errors)), None),
     };
     let state = request.state();
-    let left = request.header(TIME_LEFT).and_then(|value| value.as_str().trim().parse().ok());
+    let left = server::time_left(request.as_ref());
     let started = Instant::now();
     let deadline = started + time_left(left, state.settings.call_timeout);
     let trace = request.header(TRACE).map(|values| values.as_str());
@@ -70,10 +71,10 @@ async fn ask(request: &Request<State>, typed: &Typed) -> (Result<(Query, Report)
 }
 
 /// The caller's time if it says so, but never more than is configured, nor so much that no clock has a name for it.
-fn time_left(caller_ms: Option<u64>, call_timeout: Duration) -> Duration {
+fn time_left(told: Option<Duration>, call_timeout: Duration) -> Duration {
     const LONGEST: Duration = Duration::from_secs(86_400);
     let call_timeout = call_timeout.min(LONGEST);
-    caller_ms.map_or(call_timeout, |ms| Duration::from_millis(ms).min(call_timeout))
+    told.map_or(call_timeout, |told| told.min(call_timeout))
 }
 
 /// The page of an error: a wrong question goes back into the form, everything else has a page of its own.
@@ -136,9 +137,9 @@ mod tests {
     fn a_caller_may_shorten_the_time_but_not_lengthen_it() {
         let configured = Duration::from_secs(3);
         assert_eq!(time_left(None, configured), configured);
-        assert_eq!(time_left(Some(200), configured), Duration::from_millis(200));
-        assert_eq!(time_left(Some(0), configured), Duration::ZERO);
-        assert_eq!(time_left(Some(u64::MAX), configured), configured);
-        assert!(Instant::now().checked_add(time_left(Some(u64::MAX), Duration::MAX)).is_some());
+        assert_eq!(time_left(Some(Duration::from_millis(200)), configured), Duration::from_millis(200));
+        assert_eq!(time_left(Some(Duration::ZERO), configured), Duration::ZERO);
+        assert_eq!(time_left(Some(Duration::MAX), configured), configured);
+        assert!(Instant::now().checked_add(time_left(Some(Duration::MAX), Duration::MAX)).is_some());
     }
 }

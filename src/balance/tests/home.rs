@@ -68,18 +68,18 @@ fn a_home_that_leaves_moves_only_its_own_questions_and_one_that_joins_takes_only
 }
 
 #[test]
-fn a_home_takes_four_calls_at_a_time_or_a_quarter_more_than_the_mean_and_passes_the_others_on() {
+fn a_home_takes_sixteen_calls_at_a_time_or_a_quarter_more_than_the_mean_and_passes_the_others_on() {
     let mut story = Story::new(Policy::PeakEwma, 4);
     let home = homes(&mut story, 1)[0];
     let mut held: Vec<Pick> = Vec::new();
-    for call in 1..=80 {
+    for call in 1..=160 {
         held.push(story.wanted(&keyed(0)).expect("never refused"));
         let most = (0..4).map(|number| story.endpoint(number).in_flight()).max().expect("some");
-        assert!(most as f64 <= (1.25 * call as f64 / 4.0).ceil().max(4.0), "{most} of {call}");
+        assert!(most as f64 <= (1.25 * call as f64 / 4.0).ceil().max(16.0), "{most} of {call}");
     }
-    assert!(held[..4].iter().all(|pick| story.number(pick.endpoint()) == home));
-    let next = story.number(held[4].endpoint());
-    assert!(held[4..8].iter().all(|pick| story.number(pick.endpoint()) == next), "the next is the same for all, too");
+    assert!(held[..16].iter().all(|pick| story.number(pick.endpoint()) == home));
+    let next = story.number(held[16].endpoint());
+    assert!(held[16..32].iter().all(|pick| story.number(pick.endpoint()) == next), "the next is the same for all, too");
     held.clear();
     assert_eq!(story.choice(&keyed(0)), Ok(home));
 }

@@ -6,7 +6,7 @@ use crate::breaker::{HealthCheck, Outcome};
 /// All health checks fail at this moment.
 fn all_silent(story: &Story) {
     for endpoint in story.service.balancer().endpoints() {
-        story.service.probed(&endpoint, HealthCheck::Silent, story.now);
+        story.service.probed(&Probe::of(&endpoint), HealthCheck::Silent, story.now);
     }
 }
 
@@ -40,7 +40,9 @@ fn it_stays_closed_while_one_instance_is_in_however_badly_it_answers() {
     let mut story = Story::new(3);
     for _ in 0..20 {
         story.wait(millis(1000));
-        (0..2).for_each(|number| story.service.probed(&story.endpoint(number), HealthCheck::Silent, story.now));
+        (0..2).for_each(|number| {
+            story.service.probed(&Probe::of(&story.endpoint(number)), HealthCheck::Silent, story.now);
+        });
         assert!(matches!(story.call(|_| Ending::Failed).verdict, Verdict::Attempt(_)));
     }
     assert!(story.service.circuit().generation() == 0);
@@ -84,7 +86,7 @@ fn while_it_is_open_one_call_is_let_through_every_three_seconds() {
 #[test]
 fn any_proof_of_life_closes_it() {
     let proofs: [fn(&mut Story); 4] = [
-        |story| story.service.probed(&story.endpoint(1), HealthCheck::Alive, story.now),
+        |story| story.service.probed(&Probe::of(&story.endpoint(1)), HealthCheck::Alive, story.now),
         |story| story.service.found_again(&story.endpoint(0), story.now),
         |story| {
             story.service.update(&[target(0), target(1), target(2)], story.now);
@@ -128,7 +130,9 @@ fn while_all_refuse_connections_calls_are_let_through_however_often_that_is_chec
     }
     for _ in 0..20 {
         story.wait(millis(1000));
-        (0..2).for_each(|number| story.service.probed(&story.endpoint(number), HealthCheck::Refused, story.now));
+        (0..2).for_each(|number| {
+            story.service.probed(&Probe::of(&story.endpoint(number)), HealthCheck::Refused, story.now);
+        });
         assert_eq!(story.service.circuit().open_since(), None);
     }
 }

@@ -114,7 +114,7 @@ fn the_slower_of_two_copies_has_its_instance_checked_if_it_was_out_for_long() {
     call.asks(CallEvent::Woken, story.now + millis(96));
     let answered = story.now + millis(117);
     call.ends(ended(1, ok(21)), answered);
-    let checked: Vec<_> = story.service.probes_due(answered).iter().map(|one| one.id().to_owned()).collect();
+    let checked: Vec<_> = story.service.probes_due(answered).iter().map(|one| one.endpoint.id().to_owned()).collect();
     assert_eq!(checked, [first.endpoint.id()]);
 }
 
@@ -143,6 +143,21 @@ fn when_one_of_two_copies_fails_the_call_waits_for_the_other_and_asks_no_third_m
 }
 
 #[test]
+fn while_instances_have_no_room_no_copy_is_sent() {
+    let mut story = known(3);
+    let run = story.call(|ask| if ask.attempt == 0 { NO_ROOM } else { ok(1) });
+    assert_eq!(run.verdict, Verdict::Attempt(1));
+    story.wait(millis(500));
+    let mut call = Driven::new(&story);
+    call.begin(story.now);
+    call.waits_until(CallEvent::Woken, story.now + millis(96));
+    story.wait(millis(5000));
+    let mut call = Driven::new(&story);
+    call.begin(story.now);
+    call.asks(CallEvent::Woken, story.now + millis(96));
+}
+
+#[test]
 fn an_instance_that_is_silent_is_checked_when_it_is_late_and_another_is_asked_when_it_has_failed() {
     let story = known(3);
     let question = Question { may_hedge: false, key: Some(7), ..Question::until(story.now + millis(3000)) };
@@ -152,8 +167,8 @@ fn an_instance_that_is_silent_is_checked_when_it_is_late_and_another_is_asked_wh
     assert_eq!(suspected - story.now, millis(96).mul_f64(1.2));
     let checked = call.waits(CallEvent::Woken, suspected);
     let due = story.service.probes_due(suspected);
-    assert!(due.len() == 1 && Arc::ptr_eq(&due[0], &first.endpoint));
-    story.service.probed(&first.endpoint, HealthCheck::Silent, checked - millis(50));
+    assert!(due.len() == 1 && Arc::ptr_eq(&due[0].endpoint, &first.endpoint));
+    story.service.probed(&Probe::of(&first.endpoint), HealthCheck::Silent, checked - millis(50));
     let second = call.asks(CallEvent::Woken, checked);
     assert!(!second.cached_only && !Arc::ptr_eq(&second.endpoint, &first.endpoint));
     assert_eq!(call.ends(ended(1, ok(5)), checked + millis(5)), Verdict::Attempt(1));
@@ -166,7 +181,7 @@ fn an_instance_that_is_late_but_alive_is_waited_for() {
     let first = call.begin(story.now);
     let suspected = call.waits(CallEvent::Woken, story.now);
     let checked = call.waits(CallEvent::Woken, suspected);
-    story.service.probed(&first.endpoint, HealthCheck::Alive, checked - millis(50));
+    story.service.probed(&Probe::of(&first.endpoint), HealthCheck::Alive, checked - millis(50));
     assert_eq!(call.waits(CallEvent::Woken, checked), story.now + millis(3000));
 }
 

@@ -52,7 +52,9 @@ fn an_upstream_failure_is_given_rather_than_the_error_of_the_other_instance() {
     let mut story = Story::new(2);
     for other in [Ending::Failed, Ending::Refused, NO_ROOM, Ending::TimedOut] {
         story.wait(Duration::from_secs(60));
-        (0..2).for_each(|number| story.service.probed(&story.endpoint(number), HealthCheck::Alive, story.now));
+        (0..2).for_each(|number| {
+            story.service.probed(&Probe::of(&story.endpoint(number)), HealthCheck::Alive, story.now);
+        });
         let run = story.call(|ask| if ask.attempt == 0 { Ending::UpstreamFailed } else { other });
         assert_eq!((run.verdict, run.asked.len()), (Verdict::Attempt(0), 2), "{other:?}");
     }
@@ -164,7 +166,7 @@ fn no_answer_within_the_time_of_an_attempt_is_a_timeout_and_has_the_instance_che
     assert_ne!(first.endpoint.id(), second.endpoint.id());
     assert_eq!(second.deadline, story.now + millis(3000), "what is left of the whole");
     assert!(first.endpoint.latency(later).is_some_and(|latency| latency >= millis(1999)));
-    let checked: Vec<_> = story.service.probes_due(later).iter().map(|one| one.id().to_owned()).collect();
+    let checked: Vec<_> = story.service.probes_due(later).iter().map(|one| one.endpoint.id().to_owned()).collect();
     assert_eq!(checked, [first.endpoint.id()]);
 }
 

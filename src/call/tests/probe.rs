@@ -24,7 +24,7 @@ fn an_open_circuit_is_checked_after_a_quarter_of_a_second_and_then_every_second(
         for id in story.probes() {
             assert_eq!(id, target(1).id);
             checked.push(10 * tens);
-            story.service.probed(&story.endpoint(1), HealthCheck::Silent, story.now);
+            story.service.probed(&Probe::of(&story.endpoint(1)), HealthCheck::Silent, story.now);
         }
     }
     assert_eq!(checked, [250, 1250, 2250, 3250]);
@@ -34,7 +34,9 @@ fn an_open_circuit_is_checked_after_a_quarter_of_a_second_and_then_every_second(
 fn while_all_are_out_one_of_them_is_checked_every_quarter_of_a_second() {
     for (count, every) in [(1, 250), (2, 500), (3, 750), (4, 1000), (8, 1000)] {
         let mut story = Story::new(count);
-        (0..count).for_each(|number| story.service.probed(&story.endpoint(number), HealthCheck::Silent, story.now));
+        (0..count).for_each(|number| {
+            story.service.probed(&Probe::of(&story.endpoint(number)), HealthCheck::Silent, story.now);
+        });
         story.wait(millis(5000));
         for endpoint in story.service.probes_due(story.now) {
             story.service.probed(&endpoint, HealthCheck::Silent, story.now);
@@ -51,7 +53,7 @@ fn a_check_that_is_in_flight_is_not_begun_again() {
     assert_eq!(story.probes(), [target(0).id]);
     story.wait(millis(5000));
     assert_eq!((story.probes(), story.service.next_probe(story.now)), (Vec::new(), None));
-    story.service.probed(&story.endpoint(0), HealthCheck::Silent, story.now);
+    story.service.probed(&Probe::of(&story.endpoint(0)), HealthCheck::Silent, story.now);
     story.wait(millis(1000));
     assert_eq!(story.probes(), [target(0).id]);
 }
@@ -62,7 +64,7 @@ fn a_good_check_closes_what_silence_opened_and_ends_the_checks() {
     refuse(&mut story, 0);
     story.wait(millis(250));
     assert_eq!(story.probes(), [target(0).id]);
-    story.service.probed(&story.endpoint(0), HealthCheck::Alive, story.now);
+    story.service.probed(&Probe::of(&story.endpoint(0)), HealthCheck::Alive, story.now);
     assert_eq!(story.state(0), State::Ramping);
     story.wait(millis(1000));
     assert_eq!((story.probes(), story.service.next_probe(story.now)), (Vec::new(), None));
@@ -75,7 +77,7 @@ fn what_failing_calls_opened_is_closed_by_a_call_and_not_by_a_check() {
     assert_eq!(story.state(0), State::Open);
     story.wait(millis(250));
     assert_eq!(story.probes(), [target(0).id]);
-    story.service.probed(&story.endpoint(0), HealthCheck::Alive, story.now);
+    story.service.probed(&Probe::of(&story.endpoint(0)), HealthCheck::Alive, story.now);
     assert_eq!(story.state(0), State::Open);
     story.wait(millis(750));
     assert_eq!(story.call(|_| ok(1)).verdict, Verdict::Attempt(0));
@@ -90,7 +92,7 @@ fn an_instance_that_is_suspected_is_checked_at_once_and_out_if_it_is_silent() {
     let suspected = (0..2).find(|number| target(*number).id == run.asked[0]).expect("one of two");
     assert_eq!(story.state(suspected), State::Closed);
     story.wait(millis(1000));
-    story.service.probed(&story.endpoint(suspected), HealthCheck::Silent, story.now);
+    story.service.probed(&Probe::of(&story.endpoint(suspected)), HealthCheck::Silent, story.now);
     assert_eq!(story.state(suspected), State::Open);
     story.wait(millis(1000));
     assert_eq!(story.probes(), run.asked[..1], "and it is checked until it is back");
@@ -102,7 +104,7 @@ fn an_instance_that_is_suspected_and_answers_stays_in_and_is_left_alone() {
     story.call(|ask| if ask.attempt == 0 { Ending::TimedOut } else { ok(1) });
     let checked = story.service.probes_due(story.now);
     story.service.probed(&checked[0], HealthCheck::Alive, story.now);
-    assert_eq!(checked[0].breaker().state(), State::Closed);
+    assert_eq!(checked[0].endpoint.breaker().state(), State::Closed);
     story.wait(millis(1000));
     assert_eq!((story.probes(), story.service.next_probe(story.now)), (Vec::new(), None));
 }
@@ -123,13 +125,14 @@ fn a_service_that_was_not_called_for_a_minute_is_not_checked_until_its_next_call
 #[test]
 fn at_most_sixteen_checks_are_in_flight_and_each_endpoint_has_its_turn() {
     let mut story = Story::new(40);
-    (0..40).for_each(|number| story.service.probed(&story.endpoint(number), HealthCheck::Silent, story.now));
+    (0..40)
+        .for_each(|number| story.service.probed(&Probe::of(&story.endpoint(number)), HealthCheck::Silent, story.now));
     story.wait(millis(1250));
     let mut checked = std::collections::HashSet::new();
     for _ in 0..3 {
         let due = story.service.probes_due(story.now);
         assert!(due.len() <= PROBES_MAX && story.probes().is_empty(), "all places are taken");
-        checked.extend(due.iter().map(|endpoint| endpoint.id().to_owned()));
+        checked.extend(due.iter().map(|probe| probe.endpoint.id().to_owned()));
         due.iter().for_each(|endpoint| story.service.probed(endpoint, HealthCheck::Silent, story.now));
     }
     assert_eq!(checked.len(), 40);

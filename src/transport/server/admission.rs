@@ -15,6 +15,9 @@ use super::{Session, Shared, Stats};
 use crate::limit::{Admission, Limiter, Permit, Refusal, Settings, Ticket};
 use crate::transport::TIME_LEFT;
 
+/// The log tells of overload once in so long.
+const LOGGED_EVERY: Duration = Duration::from_secs(60);
+
 /// The limiter of a server, and what wakes the requests that wait in its queue.
 pub(super) struct Gate {
     state: Mutex<State>,
@@ -25,11 +28,12 @@ struct State {
     limiter: Limiter,
     /// Of requests that wait, once they have been polled.
     wakers: BTreeMap<Ticket, Waker>,
+    logged_at: Option<Instant>,
 }
 
 impl Gate {
     pub(super) fn new(settings: Settings, executor: &Arc<smol::Executor<'static>>) -> Self {
-        let state = State { limiter: Limiter::new(settings, Instant::now()), wakers: BTreeMap::new() };
+        let state = State { limiter: Limiter::new(settings, Instant::now()), wakers: BTreeMap::new(), logged_at: None };
         Self { state: Mutex::new(state), executor: Arc::downgrade(executor) }
     }
 
@@ -39,6 +43,21 @@ impl Gate {
 }
 
 impl State {
+    /// Writes a line to the log, unless one was written lately.
+    fn log(&mut self, refusal: &Refusal, now: Instant) {
+        if self.logged_at.is_some_and(|at| now.saturating_duration_since(at) < LOGGED_EVERY) {
+            return;
+        }
+        self.logged_at = Some(now);
+        let (running, waiting) = (self.limiter.running(), self.limiter.waiting());
+        let wait = self.limiter.expected_wait().as_millis();
+        log::warn!(
+            "overloaded: requests are answered 503 ({}); {running} run, {waiting} wait, one more would wait {wait} ms \
+             (server.concurrency)",
+            refusal.reason
+        );
+    }
+
     /// Wakes those whose turn it is now.
     fn call(&mut self, stats: &Stats) {
         if self.limiter.waiting() == 0 {
@@ -57,6 +76,8 @@ impl State {
 pub(super) struct Entry<S> {
     pub(super) session: Arc<Session<S>>,
     stage: Stage,
+    /// When the caller stops waiting, if the request has to wait.
+    deadline: Option<Instant>,
 }
 
 enum Stage {
@@ -65,39 +86,78 @@ enum Stage {
     Waiting(Ticket, Instant),
     /// With the time, where the clock was looked at just now.
     Running(Permit, Option<Instant>),
+    Refused(Refusal),
     Gone,
 }
 
-/// When the caller stops waiting, by what it has sent of it.
-pub(super) fn deadline(headers: &HeaderMap, now: Instant) -> Option<Instant> {
+/// When the caller stops waiting, if it has told so: an extension of requests that had to wait for their turn.
+#[derive(Debug, Clone, Copy)]
+struct Deadline(Instant);
+
+/// How long the caller of `request` still waits for the answer, if it has told so ([`TIME_LEFT`]). The time that the
+/// request has waited for its turn is taken off; the header does not know of it.
+pub fn time_left(request: &http_types::Request) -> Option<Duration> {
+    if let Some(Deadline(until)) = request.ext().get::<Deadline>() {
+        return Some(until.saturating_duration_since(Instant::now()));
+    }
+    millis(request.header(TIME_LEFT)?.last().as_str())
+}
+
+fn deadline(headers: &HeaderMap, now: Instant) -> Option<Instant> {
     const NAME: HeaderName = HeaderName::from_static(TIME_LEFT);
-    let left = headers.get(&NAME)?.to_str().ok()?.trim().parse().ok()?;
-    now.checked_add(Duration::from_millis(left))
+    now.checked_add(millis(headers.get_all(&NAME).iter().next_back()?.to_str().ok()?)?)
+}
+
+fn millis(text: &str) -> Option<Duration> {
+    text.trim().parse().ok().map(Duration::from_millis)
 }
 
 impl<S> Entry<S> {
     /// An entry that waits for nothing and counts for nothing.
     pub(super) fn outside(session: Arc<Session<S>>) -> Self {
-        Self { session, stage: Stage::Outside }
+        Self { session, stage: Stage::Outside, deadline: None }
     }
 
-    /// Takes a permit or a place in the queue.
-    pub(super) fn new(session: Arc<Session<S>>, now: Instant, deadline: Option<Instant>) -> Result<Self, Refusal> {
-        let Shared { gate, stats, .. } = &*session.shared;
+    /// Takes a permit or a place in the queue; false if it is refused.
+    pub(super) fn arrive(&mut self, headers: &HeaderMap) -> bool {
+        let now = Instant::now();
+        let Shared { gate, stats, .. } = &*self.session.shared;
         let mut state = gate.lock();
-        let stage = match state.limiter.arrive(now, deadline) {
-            Admission::Run(permit) => Stage::Running(permit, Some(now)),
+        if let Some(permit) = state.limiter.try_run(now) {
+            self.stage = Stage::Running(permit, Some(now));
+            return true;
+        }
+        let deadline = deadline(headers, now);
+        match state.limiter.arrive(now, deadline) {
+            Admission::Run(permit) => self.stage = Stage::Running(permit, Some(now)),
             Admission::Queue(ticket) => {
+                self.stage = Stage::Waiting(ticket, now);
+                self.deadline = deadline;
                 state.call(stats);
-                Stage::Waiting(ticket, now)
             }
             Admission::Refuse(refusal) => {
                 stats.requests_refused.fetch_add(1, Relaxed);
-                return Err(refusal);
+                state.log(&refusal, now);
+                self.stage = Stage::Refused(refusal);
+                return false;
             }
-        };
-        drop(state);
-        Ok(Self { session, stage })
+        }
+        true
+    }
+
+    /// Why it was refused as it came.
+    pub(super) fn refusal(&self) -> Option<&Refusal> {
+        match &self.stage {
+            Stage::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// Tells the handler by when to answer, where the header is no longer right.
+    pub(super) fn extend(&self, request: &mut http_types::Request) {
+        if let Some(deadline) = self.deadline {
+            request.ext_mut().insert(Deadline(deadline));
+        }
     }
 }
 
@@ -145,6 +205,7 @@ impl<S: Send + Sync + 'static> Entry<S> {
             Ok(permit) => Ok(Stage::Running(permit, Some(now))),
             Err(refusal) => {
                 stats.requests_late.fetch_add(1, Relaxed);
+                state.log(&refusal, now);
                 state.call(stats);
                 Err(refusal)
             }
@@ -202,7 +263,7 @@ impl<S> Drop for Entry<S> {
     fn drop(&mut self) {
         let Shared { gate, stats, .. } = &*self.session.shared;
         match std::mem::replace(&mut self.stage, Stage::Gone) {
-            Stage::Outside | Stage::Gone => {}
+            Stage::Outside | Stage::Refused(_) | Stage::Gone => {}
             Stage::Waiting(ticket, _) => {
                 let mut state = gate.lock();
                 state.limiter.leave(ticket);

@@ -7,18 +7,17 @@ use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
 use futures_lite::prelude::*;
 use http::HeaderName;
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use super::admission::{self, Entry};
+use super::admission::Entry;
 use super::body::ResponseBody;
 use super::convert::{self, Peer};
 use super::progress::Progress;
-use super::{Deadline, Shared, refusal};
+use super::{Shared, refusal};
 use crate::transport::ID_HEADER;
 
 const ID: HeaderName = HeaderName::from_static(ID_HEADER);
@@ -39,19 +38,30 @@ pub(super) fn answer<S: Clone + Send + Sync + 'static>(
     request: http::Request<Incoming>,
 ) -> impl Future<Output = Result<http::Response<ResponseBody>, Infallible>> + Send {
     session.progress.handling();
-    let admitted = admit(Arc::clone(&session), request);
+    let mut entry = Entry::outside(Arc::clone(&session));
+    let mut request = if admit(&mut entry, &request) {
+        convert::request(request, &session.peer, session.shared.limits.max_body, &session.progress)
+    } else {
+        Err(&refusal::OVERLOADED)
+    };
+    if let Ok(request) = &mut request {
+        entry.extend(request);
+    }
     async move {
         let Session { shared, progress, .. } = &*session;
-        let mut response = match admitted {
+        let mut response = match request {
             // Not in a function of its own: hyper keeps the place of this future, and a request in it is 400 bytes.
-            Ok((mut entry, request)) => {
+            Ok(request) => {
                 let mut handler = pin!(AssertUnwindSafe(shared.app.respond(request)).catch_unwind());
                 match poll_fn(|cx| entry.poll(cx, |cx| handler.as_mut().poll(cx))).await {
                     Ok(handled) => handled_as(handled, &session),
                     Err(refusal) => convert::overloaded(&refusal, Arc::clone(progress)),
                 }
             }
-            Err(answer) => answer,
+            Err(refusal) => match entry.refusal() {
+                Some(refusal) => convert::overloaded(refusal, Arc::clone(progress)),
+                None => convert::refused(refusal, Arc::clone(progress)),
+            },
         };
         if let Some(id) = &shared.id {
             response.headers_mut().insert(ID, id.clone());
@@ -62,37 +72,16 @@ pub(super) fn answer<S: Clone + Send + Sync + 'static>(
     }
 }
 
-/// Decides whether the request is worked on, before it is looked at any further; then it is made one for tide.
-fn admit<S: Clone + Send + Sync + 'static>(
-    session: Arc<Session<S>>,
-    request: http::Request<Incoming>,
-) -> Result<(Entry<S>, http_types::Request), http::Response<ResponseBody>> {
-    let (progress, max_body) = (Arc::clone(&session.progress), session.shared.limits.max_body);
-    let mut deadline = None;
-    let entry = if session.shared.unlimited.contains(&request.uri().path()) {
-        Entry::outside(session)
-    } else {
-        let now = Instant::now();
-        deadline = admission::deadline(request.headers(), now);
-        match Entry::new(session, now, deadline) {
-            Ok(entry) => entry,
-            Err(refusal) => {
-                if !request.body().is_end_stream() {
-                    progress.leave_unread();
-                }
-                return Err(convert::overloaded(&refusal, progress));
-            }
-        }
-    };
-    match convert::request(request, &entry.session.peer, max_body, &progress) {
-        Ok(mut request) => {
-            if let Some(deadline) = deadline {
-                request.ext_mut().insert(Deadline(deadline));
-            }
-            Ok((entry, request))
-        }
-        Err(refusal) => Err(convert::refused(refusal, progress)),
+/// Decides whether the request is worked on, before it is looked at any further.
+fn admit<S>(entry: &mut Entry<S>, request: &http::Request<Incoming>) -> bool {
+    if entry.session.shared.unlimited.contains(&request.uri().path()) {
+        return true;
     }
+    let admitted = entry.arrive(request.headers());
+    if !admitted && !request.body().is_end_stream() {
+        entry.session.progress.leave_unread();
+    }
+    admitted
 }
 
 /// What the peer gets of what the handler gave.

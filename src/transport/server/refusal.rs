@@ -61,6 +61,9 @@ pub(super) static ENCODING: Refusal =
     refusal(Status::NOT_IMPLEMENTED, "not_implemented", "the only Transfer-Encoding supported is chunked");
 pub(super) static BUSY: Refusal =
     refusal(Status::SERVICE_UNAVAILABLE, "unavailable", "too many connections; try again in a moment");
+/// Of a request, not of the connection, which goes on: see [`overloaded`].
+pub(super) static OVERLOADED: Refusal =
+    refusal(Status::SERVICE_UNAVAILABLE, "overloaded", "requests wait too long for their turn");
 pub(super) static VERSION: Refusal =
     refusal(Status::HTTP_VERSION_NOT_SUPPORTED, "version_not_supported", "HTTP/1.1 is spoken here");
 
