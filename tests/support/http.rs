@@ -1,5 +1,7 @@
 //! A plain HTTP client: one connection a request, nothing of the code under test.
 
+#![allow(dead_code)] // each test file uses a part
+
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
