@@ -39,7 +39,7 @@ impl Seats {
         let seats: Vec<_> =
             self.0.into_iter().map(|(name, crowd)| (name, Got::of(&crowd.end(), began, back))).collect();
         for (name, Got { during, first, after, later }) in &seats {
-            println!("{fault}, {name}: meanwhile {during}; first current report {first:.0?} after the return");
+            println!("{fault}, {name}: meanwhile {during}; first current report {first:.1?} after the return");
             println!("{fault}, {name}: after the return {after}; from 4 s on {later}");
         }
         let Some(((_, plain), forms)) = seats.split_last() else { return };

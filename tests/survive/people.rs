@@ -184,7 +184,7 @@ impl fmt::Display for Score {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { asked, good, kept, p99, slowest } = self;
         write!(f, "{good} of {asked} current ({:.1} %), {kept} kept, ", self.good_percent())?;
-        write!(f, "99 of 100 within {p99:.0?}, all within {slowest:.0?}")
+        write!(f, "99 of 100 within {p99:.1?}, all within {slowest:.1?}")
     }
 }
 
