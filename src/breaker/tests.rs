@@ -493,6 +493,19 @@ fn a_ramp_admits_every_call_and_its_weight_grows_from_a_tenth_to_all() {
 }
 
 #[test]
+fn a_ramp_that_is_over_is_shown_as_closed_though_no_call_has_come() {
+    let mut story = Story::new(|_| {});
+    story.call(Outcome::Refused);
+    story.wait_open();
+    story.call(OK);
+    story.wait(seconds(9));
+    assert_eq!(story.breaker.snapshot(story.now).state, State::Ramping);
+    story.wait(seconds(1));
+    assert_eq!(story.breaker.snapshot(story.now).state, State::Closed);
+    assert_eq!(story.breaker.transitions_since(0).last().map(|last| last.at), Some(story.now));
+}
+
+#[test]
 fn consecutive_failures_in_a_ramp_open_again_for_longer_and_one_failure_does_not() {
     let mut story = Story::new(|_| {});
     story.calls(Outcome::Failure, 5);
