@@ -6,7 +6,7 @@
 //!
 //! A call goes, in this order, to
 //!
-//! 1. an endpoint whose open [circuit](crate::breaker) is due for its trial call, once per `open_for`;
+//! 1. an endpoint whose open [circuit](crate::breaker) is due for its trial call, once per `open_for` and three calls;
 //! 2. with a key, the key's home among those of 3: equal questions go to the same endpoint, so that its cache has the
 //!    answer;
 //! 3. an endpoint whose circuit is closed and that has not just said that it has no room, by the policy;
@@ -42,7 +42,7 @@ pub(crate) use snapshot::CircuitCounts;
 pub use snapshot::{EndpointSnapshot, Snapshot};
 
 use crate::breaker::{self, BreakerSettings, CircuitBreaker, InvalidSetting, Permit, Refusal, Rules, State};
-use crate::sync::{Mutex, Sharded, lock, mix, nanos_since, shard};
+use crate::sync::{AtomicUsize, Mutex, Ordering, Sharded, lock, mix, nanos_since, shard};
 use endpoint::Busy;
 use peak_ewma::PeerLatencies;
 use roster::{Group, Member, Roster};
@@ -61,6 +61,9 @@ const DRAWS: usize = 16;
 const SECOND_DRAWS: usize = 4;
 /// Picks lost to circuits that changed meanwhile, before all are looked at.
 const TRIES: usize = 4;
+/// Every so many calls one may be a trial call that is due: of three calls a minute, not each is for finding out whether
+/// a server that hangs still does.
+const TRIAL_EVERY: usize = 3;
 /// Another zone's endpoint is preferred if its cost times this, and [`ZONE_CROSSING`] more, is below the own zone's.
 const ZONE_MARGIN: f64 = 1.1;
 /// Seconds that a call into another zone costs more: about a round trip through two switches.
@@ -76,6 +79,8 @@ pub struct Balancer {
     seed: u64,
     epoch: Instant,
     peers: Arc<PeerLatencies>,
+    /// Calls since the last trial call while another one was due.
+    since_trial: AtomicUsize,
     /// The same list in each shard, so that readers on many cores do not even share a lock's count.
     rosters: Sharded<RwLock<Arc<Roster>>>,
     /// Endpoints made so far; held while the list is replaced.
@@ -128,6 +133,7 @@ impl Balancer {
             seed,
             epoch: now,
             peers,
+            since_trial: AtomicUsize::new(TRIAL_EVERY),
             rosters: Sharded::new(|| RwLock::new(Arc::clone(&empty))),
             updating: Mutex::new(0),
         })
@@ -238,7 +244,10 @@ impl Balancer {
         let due = ask.roster.due(ask.now, ask.nanos); // asked always, since it also counts
         let is_due = |member: &&Member| ask.is_first() && member.endpoint.breaker().would_admit(ask.now);
         if let Some(member) = due.filter(is_due) {
-            return Some(member);
+            if self.since_trial.fetch_add(1, Ordering::Relaxed) + 1 >= TRIAL_EVERY {
+                self.since_trial.store(0, Ordering::Relaxed);
+                return Some(member);
+            }
         }
         if let Some(home) = ask.wanted.key.and_then(|key| self.home(ask, key)) {
             return Some(home);

@@ -243,7 +243,7 @@ impl<'a> CallMachine<'a> {
             Ending::NoRoom { .. } => is_free.then_some(Reason::Free),
             Ending::Refused | Ending::WrongPeer if is_free => Some(Reason::Free),
             Ending::Refused | Ending::WrongPeer | Ending::Failed | Ending::TimedOut => Some(Reason::Paid),
-            Ending::Overtaken | Ending::Cancelled => None,
+            Ending::Overtaken | Ending::OvertakenLate | Ending::Cancelled => None,
         };
         self.asked_for_upstream |= matches!(ending, Ending::UpstreamFailed | Ending::UpstreamTimedOut);
         self.next = reason.or(self.next);
@@ -365,6 +365,6 @@ fn rank(ending: Option<Ending>) -> u8 {
         Some(Ending::Failed) => 3,
         Some(Ending::TimedOut | Ending::Cancelled) => 2,
         Some(Ending::WrongPeer | Ending::Refused) => 1,
-        Some(Ending::Overtaken) | None => 0,
+        Some(Ending::Overtaken | Ending::OvertakenLate) | None => 0,
     }
 }

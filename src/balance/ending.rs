@@ -30,6 +30,8 @@ pub enum Ending {
     TimedOut,
     /// The other of two copies answered first, so that this one was given up.
     Overtaken,
+    /// As that, but long after an answer was to be expected: the instance may hang.
+    OvertakenLate,
     /// Given up by the caller, or timed out in less time than an attempt should have: it shows nothing.
     Cancelled,
 }
@@ -43,7 +45,7 @@ impl Ending {
             Self::WrongPeer => Outcome::WrongPeer,
             Self::Failed => Outcome::Failure,
             Self::Refused => Outcome::Refused,
-            Self::TimedOut => Outcome::Timeout,
+            Self::TimedOut | Self::OvertakenLate => Outcome::Timeout,
             Self::Overtaken | Self::Cancelled => Outcome::Ignored,
         }
     }

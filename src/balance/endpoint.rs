@@ -175,7 +175,7 @@ impl Endpoint {
                 self.failures.observe(true, now);
             }
             Ending::Failed => self.failures.observe(true, now),
-            Ending::Overtaken if took.as_secs_f64() > self.latency_estimate(now) => {
+            Ending::Overtaken | Ending::OvertakenLate if took.as_secs_f64() > self.latency_estimate(now) => {
                 self.latency.observe(took, now);
             }
             Ending::NoRoom { retry_after } => {

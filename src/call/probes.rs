@@ -15,7 +15,7 @@ pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 pub const PROBES_MAX: usize = 16;
 /// Between two health checks of an endpoint.
 const EVERY: Duration = Duration::from_secs(1);
-/// Between two health checks of a service of which every endpoint is out.
+/// Between two health checks of an endpoint while every endpoint is out, of each four endpoints.
 const EVERY_ALL_OUT: Duration = Duration::from_millis(250);
 /// Health checks of one endpoint in flight at a time, while every endpoint is out: one that was sent just before a network
 /// heals is lost, and the next does not wait for it.
@@ -109,7 +109,7 @@ impl Probes {
             return Vec::new();
         }
         let (every, overlap) = match all_out {
-            Some(count) => ((EVERY_ALL_OUT * count.clamp(1, 4) as u32).min(EVERY), OVERLAP_MAX),
+            Some(count) => ((EVERY_ALL_OUT * count.div_ceil(4).min(4) as u32).min(EVERY), OVERLAP_MAX),
             None => (EVERY, 1),
         };
         let mut watched = lock(&self.watched);

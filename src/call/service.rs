@@ -20,7 +20,8 @@ const HEDGES_MAX: u16 = 10;
 const HEDGE_MIN: Duration = Duration::from_millis(10);
 /// After an answer "no room" the service counts as overloaded for so long.
 const OVERLOADED_FOR: Duration = Duration::from_secs(1);
-/// An attempt that is out for this long, and for longer than usual, may be at a silent instance.
+/// An attempt that is out for this long, and for longer than usual, may be at a silent instance. Below it a cold instance,
+/// which is overtaken each time, would never become warm.
 const SUSPECT_MIN: Duration = Duration::from_millis(100);
 
 /// One service that is called: its endpoints with their circuits, its own circuit, and the budgets for second attempts.
@@ -179,11 +180,15 @@ impl Service {
     /// Records how an attempt ended that began at `started`.
     pub(super) fn record(&self, pick: Pick, started: Instant, ending: Ending, now: Instant) {
         let endpoint = Arc::clone(pick.endpoint());
+        let took = now.saturating_duration_since(started);
+        let ending = match ending {
+            Ending::Overtaken if took > self.suspect_after() => Ending::OvertakenLate,
+            ending => ending,
+        };
         pick.finish(ending, now);
         if ending.is_answer() {
             self.circuit.alive(now);
         }
-        let took = now.saturating_duration_since(started);
         match ending {
             Ending::Success { latency } => {
                 self.latencies.record(latency);
@@ -192,10 +197,7 @@ impl Service {
                 return;
             }
             Ending::NoRoom { .. } => self.no_room_at.store(nanos_since(self.epoch, now).max(1), Ordering::Relaxed),
-            Ending::TimedOut => self.probes.suspect(&endpoint, now),
-            Ending::Overtaken if took > self.suspect_after() => {
-                self.probes.suspect(&endpoint, now);
-            }
+            Ending::TimedOut | Ending::OvertakenLate => self.probes.suspect(&endpoint, now),
             _ => {}
         }
         if endpoint.breaker().state() == State::Open {

@@ -1,4 +1,4 @@
-//! Each folder of `benches/` is a package of its own: what it compares us with is no dependency of ours.
+//! The benches. What `http` and `resilience` compare Bramble with is no dependency of Bramble: each is a workspace of its own.
 
 use crate::run::{self, Workspace};
 use crate::{card, hosts};
@@ -14,6 +14,8 @@ enum How {
     Run,
     /// `cargo bench` of it.
     Bench,
+    /// `cargo run` of this member of the workspace.
+    Member(&'static str),
     /// What tests hosts, with a watch in its hand.
     Hosts,
     /// Likewise what tests the card.
@@ -23,6 +25,11 @@ enum How {
 const BENCHES: &[Bench] = &[
     Bench { name: "http", how: How::Run, about: "server and forwarding beside axum, reqwest, HAProxy and nginx" },
     Bench { name: "resilience", how: How::Bench, about: "breaker and balancer beside the crates for them" },
+    Bench {
+        name: "survive",
+        how: How::Member("bramble-survive"),
+        about: "what callers get under faults, simulated, beside simple rules; [--lost] [WORD]... for some",
+    },
     Bench { name: "discovery", how: How::Hosts, about: "how long hosts take to know who comes and goes" },
     Bench {
         name: "image",
@@ -52,6 +59,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<(), Strin
         let mut cargo = match how {
             How::Run => workspace.cargo(["run", "--quiet", "--release", "--manifest-path", &manifest]),
             How::Bench => workspace.cargo(["bench", "--quiet", "--manifest-path", &manifest]),
+            How::Member(package) => workspace.cargo(["run", "--quiet", "--release", "--package", package]),
             How::Hosts => {
                 hosts::bench(workspace)?;
                 continue;

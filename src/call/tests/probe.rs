@@ -31,8 +31,8 @@ fn an_open_circuit_is_checked_after_a_quarter_of_a_second_and_then_every_second(
 }
 
 #[test]
-fn while_all_are_out_one_of_them_is_checked_every_quarter_of_a_second() {
-    for (count, every) in [(1, 250), (2, 500), (3, 750), (4, 1000), (8, 1000)] {
+fn while_all_are_out_up_to_four_are_checked_every_quarter_of_a_second_and_more_of_them_less_often() {
+    for (count, every) in [(1, 250), (4, 250), (5, 500), (8, 500), (12, 750), (16, 1000)] {
         let mut story = Story::new(count);
         (0..count).for_each(|number| {
             story.service.probed(&Probe::of(&story.endpoint(number)), HealthCheck::Silent, story.now);

@@ -18,11 +18,11 @@ use crate::openweathermap::{Observation, UpstreamError};
 /// get no weather although the API may be back; a probe every 3 s is no load for it.
 const OPEN_FOR_MAX: Duration = Duration::from_secs(3);
 
-/// `[breaker]` as it holds for an API that has no substitute: open for [`OPEN_FOR_MAX`] at most, and closed again without a
-/// ramp, which would refuse calls that the API could answer.
+/// `[breaker]` as it holds for an API that has no substitute: opened by consecutive failures alone, since an API that fails
+/// half of the calls answers the other half; and open for [`OPEN_FOR_MAX`] at most.
 pub(crate) fn settings(breaker: &BreakerSettings) -> BreakerSettings {
     let [open_for, open_for_max] = [breaker.open_for, breaker.open_for_max].map(|time| time.min(OPEN_FOR_MAX));
-    BreakerSettings { open_for, open_for_max, ramp: Duration::ZERO, ..breaker.clone() }
+    BreakerSettings { failure_rate: 1.0, open_for, open_for_max, ramp: Duration::ZERO, ..breaker.clone() }
 }
 
 /// The circuit before the weather API, and what the log has been told of it.

@@ -1,0 +1,137 @@
+//! In every scenario Bramble's defaults serve at least what the best of the simple rules serve.
+
+use bramble_survive::board::{self, Row};
+use bramble_survive::contestant::rules::BrambleRules;
+use bramble_survive::{scenario, world};
+
+/// A row that Bramble loses, and why that is right. One that it does not lose any more has to go from here.
+struct Exception {
+    /// `SCENARIO, PHASE`.
+    row: &'static str,
+    /// What is worse, as [`bramble_survive::score::Loss::amount`] names it.
+    loss: &'static str,
+    /// By how much at most, in its unit.
+    by: f64,
+    reason: &'static str,
+}
+
+const FAILS_FAST: &str = "while all are silent a caller learns so at once instead of after 1.3 s; of the calls begun just \
+                          before the repair some would have been answered";
+const REFUSES_EARLY: &str = "a call that would wait longer than a second is refused: p99 1.2 s instead of 2.5 s";
+const FEW_RETRIES: &str = "the retry budget is filled by successes only, so that a service that fails is asked less";
+const HEDGES_ADD_LOAD: &str = "a server that cannot drop abandoned work also works on the copies of late calls; Bramble's own \
+                               servers drop it";
+const HUNG: &str =
+    "an instance whose copies answer within 100 ms is not held to hang, so that a cold one can become warm";
+
+// Of the scenarios of `scenario::field`.
+const HOT_KEY: &str = "to be mended: the home of a key takes 61 % of all calls, more than it can answer, while the third \
+                       server has next to none: the bound of its load is a multiple of the mean, which its own queue lifts";
+const BURST_REFUSED: &str = "to be mended: calls of one instant are refused after 2 ms by every server, though all would be \
+                             answered within 1.4 s and their callers wait for 3 s";
+const LATE_REFUSAL: &str = "to be mended: when the disk answers again, calls that have waited for more than a second are \
+                            refused; servers are idle soon after, and callers had 1.4 s left";
+const HEDGES_WHILE_ALL_ARE_SLOW: &str = "to be mended: when all servers get slower at once, 224 copies are sent for 328 calls \
+                                         within a second; that work is missing when early refusal begins";
+const IDENTITY: &str = "an answer of another instance than the one asked counts as a stranger's, so that no wrong program is \
+                        taken for the service; calls fail until discovery names the new instances";
+const HOME_SAVES: &str = "a place is fetched once, by its home: 150 calls to the paid API instead of 215; no other has it \
+                          while the API is silent. Stale answers, which a producer gives then, are not simulated";
+const LONG_ATTEMPT: &str = "to be mended: an attempt waits for 2 s, a baseline's for 1.3 s, so that a question whose home is \
+                            silent is asked elsewhere late; the copy sent before finds no cached answer";
+const HUNG_AND_SLOW: &str = "to be mended: calls keep trying an instance that hangs (447 attempts, linkerd-like 231), and those \
+                             without a copy wait for 2 s";
+const SLOW_PAIR: &str = "to be mended: two of four that get slower and slower are given a fifth more calls than a linkerd-like \
+                         balancer gives them";
+const STAYS_AT_THE_LAST: &str = "to be mended: in the first second after the repair 28 of 100 calls are refused and others wait \
+                                 at the last server, since the others are not yet known to be back";
+const NEW_STAY_COLD: &str = "to be mended: new instances get 118 calls in their first 3 s (linkerd-like gives 254), so that they \
+                             are cold for 2 s longer when the old ones end";
+
+const BATCH: &str = "batch job of 4 s on all 4 boards each 15 s, 3 x slower, during";
+const ALL_NEW: &str = "all 3 restarted as new instances that discovery learns after 5 s, after";
+const BLUE_GREEN: &str = "blue and green: 3 new instances start, 3 s later the 3 old ones end, during and after";
+
+const EXCEPTIONS: &[Exception] = &[
+    exception("single server unreachable for 10 s, during", "answered", 5.0, FAILS_FAST),
+    exception("single server stopped for 10 s, during", "answered", 13.5, FAILS_FAST),
+    exception("1 of 2 unreachable, 120 % of the other's capacity, during and after", "answered", 4.0, REFUSES_EARLY),
+    exception("pulse of 2 x 80 % for 10 s, abandoned work dropped, during and after", "answered", 2.0, REFUSES_EARLY),
+    exception("pulse of 2.5 x 80 % for 10 s, abandoned work dropped, during and after", "answered", 2.0, REFUSES_EARLY),
+    exception("all 5 fail 50 %, during", "answered", 5.0, FEW_RETRIES),
+    exception("all 5 fail 50 %, during", "p99", 45.0, FEW_RETRIES),
+    exception("pulse of 1.5 x 80 % for 5 s, abandoned work kept, during and after", "answered", 3.0, HEDGES_ADD_LOAD),
+    exception("pulse of 1.5 x 80 % for 5 s, abandoned work kept, during and after", "p99", 200.0, HEDGES_ADD_LOAD),
+    exception("pulse of 1.5 x 80 % for 5 s, abandoned work kept, from 4 s after", "p99", 100.0, HEDGES_ADD_LOAD),
+    exception("1 of 5 hangs, healthz well, 20 clients, during", "p99", 10.0, HUNG),
+    exception("hot key: 90 % of the calls for one place, 54 % of the capacity, all", "p99", 950.0, HOT_KEY),
+    exception("hot key: 90 % of the calls for one place, 1 of 3 is 4 x slower, during", "p99", 800.0, HOT_KEY),
+    exception("hot key: 90 % of the calls for one place, 1 of 3 is 4 x slower, after", "p99", 980.0, HOT_KEY),
+    exception("hot key: 90 % of the calls for one place, 1 of 3 is 4 x slower, after", "recovery", 30.0, HOT_KEY),
+    exception("lecture hall of 60 new processes, during", "answered", 10.0, BURST_REFUSED),
+    exception("lecture hall of 60 new processes, during", "attempts", 1.85, BURST_REFUSED),
+    exception("lecture hall: 60 clients, 1 of 3 servers unreachable, during", "answered", 8.5, BURST_REFUSED),
+    exception("lecture hall: 60 clients, 1 of 3 servers unreachable, during", "attempts", 1.65, BURST_REFUSED),
+    exception(
+        "lecture hall: 60 clients make 2 calls at one instant, each 10 s, during",
+        "attempts",
+        1.6,
+        BURST_REFUSED,
+    ),
+    exception("log rotation stalls all 4 for 2 s, each 20 s, during", "answered", 2.0, LATE_REFUSAL),
+    exception(BATCH, "answered", 2.0, HEDGES_WHILE_ALL_ARE_SLOW),
+    exception(BATCH, "p99", 230.0, HEDGES_WHILE_ALL_ARE_SLOW),
+    exception(ALL_NEW, "answered", 18.0, IDENTITY),
+    exception(ALL_NEW, "recovery", 5.5, IDENTITY),
+    exception("upstream silent for 10 s, answers fresh for 15 s, during and after", "answered", 12.0, HOME_SAVES),
+    exception("upstream silent for 10 s, answers fresh for 15 s, during and after", "p99", 780.0, LONG_ATTEMPT),
+    exception("upstream of 900 ms, 1 of 3 unreachable, during", "p99", 750.0, LONG_ATTEMPT),
+    exception("1 of 4 hung, another one 5 x slower, during", "p99", 700.0, HUNG_AND_SLOW),
+    exception("heat: 2 of 4 boards slower and slower, up to 4 x, during", "p99", 60.0, SLOW_PAIR),
+    exception("3 Pi 4 dead, 1 Pi 1 is left with 3 x its capacity, after", "p99", 230.0, STAYS_AT_THE_LAST),
+    exception(BLUE_GREEN, "answered", 2.0, NEW_STAY_COLD),
+];
+
+const fn exception(row: &'static str, loss: &'static str, by: f64, reason: &'static str) -> Exception {
+    Exception { row, loss, by, reason }
+}
+
+#[test]
+fn brambles_defaults_are_never_worse_than_the_best_simple_rule() {
+    let rows = board::score(&scenario::all(), &BrambleRules::default(), 0..scenario::SEEDS);
+    let mut wrong: Vec<String> = rows.iter().filter(|row| has_unexpected_loss(row)).map(Row::to_string).collect();
+    for exception in EXCEPTIONS.iter().filter(|exception| !rows.iter().any(|row| applies(exception, row))) {
+        wrong.push(format!("not lost any more: {}, {} ({})", exception.row, exception.loss, exception.reason));
+    }
+    assert!(wrong.is_empty(), "seeds 0 to {}\n{}", scenario::SEEDS - 1, wrong.join("\n"));
+}
+
+fn has_unexpected_loss(row: &Row) -> bool {
+    let is_expected = |kind: &str, by: f64| {
+        EXCEPTIONS.iter().any(|exception| exception.row == row.name && exception.loss == kind && by <= exception.by)
+    };
+    row.losses.iter().map(|loss| loss.amount()).any(|(kind, by)| !is_expected(kind, by))
+}
+
+fn applies(exception: &Exception, row: &Row) -> bool {
+    row.name == exception.row && row.losses.iter().any(|loss| loss.amount().0 == exception.loss)
+}
+
+#[test]
+fn every_row_has_a_name_of_its_own() {
+    let mut names: Vec<String> = scenario::all().iter().flat_map(|scenario| scenario.row_names()).collect();
+    let all = names.len();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), all);
+}
+
+#[test]
+fn equal_seeds_have_equal_results_and_other_seeds_have_others() {
+    let all = scenario::all();
+    let flapping = all.iter().find(|scenario| scenario.name.contains("flaps")).expect("one is so named");
+    let run = |seed| format!("{:?}", world::run(flapping, &BrambleRules::default(), seed));
+    let first = run(1);
+    assert!(first == run(1), "the same seed");
+    assert!(first != run(2), "another seed");
+}
