@@ -256,7 +256,8 @@ impl CircuitBreaker {
             since: recovery.since,
             generation: word.generation(),
             reason: recovery.reason,
-            next_probe: (state == State::Open).then(|| self.opens_again()),
+            next_probe: (state == State::Open && self.checked.load(Ordering::Relaxed) != FAILED)
+                .then(|| self.opens_again()),
             calls,
             failures,
             slow,

@@ -282,6 +282,7 @@ fn a_good_health_check_closes_what_silence_opened_at_once() {
     assert!(story.breaker.probed(HealthCheck::Alive, story.now));
     assert_eq!((story.state(), story.snapshot().open_for), (State::Ramping, None));
     assert!(story.breaker.probed(HealthCheck::Silent, story.now), "a failed one opens it");
+    assert_eq!(story.breaker.snapshot(story.now).next_probe, None, "a health check tries it, no call");
     assert_eq!(story.snapshot().reason, Some(TripReason::Unreachable));
     assert!(!story.breaker.probed(HealthCheck::Silent, story.now), "and a second one changes nothing");
     assert!(story.breaker.probed(HealthCheck::Alive, story.now));
