@@ -234,8 +234,17 @@ impl CircuitBreaker {
             && self.checked.load(Ordering::Relaxed) != FAILED
     }
 
+    /// Closes the circuit if its ramp is over. A call does so as well; this is for a server that gets none.
+    pub fn settle(&self, now: Instant) {
+        let word = self.word();
+        if word.state() == State::Ramping && self.ramp_elapsed(now) >= self.rules.ramp.length {
+            self.finish_ramp(word, now);
+        }
+    }
+
     /// What the circuit shows. Waits for no call, and no call of a closed circuit waits for it.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
+        self.settle(now);
         let recovery = lock(&self.recovery);
         let word = self.word();
         let state = word.state();
@@ -247,7 +256,8 @@ impl CircuitBreaker {
             since: recovery.since,
             generation: word.generation(),
             reason: recovery.reason,
-            next_probe: (state == State::Open).then(|| self.opens_again()),
+            next_probe: (state == State::Open && self.checked.load(Ordering::Relaxed) != FAILED)
+                .then(|| self.opens_again()),
             calls,
             failures,
             slow,

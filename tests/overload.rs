@@ -1,7 +1,17 @@
 //! The server under more load than it can carry, over real sockets on loopback: what its callers still get.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![expect(clippy::print_stdout, reason = "the figures of an overload")]
 
+#[path = "overload/callers.rs"]
+mod callers;
+#[path = "support"]
+mod support {
+    pub(crate) mod http;
+    pub(crate) mod round_robin;
+}
+
+use std::future::Future;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,6 +29,8 @@ use smol::channel::{Sender, bounded};
 /// What a call of the server takes: a capacity of 30 calls a second.
 const SERVICE: Duration = Duration::from_millis(33);
 const CAPACITY: f64 = 1.0 / 0.033;
+/// The server's mark.
+const ID: &str = "slow-0123456789abcdef";
 /// How long a caller waits: `[call] attempt_timeout`.
 const PATIENCE: Duration = Duration::from_millis(1300);
 
@@ -44,8 +56,12 @@ fn server(concurrency: usize, app: tide::Server<()>, runs: Arc<AtomicUsize>) -> 
             drain_timeout: Duration::ZERO,
             ..Limits::from(&Config::for_role(Role::Producer).server)
         };
-        let options =
-            Options { stats: shared, unlimited: &["/healthz"], ..Options::new(limits, Arc::clone(&executor)) };
+        let options = Options {
+            stats: shared,
+            id: Some(ID.into()),
+            unlimited: &["/healthz"],
+            ..Options::new(limits, Arc::clone(&executor))
+        };
         let serve = serve(listener, app, options, async move {
             let _ = stopped.recv().await;
         });
@@ -117,8 +133,8 @@ async fn call(addr: SocketAddr, path: &str) -> u16 {
     future::or(ask, late).await.unwrap_or(0)
 }
 
-/// Calls `path` at the rates of `phases`, each for as long as it says, whatever comes back.
-fn load(addr: SocketAddr, path: &'static str, phases: &[(f64, Duration)]) -> Vec<Outcome> {
+/// Asks at the rates of `phases`, each for as long as it says, whatever comes back.
+fn load<F: Future<Output = u16> + Send + 'static>(ask: impl Fn() -> F, phases: &[(f64, Duration)]) -> Vec<Outcome> {
     let executor = Arc::new(Executor::new());
     let outcomes = Arc::new(Mutex::new(Vec::new()));
     let spawn = Arc::clone(&executor);
@@ -131,9 +147,10 @@ fn load(addr: SocketAddr, path: &'static str, phases: &[(f64, Duration)]) -> Vec
                 at += Duration::from_secs_f64(1.0 / rate);
                 Timer::at(at).await;
                 let outcomes = Arc::clone(&outcomes);
+                let asked = ask();
                 calls.push(spawn.spawn(async move {
                     let began = Instant::now();
-                    let status = call(addr, path).await;
+                    let status = asked.await;
                     let outcome = Outcome { began: began - start, took: began.elapsed(), status };
                     outcomes.lock().unwrap().push(outcome);
                 }));
@@ -153,12 +170,13 @@ fn answered(outcomes: &[Outcome], from: Duration, to: Duration) -> usize {
     outcomes.iter().filter(|one| (from..to).contains(&one.began) && one.status == 200).count()
 }
 
-/// Half of what the server can do, then 1.3 and 2 times of it, then half again. In percent: of what it could do, how much
-/// it did in the second and third, and of the calls from 4 s after the load had fallen on, how many were answered.
-fn goodput(server: &Server, path: &'static str) -> [f64; 3] {
-    let [half, more, much, less] = [1, 6, 6, 6].map(Duration::from_secs);
+/// Half of what the server can do, then 1.3 and 2 times of it for so `long`, then half again. In percent: of what it could
+/// do, how much it did in the second and third, and of the calls from 4 s after the load had fallen on, how many were
+/// answered.
+fn goodput<F: Future<Output = u16> + Send + 'static>(ask: impl Fn() -> F, long: Duration) -> [f64; 3] {
+    let [half, more, much, less] = [Duration::from_secs(1), long, long, Duration::from_secs(6)];
     let phases = [(0.5, half), (1.3, more), (2.0, much), (0.5, less)].map(|(load, long)| (load * CAPACITY, long));
-    let outcomes = load(server.addr, path, &phases);
+    let outcomes = load(ask, &phases);
     let (first, second) = (half + more, half + more + much);
     let share = |from, to| 100.0 * answered(&outcomes, from, to) as f64 / (CAPACITY * (to - from).as_secs_f64());
     let mut refusals: Vec<_> = outcomes.iter().filter(|one| one.status == 503).map(|one| one.took).collect();
@@ -185,7 +203,7 @@ fn handlers_that_compute_are_overloaded_and_healthz_is_answered_meanwhile() {
         }
         slowest
     });
-    let [more, much, after] = goodput(&server, "/spin");
+    let [more, much, after] = goodput(|| call(addr, "/spin"), Duration::from_secs(6));
     let told = format!("{more:.0} % of capacity at 1.3 times the load, {much:.0} % at twice, {after:.0} % afterwards");
     assert!(more >= 80.0 && much >= 80.0 && after >= 95.0, "{told}");
     drop(stop);
@@ -199,7 +217,8 @@ fn handlers_that_compute_are_overloaded_and_healthz_is_answered_meanwhile() {
 fn handlers_that_wait_for_each_other_are_overloaded_though_all_of_them_may_run() {
     let runs = Arc::new(AtomicUsize::new(0));
     let server = server(64, app(&runs), runs);
-    let [more, much, after] = goodput(&server, "/serial");
+    let addr = server.addr;
+    let [more, much, after] = goodput(move || call(addr, "/serial"), Duration::from_secs(6));
     let told = format!("{more:.0} % of capacity at 1.3 times the load, {much:.0} % at twice, {after:.0} % afterwards");
     // The first callers have to leave before the server knows: two of the twelve seconds.
     assert!(more + much >= 160.0 && after >= 95.0, "{told}");

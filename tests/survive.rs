@@ -1,267 +1,43 @@
 //! The whole system under load, while parts of it die, hang, end, come back, or are told lies. Real processes on
 //! loopback, each test in a cluster and on ports of its own; what counts is what the person in front of the form gets.
 
+#![expect(clippy::print_stdout, reason = "the figures of a fault")]
+
+#[path = "support"]
 mod support {
+    pub(crate) mod fake_producer;
     pub(crate) mod http;
     pub(crate) mod process;
+    pub(crate) mod round_robin;
 }
 
+#[path = "survive/cluster.rs"]
+mod cluster;
+#[path = "survive/idle.rs"]
+mod idle;
+#[path = "survive/outage.rs"]
+mod outage;
+#[path = "survive/people.rs"]
+mod people;
+#[path = "survive/stranger.rs"]
+mod stranger;
+
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Instant;
 
 use serde_json::Value;
 
-use support::http::{ask, get};
-use support::process::{BRAMBLE, PATIENCE, free_addr, kill, lines_of};
+use cluster::{Cluster, Service, id_of, ms, soon};
+use people::{Load, OUT_OF_DATE, PLACES, UNREACHABLE, answered_by, nobody_noticed};
+use support::http::get;
+use support::process::free_addr;
 
-/// Places that the stand-in knows.
-const PLACES: [&str; 12] =
-    ["70569", "70173", "72074", "10115", "20095", "80331", "50667", "60311", "04109", "01067", "28195", "90402"];
 const UNKNOWN_SO_FAR: &str = "79098";
-const OUT_OF_DATE: &str = "CAUTION - Response out of date!";
-const UNREACHABLE: &str = "CAUTION - Response out of date, producer unreachable!";
-/// `[call] timeout` of a consumer.
-const TIMEOUT: Duration = Duration::from_secs(3);
-
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-/// One process. Dropped, it is killed.
-struct Service {
-    process: Child,
-    addr: SocketAddr,
-    /// What it wrote to its log so far.
-    log: Arc<Mutex<Vec<String>>>,
-}
-
-impl Service {
-    fn kill(&mut self) {
-        // It may be gone already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-
-    fn signal(&self, signal: &str) {
-        kill(signal, self.process.id());
-    }
-
-    fn ends(&mut self) -> ExitStatus {
-        let mut status = None;
-        soon("the process ends", || {
-            status = self.process.try_wait().expect("own child");
-            status.is_some()
-        });
-        status.expect("it has ended")
-    }
-
-    fn log(&self) -> Vec<String> {
-        self.log.lock().expect("no panic").clone()
-    }
-
-    /// The report for a place, or the error, as a program gets it.
-    fn report(&self, zip: &str) -> (u16, Value) {
-        let (status, body) = get(self.addr, &format!("/api/weather?zip={zip}&country=DE"));
-        (status, serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
-    }
-
-    fn page(&self, zip: &str) -> (u16, String) {
-        get(self.addr, &format!("/?zip={zip}&country=DE"))
-    }
-
-    /// What each circuit is in, by the id of who is called.
-    fn circuits(&self) -> Vec<(String, Value)> {
-        let (_, body) = get(self.addr, "/circuits");
-        let shown: Value = serde_json::from_str(&body).expect("JSON");
-        let services = shown["services"].as_array().expect("a list");
-        let endpoints = services.iter().flat_map(|service| service["endpoints"].as_array().expect("a list"));
-        endpoints.map(|one| (one["id"].as_str().expect("an id").to_owned(), one["state"].clone())).collect()
-    }
-}
-
-impl Drop for Service {
-    #[expect(clippy::print_stderr, reason = "what a process said is wanted beside the failed test")]
-    fn drop(&mut self) {
-        self.kill();
-        if thread::panicking() {
-            let log = self.log();
-            let last = log.len().saturating_sub(40);
-            eprintln!("--- {} ---\n{}", self.addr, log[last..].join("\n"));
-        }
-    }
-}
-
-/// A stand-in for the weather API, and what it takes to start the others beside it.
-struct Cluster {
-    name: String,
-    stand_in: Service,
-    folder: PathBuf,
-}
-
-impl Cluster {
-    fn new(name: &str) -> Self {
-        let name = format!("survive-{name}-{}", std::process::id());
-        let folder = std::env::temp_dir().join(&name);
-        std::fs::create_dir_all(&folder).expect("a temporary folder");
-        std::fs::write(folder.join("api.key"), "demo").expect("a temporary file");
-        let stand_in = start(&["upstream-sim", "--listen", "127.0.0.1:0"], &[], &name);
-        Self { name, stand_in, folder }
-    }
-
-    fn producer(&self, listen: &str, settings: &[&str]) -> Service {
-        let upstream = format!("producer.upstream=http://{}", self.stand_in.addr);
-        let key = format!("producer.api_key_file={}", self.folder.join("api.key").display());
-        let settings = [&[&*upstream, &*key], settings].concat();
-        start(&["producer", "--listen", listen], &settings, &self.name)
-    }
-
-    fn consumer(&self, settings: &[&str]) -> Service {
-        start(&["consumer", "--listen", "127.0.0.1:0"], settings, &self.name)
-    }
-
-    /// Three producers and a consumer that has found them all by mDNS.
-    fn with_three_producers(name: &str) -> (Self, [Service; 3], Service) {
-        let cluster = Self::new(name);
-        let producers = [(); 3].map(|()| cluster.producer("127.0.0.1:0", &[]));
-        let consumer = cluster.consumer(&[]);
-        soon("all producers are found", || {
-            let (_, body) = get(consumer.addr, "/instances");
-            let seen: Value = serde_json::from_str(&body).expect("JSON");
-            let instances = seen["instances"].as_array().expect("a list");
-            instances.iter().filter(|one| one["service"] == "producer").count() == 3
-        });
-        (cluster, producers, consumer)
-    }
-
-    fn faults(&self, body: Option<&str>) {
-        let method = if body.is_some() { "POST" } else { "DELETE" };
-        let (status, said) =
-            ask(self.stand_in.addr, method, "/sim/faults", body.unwrap_or_default()).expect("the stand-in runs");
-        assert_eq!(status, 200, "{said}");
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// Starts a role and waits until it serves. It reads no configuration but `settings`, and ends with this process.
-fn start(args: &[&str], settings: &[&str], cluster: &str) -> Service {
-    let mut command = Command::new(BRAMBLE);
-    command.args(args).args(["--config", "/dev/null", "--until-stdin-closes"]);
-    for setting in settings {
-        command.args(["--set", setting]);
-    }
-    for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BRAMBLE")) {
-        command.env_remove(variable);
-    }
-    command.env("BRAMBLE__DISCOVERY__INTERFACES", r#"["lo"]"#).env("BRAMBLE__NODE__CLUSTER", cluster);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut process = command.spawn().expect("the command runs");
-    let (said, told) =
-        (lines_of(process.stdout.take().expect("piped")), lines_of(process.stderr.take().expect("piped")));
-    let log = Arc::new(Mutex::new(Vec::new()));
-    let kept = Arc::clone(&log);
-    thread::spawn(move || told.iter().for_each(|line| kept.lock().expect("no panic").push(line)));
-    let line = said.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{args:?} does not serve: {log:?}"));
-    let addr = line.strip_prefix("listening on http://").and_then(|addr| addr.parse().ok());
-    Service { process, addr: addr.unwrap_or_else(|| panic!("{line}")), log }
-}
-
-/// Waits for what is about to become so.
-fn soon(what: &str, mut is_so: impl FnMut() -> bool) {
-    let since = Instant::now();
-    while !is_so() {
-        assert!(since.elapsed() < PATIENCE, "not seen: {what}");
-        thread::sleep(ms(20));
-    }
-}
-
-/// One request of a person.
-#[derive(Debug, Clone)]
-struct Asked {
-    at: Instant,
-    took: Duration,
-    /// 0: no answer at all.
-    status: u16,
-    answer: Value,
-}
-
-impl Asked {
-    fn by(&self) -> &str {
-        self.answer["served_by"].as_str().unwrap_or_default()
-    }
-}
-
-/// Four people who ask for one place after the other until told to end.
-struct Load {
-    ends: Arc<AtomicBool>,
-    people: Vec<JoinHandle<Vec<Asked>>>,
-}
-
-impl Load {
-    fn on(form: SocketAddr) -> Self {
-        let ends = Arc::new(AtomicBool::new(false));
-        let people = (0..4).map(|number| {
-            let ends = Arc::clone(&ends);
-            thread::spawn(move || {
-                let mut asked = Vec::new();
-                for zip in PLACES.iter().cycle().skip(number * 3) {
-                    if ends.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    let at = Instant::now();
-                    let answer = ask(form, "GET", &format!("/api/weather?zip={zip}&country=DE"), "");
-                    let took = at.elapsed();
-                    let (status, body) = answer.unwrap_or_else(|error| (0, format!("\"{error}\"")));
-                    let answer = serde_json::from_str(&body).unwrap_or(Value::String(body));
-                    asked.push(Asked { at, took, status, answer });
-                    thread::sleep(ms(20)); // people read what they get
-                }
-                asked
-            })
-        });
-        Self { people: people.collect(), ends }
-    }
-
-    /// What became of every request.
-    fn end(self) -> Vec<Asked> {
-        self.ends.store(true, Ordering::Relaxed);
-        self.people.into_iter().flat_map(|one| one.join().expect("no panic")).collect()
-    }
-}
-
-/// Fails if any request of a person did, or was answered as if nobody had been there.
-fn nobody_noticed(asked: &[Asked]) {
-    let noticed: Vec<_> =
-        asked.iter().filter(|one| one.status != 200 || one.answer["message"] == UNREACHABLE).collect();
-    assert!(noticed.is_empty(), "{} of {}: {:?}", noticed.len(), asked.len(), noticed.first());
-    let slowest = asked.iter().map(|one| one.took).max().unwrap_or_default();
-    assert!(slowest < TIMEOUT, "{slowest:?}");
-}
-
-fn answered_by(asked: &[Asked]) -> BTreeSet<&str> {
-    asked.iter().map(Asked::by).collect()
-}
-
-/// The id of a producer: what it signs its answers with.
-fn id_of(producer: &Service) -> String {
-    let (_, body) = get(producer.addr, "/healthz");
-    let health: Value = serde_json::from_str(&body).expect("JSON");
-    health["id"].as_str().expect("an id").to_owned()
-}
 
 #[test]
 fn a_producer_that_is_killed_under_load_is_noticed_by_nobody() {
-    let (_cluster, mut producers, consumer) = Cluster::with_three_producers("kill");
+    let (_cluster, mut producers, consumer) = Cluster::with_producers::<3>("kill");
     let victim = id_of(&producers[0]);
     let load = Load::on(consumer.addr);
     thread::sleep(ms(2000));
@@ -281,7 +57,7 @@ fn a_producer_that_is_killed_under_load_is_noticed_by_nobody() {
 
 #[test]
 fn a_producer_that_is_told_to_end_under_load_is_noticed_by_nobody() {
-    let (_cluster, mut producers, consumer) = Cluster::with_three_producers("term");
+    let (_cluster, mut producers, consumer) = Cluster::with_producers::<3>("term");
     let leaving = id_of(&producers[0]);
     let load = Load::on(consumer.addr);
     thread::sleep(ms(1000));
@@ -301,7 +77,7 @@ fn a_producer_that_is_told_to_end_under_load_is_noticed_by_nobody() {
 
 #[test]
 fn a_producer_that_hangs_loses_its_traffic_within_a_second() {
-    let (_cluster, mut producers, consumer) = Cluster::with_three_producers("hang");
+    let (_cluster, mut producers, consumer) = Cluster::with_producers::<3>("hang");
     let hung = id_of(&producers[0]);
     let load = Load::on(consumer.addr);
     thread::sleep(ms(1500));

@@ -45,8 +45,7 @@ impl Cluster {
         let mut producers: Vec<_> = (0..count).map(|_| Service::start(&["producer"], &settings)).collect();
         let addresses: Vec<String> = producers.iter().map(|producer| producer.addr().to_string()).collect();
         let fixed = format!("{{ producer = {addresses:?} }}");
-        let settings = [("BRAMBLE__DISCOVERY__FIXED", &*fixed), ("BRAMBLE__CALL__ATTEMPT_TIMEOUT", "2s")];
-        let form = Service::start(&["consumer"], &settings);
+        let form = Service::start(&["consumer"], &[("BRAMBLE__DISCOVERY__FIXED", &*fixed)]);
         Self { stand_in, producer: producers.remove(0), _more: producers, form, key_file }
     }
 

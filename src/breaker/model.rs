@@ -119,15 +119,19 @@ impl Model {
         if self.state == State::Open && now >= self.until && self.checked != Some(false) {
             self.enter(State::HalfOpen);
         }
-        if self.state == State::Ramping && now - self.ramp_from >= self.config.ramp {
-            self.enter(State::Closed);
-        }
+        self.settle(now);
         match self.state {
             State::HalfOpen if self.probes < self.config.half_open_calls => self.probes += 1,
             State::Open | State::HalfOpen | State::ForcedOpen => return false,
             _ => {}
         }
         true
+    }
+
+    fn settle(&mut self, now: Duration) {
+        if self.state == State::Ramping && now - self.ramp_from >= self.config.ramp {
+            self.enter(State::Closed);
+        }
     }
 
     fn lately(&self, now: Duration, what: impl Fn(&(Duration, bool, bool)) -> bool) -> u64 {
@@ -293,6 +297,7 @@ proptest! {
                 }
                 Step::Record { .. } | Step::Drop { .. } => {}
             }
+            model.settle(elapsed);
             let seen = breaker.snapshot(start + elapsed);
             if let (State::Open, Some(next)) = (model.state, seen.next_probe) {
                 if model.generation != generation {

@@ -135,7 +135,7 @@ pub struct Snapshot {
     pub generation: u64,
     /// Why it opened last. None: it never did.
     pub reason: Option<TripReason>,
-    /// When the first trial call may be made. None unless open.
+    /// When the first trial call may be made. None unless open, and while health checks fail.
     pub next_probe: Option<Instant>,
     /// Calls in the window.
     pub calls: u64,

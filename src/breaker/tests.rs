@@ -282,6 +282,7 @@ fn a_good_health_check_closes_what_silence_opened_at_once() {
     assert!(story.breaker.probed(HealthCheck::Alive, story.now));
     assert_eq!((story.state(), story.snapshot().open_for), (State::Ramping, None));
     assert!(story.breaker.probed(HealthCheck::Silent, story.now), "a failed one opens it");
+    assert_eq!(story.breaker.snapshot(story.now).next_probe, None, "a health check tries it, no call");
     assert_eq!(story.snapshot().reason, Some(TripReason::Unreachable));
     assert!(!story.breaker.probed(HealthCheck::Silent, story.now), "and a second one changes nothing");
     assert!(story.breaker.probed(HealthCheck::Alive, story.now));
@@ -490,6 +491,19 @@ fn a_ramp_admits_every_call_and_its_weight_grows_from_a_tenth_to_all() {
     }
     story.call(OK);
     assert_eq!((story.state(), story.breaker.weight(story.now)), (State::Closed, 1.0));
+}
+
+#[test]
+fn a_ramp_that_is_over_is_shown_as_closed_though_no_call_has_come() {
+    let mut story = Story::new(|_| {});
+    story.call(Outcome::Refused);
+    story.wait_open();
+    story.call(OK);
+    story.wait(seconds(9));
+    assert_eq!(story.breaker.snapshot(story.now).state, State::Ramping);
+    story.wait(seconds(1));
+    assert_eq!(story.breaker.snapshot(story.now).state, State::Closed);
+    assert_eq!(story.breaker.transitions_since(0).last().map(|last| last.at), Some(story.now));
 }
 
 #[test]

@@ -90,7 +90,7 @@ impl Callee {
 
     /// Logs what the circuits have done. Costs two atomic reads when nothing is new.
     pub(super) fn log_changes(&self, now: Instant) {
-        self.watch.look();
+        self.watch.look(now);
         let (logged, generation) = (self.logged.load(Ordering::Relaxed), self.rules.circuit().generation());
         if generation == logged
             || self.logged.compare_exchange(logged, generation, Ordering::Relaxed, Ordering::Relaxed).is_err()

@@ -28,7 +28,7 @@
 //! - `since` (RFC 3339) and `for_ms`: the state's beginning; of a service that lets no call through the moment its last
 //!   instance stopped. Null if `empty`.
 //! - `reason`: of the last trip, null if there was none; of a service: of the instance that changed its state last.
-//! - `next_probe_ms`: until the first trial call may be made; null unless open.
+//! - `next_probe_ms`: until the first trial call may be made; null unless open, and while health checks fail.
 //! - `full`: whether it has just answered that it has no room, and is avoided. `retries_left`: tokens of the retry budget.
 //!   `late_after_ms`: the p95 of recent successes, after which a copy of a call is sent.
 //! - `admitted_share`: the share of its usual load, less than 1 while ramping, 0 while open.

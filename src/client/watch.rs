@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 use crate::balance::Endpoint;
 use crate::breaker::State;
@@ -34,11 +35,14 @@ impl Watch {
         self.tell(restless);
     }
 
-    /// Tells what is new, if any circuit is not closed.
-    pub(super) fn look(&self) {
-        if self.count.load(Ordering::Relaxed) > 0 {
-            self.tell(self.lock());
+    /// Logs what is new, if any circuit is not closed, and closes those whose ramp is over.
+    pub(super) fn look(&self, now: Instant) {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return;
         }
+        let restless = self.lock();
+        restless.iter().filter_map(|(endpoint, _)| endpoint.upgrade()).for_each(|one| one.breaker().settle(now));
+        self.tell(restless);
     }
 
     fn tell(&self, mut restless: MutexGuard<'_, Vec<(Weak<Endpoint>, u64)>>) {

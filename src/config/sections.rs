@@ -68,7 +68,7 @@ pub struct Server {
     pub listen: Option<SocketAddr>,
     /// Executor threads, 1-64.
     pub threads: usize,
-    /// Connections served at the same time; one more is answered 503.
+    /// Connections served at the same time; one more is answered 503, unless it asks for `/healthz` or `/readyz`.
     pub max_connections: usize,
     /// Requests whose handlers run at the same time; others wait, or are answered 503 if that would take too long.
     pub concurrency: usize,

@@ -48,7 +48,7 @@ const MAX_REFUSING: usize = 64;
 /// How much of everything a peer may take.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections served at the same time; one more is answered 503.
+    /// Connections served at the same time; one more is answered 503, unless it asks for a path that is never refused.
     pub max_connections: usize,
     /// From the first byte of a request's head to its last; then 408.
     pub header_timeout: Duration,
@@ -303,7 +303,7 @@ async fn accept<S: Clone + Send + Sync + 'static>(
     }
 }
 
-/// Starts the connection, or the refusal of it.
+/// Starts the connection, or refuses it. With all taken, one that asks for a path that is never refused is answered once.
 fn admit<S: Clone + Send + Sync + 'static>(
     stream: Async<TcpStream>,
     peer: SocketAddr,
@@ -312,27 +312,43 @@ fn admit<S: Clone + Send + Sync + 'static>(
 ) {
     let _ = stream.get_ref().set_nodelay(true); // an old kernel's refusal costs speed only
     if shared.open.load(SeqCst) < shared.limits.max_connections {
-        let place = Place::take(shared);
-        let run = connection::run(stream, peer, Arc::clone(shared));
+        let (place, shared) = (Place::take(shared), Arc::clone(shared));
         let run = async move {
-            if AssertUnwindSafe(run).catch_unwind().await.is_err() {
-                place.0.stats.panics.fetch_add(1, Relaxed);
-                log::error!("connection of {peer} cut: the body of an answer panicked");
-            }
+            run(stream, peer, shared, true).await;
+            drop(place);
         };
         executor.spawn(run).detach();
         return;
     }
-    shared.stats.refused.fetch_add(1, Relaxed);
     if shared.refusing.fetch_add(1, SeqCst) < MAX_REFUSING {
         let shared = Arc::clone(shared);
         let refuse = async move {
-            connection::refuse(&stream, &refusal::BUSY, shared.id.as_ref()).await;
+            if connection::asks_for(&stream, shared.unlimited).await {
+                run(stream, peer, Arc::clone(&shared), false).await;
+            } else {
+                shared.stats.refused.fetch_add(1, Relaxed);
+                connection::refuse(&stream, &refusal::BUSY, shared.id.as_ref()).await;
+            }
             shared.refusing.fetch_sub(1, SeqCst);
         };
         executor.spawn(refuse).detach();
     } else {
+        shared.stats.refused.fetch_add(1, Relaxed);
         shared.refusing.fetch_sub(1, SeqCst);
+    }
+}
+
+/// Serves one connection until it ends, or panics.
+async fn run<S: Clone + Send + Sync + 'static>(
+    stream: Async<TcpStream>,
+    peer: SocketAddr,
+    shared: Arc<Shared<S>>,
+    keep_alive: bool,
+) {
+    let run = connection::run(stream, peer, Arc::clone(&shared), keep_alive);
+    if AssertUnwindSafe(run).catch_unwind().await.is_err() {
+        shared.stats.panics.fetch_add(1, Relaxed);
+        log::error!("connection of {peer} cut: the body of an answer panicked");
     }
 }
 

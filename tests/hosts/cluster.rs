@@ -91,6 +91,7 @@ impl Cluster {
             enter(&namespace);
             let mut seen = Vec::new();
             while !told.load(Ordering::Relaxed) {
+                let asked_at = Instant::now();
                 let zip = 10_000 + fastrand::u32(..80_000);
                 let answer = get(addr, &format!("/api/weather?zip={zip}&country=DE"));
                 // 404: the stand-in does not know every place. A producer has answered.
@@ -99,7 +100,7 @@ impl Cluster {
                     Ok((status, body)) => Some(format!("{status} {body}")),
                     Err(error) => Some(error.to_string()),
                 };
-                seen.push(failed);
+                seen.push(Asked { asked_at, answered_at: Instant::now(), failed });
                 thread::sleep(ASKED_EVERY);
             }
             seen
@@ -114,10 +115,18 @@ impl Drop for Cluster {
     }
 }
 
-/// Somebody who asks the consumer.
+/// A question of a user.
+struct Asked {
+    asked_at: Instant,
+    answered_at: Instant,
+    /// Why it was not answered by a producer.
+    failed: Option<String>,
+}
+
+/// A user who asks the consumer, one question after the other.
 pub(crate) struct User {
     stop: Arc<AtomicBool>,
-    asking: Option<JoinHandle<Vec<Option<String>>>>,
+    asking: Option<JoinHandle<Vec<Asked>>>,
     began: Instant,
 }
 
@@ -130,9 +139,10 @@ impl User {
     /// Ends asking; fails if more than this share of the questions was not answered.
     pub(crate) fn fails_at_most(mut self, share: f64) {
         let seen = self.end();
-        let failed: Vec<&String> = seen.iter().flatten().collect();
+        let failed: Vec<&String> = seen.iter().filter_map(|one| one.failed.as_ref()).collect();
         let (asked, took) = (seen.len(), self.began.elapsed());
         assert!(asked >= 5, "{asked} questions in {took:?} prove nothing");
+        println!("{} of {asked} questions were not answered", failed.len());
         assert!(
             failed.len() as f64 <= share * asked as f64,
             "{} of {asked} questions failed: {failed:?}",
@@ -140,7 +150,19 @@ impl User {
         );
     }
 
-    fn end(&mut self) -> Vec<Option<String>> {
+    /// Goes on asking for 10 s after `healed`, and ends. How long after it a producer's answer came first, and the share of
+    /// questions that were answered of those asked from 4 s after it on.
+    pub(crate) fn recovered(mut self, healed: Instant) -> (Duration, f64) {
+        thread::sleep((healed + Duration::from_secs(10)).saturating_duration_since(Instant::now()));
+        let seen = self.end();
+        let answered = seen.iter().filter(|one| one.failed.is_none() && one.answered_at > healed);
+        let first = answered.map(|one| one.answered_at - healed).min().expect("a producer's answer");
+        let later: Vec<_> = seen.iter().filter(|one| one.asked_at >= healed + Duration::from_secs(4)).collect();
+        let good = later.iter().filter(|one| one.failed.is_none()).count();
+        (first, good as f64 / later.len() as f64)
+    }
+
+    fn end(&mut self) -> Vec<Asked> {
         self.stop.store(true, Ordering::Relaxed);
         let asking = self.asking.take();
         asking.map(|asking| asking.join().expect("the user does not panic")).unwrap_or_default()

@@ -141,16 +141,32 @@ fn after_a_partition_longer_than_the_time_to_live_every_instance_is_found_again_
 }
 
 #[test]
-fn a_consumer_that_was_alone_finds_everybody_again() {
+fn a_consumer_that_was_alone_finds_everybody_again_and_its_users_get_answers_at_once() {
     let cluster = Cluster::new(2);
+    let user = cluster.user();
+    sleep(2 * SECOND);
     cluster.lan.partition(1, true);
     let began = Instant::now();
     cluster.until(130 * SECOND, <[_]>::is_empty);
     sleep((130 * SECOND).saturating_sub(began.elapsed()));
     cluster.lan.partition(1, false);
+    let healed = Instant::now();
     let took = cluster.until(PATIENCE, |found| found.len() == 2);
     assert!(took <= BACK_WITHIN, "found again after {took:?}");
     cluster.until_found();
+    let (first, share) = user.recovered(healed);
+    println!("cut of 130 s: first answer {first:.1?} after it healed, {:.1} % from 4 s on", 100.0 * share);
+    assert!(first <= BACK_WITHIN && share >= 0.98, "{first:?}, {share}");
+}
+
+#[test]
+fn with_the_cables_of_five_of_seven_producers_out_users_are_answered_by_the_two_that_are_left() {
+    let cluster = Cluster::new(7);
+    let user = cluster.user();
+    sleep(2 * SECOND);
+    (2..=6).for_each(|host| cluster.lan.cable(host, false));
+    sleep(30 * SECOND);
+    user.fails_at_most(0.01);
 }
 
 #[test]

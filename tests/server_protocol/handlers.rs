@@ -77,7 +77,7 @@ fn an_answer_cannot_smuggle_a_header() {
 }
 
 #[test]
-fn one_connection_too_many_is_503_and_the_others_are_served() {
+fn one_connection_too_many_is_503_unless_it_asks_for_health_and_the_others_are_served() {
     let limits = Limits { max_connections: 2, ..limits() };
     with_server(limits, async |server| {
         let (mut one, mut two) = (server.connect().await, server.connect().await);
@@ -88,6 +88,8 @@ fn one_connection_too_many_is_503_and_the_others_are_served() {
         let answer = server.ask(GET).await;
         assert_eq!(status(&answer), "503", "{answer}");
         assert!(answer.contains("\r\nconnection: close\r\n") && answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
+        let health = server.ask("GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert!(health.starts_with("HTTP/1.1 200 ") && health.contains("\r\nconnection: close\r\n"), "{health}");
         assert_eq!(server.stats.snapshot().refused_connections, 1);
         // A flood of peers that neither send nor close holds up nobody.
         let mut silent = Vec::new();

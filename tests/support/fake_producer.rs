@@ -1,5 +1,7 @@
 //! A producer whose manners can be changed while it runs: a plain thread a connection, nothing of the code under test.
 
+#![allow(dead_code)] // each test file uses a part
+
 use std::io::{BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -24,6 +26,8 @@ pub(crate) enum Does {
     Limit(u64),
     /// Answers with this status, but without the id of an instance: not a producer, but something else at its address.
     Stranger(u16),
+    /// Says these bytes, whatever it is asked, and closes the connection.
+    Say(&'static str),
 }
 
 #[derive(Debug)]
@@ -93,13 +97,17 @@ impl State {
             let does = *self.does.lock().expect("no panic");
             let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
             self.heads.lock().expect("no panic").push(head);
+            if let Does::Say(answer) = does {
+                let _ = reader.get_mut().write_all(answer.as_bytes()); // a caller that has gone wants no answer
+                return;
+            }
             let (status, extra) = match does {
                 Does::Answer(status) => (status, ID.to_owned()),
                 Does::Stranger(status) => (status, String::new()),
                 Does::Limit(seconds) => (429, format!("{ID}retry-after: {seconds}\r\n")),
                 Does::Late(time, status) if !self.is_abandoned(&mut reader, time) => (status, ID.to_owned()),
                 Does::Hang if !self.is_abandoned(&mut reader, Duration::from_secs(60)) => (200, ID.to_owned()),
-                Does::Late(..) | Does::Hang | Does::Close => return,
+                Does::Late(..) | Does::Hang | Does::Close | Does::Say(_) => return,
             };
             // The body tells which question it answers, so that a mix-up shows.
             let length = path.len();

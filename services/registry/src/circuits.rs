@@ -57,9 +57,9 @@ pub struct Circuit {
     pub state: Option<State>,
     /// Why it opened last.
     pub reason: Option<String>,
-    /// Until it is tried again.
+    /// Until a call tries it again. None while open: not before a health check has succeeded.
     pub next_probe_ms: Option<u64>,
-    /// Share of calls that it admits.
+    /// Share of its usual load that it gets.
     pub admitted_share: Option<f64>,
     /// Share of calls that a new instance gets.
     pub slow_start_share: Option<f64>,
@@ -93,7 +93,7 @@ pub enum State {
     Disabled,
     /// It only counts.
     MetricsOnly,
-    /// It lets some through, and more by and by.
+    /// It lets them through; the instance gets a growing share.
     Ramping,
     /// It lets one through to see.
     HalfOpen,

@@ -43,11 +43,12 @@ enum End {
     Cut,
 }
 
-/// Serves one connection until it ends.
+/// Serves one connection until it ends: after the first answer, unless it is kept alive.
 pub(super) async fn run<S: Clone + Send + Sync + 'static>(
     stream: Async<TcpStream>,
     peer: SocketAddr,
     shared: Arc<Shared<S>>,
+    keep_alive: bool,
 ) {
     let progress = Arc::new(Progress::default());
     let peer = Peer::new(peer, stream.get_ref().local_addr().ok());
@@ -58,6 +59,7 @@ pub(super) async fn run<S: Clone + Send + Sync + 'static>(
         let service = service_fn(move |request| answer(Arc::clone(&session), request));
         let connection = http1::Builder::new()
             .max_buf_size(BUFFER)
+            .keep_alive(keep_alive)
             .header_read_timeout(None)
             .serve_connection(Io::vectored(wire), service);
         drive(pin!(connection), &progress, &shared).await
@@ -150,6 +152,22 @@ impl Orders {
         }
         None
     }
+}
+
+/// Whether the first bytes of a new connection ask for one of `paths`; takes `LINGER` at most. The bytes stay unread.
+pub(super) async fn asks_for(stream: &Async<TcpStream>, paths: &[&str]) -> bool {
+    let mut head = [0; 64];
+    let look = stream.read_with(|stream| stream.peek(&mut head));
+    let silent = async {
+        Timer::after(LINGER).await;
+        Ok(0)
+    };
+    let Ok(count) = future::or(look, silent).await else { return false };
+    let target = head
+        .get(..count)
+        .and_then(|head| head.strip_prefix(b"GET "))
+        .and_then(|rest| rest.split(|b| *b == b' ').next());
+    target.is_some_and(|target| paths.iter().any(|path| path.as_bytes() == target))
 }
 
 /// Says why and closes; takes `LINGER` at most.

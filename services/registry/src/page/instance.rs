@@ -106,7 +106,8 @@ fn status(one: &One) -> Markup {
         (Standing::Confirmed, ..) => ("live", "up"),
     };
     let time = if one.seen.standing == Standing::Confirmed { one.seen.known_for } else { one.seen.standing_for };
-    html! { (mark(kind, word)) small { "for " (in_words(time)) } }
+    let since = if word == "silent" { "known for " } else { "for " };
+    html! { (mark(kind, word)) small { (since) (in_words(time)) } }
 }
 
 fn circuit(one: &One) -> Markup {
@@ -139,7 +140,7 @@ fn sentence(circuit: &Circuit, state: State) -> String {
         (State::Open, _) => match next {
             Some(next) if next.as_secs() > 0 => format!("{why}; tried again in {}", in_words(next)),
             Some(_) => format!("{why}; tried again with the next call"),
-            None => why.to_owned(),
+            None => format!("{why}; tried again once a health check succeeds"),
         },
         (State::HalfOpen, _) => "one call finds out whether it is back".to_owned(),
         (State::Ramping, Some(share)) => format!("gets {:.0} % of its share", share * 100.0),

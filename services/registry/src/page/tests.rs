@@ -98,7 +98,7 @@ fn each_status_is_a_word_of_its_own() {
         (status(|_| ()), r#"mark live">up<"#),
         (status(ending), r#"mark stale">ending<"#),
         (status(|one| one.seen.standing = Standing::Unconfirmed), r#"mark stale">unconfirmed<"#),
-        (status(|one| one.answers = Some(false)), r#"mark error">silent<"#),
+        (status(|one| one.answers = Some(false)), r#"mark error">silent</span><small>known for "#),
     ] {
         assert!(page.contains(mark), "{mark}: {page}");
     }
@@ -113,6 +113,11 @@ fn each_circuit_is_a_word_and_a_sentence() {
             called(1, State::Open, |circuit| (circuit.reason, circuit.next_probe_ms) = (reason(), Some(3800))),
             r#"mark error">open<"#,
             "5 calls in a row failed; tried again in 3 s",
+        ),
+        (
+            called(1, State::Open, |circuit| circuit.reason = Some("health check failed".into())),
+            r#"mark error">open<"#,
+            "health check failed; tried again once a health check succeeds",
         ),
         (called(1, State::HalfOpen, |_| ()), r#"mark stale">half-open<"#, "one call finds out"),
         (

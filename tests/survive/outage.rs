@@ -1,0 +1,126 @@
+//! Producers that stop, die and come back, all or most of them at once, judged from the user's seat with the defaults.
+//! Beside each form the same number of people use a plain client, in the same run and with the same producers.
+
+use std::net::SocketAddr;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::cluster::{Cluster, Service, ms, soon};
+use crate::people::{Asked, Crowd, Score, Whom};
+use crate::support::process::free_addr;
+use crate::support::round_robin::RoundRobin;
+
+/// People a second, at each form and each baseline.
+const RATE: u32 = 20;
+/// From the return of the producers to the first good answer.
+const BACK_WITHIN: Duration = Duration::from_millis(2500);
+/// From then on all is to be as before.
+const AS_BEFORE: Duration = Duration::from_secs(4);
+
+/// People at a form that has found the producers by mDNS, at one that has a list of them, and without a form.
+struct Seats(Vec<(&'static str, Crowd)>);
+
+impl Seats {
+    fn new(found: &Service, listed: &Service, producers: &[SocketAddr]) -> Self {
+        let seats = [
+            ("found by mDNS", Whom::Form(found.addr)),
+            ("fixed list", Whom::Form(listed.addr)),
+            ("round robin", Whom::Producers(RoundRobin::new(producers))),
+        ];
+        let seats = Self(seats.map(|(name, whom)| (name, Crowd::come(whom, RATE))).into());
+        sleep(ms(2000)); // every place is kept in the forms, and what is usual is known
+        seats
+    }
+
+    /// Waits until people have seen that all is as before, and judges what they got since `fault` began at `began`, and
+    /// since all producers were back.
+    fn judge(self, fault: &str, began: Instant, back: Instant) {
+        sleep(AS_BEFORE + ms(6000));
+        let seats: Vec<_> =
+            self.0.into_iter().map(|(name, crowd)| (name, Got::of(&crowd.end(), began, back))).collect();
+        for (name, Got { during, first, after, later }) in &seats {
+            println!("{fault}, {name}: meanwhile {during}; first current report {first:.1?} after the return");
+            println!("{fault}, {name}: after the return {after}; from 4 s on {later}");
+        }
+        let Some(((_, plain), forms)) = seats.split_last() else { return };
+        for (name, Got { during, first, later, .. }) in forms {
+            assert!(during.asked >= 50, "{name}: that was no load: {during}");
+            assert_eq!(during.good + during.kept, during.asked, "{name}: each place is known, so nobody gets an error");
+            assert!(*first <= BACK_WITHIN, "{name}: first current report {first:?} after the return");
+            let (later, of_plain) = (later.good_percent(), plain.later.good_percent());
+            assert!(
+                later >= 98.0 && later >= of_plain - 1.0,
+                "{name}: {later:.1} % from 4 s on, baseline {of_plain:.1} %"
+            );
+        }
+    }
+}
+
+/// What people got.
+struct Got {
+    /// Those who asked while the producers were away.
+    during: Score,
+    /// From their return to the first current report.
+    first: Duration,
+    /// Those who asked after their return.
+    after: Score,
+    /// Those who asked from [`AS_BEFORE`] on.
+    later: Score,
+}
+
+impl Got {
+    fn of(asked: &[Asked], began: Instant, back: Instant) -> Self {
+        let good = asked.iter().filter(|one| one.is_good() && one.answered_at() > back);
+        let first = good.map(Asked::answered_at).min().expect("a current report");
+        let since = |from: Instant| Score::of(asked.iter().filter(move |one| one.at >= from));
+        let during = Score::of(asked.iter().filter(|one| (began..back).contains(&one.at)));
+        Self { during, first: first - back, after: since(back), later: since(back + AS_BEFORE) }
+    }
+}
+
+#[test]
+fn all_producers_stop_for_three_seconds_and_people_get_current_reports_as_soon_as_they_go_on() {
+    let (cluster, producers, found) = Cluster::with_producers::<3>("stop");
+    let addrs = producers.each_ref().map(|one| one.addr);
+    let listed = cluster.consumer_of(&addrs);
+    let seats = Seats::new(&found, &listed, &addrs);
+    let began = Instant::now();
+    producers.iter().for_each(|one| one.signal("STOP"));
+    sleep(ms(3000));
+    producers.iter().for_each(|one| one.signal("CONT"));
+    seats.judge("all stop for 3 s", began, Instant::now());
+}
+
+#[test]
+fn all_producers_are_killed_and_people_get_current_reports_as_soon_as_they_are_started_at_the_same_ports() {
+    let cluster = Cluster::new("restart");
+    let addrs = [free_addr(), free_addr(), free_addr()];
+    let start = |addr: &SocketAddr| cluster.producer(&addr.to_string(), &[]);
+    let mut producers = addrs.each_ref().map(start);
+    let (found, listed) = (cluster.consumer(&[]), cluster.consumer_of(&addrs));
+    soon("all producers are found", || found.finds("producer") == addrs.len());
+    let seats = Seats::new(&found, &listed, &addrs);
+    let began = Instant::now();
+    producers.iter_mut().for_each(Service::kill);
+    sleep(ms(10_000));
+    let _producers = addrs.each_ref().map(start);
+    seats.judge("all killed for 10 s", began, Instant::now());
+}
+
+#[test]
+fn five_of_seven_producers_stop_and_people_are_answered_by_the_two_that_are_left() {
+    let (_cluster, producers, form) = Cluster::with_producers::<7>("five");
+    let addrs = producers.each_ref().map(|one| one.addr);
+    let crowds = [Whom::Form(form.addr), Whom::Producers(RoundRobin::new(&addrs))];
+    let crowds = crowds.map(|whom| Crowd::come(whom, RATE));
+    sleep(ms(2000));
+    let stopped = Instant::now();
+    producers.iter().take(5).for_each(|one| one.signal("STOP"));
+    sleep(ms(30_000));
+    let since = |asked: Vec<Asked>| Score::of(asked.iter().filter(|one| one.at >= stopped));
+    let [form, plain] = crowds.map(|crowd| since(crowd.end()));
+    println!("5 of 7 stop, form: {form}\n5 of 7 stop, round robin: {plain}");
+    assert!(form.asked >= 580, "that was no load: {form}");
+    assert!(form.asked - form.good <= form.asked / 100, "{form}");
+    assert!(form.good_percent() >= plain.good_percent() - 1.0, "{form}; baseline {plain}");
+}
