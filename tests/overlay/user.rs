@@ -11,7 +11,6 @@ use serde_json::Value;
 
 use crate::machine::root;
 
-#[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../support/http.rs"]
 mod http;
 
