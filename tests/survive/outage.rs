@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::cluster::{Cluster, Service, ms, soon};
-use crate::people::{Asked, Crowd, Score, Whom};
+use crate::cluster::{Cluster, Service, id_of, ms, soon};
+use crate::people::{Asked, Crowd, PLACES, Score, Whom};
 use crate::support::process::free_addr;
 use crate::support::round_robin::RoundRobin;
 
@@ -123,4 +123,39 @@ fn five_of_seven_producers_stop_and_people_are_answered_by_the_two_that_are_left
     assert!(form.asked >= 580, "that was no load: {form}");
     assert!(form.asked - form.good <= form.asked / 100, "{form}");
     assert!(form.good_percent() >= plain.good_percent() - 1.0, "{form}; baseline {plain}");
+}
+
+#[test]
+fn one_of_three_producers_stops_for_five_seconds_and_has_its_share_back_six_seconds_after() {
+    let (_cluster, producers, form) = Cluster::with_producers::<3>("one");
+    let addrs = producers.each_ref().map(|one| one.addr);
+    let (_, report) = form.report(PLACES[0]);
+    let victim = producers.iter().find(|one| report["served_by"] == id_of(one).as_str()).expect("one of the three");
+    let id = id_of(victim);
+    let crowds = [Whom::Form(form.addr), Whom::Producers(RoundRobin::new(&addrs))];
+    let crowds = crowds.map(|whom| Crowd::come(whom, RATE));
+    sleep(ms(3000));
+    let stopped = Instant::now();
+    victim.signal("STOP");
+    sleep(ms(5000));
+    let back = Instant::now();
+    victim.signal("CONT");
+    sleep(ms(12_000));
+    let [asked, plain] = crowds.map(Crowd::end);
+    let share = |of: &dyn Fn(&Asked) -> bool| {
+        let these: Vec<_> = asked.iter().filter(|one| of(one)).collect();
+        these.iter().filter(|one| one.by() == id).count() as f64 / these.len() as f64
+    };
+    let before = share(&|one| one.at < stopped);
+    let after = share(&|one| one.at >= back + ms(6000));
+    let during = |asked: &[Asked]| Score::of(asked.iter().filter(|one| (stopped..back).contains(&one.at)));
+    let (score, of_plain) = (during(&asked), during(&plain));
+    println!("1 of 3 stops, form: {score}; its share {before:.2} before, {after:.2} from 6 s on");
+    println!("1 of 3 stops, round robin: {of_plain}");
+    assert!(score.asked >= 90, "that was no load: {score}");
+    assert!(
+        score.good_percent() >= 99.0 && score.good_percent() >= of_plain.good_percent() - 1.0,
+        "{score}; baseline {of_plain}"
+    );
+    assert!(after >= before * 0.75, "its share was {before:.2} before, and is {after:.2}");
 }
