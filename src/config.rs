@@ -90,7 +90,7 @@ impl Config {
         // A weather API is many machines, and so its stand-in has room for each connection.
         let concurrency = match role {
             Role::UpstreamSim => 512,
-            _ => crate::limit::Settings::default().concurrency,
+            _ => crate::limit::LimiterSettings::default().concurrency,
         };
         Self {
             node: Node { cluster: "bramble".into(), zone: String::new(), weight: 1, cluster_key_file: None },

@@ -33,7 +33,7 @@ mod tests;
 use contention::{Contention, Run};
 use estimate::Estimate;
 
-pub use decision::{Admission, Permit, Reason, Refusal, Ticket};
+pub use decision::{Admission, Reason, RequestPermit, RequestRefusal, Ticket};
 
 /// Handlers are polled this long in all before the other tasks of the executor get their turn. Short beside the waits
 /// that are judged, long beside the cost of a turn (about a microsecond).
@@ -45,7 +45,7 @@ const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(100), Duration:
 
 /// The limits of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
+pub struct LimiterSettings {
     /// Requests that run at the same time; at least 1.
     pub concurrency: usize,
     /// Threads that poll handlers; at least 1.
@@ -65,7 +65,7 @@ pub struct Settings {
     pub burst_wait: Duration,
 }
 
-impl Default for Settings {
+impl Default for LimiterSettings {
     fn default() -> Self {
         Self {
             concurrency: 64,
@@ -95,7 +95,7 @@ const BURST: Duration = Duration::from_millis(250);
 /// The admission control of a server; see the module.
 #[derive(Debug)]
 pub struct Limiter {
-    settings: Settings,
+    settings: LimiterSettings,
     /// Permits in use. Above `concurrency` only by requests that went on after a pause.
     running: usize,
     /// By ticket, the oldest first. At most `settings.queue`.
@@ -118,9 +118,9 @@ pub struct Limiter {
 
 impl Limiter {
     /// A limiter without requests. A bound of 0 counts as 1.
-    pub fn new(settings: Settings, now: Instant) -> Self {
+    pub fn new(settings: LimiterSettings, now: Instant) -> Self {
         let settings =
-            Settings { concurrency: settings.concurrency.max(1), threads: settings.threads.max(1), ..settings };
+            LimiterSettings { concurrency: settings.concurrency.max(1), threads: settings.threads.max(1), ..settings };
         Self {
             settings,
             running: 0,
@@ -138,7 +138,7 @@ impl Limiter {
     }
 
     /// A permit for a request that has just arrived, if it has to wait for nothing.
-    pub fn try_run(&mut self, now: Instant) -> Option<Permit> {
+    pub fn try_run(&mut self, now: Instant) -> Option<RequestPermit> {
         if self.in_round || !self.queue.is_empty() || self.running >= self.limit() {
             return None;
         }
@@ -190,7 +190,7 @@ impl Limiter {
     ///
     /// # Errors
     /// The refusal of a request that is dropped.
-    pub fn start(&mut self, ticket: Ticket, now: Instant) -> Result<Permit, Refusal> {
+    pub fn start(&mut self, ticket: Ticket, now: Instant) -> Result<RequestPermit, RequestRefusal> {
         let Some(waiting) = self.remove(ticket) else {
             return Err(self.refusal(Reason::TooLate)); // it has left
         };
@@ -217,7 +217,7 @@ impl Limiter {
     /// A handler was polled for `took`. True if the executor must now poll all other tasks once, after which
     /// [`Limiter::round_over`] is due; until then no request starts.
     #[must_use]
-    pub fn polled(&mut self, permit: &mut Permit, took: Duration) -> bool {
+    pub fn polled(&mut self, permit: &mut RequestPermit, took: Duration) -> bool {
         permit.processor += took;
         self.polled += took;
         if self.in_round || self.polled < SLICE {
@@ -234,7 +234,7 @@ impl Limiter {
     }
 
     /// The request waits for its caller to send the rest of it, and gives its permit back meanwhile.
-    pub fn pause(&mut self, permit: &mut Permit, now: Instant) {
+    pub fn pause(&mut self, permit: &mut RequestPermit, now: Instant) {
         if !std::mem::replace(&mut permit.paused, true) {
             permit.served += now.saturating_duration_since(permit.since);
             self.running -= 1;
@@ -242,7 +242,7 @@ impl Limiter {
     }
 
     /// The request goes on, without waiting again: it is bounded by what it has started with, not by `concurrency`.
-    pub fn resume(&mut self, permit: &mut Permit, now: Instant) {
+    pub fn resume(&mut self, permit: &mut RequestPermit, now: Instant) {
         if std::mem::take(&mut permit.paused) {
             permit.since = now;
             self.running += 1;
@@ -250,7 +250,7 @@ impl Limiter {
     }
 
     /// The request is answered.
-    pub fn finish(&mut self, permit: Permit, now: Instant) {
+    pub fn finish(&mut self, permit: RequestPermit, now: Instant) {
         let (run, processor) = self.give_back(permit, now);
         self.answered += 1;
         self.service.add(run.served);
@@ -259,7 +259,7 @@ impl Limiter {
     }
 
     /// The request ends without an answer: its caller has left. What it took is a lower bound of the service time.
-    pub fn abandon(&mut self, permit: Permit, now: Instant) {
+    pub fn abandon(&mut self, permit: RequestPermit, now: Instant) {
         let (run, processor) = self.give_back(permit, now);
         self.service.add_bound(run.served);
         self.processor.add_bound(processor);
@@ -286,10 +286,10 @@ impl Limiter {
         self.queue.len()
     }
 
-    fn permit(&mut self, now: Instant) -> Permit {
+    fn permit(&mut self, now: Instant) -> RequestPermit {
         let ahead = self.running;
         self.running += 1;
-        Permit {
+        RequestPermit {
             since: now,
             served: Duration::ZERO,
             processor: Duration::ZERO,
@@ -311,9 +311,9 @@ impl Limiter {
     }
 
     /// What ends now, and its processor time.
-    fn give_back(&mut self, mut permit: Permit, now: Instant) -> (Run, Duration) {
+    fn give_back(&mut self, mut permit: RequestPermit, now: Instant) -> (Run, Duration) {
         self.pause(&mut permit, now);
-        let Permit { since, served, processor, ahead, answered, .. } = permit;
+        let RequestPermit { since, served, processor, ahead, answered, .. } = permit;
         (Run { since, served, ahead, others: self.answered - answered }, processor)
     }
 
@@ -334,8 +334,8 @@ impl Limiter {
     }
 
     /// Half of the expected wait: by then as much of the queue is gone, and there is still work.
-    fn refusal(&self, reason: Reason) -> Refusal {
-        Refusal { reason, retry_after: (self.expected_wait() / 2).clamp(RETRY_AFTER.0, RETRY_AFTER.1) }
+    fn refusal(&self, reason: Reason) -> RequestRefusal {
+        RequestRefusal { reason, retry_after: (self.expected_wait() / 2).clamp(RETRY_AFTER.0, RETRY_AFTER.1) }
     }
 
     fn place(&self, ticket: Ticket) -> Option<usize> {

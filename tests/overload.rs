@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use async_io::{Async, Timer};
 use bramble::config::{Config, Role};
-use bramble::limit::Settings;
+use bramble::limit::LimiterSettings;
 use bramble::transport::server::{Limits, Options, Stats, listen, serve};
 use futures_lite::future;
 use futures_lite::prelude::*;
@@ -52,7 +52,7 @@ fn server(concurrency: usize, app: tide::Server<()>, runs: Arc<AtomicUsize>) -> 
     let thread = std::thread::spawn(move || {
         let executor = Arc::new(Executor::new());
         let limits = Limits {
-            requests: Settings { concurrency, ..Settings::default() },
+            requests: LimiterSettings { concurrency, ..LimiterSettings::default() },
             drain_timeout: Duration::ZERO,
             ..Limits::from(&Config::for_role(Role::Producer).server)
         };

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_io::{Async, Timer};
-use bramble::limit::Settings;
+use bramble::limit::LimiterSettings;
 use bramble::transport::server::{Drained, Limits, Options, Snapshot, Stats, listen, serve, time_left};
 use futures_lite::prelude::*;
 use futures_lite::{future, stream};
@@ -49,7 +49,7 @@ fn limits() -> Limits {
         write_timeout: LATER,
         drain_timeout: LATER,
         max_body: 64 << 10,
-        requests: Settings::default(),
+        requests: LimiterSettings::default(),
     }
 }
 

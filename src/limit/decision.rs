@@ -9,7 +9,7 @@ pub struct Ticket(pub(super) u64);
 /// The permit of a request that runs; to be given to [`super::Limiter::finish`] or [`super::Limiter::abandon`].
 #[derive(Debug)]
 #[must_use = "a permit that is not given back is lost"]
-pub struct Permit {
+pub struct RequestPermit {
     pub(super) since: Instant,
     /// Service time up to `since`.
     pub(super) served: Duration,
@@ -22,7 +22,7 @@ pub struct Permit {
     pub(super) paused: bool,
 }
 
-impl Permit {
+impl RequestPermit {
     /// Whether the request has paused ([`super::Limiter::pause`]).
     pub fn is_paused(&self) -> bool {
         self.paused
@@ -45,7 +45,7 @@ pub enum Reason {
 
 /// A refusal of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refusal {
+pub struct RequestRefusal {
     /// Why.
     pub reason: Reason,
     /// When the caller may ask this server again.
@@ -56,9 +56,9 @@ pub struct Refusal {
 #[derive(Debug)]
 pub enum Admission {
     /// It runs now.
-    Run(Permit),
+    Run(RequestPermit),
     /// It waits until [`super::Limiter::call`] returns its ticket.
     Queue(Ticket),
     /// It is not worked on.
-    Refuse(Refusal),
+    Refuse(RequestRefusal),
 }

@@ -42,12 +42,12 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Debug)]
 enum State {
     Waiting { called: bool },
-    Running(Permit),
+    Running(RequestPermit),
     Ended,
 }
 
 struct Model {
-    settings: Settings,
+    settings: LimiterSettings,
     limiter: Limiter,
     now: Instant,
     /// By number of arrival.
@@ -58,7 +58,7 @@ struct Model {
 }
 
 impl Model {
-    fn new(settings: Settings) -> Self {
+    fn new(settings: LimiterSettings) -> Self {
         let now = Instant::now();
         let limiter = Limiter::new(settings, now);
         Self { settings, limiter, now, requests: Vec::new(), tickets: BTreeMap::new(), refused: 0, in_round: false }
@@ -104,7 +104,7 @@ impl Model {
         all.get(which.checked_rem(all.len())?).copied()
     }
 
-    fn take_running(&mut self, which: usize) -> Option<Permit> {
+    fn take_running(&mut self, which: usize) -> Option<RequestPermit> {
         let one = self.some_running(which)?;
         match std::mem::replace(&mut self.requests[one], State::Ended) {
             State::Running(permit) => Some(permit),
@@ -199,7 +199,7 @@ proptest! {
         queue in 0usize..6,
         steps in prop::collection::vec(step(), 0..300),
     ) {
-        let mut model = Model::new(Settings { concurrency, queue, ..Settings::default() });
+        let mut model = Model::new(LimiterSettings { concurrency, queue, ..LimiterSettings::default() });
         let mut resumed = false;
         for step in &steps {
             model.take(step);

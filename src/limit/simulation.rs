@@ -72,7 +72,7 @@ struct Simulation {
     events: BinaryHeap<Reverse<(Duration, Event)>>,
     requests: Vec<Request>,
     waiting: HashMap<Ticket, usize>,
-    running: HashMap<usize, Permit>,
+    running: HashMap<usize, RequestPermit>,
     /// Requests at the shared resource; the first is being served.
     shared: VecDeque<usize>,
 }
@@ -80,7 +80,7 @@ struct Simulation {
 impl Simulation {
     fn new(concurrency: usize, handler: Handler, seed: u64) -> Self {
         let start = Instant::now();
-        let settings = Settings { concurrency, ..Settings::default() };
+        let settings = LimiterSettings { concurrency, ..LimiterSettings::default() };
         Self {
             start,
             now: Duration::ZERO,
@@ -151,7 +151,7 @@ impl Simulation {
         }
     }
 
-    fn run(&mut self, request: usize, permit: Permit) {
+    fn run(&mut self, request: usize, permit: RequestPermit) {
         self.running.insert(request, permit);
         match &mut self.handler {
             Handler::Wait(time) => self.events.push(Reverse((self.now + time(&mut self.rng), Event::Done(request)))),

@@ -12,14 +12,14 @@ fn seconds(seconds: u64) -> Duration {
 
 /// A limiter of which one request took `service`.
 fn limiter(concurrency: usize, service: Duration, now: &mut Instant) -> Limiter {
-    let mut limiter = Limiter::new(Settings { concurrency, ..Settings::default() }, *now);
+    let mut limiter = Limiter::new(LimiterSettings { concurrency, ..LimiterSettings::default() }, *now);
     let permit = run(&mut limiter, *now);
     *now += service;
     limiter.finish(permit, *now);
     limiter
 }
 
-fn run(limiter: &mut Limiter, now: Instant) -> Permit {
+fn run(limiter: &mut Limiter, now: Instant) -> RequestPermit {
     match limiter.arrive(now, None) {
         Admission::Run(permit) => permit,
         other => panic!("{other:?}"),
@@ -33,7 +33,7 @@ fn queue(limiter: &mut Limiter, now: Instant) -> Ticket {
     }
 }
 
-fn refused(limiter: &mut Limiter, now: Instant, left: Option<Duration>) -> Refusal {
+fn refused(limiter: &mut Limiter, now: Instant, left: Option<Duration>) -> RequestRefusal {
     match limiter.arrive(now, left.map(|left| now + left)) {
         Admission::Refuse(refusal) => refusal,
         other => panic!("{other:?}"),
@@ -52,7 +52,7 @@ fn a_request_is_refused_where_the_queue_takes_more_than_a_second_and_a_half_of_a
             queue(&mut limiter, now);
         }
         let refusal = refused(&mut limiter, now, None);
-        assert_eq!(refusal, Refusal { reason: Reason::TooSlow, retry_after: millis(50 * (places + 1)) });
+        assert_eq!(refusal, RequestRefusal { reason: Reason::TooSlow, retry_after: millis(50 * (places + 1)) });
     }
 }
 
@@ -121,7 +121,7 @@ fn what_waits_for_nothing_is_never_refused() {
 #[test]
 fn the_queue_is_bounded_even_before_anything_has_been_measured() {
     let now = Instant::now();
-    let mut limiter = Limiter::new(Settings { concurrency: 0, queue: 2, ..Settings::default() }, now);
+    let mut limiter = Limiter::new(LimiterSettings { concurrency: 0, queue: 2, ..LimiterSettings::default() }, now);
     let _runs = run(&mut limiter, now);
     queue(&mut limiter, now);
     queue(&mut limiter, now);
@@ -143,7 +143,7 @@ fn a_few_slow_answers_do_not_make_the_server_refuse_everything() {
 #[test]
 fn handlers_that_compute_start_one_at_a_time_and_their_processor_time_is_the_wait() {
     let mut now = Instant::now();
-    let mut limiter = Limiter::new(Settings::default(), now);
+    let mut limiter = Limiter::new(LimiterSettings::default(), now);
     let mut first = run(&mut limiter, now);
     now += millis(33);
     assert!(limiter.polled(&mut first, millis(33)), "others have their turn");
@@ -165,7 +165,7 @@ fn handlers_that_compute_start_one_at_a_time_and_their_processor_time_is_the_wai
 #[test]
 fn handlers_that_compute_little_have_a_slice_together() {
     let now = Instant::now();
-    let mut limiter = Limiter::new(Settings::default(), now);
+    let mut limiter = Limiter::new(LimiterSettings::default(), now);
     let mut rounds = 0;
     for _ in 0..100 {
         let mut permit = run(&mut limiter, now);

@@ -63,10 +63,10 @@ pub struct Limits {
     /// Bytes of a request's body; one more is 413.
     pub max_body: usize,
     /// Requests worked on at the same time, and how long others wait for that; then 503.
-    pub requests: limit::Settings,
+    pub requests: limit::LimiterSettings,
 }
 
-impl From<&config::Server> for limit::Settings {
+impl From<&config::Server> for limit::LimiterSettings {
     fn from(server: &config::Server) -> Self {
         Self { concurrency: server.concurrency, threads: server.threads, ..Self::default() }
     }

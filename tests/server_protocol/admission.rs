@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_io::Timer;
-use bramble::limit::Settings;
+use bramble::limit::LimiterSettings;
 use bramble::transport::server::Limits;
 
 use crate::{GET, ID, Peer, SOON, Server, limits, status, with_server};
@@ -12,7 +12,7 @@ const GATE: &str = "GET /gate HTTP/1.1\r\nhost: a\r\n\r\n";
 
 /// One request runs, and `queue` wait.
 fn one_at_a_time(queue: usize) -> Limits {
-    Limits { requests: Settings { concurrency: 1, queue, ..Settings::default() }, ..limits() }
+    Limits { requests: LimiterSettings { concurrency: 1, queue, ..LimiterSettings::default() }, ..limits() }
 }
 
 /// A peer whose request runs until the gate opens.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderName};
 
 use super::{Session, Shared, Stats};
-use crate::limit::{Admission, Limiter, Permit, Refusal, Settings, Ticket};
+use crate::limit::{Admission, Limiter, LimiterSettings, RequestPermit, RequestRefusal, Ticket};
 use crate::transport::TIME_LEFT;
 
 /// The log tells of overload once in so long.
@@ -32,7 +32,7 @@ struct State {
 }
 
 impl Gate {
-    pub(super) fn new(settings: Settings, executor: &Arc<smol::Executor<'static>>) -> Self {
+    pub(super) fn new(settings: LimiterSettings, executor: &Arc<smol::Executor<'static>>) -> Self {
         let state = State { limiter: Limiter::new(settings, Instant::now()), wakers: BTreeMap::new(), logged_at: None };
         Self { state: Mutex::new(state), executor: Arc::downgrade(executor) }
     }
@@ -44,7 +44,7 @@ impl Gate {
 
 impl State {
     /// Writes a line to the log, unless one was written lately.
-    fn log(&mut self, refusal: &Refusal, now: Instant) {
+    fn log(&mut self, refusal: &RequestRefusal, now: Instant) {
         if self.logged_at.is_some_and(|at| now.saturating_duration_since(at) < LOGGED_EVERY) {
             return;
         }
@@ -85,8 +85,8 @@ enum Stage {
     Outside,
     Waiting(Ticket, Instant),
     /// With the time, where the clock was looked at just now.
-    Running(Permit, Option<Instant>),
-    Refused(Refusal),
+    Running(RequestPermit, Option<Instant>),
+    Refused(RequestRefusal),
     Gone,
 }
 
@@ -146,7 +146,7 @@ impl<S> Entry<S> {
     }
 
     /// Why it was refused as it came.
-    pub(super) fn refusal(&self) -> Option<&Refusal> {
+    pub(super) fn refusal(&self) -> Option<&RequestRefusal> {
         match &self.stage {
             Stage::Refused(refusal) => Some(refusal),
             _ => None,
@@ -167,7 +167,7 @@ impl<S: Send + Sync + 'static> Entry<S> {
         &mut self,
         cx: &mut Context<'_>,
         handler: impl FnOnce(&mut Context<'_>) -> Poll<T>,
-    ) -> Poll<Result<T, Refusal>> {
+    ) -> Poll<Result<T, RequestRefusal>> {
         if let Stage::Waiting(ticket, since) = self.stage {
             match self.poll_turn(cx, ticket, since) {
                 Poll::Ready(Ok(stage)) => self.stage = stage,
@@ -187,7 +187,7 @@ impl<S: Send + Sync + 'static> Entry<S> {
         }
     }
 
-    fn poll_turn(&self, cx: &mut Context<'_>, ticket: Ticket, since: Instant) -> Poll<Result<Stage, Refusal>> {
+    fn poll_turn(&self, cx: &mut Context<'_>, ticket: Ticket, since: Instant) -> Poll<Result<Stage, RequestRefusal>> {
         let Shared { gate, stats, .. } = &*self.session.shared;
         let mut state = gate.lock();
         if !state.limiter.is_called(ticket) {
@@ -216,7 +216,7 @@ impl<S: Send + Sync + 'static> Entry<S> {
     fn poll_running<T>(
         &mut self,
         cx: &mut Context<'_>,
-        mut permit: Permit,
+        mut permit: RequestPermit,
         now: Option<Instant>,
         handler: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {

@@ -221,7 +221,7 @@ pub(super) fn refused(refusal: &Refusal, progress: Arc<Progress>) -> http::Respo
 }
 
 /// The answer to a request that the limiter refuses. The connection stays open: the peer is welcome, only not now.
-pub(super) fn overloaded(refusal: &limit::Refusal, progress: Arc<Progress>) -> http::Response<ResponseBody> {
+pub(super) fn overloaded(refusal: &limit::RequestRefusal, progress: Arc<Progress>) -> http::Response<ResponseBody> {
     let mut out = http::Response::new(ResponseBody::fixed(refusal::overloaded(refusal.reason), progress));
     *out.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
     let headers = out.headers_mut();

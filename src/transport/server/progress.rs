@@ -230,7 +230,7 @@ impl Watchdog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::Settings;
+    use crate::limit::LimiterSettings;
 
     fn limits() -> Limits {
         Limits {
@@ -241,7 +241,7 @@ mod tests {
             write_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(1),
             max_body: 1,
-            requests: Settings::default(),
+            requests: LimiterSettings::default(),
         }
     }
 

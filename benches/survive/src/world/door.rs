@@ -1,5 +1,5 @@
 use super::AttemptId;
-use bramble::limit::{Admission, Limiter, Permit, Refusal, Settings, Ticket};
+use bramble::limit::{Admission, Limiter, LimiterSettings, RequestPermit, RequestRefusal, Ticket};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,8 @@ pub(super) struct Limited {
     limiter: Limiter,
     waiting: BTreeMap<Ticket, AttemptId>,
     /// Admitted at once, and not yet begun.
-    ready: VecDeque<(AttemptId, Permit)>,
-    running: BTreeMap<AttemptId, Permit>,
+    ready: VecDeque<(AttemptId, RequestPermit)>,
+    running: BTreeMap<AttemptId, RequestPermit>,
 }
 
 /// What becomes of a request at the head of the queue.
@@ -32,7 +32,7 @@ impl Door {
             return Self::Queue { waiting: VecDeque::new(), running: 0, workers };
         }
         Self::Limiter(Box::new(Limited {
-            limiter: Limiter::new(Settings { concurrency: workers, ..Settings::default() }, now),
+            limiter: Limiter::new(LimiterSettings { concurrency: workers, ..LimiterSettings::default() }, now),
             waiting: BTreeMap::new(),
             ready: VecDeque::new(),
             running: BTreeMap::new(),
@@ -113,7 +113,7 @@ impl Limited {
                 self.running.insert(attempt, permit);
                 Some(Turn::Begin(attempt))
             }
-            Err(Refusal { retry_after, .. }) => Some(Turn::Refuse(attempt, retry_after)),
+            Err(RequestRefusal { retry_after, .. }) => Some(Turn::Refuse(attempt, retry_after)),
         }
     }
 }
