@@ -224,9 +224,12 @@ impl<'a> CallMachine<'a> {
         // The caller decides how long it waits: less than half of the usual shows nothing about the instance.
         let is_fair = allowed >= self.service.attempt_timeout / 2;
         let ending = if ending == Ending::TimedOut && !is_fair { Ending::Cancelled } else { ending };
+        let endpoint = Arc::clone(pick.endpoint());
         self.service.record(pick, attempt.started, ending, now);
         if attempt.cached_only && ending == Ending::UpstreamTimedOut {
-            attempt.ending = Some(Ending::Overtaken); // it is not in that cache; the home goes on
+            // It is not in that cache, and the home goes on. If the home fails, the same instance can be asked for all of it.
+            attempt.ending = Some(Ending::Overtaken);
+            self.tried.retain(|tried| !Arc::ptr_eq(tried, &endpoint));
             return;
         }
         attempt.ending = Some(ending);

@@ -198,6 +198,22 @@ fn the_copy_of_a_question_that_is_not_in_the_other_cache_leaves_the_call_to_its_
 }
 
 #[test]
+fn a_question_whose_home_is_silent_is_asked_of_the_only_other_instance_after_its_cache_had_nothing() {
+    let story = known(2);
+    let question = Question { key: Some(7), ..Question::until(story.now + millis(3000)) };
+    let mut call = Driven::with(&story, question);
+    let home = call.begin(story.now);
+    let late = story.now + millis(96);
+    let copy = call.asks(CallEvent::Woken, late);
+    let suspected = call.waits(ended(1, Ending::UpstreamTimedOut), late + millis(1));
+    let checked = call.waits(CallEvent::Woken, suspected);
+    story.service.probed(&Probe::of(&home.endpoint), HealthCheck::Silent, checked - millis(50));
+    let second = call.asks(CallEvent::Woken, checked);
+    assert!(Arc::ptr_eq(&second.endpoint, &copy.endpoint) && !second.cached_only);
+    assert_eq!(call.ends(ended(2, ok(5)), checked + millis(5)), Verdict::Attempt(2));
+}
+
+#[test]
 fn after_a_504_another_instance_is_asked_for_what_its_cache_has_and_the_504_is_given_if_it_has_nothing() {
     let story = known(3);
     let question = Question { key: Some(7), ..Question::until(story.now + millis(3000)) };
