@@ -330,6 +330,10 @@ fn equal_questions_go_to_the_same_instance_and_its_copies_ask_for_what_is_cached
     slow.does(Does::Late(ms(300), 200));
     ask("70569");
     assert_eq!(copies() - before, 1);
+
+    all.iter().filter(|one| one.addr != slow.addr).for_each(|one| one.does(Does::Answer(504)));
+    assert_eq!(ask("70569"), home, "what is not in the other cache is waited for");
+    assert!(all.iter().all(|one| bench.circuit(one.addr)["total"]["failure"] == 0), "a miss is no failure");
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(super) struct Attempt {
     endpoint: Arc<Endpoint>,
     notes: Option<Arc<Notes>>,
     started: Instant,
+    /// Whether it asks for what is cached.
+    cached_only: bool,
 }
 
 impl Attempt {
@@ -43,7 +45,7 @@ impl Attempt {
             request.insert_header(CACHE_CONTROL, "only-if-cached");
         }
         request.ext_mut().insert(Deadline(deadline));
-        Self { request, endpoint, notes, started: now }
+        Self { request, endpoint, notes, started: now, cached_only }
     }
 
     /// Signed, if the cluster has a key.
@@ -57,7 +59,7 @@ impl Attempt {
 
     /// Sends it, and counts how it ended.
     pub(super) async fn run(self, surf: &surf::Client, callee: &Callee, call: &Call<'_>) -> Ended {
-        let Self { request, endpoint, notes, started } = self;
+        let Self { request, endpoint, notes, started, cached_only } = self;
         if let Some(Notes { attempts, .. }) = notes.as_deref() {
             attempts.begun(endpoint.in_flight(), started);
         }
@@ -71,7 +73,9 @@ impl Attempt {
         };
         let answer = answer.map(|(answer, _)| answer);
         let took = (ending != Ending::Refused).then_some(now - started);
-        if let Some(Notes { attempts, .. }) = notes.as_deref() {
+        // That a cache does not hold an answer is neither a success nor a failure.
+        let is_miss = cached_only && ending == Ending::UpstreamTimedOut;
+        if let Some(Notes { attempts, .. }) = notes.as_deref().filter(|_| !is_miss) {
             attempts.ended(event_of_attempt(&answer, ending), took, now);
         }
         if let Some(took) = took {

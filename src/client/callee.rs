@@ -97,6 +97,10 @@ impl Callee {
         {
             return;
         }
+        // Odd while open: one that has opened and closed again between two looks is no news.
+        if generation % 2 == logged % 2 {
+            return;
+        }
         match self.rules.circuit().open_since() {
             Some(since) => {
                 let ago = now.saturating_duration_since(since);

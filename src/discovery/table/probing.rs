@@ -262,8 +262,15 @@ impl InstanceTable {
         entry.failures = entry.failures.saturating_add(1);
         entry.schedule = Schedule::At(now + schedule::unproven_pause(entry.failures));
         if entry.failures == TOLD_AFTER {
-            let (id, addr) = (&entry.instance.id, entry.instance.addr);
-            let level = if may_tell(&mut self.unproven_told, now) { log::Level::Warn } else { log::Level::Debug };
+            let instance = Arc::clone(&entry.instance);
+            let (id, addr) = (&instance.id, instance.addr);
+            // A process started anew at the same port: what is announced under the old id is no mistake of a firewall.
+            let mut others = self.entries.values().filter(|other| other.state == State::InUse);
+            let is_replaced = others.any(|other| other.instance.addr == addr);
+            let level = match !is_replaced && may_tell(&mut self.unproven_told, now) {
+                true => log::Level::Warn,
+                false => log::Level::Debug,
+            };
             log::log!(
                 level,
                 "{id} is announced at {addr}, but does not answer GET /healthz there with its id, so it gets no calls; \
