@@ -43,7 +43,7 @@ pub struct Scenario {
     pub limits: TimeLimits,
     /// Faults and repairs, by time since the start.
     pub changes: Vec<(Duration, Change)>,
-    /// What is measured.
+    /// The phase, or the share of calls, that is measured.
     pub phases: Vec<Phase>,
     /// The server whose share of the attempts is measured.
     pub watched: Option<usize>,
@@ -66,7 +66,7 @@ pub struct ServerSpec {
     pub condition: Condition,
 }
 
-/// What is wrong with a server.
+/// A fault of a server.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Condition {
     /// Nothing.
@@ -145,7 +145,7 @@ pub enum Change {
     ClientsCut(Range<usize>, bool),
     /// The share of all messages that the network loses; TCP sends them again.
     Loss(f64),
-    /// What is wrong with the links of some servers.
+    /// A fault of the links of some servers.
     Links(Range<usize>, Link),
     /// Some clients make so many calls at this instant, apart from their rate.
     Burst(Range<usize>, u32),
@@ -204,7 +204,7 @@ pub struct UpstreamSpec {
     pub fetch_timeout: Duration,
 }
 
-/// What is wrong with the API behind the servers.
+/// A fault of the API behind the servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpstreamCondition {
     /// Nothing.

@@ -150,7 +150,7 @@ pub enum Loss {
     },
     /// So many instances are asked per call.
     Attempts(f64),
-    /// What is demanded is not met.
+    /// A demand is not met.
     Demand(Demand),
 }
 
