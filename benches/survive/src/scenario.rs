@@ -43,7 +43,7 @@ pub struct Scenario {
     pub limits: TimeLimits,
     /// Faults and repairs, by time since the start.
     pub changes: Vec<(Duration, Change)>,
-    /// The phase, or the share of calls, that is measured.
+    /// The phases that are measured.
     pub phases: Vec<Phase>,
     /// The server whose share of the attempts is measured.
     pub watched: Option<usize>,
