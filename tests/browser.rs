@@ -101,6 +101,10 @@ fn an_old_answer_and_an_empty_one_are_told_apart_from_a_good_one() {
     look_at(&browser, lonely.addr, "/?zip=70569&country=DE", "form-empty");
 }
 
+/// Postal codes in Germany that the stand-in knows. Equal questions go to one producer; of so many, each gets some.
+const PLACES: [&str; 12] =
+    ["01067", "04109", "10115", "20095", "28195", "30159", "40213", "50667", "60311", "69117", "70173", "70569"];
+
 #[test]
 fn the_page_of_all_services_shows_a_killed_producer_without_a_reload() {
     let mut cluster = Cluster::start(&ALWAYS_STALE, &[]);
@@ -112,7 +116,7 @@ fn the_page_of_all_services_shows_a_killed_producer_without_a_reload() {
 
     cluster.producers[0].kill();
     let killed = Instant::now();
-    for zip in ["70569", "10115", "20095", "80331"] {
+    for zip in PLACES {
         assert_eq!(get(cluster.consumer.addr, &format!("/?zip={zip}&country=DE")).0, 200);
     }
     browser.soon("one is missed", |browser| browser.reads("#service-producer > p") == "1 of 2 producers answers.");
@@ -131,10 +135,6 @@ fn the_page_of_all_services_shows_a_killed_producer_without_a_reload() {
     browser.soon("it goes on", |browser| browser.reads("#parts") != before);
 }
 
-/// Postal codes in Germany that the stand-in knows.
-const PLACES: [&str; 12] =
-    ["01067", "04109", "10115", "20095", "28195", "30159", "40213", "50667", "60311", "69117", "70173", "70569"];
-
 #[test]
 fn the_page_of_all_services_shows_a_circuit_open_ramp_and_close() {
     let consumer =
@@ -146,7 +146,6 @@ fn the_page_of_all_services_shows_a_circuit_open_ramp_and_close() {
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // Equal questions go to one producer, so many places are asked for: some are at home at each.
             for place in PLACES.into_iter().cycle() {
                 if ended.load(Ordering::Relaxed) {
                     break;
