@@ -31,7 +31,6 @@ use serde_json::Value;
 use cluster::{Cluster, Service, id_of, ms, soon};
 use people::{Load, OUT_OF_DATE, PLACES, UNREACHABLE, answered_by, nobody_noticed};
 use support::http::get;
-use support::process::free_addr;
 
 const UNKNOWN_SO_FAR: &str = "79098";
 
@@ -111,9 +110,9 @@ fn a_producer_that_hangs_loses_its_traffic_within_a_second() {
 #[test]
 fn with_all_producers_dead_each_fallback_does_what_it_promises_and_they_come_back_by_a_ramp() {
     let cluster = Cluster::new("dead");
-    let addrs = [free_addr(), free_addr()].map(|addr| addr.to_string());
-    let start = |listen: &String| cluster.producer(listen, &["discovery.mdns=false"]);
-    let mut producers = addrs.each_ref().map(start);
+    let start = |listen: &str| cluster.producer(listen, &["discovery.mdns=false"]);
+    let mut producers = ["127.0.0.1:0"; 2].map(start);
+    let addrs = producers.each_ref().map(|one| one.addr.to_string());
     let fixed = format!("discovery.fixed={{ producer = {addrs:?} }}");
     let consumer = |fallback: &str| {
         let fallback = format!("call.fallback={fallback}");
@@ -146,7 +145,7 @@ fn with_all_producers_dead_each_fallback_does_what_it_promises_and_they_come_bac
         assert!(status == 503 && !page.contains("°C") && page.contains("No weather available now"), "{page}");
     }
 
-    let _producers = addrs.each_ref().map(start);
+    let _producers = addrs.each_ref().map(|addr| start(addr));
     let is_fresh = |report: &Value| report["source"] == "live" || report["source"] == "cache";
     soon("the page is fresh again", || is_fresh(&stale.report("70569").1));
     let mut seen = BTreeSet::new();

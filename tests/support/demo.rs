@@ -8,7 +8,7 @@ use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::process::{BRAMBLE, PATIENCE, free_addr, kill, lines_of};
+use super::process::{BRAMBLE, PATIENCE, kill, lines_of};
 
 /// A demo that runs. Dropped, it is ended and so are its children.
 pub(crate) struct Demo {
@@ -24,28 +24,35 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) fn start(name: &str) -> Self {
-        let (consumer, registry) = (free_addr(), free_addr());
         let cluster = format!("test-{name}-{}", std::process::id());
         let mut process = Command::new(BRAMBLE)
-            .args(["demo", "--cluster", &cluster])
-            .args(["--consumer-port", &consumer.port().to_string(), "--registry-port", &registry.port().to_string()])
+            .args(["demo", "--cluster", &cluster, "--consumer-port", "0", "--registry-port", "0"])
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
             .expect("the demo starts");
         let lines = lines_of(process.stdout.take().expect("piped"));
-        let mut demo =
-            Self { process, consumer, registry, cluster, lines, children: BTreeSet::new(), producers: Vec::new() };
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let (children, producers) = (BTreeSet::new(), Vec::new());
+        let mut demo = Self { process, consumer: nowhere, registry: nowhere, cluster, lines, children, producers };
         demo.wait_for("Ctrl-C ends everything.");
         demo.children = children_of(demo.process.id());
         demo
     }
 
-    /// Reads what the demo prints until `text` is there, and keeps the producers' process numbers.
+    /// Reads what the demo prints until `text` is there, and keeps the addresses and the producers' process numbers.
     pub(crate) fn wait_for(&mut self, text: &str) {
         loop {
             let line = self.lines.recv_timeout(PATIENCE).expect("the demo goes on printing");
-            if let Some((_, pid)) = line.rsplit_once("(process ") {
+            let addr = || {
+                let (_, addr) = line.split_once("http://").expect("an address");
+                addr.trim_end_matches('/').parse().expect("an address")
+            };
+            if line.starts_with("  the form ") {
+                self.consumer = addr();
+            } else if line.starts_with("  all services ") {
+                self.registry = addr();
+            } else if let Some((_, pid)) = line.rsplit_once("(process ") {
                 self.producers.push(pid.trim_end_matches(')').parse().expect("a process number"));
             }
             if line.contains(text) {

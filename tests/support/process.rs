@@ -1,7 +1,6 @@
 //! Processes of the `bramble` command, and what the system says of them.
 
 use std::io::{BufRead as _, BufReader, Read};
-use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -16,11 +15,6 @@ pub(crate) fn lines_of(out: impl Read + Send + 'static) -> Receiver<String> {
     let (to, lines) = channel();
     thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
     lines
-}
-
-/// An address that nobody has right now.
-pub(crate) fn free_addr() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound")
 }
 
 pub(crate) fn kill(signal: &str, pid: u32) {

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use crate::cluster::{Cluster, Service, id_of, ms, soon};
 use crate::people::{Asked, Crowd, PLACES, Score, Whom};
-use crate::support::process::free_addr;
 use crate::support::round_robin::RoundRobin;
 
 /// People a second, at each form and each baseline.
@@ -94,16 +93,16 @@ fn all_producers_stop_for_three_seconds_and_people_get_current_reports_as_soon_a
 #[test]
 fn all_producers_are_killed_and_people_get_current_reports_as_soon_as_they_are_started_at_the_same_ports() {
     let cluster = Cluster::new("restart");
-    let addrs = [free_addr(), free_addr(), free_addr()];
-    let start = |addr: &SocketAddr| cluster.producer(&addr.to_string(), &[]);
-    let mut producers = addrs.each_ref().map(start);
+    let start = |listen: &str| cluster.producer(listen, &[]);
+    let mut producers = ["127.0.0.1:0"; 3].map(start);
+    let addrs = producers.each_ref().map(|one| one.addr);
     let (found, listed) = (cluster.consumer(&[]), cluster.consumer_of(&addrs));
     soon("all producers are found", || found.finds("producer") == addrs.len());
     let seats = Seats::new(&found, &listed, &addrs);
     let began = Instant::now();
     producers.iter_mut().for_each(Service::kill);
     sleep(ms(10_000));
-    let _producers = addrs.each_ref().map(start);
+    let _producers = addrs.map(|addr| start(&addr.to_string()));
     seats.judge("all killed for 10 s", began, Instant::now());
 }
 

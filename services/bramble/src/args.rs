@@ -155,10 +155,10 @@ impl UpstreamSim {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Demo {
-    /// Port of the form
+    /// Port of the form; 0 takes a free one
     #[arg(long, value_name = "PORT", default_value_t = 8088)]
     pub(crate) consumer_port: u16,
-    /// Port of the page of all services
+    /// Port of the page of all services; 0 takes a free one
     #[arg(long, value_name = "PORT", default_value_t = 8761)]
     pub(crate) registry_port: u16,
     /// How many producers to start
