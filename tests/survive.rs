@@ -34,10 +34,16 @@ use support::http::get;
 
 const UNKNOWN_SO_FAR: &str = "79098";
 
+/// Waits until `id` is asked for one of the places at least: one that was found late begins with few.
+fn has_a_share(consumer: &Service, id: &str) {
+    soon("it has a share", || PLACES.iter().any(|zip| consumer.report(zip).1["served_by"] == id));
+}
+
 #[test]
 fn a_producer_that_is_killed_under_load_is_noticed_by_nobody() {
     let (_cluster, mut producers, consumer) = Cluster::with_producers::<3>("kill");
     let victim = id_of(&producers[0]);
+    has_a_share(&consumer, &victim);
     let load = Load::on(consumer.addr);
     thread::sleep(ms(2000));
     let killed = Instant::now();
@@ -58,6 +64,7 @@ fn a_producer_that_is_killed_under_load_is_noticed_by_nobody() {
 fn a_producer_that_is_told_to_end_under_load_is_noticed_by_nobody() {
     let (_cluster, mut producers, consumer) = Cluster::with_producers::<3>("term");
     let leaving = id_of(&producers[0]);
+    has_a_share(&consumer, &leaving);
     let load = Load::on(consumer.addr);
     thread::sleep(ms(1000));
     producers[0].signal("TERM");
