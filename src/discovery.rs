@@ -232,7 +232,7 @@ impl Directory {
         due
     }
 
-    fn next_probe(&self) -> Option<Instant> {
+    pub(crate) fn next_probe(&self) -> Option<Instant> {
         self.read(InstanceTable::next_due)
     }
 

@@ -14,6 +14,7 @@ use super::callee::Callee;
 use crate::balance::{Ending, Endpoint};
 use crate::breaker::HealthCheck;
 use crate::call::{PROBE_TIMEOUT, Probe};
+use crate::discovery::Suspicion;
 use crate::transport::ID_HEADER;
 use crate::transport::client::Deadline;
 
@@ -48,6 +49,12 @@ impl Client {
         let endpoint = &probe.endpoint;
         let found = self.health(callee, endpoint).await;
         let now = Instant::now();
+        // Its calls may all have been overtaken or gone elsewhere, so that only this check has seen that it is silent.
+        match found {
+            HealthCheck::Alive => {}
+            HealthCheck::Refused => self.inner.directory.suspect(endpoint.id(), Suspicion::Refused, now),
+            HealthCheck::Silent => self.inner.directory.suspect(endpoint.id(), Suspicion::TimedOut, now),
+        }
         let generation = endpoint.breaker().generation();
         callee.rules.probed(probe, found, now);
         callee.watch.add_if_changed(endpoint, generation);
@@ -68,5 +75,72 @@ impl Client {
             Err(error) if ending_of_error(&error) == Ending::Refused => HealthCheck::Refused,
             Err(_) => HealthCheck::Silent,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{SocketAddr, TcpListener};
+    use std::time::Duration;
+
+    use smol::block_on;
+
+    use super::*;
+    use crate::config::{Config, Role};
+    use crate::discovery::{Change, Directory, Instance, Source, Status, Told};
+    use crate::transport::client::{Settings, Wire};
+
+    const ID: &str = "producer-1";
+
+    /// When the directory probes the instance at `addr`, after a health check of it.
+    fn probe_after_check(addr: SocketAddr) -> Option<Duration> {
+        let now = Instant::now();
+        let directory = Directory::new(Told::Nobody, now);
+        let instance = Instance {
+            id: ID.into(),
+            service: "producer".into(),
+            addr,
+            path: "/".into(),
+            zone: "".into(),
+            weight: 1,
+            version: "".into(),
+            status: Status::Up,
+            source: Source::Mdns,
+            epoch: 0,
+        };
+        directory.apply(Source::Mdns, ID, Change::Is(instance), now);
+        assert_eq!(directory.next_probe(), None);
+        let wire = Wire::new(Settings::default()).expect("a wire");
+        let client = Client::new(Config::for_role(Role::Consumer), directory.clone(), wire).expect("right settings");
+        let callee = client.callee("producer");
+        callee.refresh(&directory, now);
+        let [endpoint] = &callee.rules.balancer().endpoints()[..] else { panic!("one instance") };
+        block_on(client.check(&callee, &Probe::of(endpoint)));
+        directory.next_probe().map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    #[test]
+    fn an_instance_that_fails_a_health_check_is_probed_by_discovery_although_no_call_has_failed() {
+        let refuses = TcpListener::bind("127.0.0.98:0").and_then(|there| there.local_addr()).expect("an address");
+        assert!(probe_after_check(refuses).is_some());
+
+        let silent = TcpListener::bind("127.0.0.1:0").expect("a port"); // accepts, and never answers
+        assert!(probe_after_check(silent.local_addr().expect("bound")).is_some());
+    }
+
+    #[test]
+    fn an_instance_that_passes_a_health_check_is_not_probed() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let addr = listener.local_addr().expect("bound");
+        let serving = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a caller");
+            let asked = stream.read(&mut [0; 4096]).expect("a request");
+            assert!(asked > 0);
+            let answer = format!("HTTP/1.1 200 OK\r\n{ID_HEADER}: {ID}\r\ncontent-length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).expect("it listens");
+        });
+        assert_eq!(probe_after_check(addr), None);
+        serving.join().expect("it has answered");
     }
 }
