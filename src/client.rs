@@ -21,6 +21,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt as _;
+use http::uri::PathAndQuery;
+use http_types::Url;
+use http_types::url::Position;
 use smol::Timer;
 
 use crate::breaker::InvalidSetting;
@@ -130,7 +133,7 @@ pub enum Error {
         /// The instance that was asked last.
         instance: Arc<str>,
         /// What happened on the wire.
-        cause: surf::Error,
+        cause: WireError,
     },
 }
 
@@ -144,7 +147,7 @@ pub struct Client {
 struct Inner {
     config: Config,
     directory: Directory,
-    surf: surf::Client,
+    wire: Wire,
     /// Signs every request, if there is one.
     key: Option<ClusterKey>,
     /// Instances of which the log has said that they refuse this process.
@@ -175,9 +178,9 @@ impl Client {
         key: Option<ClusterKey>,
     ) -> Result<Self, InvalidSetting> {
         Callee::new("any", &config, Instant::now())?; // what would fail for one service fails for all, so it fails here
-        let (surf, forbidden_by, callees) = (wire.into_surf(), Once::default(), RwLock::default());
+        let (forbidden_by, callees) = (Once::default(), RwLock::default());
         let unhealthy = event_listener::Event::new();
-        let inner = Inner { config, directory, surf, key, forbidden_by, callees, unhealthy };
+        let inner = Inner { config, directory, wire, key, forbidden_by, callees, unhealthy };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -202,9 +205,7 @@ impl Client {
     }
 
     async fn get_from(&self, callee: &Callee, call: Call<'_>) -> Result<Answer, Error> {
-        if !call.path.starts_with('/') || call.path.starts_with("//") {
-            return Err(Error::BadPath);
-        }
+        let path = path_and_query(call.path).ok_or(Error::BadPath)?;
         let Ok(_seat) = callee.bulkhead.try_enter() else {
             return Err(Error::Full { service: Arc::clone(&callee.service), max: callee.bulkhead.max() });
         };
@@ -213,7 +214,7 @@ impl Client {
         let question =
             Question { deadline: call.deadline, key: call.home.map(|home| callee.key(home)), may_hedge: true };
         let mut machine = CallMachine::new(&callee.rules, question);
-        let (verdict, results) = self.drive(callee, &call, &mut machine).await;
+        let (verdict, results) = self.drive(callee, &call, &path, &mut machine).await;
         self.watch_health(callee);
         let service = || Arc::clone(&callee.service);
         match verdict {
@@ -281,10 +282,10 @@ impl Client {
     /// The directory finds out whether an instance that could not be reached is still there.
     fn report_to_directory(&self, answer: &Result<Answer, Error>) {
         let Err(Error::Failed { instance, cause }) = answer else { return };
-        let why = match WireError::of(cause) {
-            Some(error) if error.is_refused() => Suspicion::Refused,
-            Some(error) if error.is_before_sending() => Suspicion::Unreachable,
-            Some(error) if error.is_timeout() => Suspicion::TimedOut,
+        let why = match cause {
+            error if error.is_refused() => Suspicion::Refused,
+            error if error.is_before_sending() => Suspicion::Unreachable,
+            error if error.is_timeout() => Suspicion::TimedOut,
             _ => return,
         };
         self.inner.directory.suspect(instance, why, Instant::now());
@@ -302,5 +303,43 @@ impl Client {
             Arc::new(callee.expect("the settings were checked when the client was made"))
         };
         Arc::clone(callees.entry(service.into()).or_insert_with(new))
+    }
+}
+
+/// What is sent for `path`: the text itself where each character stands for itself, else as a browser would encode it.
+fn path_and_query(path: &str) -> Option<PathAndQuery> {
+    if !path.starts_with('/') || path.starts_with("//") {
+        return None;
+    }
+    let stands_for_itself = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&()*+,;=:@/?".contains(&byte);
+    if path.bytes().all(stands_for_itself) && !path.contains("/.") && !path.contains("/%") {
+        return PathAndQuery::try_from(path).ok();
+    }
+    let url = Url::parse(&format!("http://localhost{path}")).ok()?;
+    PathAndQuery::try_from(&url[Position::BeforePath..Position::AfterQuery]).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_sent_as_it_is_or_as_a_browser_would_encode_it() {
+        let sent = |path| path_and_query(path).map(|sent| sent.to_string());
+        for plain in ["/", "/weather?zip=70569&country=DE", "/a%20b/c?d=1,2&e=(f)"] {
+            assert_eq!(sent(plain).as_deref(), Some(plain));
+        }
+        for (path, encoded) in [
+            ("/town/Büsnau?q=a b", "/town/B%C3%BCsnau?q=a%20b"),
+            ("/a/../b", "/b"),
+            ("/a/%2e%2E/b", "/b"),
+            ("/a#fragment", "/a"),
+            ("/a\r\nx: y", "/ax:%20y"),
+        ] {
+            assert_eq!(sent(path).as_deref(), Some(encoded), "{path:?}");
+        }
+        for elsewhere in ["", "weather", "//example.org/", "http://example.org/"] {
+            assert_eq!(sent(elsewhere), None, "{elsewhere:?}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The wire: HTTP/1.1 by hyper over smol sockets, under tide and surf.
+//! HTTP/1.1 by hyper over smol sockets: the server under tide, the client under surf and under calls to instances.
 
 pub mod client;
 pub mod io;

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http_types::headers::{CACHE_CONTROL, RETRY_AFTER};
-use http_types::{Method, Request, Url};
+use http::header::{CACHE_CONTROL, RETRY_AFTER};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_types::{Method, Url};
 
 use super::attempts::Notes;
 use super::callee::Callee;
@@ -12,70 +14,80 @@ use super::{Answer, Call, Error, TRACE};
 use crate::balance::Endpoint;
 use crate::call::{Ask, Ending};
 use crate::telemetry::Event;
-use crate::transport::client::{Deadline, Error as WireError};
+use crate::transport::client::{Error as WireError, Wire};
 use crate::transport::{ID_HEADER, RETRY_AFTER_MS, TIME_LEFT};
 use crate::trust::{ClusterKey, request};
 
 /// A request that is about to be sent.
-pub(super) struct Attempt {
-    request: Request,
+pub(super) struct Attempt<'a> {
+    callee: &'a Callee,
+    call: &'a Call<'a>,
+    path: &'a PathAndQuery,
     endpoint: Arc<Endpoint>,
-    notes: Option<Arc<Notes>>,
+    notes: Arc<Notes>,
     started: Instant,
+    deadline: Instant,
     /// Whether it asks for what is cached.
     cached_only: bool,
+    signature: Option<HeaderValue>,
 }
 
-impl Attempt {
-    /// The request that `ask` says.
-    pub(super) fn new(callee: &Callee, call: &Call<'_>, ask: Ask, now: Instant) -> Self {
+impl<'a> Attempt<'a> {
+    /// The request that `ask` says, for `path`.
+    pub(super) fn new(
+        callee: &'a Callee,
+        call: &'a Call<'a>,
+        path: &'a PathAndQuery,
+        ask: Ask,
+        key: Option<&ClusterKey>,
+        now: Instant,
+    ) -> Self {
         let Ask { endpoint, deadline, cached_only, .. } = ask;
-        let notes = callee.attempts.at(endpoint.id(), endpoint.address());
-        let url = match &notes {
-            Some(notes) => Url::options().base_url(Some(&notes.base)).parse(call.path),
-            None => Url::parse(&format!("http://{}{}", endpoint.address(), call.path)),
-        };
-        let mut request = Request::new(Method::Get, url.expect("a path that begins with one slash makes a URL"));
-        let left = deadline.saturating_duration_since(now);
-        request.insert_header(TIME_LEFT, left.as_millis().to_string());
-        if let Some(trace) = call.trace.filter(|trace| is_trace(trace)) {
-            request.insert_header(TRACE, trace);
-        }
-        if cached_only {
-            request.insert_header(CACHE_CONTROL, "only-if-cached");
-        }
-        request.ext_mut().insert(Deadline(deadline));
-        Self { request, endpoint, notes, started: now, cached_only }
+        let listed = callee.attempts.at(endpoint.id(), endpoint.address());
+        let notes = listed.unwrap_or_else(|| Arc::new(Notes::new(endpoint.address(), now)));
+        let signature = key.and_then(|key| signature(key, &endpoint, path));
+        Self { callee, call, path, endpoint, notes, started: now, deadline, cached_only, signature }
     }
 
-    /// Signed, if the cluster has a key.
-    pub(super) fn signed(mut self, key: Option<&ClusterKey>) -> Self {
-        if let Some(key) = key {
-            let signature = request::sign(key, self.request.method(), self.request.url());
-            self.request.insert_header(request::SIGNATURE, signature);
+    fn add_headers(&self, headers: &mut HeaderMap) {
+        let left = self.deadline.saturating_duration_since(self.started);
+        let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        headers.insert(HeaderName::from_static(TIME_LEFT), left.into());
+        if let Some(trace) = self.call.trace.filter(|trace| is_trace(trace)) {
+            headers.extend(HeaderValue::from_str(trace).map(|trace| (HeaderName::from_static(TRACE), trace)));
         }
-        self
+        if self.cached_only {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("only-if-cached"));
+        }
+        if let Some(signature) = &self.signature {
+            headers.insert(HeaderName::from_static(request::SIGNATURE), signature.clone());
+        }
     }
 
     /// Sends it, and counts how it ended.
-    pub(super) async fn run(self, surf: &surf::Client, callee: &Callee, call: &Call<'_>) -> Ended {
-        let Self { request, endpoint, notes, started, cached_only } = self;
-        if let Some(Notes { attempts, .. }) = notes.as_deref() {
-            attempts.begun(endpoint.in_flight(), started);
-        }
-        let answer = send(surf, request, &endpoint).await;
+    pub(super) async fn run(self, wire: &Wire) -> Ended {
+        let attempts = &self.notes.attempts;
+        attempts.begun(self.endpoint.in_flight(), self.started);
+        let sent = wire.get(&self.notes.server, self.path, |headers| self.add_headers(headers), self.deadline).await;
         let now = Instant::now();
-        let ending = match &answer {
-            Ok((answer, id)) => {
-                ending(answer, is_of(&callee.service, endpoint.id(), id.as_deref()), call, now - started)
+        let Self { callee, call, endpoint, .. } = &self;
+        let took = now - self.started;
+        let (answer, ending) = match sent {
+            Ok(answer) => {
+                let id = answer.headers().get(ID_HEADER).and_then(|id| id.to_str().ok());
+                let is_marked = is_of(&callee.service, endpoint.id(), id);
+                let answer = answer_of(answer, endpoint);
+                let ending = ending(&answer, is_marked, call, took);
+                (Ok(answer), ending)
             }
-            Err(error) => ending_of_error(error),
+            Err(cause) => {
+                let ending = ending_of_error(&cause);
+                (Err(Error::Failed { instance: endpoint.id().into(), cause }), ending)
+            }
         };
-        let answer = answer.map(|(answer, _)| answer);
-        let took = (ending != Ending::Refused).then_some(now - started);
+        let took = (ending != Ending::Refused).then_some(took);
         // That a cache does not hold an answer is neither a success nor a failure.
-        let is_miss = cached_only && ending == Ending::UpstreamTimedOut;
-        if let Some(Notes { attempts, .. }) = notes.as_deref().filter(|_| !is_miss) {
+        if !(self.cached_only && ending == Ending::UpstreamTimedOut) {
             attempts.ended(event_of_attempt(&answer, ending), took, now);
         }
         if let Some(took) = took {
@@ -85,11 +97,16 @@ impl Attempt {
             Ok(answer) if ending == Ending::WrongPeer && !is_forbidden(answer.status) => {
                 Err(Error::WrongPeer { instance: answer.from, status: answer.status })
             }
-            Ok(answer) => Ok(answer),
-            Err(cause) => Err(Error::Failed { instance: endpoint.id().into(), cause }),
+            answer => answer,
         };
         Ended { answer, ending }
     }
+}
+
+/// The signature of a GET for `path` at `endpoint`.
+fn signature(key: &ClusterKey, endpoint: &Endpoint, path: &PathAndQuery) -> Option<HeaderValue> {
+    let url = Url::parse(&format!("http://{}{path}", endpoint.address())).ok()?;
+    HeaderValue::from_str(&request::sign(key, Method::Get, &url)).ok()
 }
 
 /// How an attempt ended.
@@ -98,16 +115,14 @@ pub(super) struct Ended {
     pub(super) ending: Ending,
 }
 
-/// Sends a request; returns the answer, and the instance that it says it is of.
-async fn send(surf: &surf::Client, request: Request, to: &Endpoint) -> surf::Result<(Answer, Option<Box<str>>)> {
-    let mut response = surf.send(request).await?;
-    let number = |name: &str| response.header(name).and_then(|value| value.as_str().trim().parse().ok());
-    let retry_after = number(RETRY_AFTER_MS)
+/// What `endpoint` has answered.
+fn answer_of(answer: http::Response<Vec<u8>>, endpoint: &Endpoint) -> Answer {
+    let (head, body) = answer.into_parts();
+    let number = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()?.trim().parse().ok());
+    let retry_after = number(HeaderName::from_static(RETRY_AFTER_MS))
         .map(Duration::from_millis)
-        .or_else(|| number(RETRY_AFTER.as_str()).map(Duration::from_secs));
-    let id = response.header(ID_HEADER).map(|value| value.as_str().into());
-    let body = response.body_bytes().await?;
-    Ok((Answer { status: response.status().into(), body, retry_after, from: to.id().into() }, id))
+        .or_else(|| number(RETRY_AFTER).map(Duration::from_secs));
+    Answer { status: head.status.as_u16(), body, retry_after, from: endpoint.id().into() }
 }
 
 /// Whether `id` is what `instance` of `service` answers with. One that is known by its address alone may have any id of
@@ -138,17 +153,17 @@ fn ending(answer: &Answer, is_marked: bool, call: &Call<'_>, latency: Duration) 
     }
 }
 
-pub(super) fn ending_of_error(error: &surf::Error) -> Ending {
-    match WireError::of(error) {
-        Some(WireError::Refused(_) | WireError::Connect { .. } | WireError::Tls(_)) => Ending::Refused,
-        Some(WireError::Protocol { .. }) => Ending::WrongPeer,
-        Some(error) if error.is_timeout() => Ending::TimedOut,
+pub(super) fn ending_of_error(error: &WireError) -> Ending {
+    match error {
+        WireError::Refused(_) | WireError::Connect { .. } | WireError::Tls(_) => Ending::Refused,
+        WireError::Protocol { .. } => Ending::WrongPeer,
+        error if error.is_timeout() => Ending::TimedOut,
         _ => Ending::Failed,
     }
 }
 
 /// As which event an attempt counts.
-fn event_of_attempt(answer: &surf::Result<Answer>, ending: Ending) -> Event {
+fn event_of_attempt(answer: &Result<Answer, Error>, ending: Ending) -> Event {
     match (ending, answer) {
         (Ending::Success { .. }, Ok(answer)) => event_of_status(answer.status),
         (Ending::TimedOut, _) => Event::Timeout,
@@ -257,7 +272,7 @@ mod tests {
     #[test]
     fn a_whole_call_counts_under_one_name_whatever_became_of_it() {
         let service: Arc<str> = "producer".into();
-        let failed = || surf::Error::from_str(surf::StatusCode::BadGateway, "broken");
+        let failed = || WireError::Closed { host: "192.0.2.7:9001".into() };
         for (result, expected) in [
             (Ok(answer(200)), Event::Success),
             (Ok(answer(404)), Event::BadRequest),

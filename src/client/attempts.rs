@@ -6,10 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
-use http_types::Url;
-
 use crate::balance::{ENDPOINTS_MAX, Target};
 use crate::telemetry::record::Attempts;
+use crate::transport::client::Server;
 
 /// Id and address, as in the balancer.
 type Identity = (Box<str>, SocketAddr);
@@ -22,8 +21,8 @@ type Table = Arc<[(Identity, Arc<Notes>)]>;
 pub(super) struct Notes {
     /// The attempts at it.
     pub(super) attempts: Attempts,
-    /// What a path of it is put behind: `http://ADDRESS/`.
-    pub(super) base: Url,
+    /// Where it is asked.
+    pub(super) server: Server,
     /// The [`Instance::epoch`](crate::discovery::Instance::epoch) that the balancer has; [`NEW`] at first.
     epoch: AtomicU64,
 }
@@ -32,9 +31,8 @@ pub(super) struct Notes {
 const NEW: u64 = u64::MAX;
 
 impl Notes {
-    fn new(address: SocketAddr, now: Instant) -> Self {
-        let base = Url::parse(&format!("http://{address}/")).expect("an address makes a URL");
-        Self { attempts: Attempts::new(now), base, epoch: AtomicU64::new(NEW) }
+    pub(super) fn new(address: SocketAddr, now: Instant) -> Self {
+        Self { attempts: Attempts::new(now), server: Server::new(address), epoch: AtomicU64::new(NEW) }
     }
 
     /// Takes in the epoch of the instance, and returns whether it was lost and found again since.

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures_lite::FutureExt as _;
+use http::uri::PathAndQuery;
 use smol::Timer;
 
 use super::attempt::{Attempt, Ended};
@@ -22,6 +23,7 @@ impl Client {
         &self,
         callee: &Callee,
         call: &Call<'_>,
+        path: &PathAndQuery,
         machine: &mut CallMachine<'_>,
     ) -> (Verdict, Vec<Option<Result<Answer, Error>>>) {
         let (mut rng, mut results) = (fastrand::Rng::new(), Vec::new());
@@ -39,7 +41,7 @@ impl Client {
                     results.push(None);
                     asked.push((Arc::clone(&ask.endpoint), ask.endpoint.breaker().generation()));
                     let slot = if one.is_none() { &mut one } else { &mut other };
-                    slot.set(Some(self.attempt(callee, call, ask)));
+                    slot.set(Some(self.attempt(callee, call, path, ask)));
                     event = CallEvent::Woken;
                 }
                 Step::Wait(until) => {
@@ -68,10 +70,10 @@ impl Client {
     }
 
     /// One attempt, with its number.
-    async fn attempt(&self, callee: &Callee, call: &Call<'_>, ask: Ask) -> (usize, Ended) {
+    async fn attempt(&self, callee: &Callee, call: &Call<'_>, path: &PathAndQuery, ask: Ask) -> (usize, Ended) {
         let number = ask.attempt;
-        let attempt = Attempt::new(callee, call, ask, Instant::now()).signed(self.inner.key.as_ref());
-        let ended = attempt.run(&self.inner.surf, callee, call).await;
+        let key = self.inner.key.as_ref();
+        let ended = Attempt::new(callee, call, path, ask, key, Instant::now()).run(&self.inner.wire).await;
         self.log_if_forbidden(&ended.answer);
         self.report_to_directory(&ended.answer);
         (number, ended)

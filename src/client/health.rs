@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_lite::FutureExt as _;
-use http_types::{Method, Request, Url};
+use http::uri::PathAndQuery;
 use smol::{Executor, Timer};
 
 use super::Client;
@@ -16,7 +16,7 @@ use crate::breaker::HealthCheck;
 use crate::call::{PROBE_TIMEOUT, Probe};
 use crate::discovery::Suspicion;
 use crate::transport::ID_HEADER;
-use crate::transport::client::Deadline;
+use crate::transport::client::Server;
 
 impl Client {
     /// Checks health as long as `executor` runs. Sleeps without a timer while no circuit is open.
@@ -63,12 +63,11 @@ impl Client {
     }
 
     async fn health(&self, callee: &Callee, endpoint: &Endpoint) -> HealthCheck {
-        let Ok(url) = Url::parse(&format!("http://{}/healthz", endpoint.address())) else { return HealthCheck::Silent };
-        let mut request = Request::new(Method::Get, url);
-        request.ext_mut().insert(Deadline(Instant::now() + PROBE_TIMEOUT));
-        match self.inner.surf.send(request).await {
+        let server = Server::new(endpoint.address());
+        let path = PathAndQuery::from_static("/healthz");
+        match self.inner.wire.get(&server, &path, |_| {}, Instant::now() + PROBE_TIMEOUT).await {
             Ok(answer) => {
-                let id = answer.header(ID_HEADER).map(|value| value.as_str());
+                let id = answer.headers().get(ID_HEADER).and_then(|id| id.to_str().ok());
                 let is_alive = answer.status().is_success() && is_of(&callee.service, endpoint.id(), id);
                 if is_alive { HealthCheck::Alive } else { HealthCheck::Silent }
             }

@@ -1,5 +1,6 @@
-//! surf's wire. The engines surf comes with hand the late answer of one request to the next caller; here an exchange
-//! owns its connection until the last byte, and only a connection whose exchange has ended well is used again.
+//! The HTTP client: under surf for any URL, and by itself for calls to instances. The engines that surf comes with hand the
+//! late answer of one request to the next caller; here an exchange owns its connection until the last byte, and only a
+//! connection whose exchange has ended well is used again.
 //!
 //! hyper speaks the protocol, driven by whoever waits for the answer: no task, no thread, no timer of its own a call.
 
@@ -13,6 +14,7 @@ mod socket;
 
 use std::fmt;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Poll;
@@ -20,9 +22,12 @@ use std::time::{Duration, Instant};
 
 use async_io::Timer;
 use async_trait::async_trait;
+use http::HeaderValue;
+use http::uri::PathAndQuery;
 use http_client::{Config, HttpClient};
 use http_types::url::Position;
 use http_types::{Body, Request, Response, Url};
+use hyper::body::Incoming;
 
 pub use self::error::{Error, Phase};
 
@@ -125,6 +130,30 @@ impl<'a> Target<'a> {
     }
 }
 
+/// The address of an instance, with what is derived from it for each request.
+#[derive(Debug)]
+pub(crate) struct Server {
+    port: u16,
+    /// `IP:PORT`.
+    key: Box<str>,
+    /// The same as a value of the header `Host`.
+    header: HeaderValue,
+    /// The IP address without brackets.
+    host: Box<str>,
+}
+
+impl Server {
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        let key = address.to_string();
+        let header = HeaderValue::from_str(&key).expect("an address has visible ASCII characters only");
+        Self { port: address.port(), key: key.into(), header, host: address.ip().to_string().into() }
+    }
+
+    fn target(&self) -> Target<'_> {
+        Target { https: false, key: &self.key, host: &self.host, port: self.port }
+    }
+}
+
 impl Wire {
     /// A wire without connections.
     ///
@@ -166,35 +195,74 @@ impl Wire {
         }
     }
 
-    async fn exchange(&self, mut request: Request) -> Result<Response, Error> {
-        let wire = &*self.0;
-        let now = Instant::now();
-        let deadline = request.ext().get::<Deadline>().map_or(now + wire.settings.timeout, |deadline| deadline.0);
+    /// Sends a GET for `path` to `server`, with the headers that `add_headers` adds, and reads the whole answer until
+    /// `deadline`.
+    pub(crate) async fn get(
+        &self,
+        server: &Server,
+        path: &PathAndQuery,
+        add_headers: impl Fn(&mut http::HeaderMap) + Sync,
+        deadline: Instant,
+    ) -> Result<http::Response<Vec<u8>>, Error> {
+        let message = |payload| {
+            let mut message = http::Request::new(payload);
+            *message.uri_mut() = path.clone().into();
+            let headers = message.headers_mut();
+            headers.reserve(convert::HEADERS);
+            headers.insert(http::header::HOST, server.header.clone());
+            add_headers(headers);
+            Ok(message)
+        };
+        let (head, exchange) = self.exchange(&server.target(), Payload::Empty, true, message, deadline).await?;
+        answer::read(head, exchange).await
+    }
+
+    async fn send_request(&self, mut request: Request) -> Result<Response, Error> {
+        let deadline = request.ext().get::<Deadline>().map(|deadline| deadline.0);
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + self.0.settings.timeout);
         let payload = payload_of(&mut request).await?;
         let target = Target::of(request.url())?;
+        let message = |payload| convert::request(&request, payload);
+        let is_idempotent = convert::is_idempotent(request.method());
+        let (head, exchange) = self.exchange(&target, payload, is_idempotent, message, deadline).await?;
+        answer::receive(head, exchange)
+    }
+
+    /// Sends the message that `message` makes of `payload`, on a kept connection if there is one, and waits for the head of
+    /// the answer. A kept connection that its server has closed meanwhile is replaced, if the message may be sent twice.
+    async fn exchange(
+        &self,
+        target: &Target<'_>,
+        payload: Payload,
+        is_idempotent: bool,
+        message: impl Fn(Payload) -> Result<http::Request<Payload>, Error>,
+        deadline: Instant,
+    ) -> Result<(http::Response<Incoming>, Exchange), Error> {
+        let wire = &*self.0;
+        let now = Instant::now();
         if deadline <= now {
             return Err(Error::TimedOut { host: target.key.to_owned(), phase: Phase::Connect });
         }
-        let mut spare = payload.again().filter(|_| convert::is_idempotent(request.method()));
-        let mut message = convert::request(&request, payload)?;
+        let mut spare = payload.again().filter(|_| is_idempotent);
+        let mut unsent = message(payload)?;
         loop {
             let mut connection = match wire.pool.take(target.key, target.https, now) {
                 Some(connection) => connection,
-                None => Box::pin(connect::open(wire, &target, deadline)).await?,
+                None => Box::pin(connect::open(wire, target, deadline)).await?,
             };
-            match connection.send(message, deadline).await {
+            match connection.send(unsent, deadline).await {
                 Ok(head) => {
                     let (pool, limit) = (Arc::clone(&wire.pool), wire.settings.max_answer as u64);
-                    return answer::receive(head, Exchange { connection, pool, deadline, limit });
+                    return Ok((head, Exchange { connection, pool, deadline, limit }));
                 }
-                Err(Failure::Unsent(back)) if connection.reused => message = *back,
+                Err(Failure::Unsent(back)) if connection.reused => unsent = *back,
                 Err(Failure::Unsent(_)) => return Err(Error::Closed { host: target.key.to_owned() }),
                 Err(Failure::Lost(error)) => {
                     let again = connection.reused && error.is_closed() && !connection.has_heard();
                     let Some(payload) = spare.take().filter(|_| again) else { return Err(error) };
                     log::debug!("{} closed a kept connection while it was used; once more on a new one", target.key);
                     wire.pool.forget(target.key, target.https);
-                    message = convert::request(&request, payload)?;
+                    unsent = message(payload)?;
                 }
             }
         }
@@ -221,7 +289,7 @@ impl fmt::Debug for Wire {
 #[async_trait]
 impl HttpClient for Wire {
     async fn send(&self, request: Request) -> Result<Response, http_types::Error> {
-        self.exchange(request).await.map_err(|error| http_types::Error::new(error.status(), error))
+        self.send_request(request).await.map_err(|error| http_types::Error::new(error.status(), error))
     }
 
     fn set_config(&mut self, _: Config) -> http_types::Result<()> {

@@ -1,5 +1,6 @@
 //! The body of an answer: at once if it is there already, else read from the connection, which it owns until its end.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -31,15 +32,8 @@ pub(super) struct Exchange {
 
 /// The answer whose `head` has come over `exchange`.
 pub(super) fn receive(head: http::Response<Incoming>, exchange: Exchange) -> Result<Response, Error> {
+    let length = check(&head, &exchange)?;
     let (head, incoming) = head.into_parts();
-    let host = &exchange.connection.key;
-    if head.status == http::StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Error::Protocol { host: host.to_string(), why: "it switched protocols unasked".into() });
-    }
-    let length = incoming.size_hint().exact();
-    if length.is_some_and(|length| length > exchange.limit) {
-        return Err(Error::AnswerTooLarge { host: host.to_string(), limit: exchange.limit });
-    }
     let has_type = head.headers.contains_key(http::header::CONTENT_TYPE);
     let mut response = convert::response(head.status, head.headers);
     let body = body(Reader::new(incoming, exchange), length)?;
@@ -48,6 +42,34 @@ pub(super) fn receive(head: http::Response<Incoming>, exchange: Exchange) -> Res
         response.remove_header(http_types::headers::CONTENT_TYPE); // http-types made one up
     }
     Ok(response)
+}
+
+/// The answer whose `head` has come over `exchange`, with its whole body.
+pub(super) async fn read(head: http::Response<Incoming>, exchange: Exchange) -> Result<http::Response<Vec<u8>>, Error> {
+    let length = check(&head, &exchange)?;
+    let (head, incoming) = head.into_parts();
+    let mut reader = Reader::new(incoming, exchange);
+    let mut body = Vec::with_capacity(length.map_or(0, |length| length.min(AT_ONCE as u64) as usize));
+    loop {
+        let chunk = poll_fn(|cx| reader.poll_chunk_for(cx)).await?;
+        if chunk.is_empty() {
+            return Ok(http::Response::from_parts(head, body));
+        }
+        body.extend_from_slice(&chunk);
+    }
+}
+
+/// Whether the answer with this head may be read; the length of its body, if it is known.
+fn check(head: &http::Response<Incoming>, exchange: &Exchange) -> Result<Option<u64>, Error> {
+    let host = &exchange.connection.key;
+    if head.status() == http::StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Error::Protocol { host: host.to_string(), why: "it switched protocols unasked".into() });
+    }
+    let length = head.body().size_hint().exact();
+    if length.is_some_and(|length| length > exchange.limit) {
+        return Err(Error::AnswerTooLarge { host: host.to_string(), limit: exchange.limit });
+    }
+    Ok(length)
 }
 
 /// All of the body if it is there, else what reads it.
@@ -90,6 +112,14 @@ impl Reader {
             reader.finish();
         }
         reader
+    }
+
+    /// The next bytes for the task of `cx`; none at the end.
+    fn poll_chunk_for(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Error>> {
+        let Some(exchange) = &self.exchange else { return Poll::Ready(Ok(Bytes::new())) };
+        exchange.connection.attend(cx);
+        let waker = exchange.connection.waker();
+        self.poll_chunk(&mut Context::from_waker(&waker))
     }
 
     /// The next bytes; none at the end. `own` must be of the connection's waker.
@@ -164,12 +194,7 @@ impl AsyncBufRead for Reader {
             if this.broken {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
-            if let Some(exchange) = &this.exchange {
-                exchange.connection.attend(cx);
-                let waker = exchange.connection.waker();
-                let chunk = ready!(this.poll_chunk(&mut Context::from_waker(&waker)));
-                this.chunk = chunk.map_err(Error::into_io)?;
-            }
+            this.chunk = ready!(this.poll_chunk_for(cx)).map_err(Error::into_io)?;
         }
         Poll::Ready(Ok(&this.chunk))
     }

@@ -27,6 +27,9 @@ const OURS: [&str; 11] = [
     "http2-settings",
 ];
 
+/// Places for headers in a request: the most that fit into eight places of the map; eight would take sixteen, 1.2 KB.
+pub(super) const HEADERS: usize = 6;
+
 /// `request` as the engine sends it, with `payload` as its body and exactly one Host.
 pub(super) fn request(request: &Request, payload: Payload) -> Result<http::Request<Payload>, Error> {
     let url = request.url();
@@ -35,7 +38,7 @@ pub(super) fn request(request: &Request, payload: Payload) -> Result<http::Reque
     *head.method_mut() = method(request.method());
     *head.uri_mut() = url[Position::BeforePath..Position::AfterQuery].parse().map_err(|_| invalid("its URL"))?;
     let headers = head.headers_mut();
-    headers.reserve(6); // the most that fit into eight places; eight would take sixteen, 1.2 KB
+    headers.reserve(HEADERS);
     let given = request.header(&names::HOST).map(|values| values.last().as_str());
     let host = given.unwrap_or(&url[Position::BeforeHost..Position::AfterPort]);
     headers.insert(header::HOST, host.parse().map_err(|_| invalid("its Host"))?);
