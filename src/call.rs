@@ -64,13 +64,26 @@ pub struct Question {
     pub key: Option<u64>,
     /// Whether a copy may be sent when the answer is late.
     pub may_hedge: bool,
+    /// Whether another endpoint may be asked after an attempt.
+    pub repeat: Repeat,
 }
 
 impl Question {
-    /// A question without a key, which may be hedged.
+    /// A question without a key, which may be hedged and repeated.
     pub fn until(deadline: Instant) -> Self {
-        Self { deadline, key: None, may_hedge: true }
+        Self { deadline, key: None, may_hedge: true, repeat: Repeat::Always }
     }
+}
+
+/// When a request may be sent to another endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// Whatever became of it: to do it twice is the same as to do it once.
+    Always,
+    /// Only if nothing of it was sent.
+    Unsent,
+    /// Never: its body cannot be had again.
+    Never,
 }
 
 /// What has happened.
@@ -82,6 +95,13 @@ pub enum CallEvent {
     Woken,
     /// An attempt has ended.
     Ended {
+        /// Its number, from [`Ask`].
+        attempt: usize,
+        /// How it ended.
+        ending: Ending,
+    },
+    /// An attempt has ended before anything was sent.
+    Unsent {
         /// Its number, from [`Ask`].
         attempt: usize,
         /// How it ended.
@@ -195,7 +215,12 @@ impl<'a> CallMachine<'a> {
                 Err(retry_at) => self.verdict = Some(Verdict::Open { retry_at: Some(retry_at) }),
             },
             CallEvent::Woken => {}
-            CallEvent::Ended { attempt, ending } => self.ended(attempt, ending, now),
+            CallEvent::Ended { attempt, ending } => {
+                self.ended(attempt, ending, self.question.repeat == Repeat::Always, now);
+            }
+            CallEvent::Unsent { attempt, ending } => {
+                self.ended(attempt, ending, self.question.repeat != Repeat::Never, now);
+            }
         }
         if self.verdict.is_none() && now >= self.question.deadline {
             self.give_up_others(None, now);
@@ -217,7 +242,7 @@ impl<'a> CallMachine<'a> {
         self.attempts.len().saturating_sub(1)
     }
 
-    fn ended(&mut self, number: usize, ending: Ending, now: Instant) {
+    fn ended(&mut self, number: usize, ending: Ending, may_repeat: bool, now: Instant) {
         let Some(attempt) = self.attempts.get_mut(number) else { return };
         let Some(pick) = attempt.pick.take() else { return };
         let allowed = attempt.deadline.saturating_duration_since(attempt.started);
@@ -249,7 +274,7 @@ impl<'a> CallMachine<'a> {
             Ending::Overtaken | Ending::OvertakenLate | Ending::Cancelled => None,
         };
         self.asked_for_upstream |= matches!(ending, Ending::UpstreamFailed | Ending::UpstreamTimedOut);
-        self.next = reason.or(self.next);
+        self.next = reason.filter(|_| may_repeat).or(self.next);
     }
 
     /// Asks an endpoint that was not tried, if there is a reason for it; else the call has ended.
@@ -281,7 +306,7 @@ impl<'a> CallMachine<'a> {
             self.out().for_each(|endpoint| self.service.suspect(&endpoint, now));
             self.checked_at = Some(now + CHECKED_AFTER);
         }
-        if take_due(&mut self.checked_at, now) {
+        if take_due(&mut self.checked_at, now) && self.question.repeat == Repeat::Always {
             let (count, silent) = self.out().fold((0, true), |(count, silent), endpoint| {
                 (count + 1, silent && !endpoint.breaker().state().is_available())
             });

@@ -13,6 +13,7 @@ mod attempts;
 mod callee;
 mod drive;
 mod health;
+mod request;
 mod show;
 mod watch;
 
@@ -21,9 +22,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt as _;
-use http::uri::PathAndQuery;
-use http_types::Url;
-use http_types::url::Position;
+use http::HeaderMap;
+use http_types::Method;
+use serde::de::DeserializeOwned;
 use smol::Timer;
 
 use crate::breaker::InvalidSetting;
@@ -37,41 +38,15 @@ use crate::trust::{ClusterKey, Once};
 use attempt::is_forbidden;
 pub(crate) use attempt::is_trace;
 use callee::Callee;
+use request::Prepared;
+pub use request::Request;
 
 /// The header that names the trace a request belongs to (W3C Trace Context).
 pub const TRACE: &str = "traceparent";
 
-/// A GET request to a service, which may be sent again elsewhere.
-#[derive(Clone, Copy)]
-pub struct Call<'a> {
-    /// Path and query, already escaped.
-    pub path: &'a str,
-    /// When the answer must be there.
-    pub deadline: Instant,
-    /// The trace to pass on.
-    pub trace: Option<&'a str>,
-    /// Equal questions have equal homes, and go to the same instance while it is well, so that its cache has the answer.
-    pub home: Option<&'a str>,
-    /// Whether an answer is one that the service gives. One that is not counts as the answer of another server, and
-    /// another instance is asked.
-    pub is_valid: Option<&'a (dyn Fn(&Answer) -> bool + Sync)>,
-}
-
-impl<'a> Call<'a> {
-    /// A question whose answer any instance can give.
-    pub fn new(path: &'a str, deadline: Instant) -> Self {
-        Self { path, deadline, trace: None, home: None, is_valid: None }
-    }
-}
-
-impl std::fmt::Debug for Call<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Call").field("path", &self.path).finish_non_exhaustive()
-    }
-}
-
 /// What an instance answered. Any status: a 404 is an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
@@ -81,10 +56,28 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
     /// The instance that answered.
     pub from: Arc<str>,
+    headers: HeaderMap,
+}
+
+impl Answer {
+    /// The first value of a header, if it is visible ASCII.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body, read as JSON.
+    ///
+    /// # Errors
+    /// The body is not such JSON.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let unreadable = |cause| Error::Unreadable { instance: Arc::clone(&self.from), status: self.status, cause };
+        serde_json::from_slice(&self.body).map_err(unreadable)
+    }
 }
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// Discovery has found no instance.
     #[error("no {service} has been found; {why}")]
@@ -102,9 +95,9 @@ pub enum Error {
         /// When the next call is let through at the latest, if known.
         retry_at: Option<Instant>,
     },
-    /// The path would lead elsewhere.
-    #[error("a path begins with one slash")]
-    BadPath,
+    /// The request cannot be sent as it is.
+    #[error("the request cannot be sent: {0}")]
+    InvalidRequest(String),
     /// Too many calls are in flight already.
     #[error("{max} calls to {service} are in flight already, and call.max_concurrent allows no more")]
     Full {
@@ -134,6 +127,16 @@ pub enum Error {
         instance: Arc<str>,
         /// What happened on the wire.
         cause: WireError,
+    },
+    /// The body of the answer is not the JSON that was expected.
+    #[error("what {instance} answered with status {status} is not the JSON that was expected: {cause}")]
+    Unreadable {
+        /// The instance that answered.
+        instance: Arc<str>,
+        /// The status of the answer.
+        status: u16,
+        /// What is wrong with the body.
+        cause: serde_json::Error,
     },
 }
 
@@ -184,14 +187,32 @@ impl Client {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Asks an instance of `service`, and others if it does not answer, until the time is over or asking on would do harm.
-    ///
-    /// # Errors
-    /// When there is no answer. A status that tells of a failure (500) is an answer, if no other instance had a better.
-    pub async fn get(&self, service: &str, call: Call<'_>) -> Result<Answer, Error> {
+    /// A GET for `path`, with its query, to an instance of `service`.
+    pub fn get<'a>(&'a self, service: &'a str, path: &'a str) -> Request<'a> {
+        self.request(Method::Get, service, path)
+    }
+
+    /// A POST to `path` at an instance of `service`.
+    pub fn post<'a>(&'a self, service: &'a str, path: &'a str) -> Request<'a> {
+        self.request(Method::Post, service, path)
+    }
+
+    /// A request with any method to `path` at an instance of `service`.
+    pub fn request<'a>(&'a self, method: Method, service: &'a str, path: &'a str) -> Request<'a> {
+        Request::new(self, method, service, path)
+    }
+
+    fn timeout(&self) -> Duration {
+        self.inner.config.call.timeout
+    }
+
+    async fn send(&self, service: &str, request: Result<Prepared<'_>, Error>) -> Result<Answer, Error> {
         let callee = self.callee(service);
         let started = Instant::now();
-        let result = self.get_from(&callee, call).await;
+        let result = match request {
+            Ok(request) => self.call(&callee, &request).await,
+            Err(error) => Err(error),
+        };
         let now = Instant::now();
         callee.log_changes(now);
         callee.calls.ended(attempt::event(&result), now - started, now);
@@ -204,17 +225,16 @@ impl Client {
         self.callee(service).calls.note(event, Instant::now());
     }
 
-    async fn get_from(&self, callee: &Callee, call: Call<'_>) -> Result<Answer, Error> {
-        let path = path_and_query(call.path).ok_or(Error::BadPath)?;
+    async fn call(&self, callee: &Callee, request: &Prepared<'_>) -> Result<Answer, Error> {
         let Ok(_seat) = callee.bulkhead.try_enter() else {
             return Err(Error::Full { service: Arc::clone(&callee.service), max: callee.bulkhead.max() });
         };
         callee.calls.begun(callee.bulkhead.in_flight(), Instant::now());
-        self.settled(callee, call.deadline).await;
-        let question =
-            Question { deadline: call.deadline, key: call.home.map(|home| callee.key(home)), may_hedge: true };
+        self.settled(callee, request.deadline).await;
+        let &Prepared { deadline, may_hedge, repeat, .. } = request;
+        let question = Question { deadline, key: request.home.map(|home| callee.key(home)), may_hedge, repeat };
         let mut machine = CallMachine::new(&callee.rules, question);
-        let (verdict, results) = self.drive(callee, &call, &path, &mut machine).await;
+        let (verdict, results) = self.drive(callee, request, &mut machine).await;
         self.watch_health(callee);
         let service = || Arc::clone(&callee.service);
         match verdict {
@@ -303,43 +323,5 @@ impl Client {
             Arc::new(callee.expect("the settings were checked when the client was made"))
         };
         Arc::clone(callees.entry(service.into()).or_insert_with(new))
-    }
-}
-
-/// What is sent for `path`: the text itself where each character stands for itself, else as a browser would encode it.
-fn path_and_query(path: &str) -> Option<PathAndQuery> {
-    if !path.starts_with('/') || path.starts_with("//") {
-        return None;
-    }
-    let stands_for_itself = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&()*+,;=:@/?".contains(&byte);
-    if path.bytes().all(stands_for_itself) && !path.contains("/.") && !path.contains("/%") {
-        return PathAndQuery::try_from(path).ok();
-    }
-    let url = Url::parse(&format!("http://localhost{path}")).ok()?;
-    PathAndQuery::try_from(&url[Position::BeforePath..Position::AfterQuery]).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_sent_as_it_is_or_as_a_browser_would_encode_it() {
-        let sent = |path| path_and_query(path).map(|sent| sent.to_string());
-        for plain in ["/", "/weather?zip=70569&country=DE", "/a%20b/c?d=1,2&e=(f)"] {
-            assert_eq!(sent(plain).as_deref(), Some(plain));
-        }
-        for (path, encoded) in [
-            ("/town/Büsnau?q=a b", "/town/B%C3%BCsnau?q=a%20b"),
-            ("/a/../b", "/b"),
-            ("/a/%2e%2E/b", "/b"),
-            ("/a#fragment", "/a"),
-            ("/a\r\nx: y", "/ax:%20y"),
-        ] {
-            assert_eq!(sent(path).as_deref(), Some(encoded), "{path:?}");
-        }
-        for elsewhere in ["", "weather", "//example.org/", "http://example.org/"] {
-            assert_eq!(sent(elsewhere), None, "{elsewhere:?}");
-        }
     }
 }

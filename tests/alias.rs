@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bramble::client::{Answer, Call, Client, Error};
+use bramble::client::{Answer, Client, Error};
 use bramble::config::{Config, Role};
 use bramble::discovery::{self, Change, Directory, Instance, Source, Status, Suspicion, Told};
 use bramble::resolve::Resolver;
@@ -107,8 +107,7 @@ impl Cluster {
     }
 
     async fn ask(&self) -> Result<Answer, Error> {
-        let call = Call::new("/weather", Instant::now() + Duration::from_secs(3));
-        self.client.get("producer", call).await
+        self.client.get("producer", "/weather").within(Duration::from_secs(3)).send().await
     }
 
     /// Asks thirty times a second for as long as `time`; every answer must be good.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bramble::balance::Policy;
 use bramble::call::HedgeDelay;
-use bramble::client::{Answer, Call, Client, Error};
+use bramble::client::{Answer, Client, Error};
 use bramble::config::{Config, Role};
 use bramble::discovery::{Change, Directory, Instance, Source, Status, Told};
 use bramble::telemetry::Collect as _;
@@ -65,7 +65,7 @@ impl Bench {
     }
 
     async fn get_async(&self, path: &str, time: Duration) -> Result<Answer, Error> {
-        self.client.get(SERVICE, Call::new(path, Instant::now() + time)).await
+        self.client.get(SERVICE, path).within(time).send().await
     }
 
     fn ask(&self) -> Result<Answer, Error> {
@@ -251,7 +251,7 @@ fn in_the_first_moments_of_a_process_who_is_not_there_yet_is_waited_for() {
     let directory = Directory::new(Told::Nobody, Instant::now());
     let client = client(Config::for_role(Role::Consumer), &directory);
     block_on(async {
-        let mut asking = Box::pin(client.get(SERVICE, Call::new("/", Instant::now() + PATIENCE)));
+        let mut asking = Box::pin(client.get(SERVICE, "/").within(PATIENCE).send());
         assert!(poll_once(&mut asking).await.is_none());
         list(&directory, good.addr, Status::Up);
         assert_eq!(asking.await.expect("found in time").status, 200);
@@ -304,8 +304,7 @@ fn an_answer_that_its_caller_does_not_accept_is_asked_for_elsewhere() {
     let wrong = both[0].addr.to_string();
     let is_valid = |answer: &Answer| *answer.from != *wrong;
     for _ in 0..4 {
-        let call = Call { is_valid: Some(&is_valid), ..Call::new("/", Instant::now() + PATIENCE) };
-        let answer = block_on(bench.client.get(SERVICE, call)).expect("an answer");
+        let answer = block_on(bench.client.get(SERVICE, "/").valid_if(&is_valid).send()).expect("an answer");
         assert_eq!(*answer.from, *both[1].addr.to_string());
     }
     assert_eq!(both[0].calls(), 1, "its circuit is open after the first");
@@ -316,8 +315,7 @@ fn equal_questions_go_to_the_same_instance_and_its_copies_ask_for_what_is_cached
     let all = [(); 5].map(|()| FakeProducer::start(Does::Answer(200)));
     let bench = Bench::of(all.each_ref(), |config| config.call.hedge_after = HedgeDelay::After(ms(50)));
     let ask = |home: &str| {
-        let call = Call { home: Some(home), ..Call::new("/", Instant::now() + PATIENCE) };
-        block_on(bench.client.get(SERVICE, call)).expect("an answer").from
+        block_on(bench.client.get(SERVICE, "/").home(home).within(PATIENCE).send()).expect("an answer").from
     };
     for place in ["70569", "10115", "90210", "1012", "8001", "28105", "1010"] {
         let home = ask(place);
@@ -407,15 +405,20 @@ fn an_instance_is_told_how_long_its_answer_is_waited_for() {
 }
 
 #[test]
-fn a_trace_is_passed_on_if_it_is_one() {
+fn a_trace_is_passed_on_with_the_id_of_the_request_if_it_is_one() {
     let good = FakeProducer::start(Does::Answer(200));
     let bench = Bench::of([&good], |_| {});
-    for trace in [Some(TRACE), Some("00-evil\r\nx-forged: 1"), None] {
-        let call = Call { trace, ..Call::new("/", Instant::now() + PATIENCE) };
-        block_on(bench.client.get(SERVICE, call)).expect("an answer");
+    for trace in [TRACE, "00-evil\r\nx-forged: 1", ""] {
+        block_on(bench.client.get(SERVICE, "/").trace(trace).send()).expect("an answer");
     }
     let heads = good.heads();
-    assert!(heads[0].contains(&format!("\r\ntraceparent: {TRACE}\r\n")), "{heads:?}");
+    let sent = heads[0].lines().find_map(|line| line.strip_prefix("traceparent: ")).expect("a trace");
+    let (trace, parent, flags) = (&sent[..36], &sent[36..52], &sent[52..]);
+    assert_eq!((trace, flags), (&TRACE[..36], &TRACE[52..]), "it is the same trace");
+    assert!(
+        parent != &TRACE[36..52] && parent.bytes().all(|b| b.is_ascii_hexdigit()),
+        "with an id of this request: {sent}"
+    );
     assert!(heads[1..].iter().all(|head| !head.contains("traceparent") && !head.contains("x-forged")), "{heads:?}");
 }
 

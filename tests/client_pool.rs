@@ -17,6 +17,8 @@ mod malformed;
 mod many;
 #[path = "support/peer.rs"]
 mod peer;
+#[path = "support/silent.rs"]
+mod silent;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -26,6 +28,7 @@ use bramble::transport::client::{Deadline, Error, Phase, Settings, Wire};
 use http_client::HttpClient;
 use http_types::{Method, Request, Url};
 use peer::{Door, Peer};
+use silent::silent;
 
 fn settings() -> Settings {
     Settings { resolver: Resolver::with_servers(vec![], ""), ..Settings::default() }
@@ -63,20 +66,6 @@ async fn failure(wire: &Wire, request: Request) -> String {
 
 fn is_timeout(error: &http_types::Error, phase: Phase) -> bool {
     matches!(Error::of(error), Some(Error::TimedOut { phase: in_phase, .. }) if *in_phase == phase)
-}
-
-/// A listener whose queue is full: who connects hears nothing.
-fn silent(addr: &str) -> (SocketAddr, socket2::Socket, Vec<std::net::TcpStream>) {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
-    socket.bind(&addr.parse::<SocketAddr>().expect("an address").into()).expect("a free port");
-    socket.listen(0).expect("bound");
-    let addr = socket.local_addr().ok().and_then(|addr| addr.as_socket()).expect("bound");
-    let mut queue = Vec::new();
-    while let Ok(waiting) = std::net::TcpStream::connect_timeout(&addr, Duration::from_millis(100)) {
-        queue.push(waiting);
-        assert!(queue.len() < 10, "the queue has no end");
-    }
-    (addr, socket, queue)
 }
 
 /// Answers each request on each connection with `body` until `connections` have come and gone.

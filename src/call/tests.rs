@@ -10,6 +10,7 @@ mod hedge;
 mod model;
 mod outcome;
 mod probe;
+mod repeat;
 
 fn target(number: usize) -> Target {
     let address = ([127, 0, 0, number as u8], 9000).into();

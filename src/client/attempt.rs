@@ -1,28 +1,27 @@
-//! One request to one instance, and how it ended. Dropped, it closes its connection, and nothing is recorded.
+//! One attempt of a call at one instance, and how it ended. Dropped, it closes its connection, and nothing is recorded.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{CACHE_CONTROL, RETRY_AFTER};
-use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use http_types::{Method, Url};
+use http_types::Url;
 
 use super::attempts::Notes;
 use super::callee::Callee;
-use super::{Answer, Call, Error, TRACE};
+use super::request::{Prepared, Validator};
+use super::{Answer, Error};
 use crate::balance::Endpoint;
-use crate::call::{Ask, Ending};
+use crate::call::{Ask, Ending, Repeat};
 use crate::telemetry::Event;
-use crate::transport::client::{Error as WireError, Wire};
+use crate::transport::client::{Error as WireError, Message, Wire};
 use crate::transport::{ID_HEADER, RETRY_AFTER_MS, TIME_LEFT};
-use crate::trust::{ClusterKey, request};
+use crate::trust::{ClusterKey, request as sign};
 
-/// A request that is about to be sent.
+/// An attempt that is about to be made.
 pub(super) struct Attempt<'a> {
     callee: &'a Callee,
-    call: &'a Call<'a>,
-    path: &'a PathAndQuery,
+    request: &'a Prepared<'a>,
     endpoint: Arc<Endpoint>,
     notes: Arc<Notes>,
     started: Instant,
@@ -33,11 +32,10 @@ pub(super) struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    /// The request that `ask` says, for `path`.
+    /// The attempt that `ask` says.
     pub(super) fn new(
         callee: &'a Callee,
-        call: &'a Call<'a>,
-        path: &'a PathAndQuery,
+        request: &'a Prepared<'a>,
         ask: Ask,
         key: Option<&ClusterKey>,
         now: Instant,
@@ -45,22 +43,20 @@ impl<'a> Attempt<'a> {
         let Ask { endpoint, deadline, cached_only, .. } = ask;
         let listed = callee.attempts.at(endpoint.id(), endpoint.address());
         let notes = listed.unwrap_or_else(|| Arc::new(Notes::new(endpoint.address(), now)));
-        let signature = key.and_then(|key| signature(key, &endpoint, path));
-        Self { callee, call, path, endpoint, notes, started: now, deadline, cached_only, signature }
+        let signature = key.and_then(|key| signature(key, &endpoint, request));
+        Self { callee, request, endpoint, notes, started: now, deadline, cached_only, signature }
     }
 
     fn add_headers(&self, headers: &mut HeaderMap) {
+        headers.extend(self.request.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
         let left = self.deadline.saturating_duration_since(self.started);
         let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         headers.insert(HeaderName::from_static(TIME_LEFT), left.into());
-        if let Some(trace) = self.call.trace.filter(|trace| is_trace(trace)) {
-            headers.extend(HeaderValue::from_str(trace).map(|trace| (HeaderName::from_static(TRACE), trace)));
-        }
         if self.cached_only {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("only-if-cached"));
         }
         if let Some(signature) = &self.signature {
-            headers.insert(HeaderName::from_static(request::SIGNATURE), signature.clone());
+            headers.insert(HeaderName::from_static(sign::SIGNATURE), signature.clone());
         }
     }
 
@@ -68,16 +64,19 @@ impl<'a> Attempt<'a> {
     pub(super) async fn run(self, wire: &Wire) -> Ended {
         let attempts = &self.notes.attempts;
         attempts.begun(self.endpoint.in_flight(), self.started);
-        let sent = wire.get(&self.notes.server, self.path, |headers| self.add_headers(headers), self.deadline).await;
+        let Prepared { method, path, repeat, .. } = self.request;
+        let message =
+            Message { method, path, payload: self.request.payload(), is_idempotent: *repeat == Repeat::Always };
+        let sent = wire.send(&self.notes.server, message, |headers| self.add_headers(headers), self.deadline).await;
         let now = Instant::now();
-        let Self { callee, call, endpoint, .. } = &self;
+        let Self { callee, request, endpoint, .. } = &self;
         let took = now - self.started;
         let (answer, ending) = match sent {
             Ok(answer) => {
                 let id = answer.headers().get(ID_HEADER).and_then(|id| id.to_str().ok());
                 let is_marked = is_of(&callee.service, endpoint.id(), id);
                 let answer = answer_of(answer, endpoint);
-                let ending = ending(&answer, is_marked, call, took);
+                let ending = ending(&answer, is_marked, request.validator, took);
                 (Ok(answer), ending)
             }
             Err(cause) => {
@@ -103,10 +102,11 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// The signature of a GET for `path` at `endpoint`.
-fn signature(key: &ClusterKey, endpoint: &Endpoint, path: &PathAndQuery) -> Option<HeaderValue> {
-    let url = Url::parse(&format!("http://{}{path}", endpoint.address())).ok()?;
-    HeaderValue::from_str(&request::sign(key, Method::Get, &url)).ok()
+/// The signature of `request` to `endpoint`.
+fn signature(key: &ClusterKey, endpoint: &Endpoint, request: &Prepared<'_>) -> Option<HeaderValue> {
+    let url = Url::parse(&format!("http://{}{}", endpoint.address(), request.path)).ok()?;
+    let method = request.method.as_str().parse().ok()?;
+    HeaderValue::from_str(&sign::sign(key, method, &url)).ok()
 }
 
 /// How an attempt ended.
@@ -122,7 +122,7 @@ fn answer_of(answer: http::Response<Vec<u8>>, endpoint: &Endpoint) -> Answer {
     let retry_after = number(HeaderName::from_static(RETRY_AFTER_MS))
         .map(Duration::from_millis)
         .or_else(|| number(RETRY_AFTER).map(Duration::from_secs));
-    Answer { status: head.status.as_u16(), body, retry_after, from: endpoint.id().into() }
+    Answer { status: head.status.as_u16(), body, retry_after, from: endpoint.id().into(), headers: head.headers }
 }
 
 /// Whether `id` is what `instance` of `service` answers with. One that is known by its address alone may have any id of
@@ -141,14 +141,14 @@ pub(super) fn is_forbidden(status: u16) -> bool {
 }
 
 /// What an answer shows about its instance. `is_marked`: whether it bears the id of the instance that was asked.
-fn ending(answer: &Answer, is_marked: bool, call: &Call<'_>, latency: Duration) -> Ending {
+fn ending(answer: &Answer, is_marked: bool, validator: Option<Validator<'_>>, latency: Duration) -> Ending {
     match answer.status {
         _ if !is_marked || is_forbidden(answer.status) => Ending::WrongPeer,
         502 => Ending::UpstreamFailed,
         504 => Ending::UpstreamTimedOut,
         429 | 503 => Ending::NoRoom { retry_after: answer.retry_after },
         500.. => Ending::Failed,
-        200..300 | 400..500 if call.is_valid.is_none_or(|is_valid| is_valid(answer)) => Ending::Success { latency },
+        200..300 | 400..500 if validator.is_none_or(|is_valid| is_valid(answer)) => Ending::Success { latency },
         _ => Ending::WrongPeer,
     }
 }
@@ -189,7 +189,8 @@ pub(super) fn event(result: &Result<Answer, Error>) -> Event {
         Err(Error::Failed { .. } | Error::WrongPeer { .. }) => Event::Failure,
         Err(Error::DeadlineExceeded { .. }) => Event::Timeout,
         Err(Error::NobodyThere { .. } | Error::AllOpen { .. }) => Event::ShortCircuited,
-        Err(Error::BadPath) => Event::BadRequest,
+        Err(Error::InvalidRequest(_)) => Event::BadRequest,
+        Err(Error::Unreadable { .. }) => Event::Failure,
         Err(Error::Full { .. }) => Event::Full,
     }
 }
@@ -212,11 +213,12 @@ mod tests {
     use super::*;
 
     fn answer(status: u16) -> Answer {
-        Answer { status, body: Vec::new(), retry_after: Some(Duration::from_secs(7)), from: "producer-a".into() }
+        let (body, headers) = (Vec::new(), HeaderMap::new());
+        Answer { status, body, retry_after: Some(Duration::from_secs(7)), from: "producer-a".into(), headers }
     }
 
     fn ending_of(status: u16) -> Ending {
-        ending(&answer(status), true, &Call::new("/", Instant::now()), Duration::ZERO)
+        ending(&answer(status), true, None, Duration::ZERO)
     }
 
     #[test]
@@ -243,18 +245,16 @@ mod tests {
         for status in [301, 302, 401, 403] {
             assert_eq!(ending_of(status), Ending::WrongPeer, "{status}");
         }
-        let call = Call::new("/", Instant::now());
-        assert_eq!(ending(&answer(200), false, &call, Duration::ZERO), Ending::WrongPeer);
-        assert_eq!(ending(&answer(503), false, &call, Duration::ZERO), Ending::WrongPeer);
+        assert_eq!(ending(&answer(200), false, None, Duration::ZERO), Ending::WrongPeer);
+        assert_eq!(ending(&answer(503), false, None, Duration::ZERO), Ending::WrongPeer);
     }
 
     #[test]
     fn what_the_caller_does_not_accept_as_an_answer_is_of_a_wrong_peer() {
-        let is_valid = |answer: &Answer| answer.body.starts_with(b"{");
-        let call = Call { is_valid: Some(&is_valid), ..Call::new("/", Instant::now()) };
-        assert_eq!(ending(&answer(200), true, &call, Duration::ZERO), Ending::WrongPeer);
+        let validator: Option<Validator<'_>> = Some(&|answer| answer.body.starts_with(b"{"));
+        assert_eq!(ending(&answer(200), true, validator, Duration::ZERO), Ending::WrongPeer);
         let json = Answer { body: b"{}".to_vec(), ..answer(200) };
-        assert_eq!(ending(&json, true, &call, Duration::ZERO), Ending::Success { latency: Duration::ZERO });
+        assert_eq!(ending(&json, true, validator, Duration::ZERO), Ending::Success { latency: Duration::ZERO });
     }
 
     #[test]

@@ -7,12 +7,12 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures_lite::FutureExt as _;
-use http::uri::PathAndQuery;
 use smol::Timer;
 
 use super::attempt::{Attempt, Ended};
 use super::callee::Callee;
-use super::{Answer, Call, Client, Error};
+use super::request::Prepared;
+use super::{Answer, Client, Error};
 use crate::balance::Endpoint;
 use crate::call::{Ask, CallEvent, CallMachine, Step, Verdict};
 use crate::telemetry::Event;
@@ -22,8 +22,7 @@ impl Client {
     pub(super) async fn drive(
         &self,
         callee: &Callee,
-        call: &Call<'_>,
-        path: &PathAndQuery,
+        request: &Prepared<'_>,
         machine: &mut CallMachine<'_>,
     ) -> (Verdict, Vec<Option<Result<Answer, Error>>>) {
         let (mut rng, mut results) = (fastrand::Rng::new(), Vec::new());
@@ -41,20 +40,25 @@ impl Client {
                     results.push(None);
                     asked.push((Arc::clone(&ask.endpoint), ask.endpoint.breaker().generation()));
                     let slot = if one.is_none() { &mut one } else { &mut other };
-                    slot.set(Some(self.attempt(callee, call, path, ask)));
+                    slot.set(Some(self.attempt(callee, request, ask)));
                     event = CallEvent::Woken;
                 }
                 Step::Wait(until) => {
                     self.watch_health(callee);
                     // An attempt ends at the deadline by itself; only what is due before needs a timer.
-                    let timer = if until < call.deadline { Timer::at(until) } else { Timer::never() };
+                    let timer = if until < request.deadline { Timer::at(until) } else { Timer::never() };
                     let ended = async { Some(first(one.as_mut(), other.as_mut()).await) };
                     event = match ended.or(late(timer)).await {
                         Some((attempt, Ended { answer, ending })) => {
+                            let is_unsent =
+                                matches!(&answer, Err(Error::Failed { cause, .. }) if cause.is_before_sending());
                             if let Some(result) = results.get_mut(attempt) {
                                 *result = Some(answer);
                             }
-                            CallEvent::Ended { attempt, ending }
+                            match is_unsent {
+                                true => CallEvent::Unsent { attempt, ending },
+                                false => CallEvent::Ended { attempt, ending },
+                            }
                         }
                         None => CallEvent::Woken,
                     };
@@ -70,10 +74,10 @@ impl Client {
     }
 
     /// One attempt, with its number.
-    async fn attempt(&self, callee: &Callee, call: &Call<'_>, path: &PathAndQuery, ask: Ask) -> (usize, Ended) {
+    async fn attempt(&self, callee: &Callee, request: &Prepared<'_>, ask: Ask) -> (usize, Ended) {
         let number = ask.attempt;
         let key = self.inner.key.as_ref();
-        let ended = Attempt::new(callee, call, path, ask, key, Instant::now()).run(&self.inner.wire).await;
+        let ended = Attempt::new(callee, request, ask, key, Instant::now()).run(&self.inner.wire).await;
         self.log_if_forbidden(&ended.answer);
         self.report_to_directory(&ended.answer);
         (number, ended)

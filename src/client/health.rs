@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_lite::FutureExt as _;
+use http::Method;
 use http::uri::PathAndQuery;
 use smol::{Executor, Timer};
 
@@ -16,7 +17,7 @@ use crate::breaker::HealthCheck;
 use crate::call::{PROBE_TIMEOUT, Probe};
 use crate::discovery::Suspicion;
 use crate::transport::ID_HEADER;
-use crate::transport::client::Server;
+use crate::transport::client::{Message, Payload, Server};
 
 impl Client {
     /// Checks health as long as `executor` runs. Sleeps without a timer while no circuit is open.
@@ -65,7 +66,8 @@ impl Client {
     async fn health(&self, callee: &Callee, endpoint: &Endpoint) -> HealthCheck {
         let server = Server::new(endpoint.address());
         let path = PathAndQuery::from_static("/healthz");
-        match self.inner.wire.get(&server, &path, |_| {}, Instant::now() + PROBE_TIMEOUT).await {
+        let message = Message { method: &Method::GET, path: &path, payload: Payload::Empty, is_idempotent: true };
+        match self.inner.wire.send(&server, message, |_| {}, Instant::now() + PROBE_TIMEOUT).await {
             Ok(answer) => {
                 let id = answer.headers().get(ID_HEADER).and_then(|id| id.to_str().ok());
                 let is_alive = answer.status().is_success() && is_of(&callee.service, endpoint.id(), id);

@@ -14,6 +14,7 @@ mod socket;
 
 use std::fmt;
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,7 +36,8 @@ pub(super) use self::connection::Connection;
 
 use self::answer::Exchange;
 use self::connection::Failure;
-use self::payload::Payload;
+pub(crate) use self::convert::{is_of_connection, method};
+pub(crate) use self::payload::Payload;
 use super::pool::{Limits, Pool};
 use super::tls::{self, Tls};
 use crate::discovery::MAX_INSTANCES;
@@ -130,6 +132,15 @@ impl<'a> Target<'a> {
     }
 }
 
+/// A request to a [`Server`].
+pub(crate) struct Message<'a> {
+    pub(crate) method: &'a http::Method,
+    pub(crate) path: &'a PathAndQuery,
+    pub(crate) payload: Payload,
+    /// Whether it may be sent again where a kept connection turns out to be closed.
+    pub(crate) is_idempotent: bool,
+}
+
 /// The address of an instance, with what is derived from it for each request.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -195,17 +206,18 @@ impl Wire {
         }
     }
 
-    /// Sends a GET for `path` to `server`, with the headers that `add_headers` adds, and reads the whole answer until
-    /// `deadline`.
-    pub(crate) async fn get(
+    /// Sends `message` to `server`, with the headers that `add_headers` adds, and reads the whole answer until `deadline`.
+    pub(crate) async fn send(
         &self,
         server: &Server,
-        path: &PathAndQuery,
+        message: Message<'_>,
         add_headers: impl Fn(&mut http::HeaderMap) + Sync,
         deadline: Instant,
     ) -> Result<http::Response<Vec<u8>>, Error> {
+        let Message { method, path, payload, is_idempotent } = message;
         let message = |payload| {
             let mut message = http::Request::new(payload);
+            *message.method_mut() = method.clone();
             *message.uri_mut() = path.clone().into();
             let headers = message.headers_mut();
             headers.reserve(convert::HEADERS);
@@ -213,14 +225,17 @@ impl Wire {
             add_headers(headers);
             Ok(message)
         };
-        let (head, exchange) = self.exchange(&server.target(), Payload::Empty, true, message, deadline).await?;
+        let (head, exchange) = self.exchange(&server.target(), payload, is_idempotent, message, deadline).await?;
         answer::read(head, exchange).await
     }
 
     async fn send_request(&self, mut request: Request) -> Result<Response, Error> {
         let deadline = request.ext().get::<Deadline>().map(|deadline| deadline.0);
         let deadline = deadline.unwrap_or_else(|| Instant::now() + self.0.settings.timeout);
-        let payload = payload_of(&mut request).await?;
+        let payload = match request.len() {
+            Some(0) => Payload::Empty, // taking the body would add a content type
+            _ => read_payload(request.take_body()).await.map_err(|error| Error::Request(error.to_string()))?,
+        };
         let target = Target::of(request.url())?;
         let message = |payload| convert::request(&request, payload);
         let is_idempotent = convert::is_idempotent(request.method());
@@ -269,15 +284,10 @@ impl Wire {
     }
 }
 
-/// Takes the body out of `request`.
-async fn payload_of(request: &mut Request) -> Result<Payload, Error> {
-    if request.len() == Some(0) {
-        return Ok(Payload::Empty); // taking it would add a content type
-    }
-    let mut body = Some(request.take_body());
-    poll_fn(|cx| Poll::Ready(Payload::new(body.take().unwrap_or_else(Body::empty), cx)))
-        .await
-        .map_err(|error| Error::Request(error.to_string()))
+/// The payload for `body`: read now, if it is small and there already.
+pub(crate) async fn read_payload(body: Body) -> io::Result<Payload> {
+    let mut body = Some(body);
+    poll_fn(|cx| Poll::Ready(Payload::new(body.take().unwrap_or_else(Body::empty), cx))).await
 }
 
 impl fmt::Debug for Wire {

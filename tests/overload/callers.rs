@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use bramble::client::{Call, Client};
+use bramble::client::Client;
 use bramble::config::{Config, Role};
 use bramble::discovery::{Directory, Told, fixed};
 use bramble::transport::client::{Settings, Wire};
@@ -27,7 +27,7 @@ fn client(addr: SocketAddr) -> Client {
 
 async fn ask(client: Client) -> u16 {
     let patience = Duration::from_millis(fastrand::u64(1000..=3000));
-    let answer = client.get("slow", Call::new(PATH, Instant::now() + patience)).await;
+    let answer = client.get("slow", PATH).within(patience).send().await;
     answer.map_or(0, |answer| answer.status)
 }
 

@@ -33,8 +33,10 @@ pub(crate) enum Does {
 #[derive(Debug)]
 struct State {
     does: Mutex<Does>,
-    /// The head of each request, as it came.
+    /// The head of each request, in small letters.
     heads: Mutex<Vec<String>>,
+    /// The body of each request that had a length.
+    bodies: Mutex<Vec<Vec<u8>>>,
     /// When a connection was closed by the caller before it was answered.
     abandoned: Mutex<Vec<Instant>>,
 }
@@ -50,7 +52,8 @@ pub(crate) struct FakeProducer {
 impl FakeProducer {
     pub(crate) fn start(does: Does) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let state = State { does: Mutex::new(does), heads: Mutex::default(), abandoned: Mutex::default() };
+        let (heads, bodies, abandoned) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let state = State { does: Mutex::new(does), heads, bodies, abandoned };
         let fake = Self { addr: listener.local_addr().expect("bound"), state: Arc::new(state), listener };
         let (state, listener) = (Arc::clone(&fake.state), fake.listener.try_clone().expect("a second handle"));
         thread::spawn(move || {
@@ -68,6 +71,10 @@ impl FakeProducer {
 
     pub(crate) fn heads(&self) -> Vec<String> {
         self.state.heads.lock().expect("no panic").clone()
+    }
+
+    pub(crate) fn bodies(&self) -> Vec<Vec<u8>> {
+        self.state.bodies.lock().expect("no panic").clone()
     }
 
     /// How many requests came.
@@ -96,6 +103,14 @@ impl State {
         while let Some(head) = read_head(&mut reader) {
             let does = *self.does.lock().expect("no panic");
             let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+            if let Some(length) = length {
+                let mut body = vec![0; length];
+                if reader.read_exact(&mut body).is_err() {
+                    return;
+                }
+                self.bodies.lock().expect("no panic").push(body);
+            }
             self.heads.lock().expect("no panic").push(head);
             if let Does::Say(answer) = does {
                 let _ = reader.get_mut().write_all(answer.as_bytes()); // a caller that has gone wants no answer

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bramble::bulkhead::Bulkhead;
 use bramble::cache::{Cache, Counts, Settings};
 use bramble::call::Fallback;
-use bramble::client::{Answer, Call, Client, Error};
+use bramble::client::{Answer, Client, Error};
 use bramble::config::Config;
 use bramble::telemetry::hystrix::Command;
 use bramble::telemetry::{Collect, Event, Kind, OpenMetrics};
@@ -65,10 +65,12 @@ impl Producers {
         let query = question.query;
         let path = query.to_path();
         let is_valid = |answer: &Answer| is_answer(query, answer.status, &answer.body);
-        let (home, is_valid): (_, &(dyn Fn(&Answer) -> bool + Sync)) = (Some(key), &is_valid);
-        let call =
-            Call { trace: question.trace, home, is_valid: Some(is_valid), ..Call::new(&path, question.deadline) };
-        let answer = self.client.get(SERVICE, call).await.map_err(|error| unanswered(&error, Instant::now()))?;
+        let left = question.deadline.saturating_duration_since(Instant::now());
+        let mut request = self.client.get(SERVICE, &path).home(key).valid_if(&is_valid).within(left);
+        if let Some(trace) = question.trace {
+            request = request.trace(trace);
+        }
+        let answer = request.send().await.map_err(|error| unanswered(&error, Instant::now()))?;
         let report = understand(query, &answer)?;
         // Its age, not its time, says when it was asked for: the other node's clock may be off.
         let now = SystemTime::now();

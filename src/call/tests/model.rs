@@ -147,7 +147,7 @@ proptest! {
                 };
                 story.service.probed(&endpoint, found, story.now);
             }
-            let question = Question { deadline: story.now + millis(time), key, may_hedge };
+            let question = Question { key, may_hedge, ..Question::until(story.now + millis(time)) };
             drive(&mut story, question, &mut answers, &mut cost)?;
             let seconds = (story.now - story.start).as_secs_f64();
             // Attempts beside one that is out are copies, or paid as retries since its instance is silent.

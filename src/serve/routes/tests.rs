@@ -9,7 +9,7 @@ use smol::net::TcpStream;
 use smol::{Executor, Timer};
 
 use super::*;
-use crate::client::{Call, Client};
+use crate::client::Client;
 use crate::config::{Config, Role};
 use crate::telemetry::Event;
 use crate::telemetry::hystrix::tests::check_event;
@@ -75,8 +75,7 @@ fn run<F: Future>(test: impl FnOnce(Arc<Executor<'static>>) -> F) -> F::Output {
 }
 
 async fn call(client: &Client, path: &str) {
-    let call = Call::new(path, Instant::now() + PATIENCE);
-    client.get("producer", call).await.expect("one of them answers");
+    client.get("producer", path).within(PATIENCE).send().await.expect("one of them answers");
 }
 
 async fn ask(addr: SocketAddr, path: &str) -> TcpStream {

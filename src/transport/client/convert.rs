@@ -44,7 +44,7 @@ pub(super) fn request(request: &Request, payload: Payload) -> Result<http::Reque
     headers.insert(header::HOST, host.parse().map_err(|_| invalid("its Host"))?);
     for (name, values) in request.iter() {
         let name = name.as_str();
-        if OURS.contains(&name) {
+        if is_of_connection(name) {
             continue;
         }
         let parsed = header::HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid("a header's name"))?;
@@ -57,7 +57,13 @@ pub(super) fn request(request: &Request, payload: Payload) -> Result<http::Reque
     Ok(head)
 }
 
-fn method(method: Method) -> http::Method {
+/// Whether the header called `name` belongs to the connection, and not to the message.
+pub(crate) fn is_of_connection(name: &str) -> bool {
+    OURS.contains(&name)
+}
+
+/// The engine's name for `method`.
+pub(crate) fn method(method: Method) -> http::Method {
     match method {
         Method::Get => http::Method::GET,
         Method::Head => http::Method::HEAD,

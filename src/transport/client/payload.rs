@@ -14,14 +14,14 @@ const HELD: usize = 64 << 10;
 const CHUNK: usize = 16 << 10;
 
 /// What is sent after the head.
-pub(super) enum Payload {
+pub(crate) enum Payload {
     Empty,
     Full(Bytes),
     Stream(Box<Upload>),
 }
 
 /// A body read while it is sent.
-pub(super) struct Upload {
+pub(crate) struct Upload {
     body: http_types::Body,
     /// Read already, sent first.
     held: Bytes,
@@ -58,7 +58,7 @@ impl Payload {
     }
 
     /// The same payload once more, if it can be had.
-    pub(super) fn again(&self) -> Option<Self> {
+    pub(crate) fn again(&self) -> Option<Self> {
         match self {
             Self::Empty => Some(Self::Empty),
             Self::Full(bytes) => Some(Self::Full(bytes.clone())),

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bench_http::LISTENING;
 use bramble::Config;
-use bramble::client::{Call, Client};
+use bramble::client::Client;
 use bramble::config::Role;
 use bramble::discovery::{Directory, Told, fixed};
 use bramble::transport::client::{Settings, Wire};
@@ -30,8 +30,7 @@ struct Forward {
 
 impl Forward {
     async fn answer(&self, path: &str) -> tide::Result {
-        let call = Call::new(path, Instant::now() + self.config.call.timeout);
-        match self.client.get(SERVICE, call).await {
+        match self.client.get(SERVICE, path).send().await {
             Ok(answer) if answer.status == 200 => {
                 let mut body = Body::from_bytes(answer.body);
                 body.set_mime(mime::JSON);

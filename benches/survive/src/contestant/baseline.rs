@@ -88,7 +88,9 @@ impl<C: Choice> Call for BaselineCall<'_, C> {
         match event {
             CallEvent::Begin => self.ask(now, rng),
             CallEvent::Woken => Step::Wait(self.deadline),
-            CallEvent::Ended { attempt, ending } => self.ended(attempt, ending, now, rng),
+            CallEvent::Ended { attempt, ending } | CallEvent::Unsent { attempt, ending } => {
+                self.ended(attempt, ending, now, rng)
+            }
         }
     }
 }

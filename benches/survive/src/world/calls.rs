@@ -50,7 +50,7 @@ impl World<'_> {
         client.in_flight += 1;
         let has_room = client.in_flight <= IN_FLIGHT_MAX;
         if has_room {
-            let question = Question { deadline: now + limit, key, may_hedge: self.scenario.may_hedge };
+            let question = Question { key, may_hedge: self.scenario.may_hedge, ..Question::until(now + limit) };
             call.machine = Some(client.rules.call(question, now));
         }
         self.calls.push(call);

@@ -254,7 +254,7 @@ impl Call for ProberCall<'_> {
             }
             CallEvent::Woken => Step::Wait(self.question.deadline),
             CallEvent::Ended { attempt, ending: Ending::Success { .. } } => Step::Done(Some(attempt)),
-            CallEvent::Ended { .. } => Step::Done(None),
+            CallEvent::Ended { .. } | CallEvent::Unsent { .. } => Step::Done(None),
         }
     }
 }
