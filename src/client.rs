@@ -28,6 +28,7 @@ use serde::de::DeserializeOwned;
 use smol::Timer;
 
 use crate::breaker::InvalidSetting;
+use crate::bulkhead::{Full, Seat};
 use crate::call::{CallMachine, Question, Verdict};
 use crate::config::Config;
 use crate::discovery::{Directory, Suspicion};
@@ -206,11 +207,16 @@ impl Client {
         self.inner.config.call.timeout
     }
 
+    /// A seat for a fallback of `service`. They run when calls pile up, so they have a bound of their own.
+    pub(crate) fn enter_fallback(&self, service: &str) -> Result<Seat, Full> {
+        self.callee(service).fallbacks.try_enter()
+    }
+
     async fn send(&self, service: &str, request: Result<Prepared<'_>, Error>) -> Result<Answer, Error> {
         let callee = self.callee(service);
         let started = Instant::now();
         let result = match request {
-            Ok(request) => self.call(&callee, &request).await,
+            Ok(request) => self.perform(&callee, &request).await,
             Err(error) => Err(error),
         };
         let now = Instant::now();
@@ -225,7 +231,7 @@ impl Client {
         self.callee(service).calls.note(event, Instant::now());
     }
 
-    async fn call(&self, callee: &Callee, request: &Prepared<'_>) -> Result<Answer, Error> {
+    async fn perform(&self, callee: &Callee, request: &Prepared<'_>) -> Result<Answer, Error> {
         let Ok(_seat) = callee.bulkhead.try_enter() else {
             return Err(Error::Full { service: Arc::clone(&callee.service), max: callee.bulkhead.max() });
         };

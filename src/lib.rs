@@ -37,6 +37,8 @@ pub mod config;
 #[cfg(feature = "net")]
 pub mod discovery;
 #[cfg(feature = "net")]
+pub mod operation;
+#[cfg(feature = "net")]
 pub mod resolve;
 #[cfg(feature = "net")]
 pub mod serve;
@@ -53,6 +55,8 @@ pub use client::Client;
 pub use config::Config;
 #[cfg(feature = "net")]
 pub use discovery::Directory;
+#[cfg(feature = "net")]
+pub use operation::Operation;
 #[cfg(feature = "net")]
 pub use serve::Host;
 #[cfg(feature = "net")]

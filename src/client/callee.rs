@@ -25,6 +25,8 @@ pub(super) struct Callee {
     /// Generation of the service's circuit that the log has.
     logged: AtomicU64,
     pub(super) bulkhead: Arc<Bulkhead>,
+    /// Seats of what is done in the place of calls that failed.
+    pub(super) fallbacks: Arc<Bulkhead>,
     /// What became of its calls.
     pub(super) calls: Calls,
     /// What became of the attempts at each endpoint.
@@ -44,6 +46,7 @@ impl Callee {
             rules: call::Service::new(&config.call, &config.balance, &config.breaker, zone, now, fastrand::u64(..))?,
             logged: AtomicU64::new(0),
             bulkhead: Bulkhead::new(service, config.call.max_concurrent),
+            fallbacks: Bulkhead::new("fallback", config.call.max_concurrent),
             calls: Calls::new(now),
             attempts: AllAttempts::default(),
             watch: Watch::default(),

@@ -25,7 +25,6 @@ const SERVICE: &str = "producer";
 #[derive(Clone)]
 struct Forward {
     client: Client,
-    config: Arc<Config>,
 }
 
 impl Forward {
@@ -49,9 +48,9 @@ fn main() -> Result<(), Failed> {
     let directory = Directory::new(Told::Nobody, Instant::now());
     fixed::fill(&directory, &BTreeMap::from([(SERVICE.to_owned(), vec![backend])]), Instant::now());
     let config = Config::for_role(Role::Consumer);
-    let client = Client::new(config.clone(), directory, wire)?;
     let limits = Limits { max_connections: 4096, ..Limits::from(&config.server) };
-    let mut app = tide::with_state(Forward { client, config: config.into() });
+    let client = Client::new(config, directory, wire)?;
+    let mut app = tide::with_state(Forward { client });
     app.at("/weather").get(|request: Request<Forward>| async move {
         request.state().answer(&request.url()[Position::BeforePath..]).await
     });

@@ -1,0 +1,209 @@
+//! Typed operations between a service and its callers, over real sockets.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use bramble::client::{Client, Error};
+use bramble::config::{Config, Role};
+use bramble::discovery::{Directory, Told, fixed};
+use bramble::operation::{CallError, Operation, Rejection};
+use bramble::telemetry::Collect as _;
+use bramble::transport::client::{Settings, Wire};
+use bramble::transport::server::{self, Options};
+use futures_lite::{FutureExt as _, future};
+use serde::{Deserialize, Serialize};
+use smol::{Executor, Timer};
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Greet {
+    name: String,
+    #[serde(default)]
+    loud: bool,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Greeting {
+    text: String,
+}
+
+const GREET: Operation<Greet, Greeting> = Operation::post("greeter", "/greeting").idempotent();
+const ASK: Operation<Greet, Greeting> = Operation::get("greeter", "/ask");
+const FORGET: Operation<BTreeMap<String, String>, ()> = Operation::delete("greeter", "/names");
+/// The same path as another service understands it.
+const COUNT: Operation<Greet, u32> = Operation::post("greeter", "/greeting").idempotent();
+const LISTS: Operation<[u8; 3], Greeting> = Operation::post("greeter", "/greeting");
+
+/// Longer than anything here takes on a busy machine; reached only when something is broken.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn greet(_: tide::Request<()>, greet: Greet) -> Result<Greeting, Rejection> {
+    match (greet.name.as_str(), greet.loud) {
+        ("", _) => Err(Rejection::new(422, "invalid_name", "A name has one character at least.")),
+        ("Bob", _) => Err(Rejection::new(500, "broken", "Bob cannot be greeted.")),
+        (name, true) => Ok(Greeting { text: format!("HELLO, {name}!") }),
+        (name, false) => Ok(Greeting { text: format!("Hello, {name}!") }),
+    }
+}
+
+/// A greeter that serves as long as the executor runs, and how often it was asked.
+fn greeter(executor: &Arc<Executor<'static>>) -> (SocketAddr, Arc<AtomicUsize>) {
+    let mut app = tide::new();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    GREET.route(&mut app, move |request, input| {
+        count.fetch_add(1, Ordering::Relaxed);
+        greet(request, input)
+    });
+    ASK.route(&mut app, greet);
+    FORGET.route(&mut app, |_, names| {
+        future::ready(match names.is_empty() {
+            true => Err(Rejection::new(400, "no_name", "There is no name.")),
+            false => Ok(()),
+        })
+    });
+    let listener = server::listen(([127, 0, 0, 1], 0).into()).expect("a port");
+    let addr = listener.get_ref().local_addr().expect("bound");
+    let limits = (&Config::for_role(Role::Producer).server).into();
+    let options = Options { id: Some("greeter-1".into()), ..Options::new(limits, Arc::clone(executor)) };
+    executor.spawn(server::serve(listener, app, options, future::pending())).detach();
+    (addr, asked)
+}
+
+fn client(addrs: Vec<SocketAddr>) -> Client {
+    let directory = Directory::new(Told::Nobody, Instant::now() - Duration::from_secs(60));
+    fixed::fill(&directory, &BTreeMap::from([("greeter".to_owned(), addrs)]), Instant::now());
+    let wire = Wire::new(Settings::default()).expect("a wire");
+    Client::new(Config::for_role(Role::Consumer), directory, wire).expect("a configuration")
+}
+
+fn run<F: Future>(test: impl FnOnce(Arc<Executor<'static>>) -> F) -> F::Output {
+    let executor = Arc::new(Executor::new());
+    let late = async {
+        Timer::after(PATIENCE).await;
+        panic!("the test hangs");
+    };
+    smol::block_on(executor.run(test(Arc::clone(&executor)).or(late)))
+}
+
+fn ada() -> Greet {
+    Greet { name: "Ada & Bob".to_owned(), loud: true }
+}
+
+fn named(name: &str) -> Greet {
+    Greet { name: name.to_owned(), loud: false }
+}
+
+fn hello(text: &str) -> Greeting {
+    Greeting { text: text.to_owned() }
+}
+
+#[test]
+fn input_and_output_are_the_same_on_both_sides_whatever_the_method() {
+    run(|executor| async move {
+        let client = client(vec![greeter(&executor).0]);
+        assert_eq!(client.call(&GREET, &ada()).send().await.expect("a greeting"), hello("HELLO, Ada & Bob!"));
+        assert_eq!(client.call(&ASK, &ada()).send().await.expect("a greeting"), hello("HELLO, Ada & Bob!"));
+        client.call(&FORGET, &BTreeMap::from([("name".into(), "Ada".into())])).send().await.expect("done");
+    });
+}
+
+#[test]
+fn a_rejection_arrives_with_its_status_code_and_sentence_and_the_name_of_the_instance() {
+    run(|executor| async move {
+        let client = client(vec![greeter(&executor).0]);
+        for operation in [&GREET, &ASK] {
+            let error = client.call(operation, &named("")).send().await.expect_err("no name");
+            let CallError::Rejected { instance, rejection } = &error else { panic!("{error:?}") };
+            assert_eq!(*rejection, Rejection::new(422, "invalid_name", "A name has one character at least."));
+            assert!(error.to_string().starts_with(&**instance), "{error}");
+        }
+    });
+}
+
+#[test]
+fn input_that_is_not_understood_is_rejected_and_not_the_end_of_the_service() {
+    run(|executor| async move {
+        let (addr, asked) = greeter(&executor);
+        let client = client(vec![addr]);
+        let error = client.call(&LISTS, &[1, 2, 3]).send().await.expect_err("a list is no name");
+        let CallError::Rejected { rejection, .. } = &error else { panic!("{error:?}") };
+        assert_eq!((rejection.status, &*rejection.code), (400, "invalid_input"));
+        assert_eq!(asked.load(Ordering::Relaxed), 0, "the handler has not seen it");
+        assert_eq!(client.call(&GREET, &named("Ada")).send().await.expect("a greeting"), hello("Hello, Ada!"));
+    });
+}
+
+#[test]
+fn an_output_of_another_type_or_one_that_is_not_accepted_is_asked_for_elsewhere_and_given_to_nobody() {
+    run(|executor| async move {
+        let (one, other) = (greeter(&executor), greeter(&executor));
+        let asked = || one.1.load(Ordering::Relaxed) + other.1.load(Ordering::Relaxed);
+        let to_both = || client(vec![one.0, other.0]);
+        let error = to_both().call(&COUNT, &ada()).send().await.expect_err("a greeting is no number");
+        assert!(matches!(error, CallError::Unanswered(Error::WrongPeer { .. })), "{error:?}");
+        assert_eq!(asked(), 2);
+        let client = to_both();
+        let is_polite = |greeting: &Greeting| !greeting.text.starts_with("HELLO");
+        let error = client.call(&GREET, &ada()).valid_if(&is_polite).send().await.expect_err("it is loud");
+        assert!(matches!(error, CallError::Unanswered(Error::WrongPeer { .. })), "{error:?}");
+        assert_eq!(asked(), 4);
+        client.call(&GREET, &named("Ada")).valid_if(&is_polite).send().await.expect("it is polite");
+    });
+}
+
+#[test]
+fn a_fallback_takes_the_place_of_the_output_and_is_counted_as_one() {
+    run(|executor| async move {
+        let to_nobody = client(vec![]);
+        let instead = to_nobody.call(&GREET, &ada()).or(|error| hello(&error.to_string())).await;
+        assert!(instead.text.contains("greeter"), "{instead:?}");
+        let good = client(vec![greeter(&executor).0]);
+        assert_eq!(good.call(&GREET, &named("Ada")).or(|_| hello("nothing")).await, hello("Hello, Ada!"));
+        let kept = good.call(&GREET, &named("Bob")).or_else(|_| future::ready(Ok(hello("Bye!")))).await;
+        assert_eq!(kept.expect("the fallback"), hello("Bye!"));
+        let failed = good.call(&GREET, &named("Bob")).or_else(|error| future::ready(Err(error))).await;
+        assert!(matches!(failed, Err(CallError::Rejected { .. })), "{failed:?}");
+        let count = |client: &Client, event: &str| {
+            let commands = client.commands(Instant::now());
+            let command = commands.iter().find(|command| &*command.name == "greeter").expect("it was called");
+            let text = String::from_utf8(command.event(SystemTime::now())).expect("text");
+            let json = text.trim().strip_prefix("data: ").expect("an event");
+            serde_json::from_str::<serde_json::Value>(json).expect("JSON")[event].clone()
+        };
+        assert_eq!(count(&to_nobody, "rollingCountFallbackSuccess"), 1);
+        assert_eq!(count(&good, "rollingCountFallbackSuccess"), 1);
+        assert_eq!(count(&good, "rollingCountFallbackFailure"), 1);
+    });
+}
+
+#[test]
+fn fallbacks_beyond_the_bound_are_refused() {
+    run(|_| async move {
+        let mut config = Config::for_role(Role::Consumer);
+        config.call.max_concurrent = 1;
+        let directory = Directory::new(Told::Nobody, Instant::now() - Duration::from_secs(60));
+        let wire = Wire::new(Settings::default()).expect("a wire");
+        let client = Client::new(config, directory, wire).expect("a configuration");
+        let mut endless = Box::pin(client.call(&GREET, &named("Ada")).or_else(|_| future::pending()));
+        assert!(future::poll_once(&mut endless).await.is_none());
+        let refused = client.call(&GREET, &named("Ada")).or_else(|_| future::ready(Ok(hello("instead")))).await;
+        assert!(matches!(refused, Err(CallError::Unanswered(Error::NobodyThere { .. }))), "{refused:?}");
+        drop(endless);
+        let free = client.call(&GREET, &named("Ada")).or_else(|_| future::ready(Ok(hello("instead")))).await;
+        assert_eq!(free.expect("there is room"), hello("instead"));
+    });
+}
+
+#[test]
+fn with_one_of_two_instances_gone_every_idempotent_call_is_answered() {
+    run(|executor| async move {
+        let gone = std::net::TcpListener::bind("127.0.0.95:0").and_then(|there| there.local_addr()).expect("bound");
+        let client = client(vec![gone, greeter(&executor).0]);
+        for _ in 0..20 {
+            assert_eq!(client.call(&GREET, &named("Ada")).send().await.expect("answered"), hello("Hello, Ada!"));
+        }
+    });
+}
