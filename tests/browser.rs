@@ -6,6 +6,7 @@ mod support {
     #[allow(dead_code, reason = "each test file uses a part")]
     pub(crate) mod demo;
     pub(crate) mod http;
+    pub(crate) mod patience;
     #[allow(dead_code, reason = "each test file uses a part")]
     pub(crate) mod process;
 }

@@ -3,9 +3,11 @@
 
 mod support {
     pub(crate) mod fake_producer;
+    pub(crate) mod patience;
 }
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::LazyLock;
 use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
 
@@ -21,11 +23,12 @@ use serde_json::Value;
 use smol::{Timer, block_on};
 
 use support::fake_producer::{Does, FakeProducer};
+use support::patience::patience;
 
 const SERVICE: &str = "producer";
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 /// Longer than anything here takes on a busy machine; reached only when something is broken.
-const PATIENCE: Duration = Duration::from_secs(20);
+static PATIENCE: LazyLock<Duration> = LazyLock::new(|| patience(20));
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -69,7 +72,7 @@ impl Bench {
     }
 
     fn ask(&self) -> Result<Answer, Error> {
-        self.get("/weather?zip=1", PATIENCE)
+        self.get("/weather?zip=1", *PATIENCE)
     }
 
     /// Asks `calls` times, and returns the answers.
@@ -126,7 +129,7 @@ fn nobody() -> SocketAddr {
 fn soon(what: &str, is_so: impl Fn() -> bool) {
     let since = Instant::now();
     while !is_so() {
-        assert!(since.elapsed() < PATIENCE, "not seen: {what}");
+        assert!(since.elapsed() < *PATIENCE, "not seen: {what}");
         std::thread::sleep(ms(2));
     }
 }
@@ -226,9 +229,9 @@ fn one_call_more_than_allowed_is_refused_at_once_and_a_cancelled_one_makes_room(
     let bench = Bench::of([&hung], |config| config.call.max_concurrent = 2);
     block_on(async {
         let (mut one, mut other) =
-            (Box::pin(bench.get_async("/1", PATIENCE)), Box::pin(bench.get_async("/2", PATIENCE)));
+            (Box::pin(bench.get_async("/1", *PATIENCE)), Box::pin(bench.get_async("/2", *PATIENCE)));
         assert!(poll_once(&mut one).await.is_none() && poll_once(&mut other).await.is_none());
-        let refused = poll_once(bench.get_async("/3", PATIENCE)).await.expect("no waiting").expect_err("no room");
+        let refused = poll_once(bench.get_async("/3", *PATIENCE)).await.expect("no waiting").expect_err("no room");
         assert!(matches!(refused, Error::Full { max: 2, .. }), "{refused:?}");
         assert!(refused.to_string().contains("call.max_concurrent"), "{refused}");
         drop((one, other));
@@ -239,7 +242,7 @@ fn one_call_more_than_allowed_is_refused_at_once_and_a_cancelled_one_makes_room(
 
 #[test]
 fn nobody_there_is_said_at_once_and_with_what_to_look_for() {
-    let error = block_on(poll_once(Bench::new(&[], |_| {}).get_async("/", PATIENCE)));
+    let error = block_on(poll_once(Bench::new(&[], |_| {}).get_async("/", *PATIENCE)));
     let error = error.expect("no waiting").expect_err("nobody is there");
     assert!(matches!(error, Error::NobodyThere { .. }), "{error:?}");
     assert!(error.to_string().contains("mDNS"), "{error}");
@@ -251,7 +254,7 @@ fn in_the_first_moments_of_a_process_who_is_not_there_yet_is_waited_for() {
     let directory = Directory::new(Told::Nobody, Instant::now());
     let client = client(Config::for_role(Role::Consumer), &directory);
     block_on(async {
-        let mut asking = Box::pin(client.get(SERVICE, "/").within(PATIENCE).send());
+        let mut asking = Box::pin(client.get(SERVICE, "/").within(*PATIENCE).send());
         assert!(poll_once(&mut asking).await.is_none());
         list(&directory, good.addr, Status::Up);
         assert_eq!(asking.await.expect("found in time").status, 200);
@@ -315,7 +318,7 @@ fn equal_questions_go_to_the_same_instance_and_its_copies_ask_for_what_is_cached
     let all = [(); 5].map(|()| FakeProducer::start(Does::Answer(200)));
     let bench = Bench::of(all.each_ref(), |config| config.call.hedge_after = HedgeDelay::After(ms(50)));
     let ask = |home: &str| {
-        block_on(bench.client.get(SERVICE, "/").home(home).within(PATIENCE).send()).expect("an answer").from
+        block_on(bench.client.get(SERVICE, "/").home(home).within(*PATIENCE).send()).expect("an answer").from
     };
     for place in ["70569", "10115", "90210", "1012", "8001", "28105", "1010"] {
         let home = ask(place);
@@ -517,7 +520,7 @@ fn the_answer_of_a_cancelled_call_never_reaches_another_one() {
             },
         ));
         let path = format!("/wanted/{round}");
-        let answer = bench.get(&path, PATIENCE).expect("an answer");
+        let answer = bench.get(&path, *PATIENCE).expect("an answer");
         assert_eq!(String::from_utf8_lossy(&answer.body), path);
     }
 }

@@ -2,11 +2,13 @@
 
 mod support {
     pub(crate) mod fake_producer;
+    pub(crate) mod patience;
     pub(crate) mod silent;
 }
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use bramble::balance::Policy;
@@ -20,11 +22,12 @@ use serde_json::json;
 use smol::block_on;
 
 use support::fake_producer::{Does, FakeProducer};
+use support::patience::patience;
 use support::silent::silent;
 
 const SERVICE: &str = "producer";
 /// Longer than anything here takes on a busy machine; reached only when something is broken.
-const PATIENCE: Duration = Duration::from_secs(20);
+static PATIENCE: LazyLock<Duration> = LazyLock::new(|| patience(20));
 
 /// A client of the instances at `addrs`, asked in turn.
 fn client(addrs: &[SocketAddr], change: impl FnOnce(&mut Config)) -> Client {
@@ -39,7 +42,7 @@ fn client(addrs: &[SocketAddr], change: impl FnOnce(&mut Config)) -> Client {
 }
 
 fn send(request: Request<'_>) -> Result<Answer, Error> {
-    block_on(request.within(PATIENCE).send())
+    block_on(request.within(*PATIENCE).send())
 }
 
 /// Whether a failing instance, asked first, has the request sent to the one that is well. It is asked once in any case.
@@ -199,7 +202,7 @@ fn a_request_under_another_one_has_its_trace_and_the_time_that_is_left_of_it() {
     let upstream = client(&[good.addr], |_| {});
     let mut app = tide::with_state(upstream);
     app.at("/").get(|request: tide::Request<Client>| async move {
-        let answer = request.state().get(SERVICE, "/").within(PATIENCE).under(&request).send().await?;
+        let answer = request.state().get(SERVICE, "/").within(*PATIENCE).under(&request).send().await?;
         Ok(tide::Response::new(answer.status))
     });
     let mut request = http_types::Request::get("http://frontdesk/");

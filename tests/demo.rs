@@ -4,6 +4,7 @@
 mod support {
     pub(crate) mod demo;
     pub(crate) mod http;
+    pub(crate) mod patience;
     pub(crate) mod process;
 }
 
@@ -53,7 +54,7 @@ fn the_terminal_finds_what_the_demo_runs() {
     let began = Instant::now();
     let asked = loop {
         let asked = demo.command(&["weather", "70569", "DE", "--json"]);
-        if asked.status.success() || began.elapsed() > PATIENCE {
+        if asked.status.success() || began.elapsed() > *PATIENCE {
             break asked;
         }
     };
@@ -87,7 +88,7 @@ fn no_child_outlives_a_demo_that_is_killed() {
 /// Presses a button on the page of all services; `origin` is what a browser says of where it comes from.
 fn press(demo: &Demo, deed: &str, origin: &str) -> u16 {
     let mut stream = TcpStream::connect(demo.registry).expect("the page is there");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a valid time");
+    stream.set_read_timeout(Some(*PATIENCE)).expect("a valid time");
     let host = demo.registry;
     let head = format!("POST /demo/{deed} HTTP/1.1\r\nhost: {host}\r\norigin: {origin}\r\ncontent-length: 0\r\n");
     stream.write_all(format!("{head}connection: close\r\n\r\n").as_bytes()).expect("sent");
@@ -100,7 +101,7 @@ fn press(demo: &Demo, deed: &str, origin: &str) -> u16 {
 fn until(what: &str, reached: impl Fn() -> bool) {
     let since = Instant::now();
     while !reached() {
-        assert!(since.elapsed() < PATIENCE, "not reached: {what}");
+        assert!(since.elapsed() < *PATIENCE, "not reached: {what}");
         thread::sleep(Duration::from_millis(50));
     }
 }

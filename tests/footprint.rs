@@ -2,6 +2,7 @@
 
 mod support {
     pub(crate) mod bramble;
+    pub(crate) mod patience;
     pub(crate) mod redis_server;
 }
 
@@ -46,8 +47,8 @@ fn is_whole(answer: &[u8]) -> bool {
 }
 
 fn connect(addr: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect_timeout(&addr, PATIENCE).expect("it listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+    let stream = TcpStream::connect_timeout(&addr, *PATIENCE).expect("it listens");
+    stream.set_read_timeout(Some(*PATIENCE)).expect("not zero");
     stream
 }
 

@@ -23,3 +23,5 @@ mod name;
 mod network;
 #[path = "hosts/node.rs"]
 mod node;
+#[path = "support/patience.rs"]
+mod patience;

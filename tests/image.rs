@@ -22,6 +22,8 @@ mod hang;
 mod life;
 #[path = "image/pair.rs"]
 mod pair;
+#[path = "support/patience.rs"]
+mod patience;
 #[path = "image/pi.rs"]
 mod pi;
 #[path = "image/power.rs"]

@@ -1,8 +1,11 @@
 //! Typed operations between a service and its callers, over real sockets.
 
+#[path = "support/patience.rs"]
+mod patience;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,6 +18,7 @@ use bramble::transport::client::{Settings, Wire};
 use bramble::transport::server::{self, Options};
 use futures_lite::{FutureExt as _, future};
 use serde::{Deserialize, Serialize};
+use patience::patience;
 use smol::{Executor, Timer};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,7 +41,7 @@ const COUNT: Operation<Greet, u32> = Operation::post("greeter", "/greeting").ide
 const LISTS: Operation<[u8; 3], Greeting> = Operation::post("greeter", "/greeting");
 
 /// Longer than anything here takes on a busy machine; reached only when something is broken.
-const PATIENCE: Duration = Duration::from_secs(20);
+static PATIENCE: LazyLock<Duration> = LazyLock::new(|| patience(20));
 
 async fn greet(_: tide::Request<()>, greet: Greet) -> Result<Greeting, Rejection> {
     match (greet.name.as_str(), greet.loud) {
@@ -82,7 +86,7 @@ fn client(addrs: Vec<SocketAddr>) -> Client {
 fn run<F: Future>(test: impl FnOnce(Arc<Executor<'static>>) -> F) -> F::Output {
     let executor = Arc::new(Executor::new());
     let late = async {
-        Timer::after(PATIENCE).await;
+        Timer::after(*PATIENCE).await;
         panic!("the test hangs");
     };
     smol::block_on(executor.run(test(Arc::clone(&executor)).or(late)))

@@ -7,6 +7,8 @@
 mod images;
 #[path = "overlay/machine.rs"]
 mod machine;
+#[path = "support/patience.rs"]
+mod patience;
 #[path = "overlay/plain.rs"]
 mod plain;
 #[path = "overlay/refused.rs"]

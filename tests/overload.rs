@@ -8,6 +8,7 @@ mod callers;
 #[path = "support"]
 mod support {
     pub(crate) mod http;
+    pub(crate) mod patience;
     pub(crate) mod round_robin;
 }
 

@@ -3,21 +3,24 @@
 
 mod support {
     pub(crate) mod http;
+    pub(crate) mod patience;
 }
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::http::get;
+use support::patience::patience;
 
 const BRAMBLE: &str = env!("CARGO_BIN_EXE_bramble");
 /// The watchdog's own patience is 30 s.
-const PATIENCE: Duration = Duration::from_secs(90);
+static PATIENCE: LazyLock<Duration> = LazyLock::new(|| patience(90));
 const ROLES: [(&str, &str); 3] = [("producer", "901"), ("consumer", "902"), ("registry", "903")];
 
 /// A folder that stands in for a Pi, and `bramble pi` in it.
@@ -79,7 +82,7 @@ impl Pi {
             if is_so(&state) {
                 return state;
             }
-            assert!(since.elapsed() < PATIENCE, "{what}: {state:#}\n{}", self.read("dev/tty1"));
+            assert!(since.elapsed() < *PATIENCE, "{what}: {state:#}\n{}", self.read("dev/tty1"));
             thread::sleep(Duration::from_millis(50));
         }
     }
@@ -92,7 +95,7 @@ impl Pi {
             if let Some(status) = process.try_wait().expect("own child") {
                 break status;
             }
-            assert!(since.elapsed() < PATIENCE, "it does not end");
+            assert!(since.elapsed() < *PATIENCE, "it does not end");
             thread::sleep(Duration::from_millis(50));
         };
         assert!(status.success(), "{status}");
@@ -195,7 +198,7 @@ fn a_service_that_hangs_stops_the_feeding_of_the_watchdog_and_one_that_goes_on_s
     pi.until("all is well again", |state| is_well(state) && !says(state, "the registry"));
     let since = Instant::now();
     while meals() == then {
-        assert!(since.elapsed() < PATIENCE, "not fed any more");
+        assert!(since.elapsed() < *PATIENCE, "not fed any more");
         thread::sleep(Duration::from_millis(50));
     }
     pi.ends();

@@ -3,6 +3,7 @@
 
 mod support {
     pub(crate) mod bramble;
+    pub(crate) mod patience;
     pub(crate) mod redis_server;
 }
 

@@ -7,6 +7,7 @@
 mod support {
     pub(crate) mod fake_producer;
     pub(crate) mod http;
+    pub(crate) mod patience;
     pub(crate) mod process;
     pub(crate) mod round_robin;
 }

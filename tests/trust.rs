@@ -1,11 +1,16 @@
 //! A cluster with a key, as its operator sees it: processes on loopback, each test in a cluster and on an mDNS port of
 //! its own. What is inside a signature is tested where it is made (src/trust, src/discovery/txt).
 
+mod support {
+    pub(crate) mod patience;
+}
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -16,9 +21,11 @@ use bramble::discovery::mdns::Mdns;
 use bramble::discovery::{Announcement, Registration, Status};
 use serde_json::Value;
 
+use support::patience::patience;
+
 const BRAMBLE: &str = env!("CARGO_BIN_EXE_bramble");
 /// Longer than anything here takes on a busy machine; reached only when something is broken.
-const PATIENCE: Duration = Duration::from_secs(30);
+static PATIENCE: LazyLock<Duration> = LazyLock::new(|| patience(30));
 const QUESTION: &str = "weather?zip=70569&country=DE";
 const OLD: &str = "spring:the first secret of this test";
 const NEW: &str = "autumn:another secret of this test";
@@ -119,7 +126,7 @@ impl Process {
             if wanted(&seen) {
                 return;
             }
-            assert!(since.elapsed() < PATIENCE, "it still sees {seen}; log: {:#?}", self.log.lock());
+            assert!(since.elapsed() < *PATIENCE, "it still sees {seen}; log: {:#?}", self.log.lock());
             thread::sleep(Duration::from_millis(20));
         }
     }
@@ -132,7 +139,7 @@ impl Process {
     fn said_once(&self, text: &str) {
         let since = Instant::now();
         let lines = || self.log.lock().expect("no panic").iter().filter(|line| line.contains(text)).count();
-        while lines() == 0 && since.elapsed() < PATIENCE {
+        while lines() == 0 && since.elapsed() < *PATIENCE {
             thread::sleep(Duration::from_millis(20)); // the thread that reads its log may be behind
         }
         assert_eq!(lines(), 1, "{text}: {:#?}", self.log.lock());
@@ -143,7 +150,7 @@ impl Process {
         assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().expect("kill is there").success());
         let since = Instant::now();
         while self.child.try_wait().expect("own child").is_none() {
-            assert!(since.elapsed() < PATIENCE, "it does not end");
+            assert!(since.elapsed() < *PATIENCE, "it does not end");
             thread::sleep(Duration::from_millis(20));
         }
     }
@@ -163,8 +170,8 @@ fn names(list: &Value, key: &str) -> Vec<String> {
 
 /// Status and body of a GET.
 fn get(addr: SocketAddr, path: &str) -> std::io::Result<(u16, Value)> {
-    let mut stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&addr, *PATIENCE)?;
+    stream.set_read_timeout(Some(*PATIENCE))?;
     write!(stream, "GET /{path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

@@ -121,7 +121,7 @@ fn start_with(role: &str, flags: &[&str], settings: &[&str], cluster: &str) -> S
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     let mut process = command.spawn().expect("the command runs");
     let said = lines_of(process.stdout.take().expect("piped"));
-    let line = said.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{role} does not serve"));
+    let line = said.recv_timeout(*PATIENCE).unwrap_or_else(|_| panic!("{role} does not serve"));
     let addr = line.strip_prefix("listening on http://").and_then(|addr| addr.parse().ok());
     Service { process, addr: addr.unwrap_or_else(|| panic!("{line}")) }
 }
@@ -129,7 +129,7 @@ fn start_with(role: &str, flags: &[&str], settings: &[&str], cluster: &str) -> S
 fn soon(what: &str, mut is_so: impl FnMut() -> bool) {
     let since = Instant::now();
     while !is_so() {
-        assert!(since.elapsed() < PATIENCE, "not seen: {what}");
+        assert!(since.elapsed() < *PATIENCE, "not seen: {what}");
         thread::sleep(Duration::from_millis(20));
     }
 }

@@ -167,7 +167,7 @@ impl Browser {
     pub(crate) fn soon(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
         let since = Instant::now();
         while !is_so(self) {
-            assert!(since.elapsed() < PATIENCE, "not seen: {what}; on {}: {:?}", self.url(), self.text("body"));
+            assert!(since.elapsed() < *PATIENCE, "not seen: {what}; on {}: {:?}", self.url(), self.text("body"));
             thread::sleep(Duration::from_millis(50));
         }
     }
@@ -175,8 +175,8 @@ impl Browser {
 
 /// Status and body. chromedriver keeps a connection open whatever one asks for, so its answer ends by its length.
 fn ask(addr: SocketAddr, method: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
-    stream.set_read_timeout(Some(2 * PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&addr, *PATIENCE)?;
+    stream.set_read_timeout(Some(2 * *PATIENCE))?;
     let head = format!("{method} {path} HTTP/1.1\r\nhost: {addr}\r\ncontent-length: {}\r\n\r\n", body.len());
     stream.write_all(format!("{head}{body}").as_bytes())?;
     let broken = || io::Error::new(io::ErrorKind::InvalidData, "not a whole answer");

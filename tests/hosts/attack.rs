@@ -23,7 +23,7 @@ fn cluster() -> Cluster {
 fn with_room_for_an_attacker(mut cluster: Cluster) -> Cluster {
     let ended = cluster.producers.pop().expect("three");
     ended.signal("TERM");
-    cluster.until_gone(ended.addr, PATIENCE);
+    cluster.until_gone(ended.addr, *PATIENCE);
     sleep(2 * SECOND); // it serves on for a moment
     cluster
 }

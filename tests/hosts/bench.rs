@@ -17,13 +17,13 @@ fn table() {
     let (mut found, mut gone, mut dead) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..RUNS {
         found.push(found_within(&mut cluster));
-        gone.push(gone_after(&mut cluster, "TERM", PATIENCE));
+        gone.push(gone_after(&mut cluster, "TERM", *PATIENCE));
     }
     // A dead one is noticed by who calls it.
     let user = cluster.user();
     for _ in 0..RUNS {
         found_within(&mut cluster);
-        dead.push(gone_after(&mut cluster, "KILL", PATIENCE));
+        dead.push(gone_after(&mut cluster, "KILL", *PATIENCE));
     }
     user.was_always_answered();
     println!("\n{:<34} {:>8} {:>8} {:>8}   Eureka's defaults", "what others need to know it", "p50", "p95", "max");

@@ -63,7 +63,7 @@ impl Cluster {
 
     /// Waits until the consumer sees every producer, confirmed and no other.
     pub(crate) fn until_found(&self) -> Duration {
-        self.until(PATIENCE, |found| {
+        self.until(*PATIENCE, |found| {
             let mut wanted: Vec<SocketAddr> = self.producers.iter().map(|one| one.addr).collect();
             let mut there: Vec<SocketAddr> = found.iter().map(|(addr, _)| *addr).collect();
             wanted.sort();

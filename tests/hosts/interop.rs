@@ -103,7 +103,7 @@ fn address(folder: &std::path::Path) -> String {
 fn wait_for(what: &str, ready: impl Fn() -> bool) {
     let began = Instant::now();
     while !ready() {
-        assert!(began.elapsed() < PATIENCE, "{what} does not come");
+        assert!(began.elapsed() < *PATIENCE, "{what} does not come");
         sleep(Duration::from_millis(50));
     }
 }
@@ -126,7 +126,7 @@ fn with_avahi(host: u8) {
     publish.args(["-s", "producer-avahi", "_bramble._tcp", "9999"]).args(txt);
     let answers = StandIn::start(&cluster.lan, host, published.port(), Some("producer-avahi"));
     let mut publish = Other(publish.stdout(Stdio::null()).spawn().expect("it runs"));
-    cluster.until(PATIENCE, |found| found.iter().any(|(addr, _)| *addr == published));
+    cluster.until(*PATIENCE, |found| found.iter().any(|(addr, _)| *addr == published));
     drop(answers);
     publish.0.kill().expect("own child"); // avahi says goodbye for it
     cluster.until_gone(published, Duration::from_secs(3));
@@ -192,7 +192,7 @@ fn with_zeroconf(host: u8) {
     let script = script.spawn().expect("python runs");
     let own = SocketAddr::from((ip(host), 9998));
     let answers = StandIn::start(&cluster.lan, host, own.port(), Some("producer-zeroconf"));
-    cluster.until(PATIENCE, |found| found.iter().any(|(addr, _)| *addr == own));
+    cluster.until(*PATIENCE, |found| found.iter().any(|(addr, _)| *addr == own));
     drop(answers);
     let output = script.wait_with_output().expect("it ends by itself");
     cluster.until_gone(own, Duration::from_secs(3));

@@ -51,7 +51,7 @@ impl PiNet {
 
     /// The name that is announced next.
     pub(crate) fn name(&self) -> String {
-        let event = self.next("name", PATIENCE).expect("a name is announced");
+        let event = self.next("name", *PATIENCE).expect("a name is announced");
         event["announced"].as_str().expect("text").to_owned()
     }
 
@@ -81,7 +81,7 @@ fn until_resolved(lan: &Lan, name: &str, wanted: &[std::net::Ipv4Addr]) {
         if found == wanted {
             return;
         }
-        assert!(began.elapsed() < PATIENCE, "{name}.local is {found:?}, not {wanted:?}");
+        assert!(began.elapsed() < *PATIENCE, "{name}.local is {found:?}, not {wanted:?}");
     }
 }
 
@@ -118,7 +118,7 @@ fn of_two_hosts_that_start_at_once_with_one_name_each_ends_up_with_its_own() {
         if found == [[ip(1)], [ip(2)]] {
             break;
         }
-        assert!(began.elapsed() < PATIENCE, "pi.local and pi-2.local are {found:?}");
+        assert!(began.elapsed() < *PATIENCE, "pi.local and pi-2.local are {found:?}");
     }
     drop(pis);
 }
@@ -171,7 +171,7 @@ fn the_time_of_a_server_on_the_network_is_told() {
     });
     let server = ip(2).to_string();
     let pi = PiNet::start(&lan, 1, &["--ntp", &server]);
-    let event = pi.next("time", PATIENCE).expect("the server answers");
+    let event = pi.next("time", *PATIENCE).expect("the server answers");
     assert_eq!(event["server"], *server);
     let ahead = event["offset_ms"].as_i64().expect("a number");
     assert!((3_595_000..3_605_000).contains(&ahead), "{event}");

@@ -21,7 +21,7 @@ fn a_cable_pulled_and_put_back_heals_by_itself() {
     cluster.lan.cable(4, false);
     sleep(15 * SECOND);
     cluster.lan.cable(4, true);
-    let took = cluster.until(PATIENCE, |found| found.contains(&(addr, "confirmed".into())));
+    let took = cluster.until(*PATIENCE, |found| found.contains(&(addr, "confirmed".into())));
     assert!(took <= 10 * SECOND, "found again after {took:?}");
     user.was_always_answered();
 }
@@ -49,7 +49,7 @@ fn a_new_address_is_announced_and_used() {
     cluster.lan.on(3, "route replace default via 10.77.0.254");
     cluster.producers[1].addr.set_ip([10, 77, 0, 99].into());
     let new = cluster.producers[1].addr;
-    let took = cluster.until(PATIENCE, |found| {
+    let took = cluster.until(*PATIENCE, |found| {
         found.iter().any(|(addr, _)| *addr == new) && found.iter().all(|(addr, _)| *addr != old)
     });
     assert!(took <= 10 * SECOND, "{took:?}");
@@ -65,14 +65,14 @@ fn an_address_that_changes_right_after_the_start_is_found_within_five_seconds() 
         let producer = cluster.start_producer(2);
         let (port, old, new) = (producer.addr.port(), ip(2 + 100 * (round % 2)), ip(2 + 100 * ((round + 1) % 2)));
         cluster.producers.push(producer);
-        cluster.until(PATIENCE, |found| found.contains(&(SocketAddr::from((old, port)), "confirmed".into())));
+        cluster.until(*PATIENCE, |found| found.contains(&(SocketAddr::from((old, port)), "confirmed".into())));
         sleep(Duration::from_millis(after_ms));
         cluster.lan.on(2, &format!("address add {new}/24 dev eth0"));
         cluster.lan.on(2, &format!("address del {old}/24 dev eth0"));
         cluster.lan.on(2, &format!("address replace {new}/24 dev eth0")); // the kernel may delete both
         cluster.lan.on(2, "route replace default via 10.77.0.254");
         let there = SocketAddr::from((new, port));
-        let took = cluster.until(PATIENCE, |found| found.iter().any(|(addr, _)| *addr == there));
+        let took = cluster.until(*PATIENCE, |found| found.iter().any(|(addr, _)| *addr == there));
         assert!(took <= 5 * SECOND, "{after_ms} ms after the start: {took:?}");
     }
 }
@@ -83,16 +83,16 @@ fn an_instance_that_was_cut_off_is_lost_soon_and_callable_again_right_after() {
     let cut = cluster.producers[1].addr;
     let user = cluster.user();
     cluster.lan.partition(3, true);
-    let took = cluster.until_gone(cut, PATIENCE);
+    let took = cluster.until_gone(cut, *PATIENCE);
     assert!(took <= 10 * SECOND, "mDNS would need two minutes; it took {took:?}");
     assert_eq!(View::of(&cluster.lan, &cluster.consumer).lost("producer"), [cut]);
     for out_for in [5, 20] {
         sleep(out_for * SECOND);
         cluster.lan.partition(3, false);
-        let took = cluster.until(PATIENCE, |found| found.iter().any(|(addr, _)| *addr == cut));
+        let took = cluster.until(*PATIENCE, |found| found.iter().any(|(addr, _)| *addr == cut));
         assert!(took <= BACK_WITHIN, "callable again after {took:?}");
         cluster.lan.partition(3, true);
-        cluster.until_gone(cut, PATIENCE);
+        cluster.until_gone(cut, *PATIENCE);
     }
     user.was_always_answered();
 }
@@ -103,7 +103,7 @@ fn what_is_announced_is_what_is_bound() {
     cluster.lan.on(2, "address add 10.77.0.102/24 dev eth0");
     let one = cluster.start_producer_at(2, "10.77.0.102:0");
     let there = SocketAddr::from((ip(102), one.addr.port()));
-    cluster.until(PATIENCE, |found| found.iter().any(|(addr, _)| *addr == there));
+    cluster.until(*PATIENCE, |found| found.iter().any(|(addr, _)| *addr == there));
     let view = View::of(&cluster.lan, &cluster.consumer);
     let at = view.addrs("producer").iter().position(|addr| *addr == there).expect("just seen");
     let id = &view.ids("producer")[at];
@@ -114,7 +114,7 @@ fn what_is_announced_is_what_is_bound() {
     let told = "alone, where no other machine can reach it, so it is not announced by mDNS; set [server] listen";
     let began = Instant::now();
     while !hidden.log().contains(told) {
-        assert!(began.elapsed() < PATIENCE, "{}", hidden.log());
+        assert!(began.elapsed() < *PATIENCE, "{}", hidden.log());
         sleep(SECOND / 10);
     }
     sleep(2 * SECOND);
@@ -134,7 +134,7 @@ fn after_a_partition_longer_than_the_time_to_live_every_instance_is_found_again_
     cluster.until_gone(cut, 130 * SECOND);
     sleep((130 * SECOND).saturating_sub(began.elapsed()));
     cluster.lan.partition(4, false);
-    let took = cluster.until(PATIENCE, |found| found.iter().any(|(addr, _)| *addr == cut));
+    let took = cluster.until(*PATIENCE, |found| found.iter().any(|(addr, _)| *addr == cut));
     assert!(took <= BACK_WITHIN, "found again after {took:?}");
     cluster.until_found(); // and confirmed by mDNS
     user.was_always_answered();
@@ -151,7 +151,7 @@ fn a_consumer_that_was_alone_finds_everybody_again_and_its_users_get_answers_at_
     sleep((130 * SECOND).saturating_sub(began.elapsed()));
     cluster.lan.partition(1, false);
     let healed = Instant::now();
-    let took = cluster.until(PATIENCE, |found| found.len() == 2);
+    let took = cluster.until(*PATIENCE, |found| found.len() == 2);
     assert!(took <= BACK_WITHIN, "found again after {took:?}");
     cluster.until_found();
     let (first, share) = user.recovered(healed);

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -13,10 +14,11 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::lan::{Lan, ip};
+use crate::patience::patience;
 
 pub(crate) const BRAMBLE: &str = env!("CARGO_BIN_EXE_bramble");
 /// Longer than anything here takes on a busy machine; reached only when something is broken.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) static PATIENCE: LazyLock<Duration> = LazyLock::new(|| patience(30));
 
 /// A service on a host. Dropped, it is killed.
 pub(crate) struct Node {

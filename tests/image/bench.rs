@@ -20,15 +20,15 @@ fn table() {
     let (mut whole, mut kernel, mut times, mut memory) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut roles = Vec::<(String, Vec<f64>)>::new();
     for _ in 0..runs {
-        match Pi::start(&card, &Wiring { whole: true, ..Wiring::default() }).serves(BOOT) {
+        match Pi::start(&card, &Wiring { whole: true, ..Wiring::default() }).serves(*BOOT) {
             Some(time) => whole.push(time.as_secs_f64()),
-            None => println!("a boot did not serve within {BOOT:?}"),
+            None => println!("a boot did not serve within {:?}", *BOOT),
         }
         let pi = Pi::start(&card, &Wiring::default());
         pi.says("is starting");
         kernel.push(pi.started.elapsed().as_secs_f64());
-        let Some(time) = pi.serves(BOOT) else {
-            println!("a boot did not serve within {BOOT:?}");
+        let Some(time) = pi.serves(*BOOT) else {
+            println!("a boot did not serve within {:?}", *BOOT);
             continue;
         };
         times.push(time.as_secs_f64());
@@ -38,7 +38,7 @@ fn table() {
             let is_whole = all_roles_are_healthy(state) && knows_its_data(state);
             is_whole && roles.into_iter().all(|role| role["memory_kib"].is_u64())
         };
-        let state = pi_state(SOON * 2, is_told);
+        let state = pi_state(*SOON * 2, is_told);
         memory.push(mib(&state["memory"]["used_kib"]));
         for role in state["roles"].as_array().expect("a list") {
             let name = role["name"].as_str().expect("a name").to_owned();

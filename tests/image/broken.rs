@@ -20,7 +20,7 @@ fn it_says(pi: &Pi, state: &serde_json::Value, wanted: &[&[&str]]) {
     let problems: Vec<&str> =
         state["problems"].as_array().into_iter().flatten().filter_map(|one| one.as_str()).collect();
     let (_, page) = web::page(local(PAGE), "/pi").expect("the page answers");
-    let deadline = Instant::now() + SOON; // the serial line is slower than the page
+    let deadline = Instant::now() + *SOON; // the serial line is slower than the page
     for words in wanted {
         let has_all = |text: &&str| words.iter().all(|word| text.contains(word));
         assert!(problems.iter().any(has_all), "no problem has {words:?}: {problems:#?}");

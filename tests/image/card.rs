@@ -56,28 +56,14 @@ pub(crate) struct Card {
 impl Card {
     /// A copy with these files, name and content, on its FAT partition. `bramble.toml` replaces the one there.
     pub(crate) fn with(files: &[(&str, &str)]) -> Self {
-        let card = Self::of(&image());
+        let folder = Folder::new();
+        let file = folder.join("card.img");
+        run(Command::new("cp").args(["--reflink=auto", "--sparse=always"]).arg(image()).arg(&file));
+        let card = Self { file, folder };
         for (name, content) in files {
             card.put(name, content.as_bytes());
         }
         card
-    }
-
-    fn of(image: &Path) -> Self {
-        let folder = Folder::new();
-        let file = folder.join("card.img");
-        copy(image, &file);
-        Self { file, folder }
-    }
-
-    /// As it is now.
-    pub(crate) fn copy(&self) -> Self {
-        Self::of(&self.file)
-    }
-
-    /// Makes another card the same as this one.
-    pub(crate) fn copy_to(&self, other: &Self) {
-        copy(&self.file, &other.file);
     }
 
     /// Writes a file onto the FAT partition.
@@ -175,10 +161,6 @@ impl Card {
         let said = [checked.stdout, checked.stderr].concat();
         (!checked.status.success()).then(|| String::from_utf8_lossy(&said).into_owned())
     }
-}
-
-fn copy(from: &Path, to: &Path) {
-    run(Command::new("cp").args(["--reflink=auto", "--sparse=always"]).arg(from).arg(to));
 }
 
 pub(crate) fn run(command: &mut Command) -> String {

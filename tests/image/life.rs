@@ -3,18 +3,20 @@
 use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::net::TcpStream;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::card::Card;
+use crate::patience::patience;
 use crate::pi::{FORM, PAGE, Pi, QUESTION, Wiring};
 use crate::room::{API_KEY, GATEWAY, Room, Upstream, local, time_server};
 use crate::ssh::Key;
 use crate::web;
 
 /// The drivers that come last take an emulated Pi half a minute, if the machine is busy.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) static SOON: LazyLock<Duration> = LazyLock::new(|| patience(60));
 
 /// bramble.toml of a Pi that asks the room's stand-in.
 pub(crate) fn settings(upstream: &Upstream, pi: &str) -> String {
@@ -50,11 +52,11 @@ fn a_pi_started_from_the_card_serves_tells_how_it_is_and_lets_in_nobody_but_the_
     let card = Card::with(&[("bramble.toml", &toml), ("api-key", API_KEY), ("authorized_keys", &key.public)]);
     let pi = Pi::boot(&card, &Wiring { whole: true, ..Wiring::default() });
 
-    let report = web::until(local(FORM), QUESTION, SOON, |status, _| status == 200);
+    let report = web::until(local(FORM), QUESTION, *SOON, |status, _| status == 200);
     assert_eq!(report["message"], "OK", "{report}");
     assert!(report["temperature_c"].is_number(), "{report}");
 
-    let state = pi_state(SOON * 2, |state| {
+    let state = pi_state(*SOON * 2, |state| {
         all_roles_are_healthy(state)
             && knows_its_data(state)
             && state["clock"]["source"] == "ntp"

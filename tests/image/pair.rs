@@ -21,7 +21,7 @@ fn state_of(pi: Ipv4Addr, within: Duration, wanted: impl Fn(&Value) -> bool) -> 
 
 /// The form's answer, once it is as `wanted`.
 fn answer(form: Ipv4Addr, wanted: impl Fn(&Value) -> bool) -> Value {
-    web::until(SocketAddr::from((form, FORM)), QUESTION, BOOT, |status, report| status == 200 && wanted(report))
+    web::until(SocketAddr::from((form, FORM)), QUESTION, *BOOT, |status, report| status == 200 && wanted(report))
 }
 
 /// Whether the form's list has a producer at this address that it has asked.
@@ -57,25 +57,25 @@ fn two_pis_find_each_other_with_and_without_dhcp_and_the_form_outlives_the_produ
     // Nobody gives addresses, so each takes one, the one without a cable too.
     let (lonely, form) = (chosen_by(&first), chosen_by(&second));
     assert_ne!(lonely, form);
-    state_of(form, BOOT, |state| role_is_healthy(state, "consumer") && state["network"]["origin"] == "link-local");
+    state_of(form, *BOOT, |state| role_is_healthy(state, "consumer") && state["network"]["origin"] == "link-local");
     let (status, said) = web::get((form, FORM).into(), QUESTION).expect("the form answers without a producer");
     assert_eq!(status, 503, "{said}");
 
     // The cable is put in, and the form finds the producer. The weather API is out of reach for both.
     room.plug(&cables[0], true);
-    web::until((form, FORM).into(), "/instances", BOOT, |_, seen| uses_a_producer_at(lonely, seen));
+    web::until((form, FORM).into(), "/instances", *BOOT, |_, seen| uses_a_producer_at(lonely, seen));
 
     // The router is switched on. The addresses change, and all goes on.
     let _dhcp = room.dhcp();
     let by_dhcp = |state: &Value| state["network"]["origin"] == "dhcp" && role_is_healthy(state, "registry");
-    let states = [state_of(FIRST, BOOT, by_dhcp), state_of(SECOND, BOOT, by_dhcp)];
+    let states = [state_of(FIRST, *BOOT, by_dhcp), state_of(SECOND, *BOOT, by_dhcp)];
     assert_eq!(states[0]["network"]["address"], "10.77.0.11/24", "{:#}", states[0]);
     let report = answer(SECOND, |report| report["message"] == "OK");
     println!("with DHCP: {report}");
 
     // One of the two has given way in their name, which its page shows.
-    state_of(FIRST, SOON * 2, |first| {
-        let second = state_of(SECOND, SOON, |_| true);
+    state_of(FIRST, *SOON * 2, |first| {
+        let second = state_of(SECOND, *SOON, |_| true);
         [first, &second].iter().filter_map(|state| state["network"]["renamed"].as_str()).eq(["twin-2"])
     });
 

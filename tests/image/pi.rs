@@ -2,6 +2,7 @@
 //! command line that config.txt on its own card names.
 
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::{Condvar, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -11,12 +12,13 @@ use serde_json::Value;
 
 use crate::card::{Card, Folder};
 use crate::firmware::Firmware;
+use crate::patience::patience;
 use crate::room::{local, mac, tied};
 use crate::serial::Serial;
 use crate::web;
 
 /// A boot takes 14 to 40 s, or 35 to 75 with all four processors.
-pub(crate) const BOOT: Duration = Duration::from_secs(120);
+pub(crate) static BOOT: LazyLock<Duration> = LazyLock::new(|| patience(120));
 pub(crate) const FORM: u16 = 8088;
 pub(crate) const PAGE: u16 = 8761;
 /// What is asked of the form.
@@ -82,7 +84,7 @@ impl Pi {
     /// Switches it on and waits until the form has answered with weather.
     pub(crate) fn boot(card: &Card, wiring: &Wiring) -> Self {
         Self::boot_until(card, wiring, |pi| {
-            pi.serves(BOOT).map(|_| ()).ok_or_else(|| format!("{QUESTION} is not answered"))
+            pi.serves(*BOOT).map(|_| ()).ok_or_else(|| format!("{QUESTION} is not answered"))
         })
         .0
     }
@@ -90,29 +92,14 @@ impl Pi {
     /// Switches it on and waits until its own account of itself is as `wanted`.
     pub(crate) fn boot_to(card: &Card, wiring: &Wiring, wanted: impl Fn(&Value) -> bool) -> (Self, Value) {
         Self::boot_until(card, wiring, |pi| {
-            let deadline = pi.started + BOOT;
+            let deadline = pi.started + *BOOT;
             web::search(local(PAGE), "/api/pi", deadline, |status, state| status == 200 && wanted(state))
         })
     }
 
-    /// What was not `reached` within [`BOOT`] is tried a second time, for the machine may have been busy; that is said at the
-    /// end of the run.
     fn boot_until<T>(card: &Card, wiring: &Wiring, reached: impl Fn(&Self) -> Result<T, String>) -> (Self, T) {
-        let before = wiring.writable.then(|| card.copy());
         let pi = Self::start(card, wiring);
-        match reached(&pi) {
-            Ok(found) => return (pi, found),
-            Err(last) => {
-                println!("-- {last}; on the serial line:\n{}", pi.serial.text());
-                crate::note(&format!("a boot took longer than {BOOT:?} and was tried again"));
-            }
-        }
-        drop(pi);
-        if let Some(before) = &before {
-            before.copy_to(card); // the second time begins as the first did
-        }
-        let pi = Self::start(card, wiring);
-        let found = reached(&pi).unwrap_or_else(|last| panic!("not within {BOOT:?}, twice: {last}"));
+        let found = reached(&pi).unwrap_or_else(|last| panic!("not within {:?}: {last}", *BOOT));
         (pi, found)
     }
 
@@ -130,8 +117,8 @@ impl Pi {
 
     /// Waits for a line on the console with `text` in it.
     pub(crate) fn says(&self, text: &str) -> String {
-        let line = self.serial.wait_for(&[text], self.started + BOOT);
-        line.unwrap_or_else(|| panic!("within {BOOT:?} the console did not say {text:?}"))
+        let line = self.serial.wait_for(&[text], self.started + *BOOT);
+        line.unwrap_or_else(|| panic!("within {:?} the console did not say {text:?}", *BOOT))
     }
 
     /// Pulls the plug.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::card::Card;
 use crate::life::{SOON, all_roles_are_healthy, knows_its_data, pi_state, settings};
 use crate::note;
-use crate::pi::{BOOT, Pi, Wiring};
+use crate::pi::{Pi, Wiring};
 use crate::room::{API_KEY, GATEWAY, Room, Upstream};
 
 const CUTS: u32 = 20;
@@ -26,7 +26,7 @@ fn a_card_outlasts_twenty_power_cuts_in_boot_and_in_service() {
 
     let first = Pi::boot(&card, &wiring);
     let boot = first.started.elapsed();
-    pi_state(SOON, |state| state["data"] == "mounted");
+    pi_state(*SOON, |state| state["data"] == "mounted");
     first.cut();
     let (mut in_boot, mut in_service) = (0, 1);
     for cut in 2..=CUTS {
@@ -48,7 +48,7 @@ fn a_card_outlasts_twenty_power_cuts_in_boot_and_in_service() {
     assert_eq!(card.data_faults(), None, "the data partition after {CUTS} cuts");
 
     let last = Pi::boot(&card, &wiring);
-    let state = pi_state(SOON, |state| all_roles_are_healthy(state) && knows_its_data(state));
+    let state = pi_state(*SOON, |state| all_roles_are_healthy(state) && knows_its_data(state));
     match state["data"].as_str() {
         Some("mounted") => {}
         Some("rebuilt") => note("power cuts: the data partition was broken by them and rebuilt"),
@@ -56,5 +56,4 @@ fn a_card_outlasts_twenty_power_cuts_in_boot_and_in_service() {
     }
     last.cut();
     assert!(card.bytes(1) == fat, "the FAT partition has changed");
-    assert!(boot < BOOT * 2);
 }

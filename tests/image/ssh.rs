@@ -3,13 +3,15 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::card::{Folder, run};
+use crate::patience::patience;
 
 /// A login on an emulated processor takes some seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+static PATIENCE: LazyLock<Duration> = LazyLock::new(|| patience(60));
 
 /// A key pair of the test's own.
 pub(crate) struct Key {
@@ -38,9 +40,9 @@ impl Key {
 
     /// Waits until somebody can log in.
     pub(crate) fn until_in(&self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + *PATIENCE;
         while !self.ssh(&[], "true").status.success() {
-            assert!(Instant::now() < deadline, "nobody can log in within {PATIENCE:?}");
+            assert!(Instant::now() < deadline, "nobody can log in within {:?}", *PATIENCE);
             sleep(Duration::from_millis(200));
         }
     }

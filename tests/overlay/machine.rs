@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::patience::patience;
+
 /// Longer than anything here takes on a busy machine; reached only when something is broken.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) static PATIENCE: LazyLock<Duration> = LazyLock::new(|| patience(60));
 
 /// What `cargo xtask test --only overlay` says with a variable.
 pub(crate) fn prepared(variable: &str) -> String {
@@ -78,7 +81,7 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = look() {
             return found;
         }
-        assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
+        assert!(began.elapsed() < *PATIENCE, "waited in vain: {what}");
         thread::sleep(Duration::from_millis(100));
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::machine::root;
+use crate::patience;
 
 #[path = "../support/http.rs"]
 mod http;

@@ -43,7 +43,7 @@ impl Demo {
     /// Reads what the demo prints until `text` is there, and keeps the addresses and the producers' process numbers.
     pub(crate) fn wait_for(&mut self, text: &str) {
         loop {
-            let line = self.lines.recv_timeout(PATIENCE).expect("the demo goes on printing");
+            let line = self.lines.recv_timeout(*PATIENCE).expect("the demo goes on printing");
             let addr = || {
                 let (_, addr) = line.split_once("http://").expect("an address");
                 addr.trim_end_matches('/').parse().expect("an address")
@@ -71,7 +71,7 @@ impl Demo {
             if let Some(status) = self.process.try_wait().expect("own child") {
                 return status;
             }
-            assert!(since.elapsed() < PATIENCE, "the demo does not end");
+            assert!(since.elapsed() < *PATIENCE, "the demo does not end");
             thread::sleep(Duration::from_millis(20));
         }
     }
@@ -84,7 +84,7 @@ impl Demo {
             if left.is_empty() {
                 return;
             }
-            assert!(since.elapsed() < PATIENCE, "left behind: {left:?}");
+            assert!(since.elapsed() < *PATIENCE, "left behind: {left:?}");
             thread::sleep(Duration::from_millis(20));
         }
     }

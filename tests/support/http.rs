@@ -4,10 +4,13 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use super::patience::patience;
+
 /// Longer than any service takes to answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+static PATIENCE: LazyLock<Duration> = LazyLock::new(|| patience(30));
 
 /// Status and body of a GET.
 pub(crate) fn get(addr: SocketAddr, path: &str) -> (u16, String) {
@@ -16,7 +19,7 @@ pub(crate) fn get(addr: SocketAddr, path: &str) -> (u16, String) {
 
 /// Status and body, or what was in the way of a whole answer.
 pub(crate) fn ask(addr: SocketAddr, method: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
-    ask_until(addr, method, path, body, Instant::now() + PATIENCE)
+    ask_until(addr, method, path, body, Instant::now() + *PATIENCE)
 }
 
 /// The same, until a moment.

@@ -2,13 +2,16 @@
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::Command;
+use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
+use super::patience::patience;
+
 pub(crate) const BRAMBLE: &str = env!("CARGO_BIN_EXE_bramble");
 /// Longer than anything here takes on a busy machine; reached only when something is broken.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) static PATIENCE: LazyLock<Duration> = LazyLock::new(|| patience(30));
 
 /// What a process prints, line by line.
 pub(crate) fn lines_of(out: impl Read + Send + 'static) -> Receiver<String> {

@@ -6,11 +6,14 @@ use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use super::patience::patience;
+
 /// Longer than anything here takes on a busy machine; reached only when something is broken.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) static PATIENCE: LazyLock<Duration> = LazyLock::new(|| patience(30));
 
 /// Ends with the test, however that ends.
 pub(crate) struct RedisServer {
@@ -96,7 +99,7 @@ impl RedisServer {
 
     fn becomes_ready(&mut self) -> bool {
         let since = Instant::now();
-        while since.elapsed() < PATIENCE {
+        while since.elapsed() < *PATIENCE {
             if self.process.try_wait().expect("own child").is_some() {
                 return false;
             }
@@ -150,15 +153,15 @@ pub(crate) fn signal(name: &str, pid: u32) {
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let since = Instant::now();
     while !holds() {
-        assert!(since.elapsed() < PATIENCE, "waited in vain: {what}");
+        assert!(since.elapsed() < *PATIENCE, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
 /// One command on a connection of its own (RESP2).
 fn say(addr: SocketAddr, words: &[&[u8]]) -> std::io::Result<Option<String>> {
-    let mut stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&addr, *PATIENCE)?;
+    stream.set_read_timeout(Some(*PATIENCE))?;
     let mut command = format!("*{}\r\n", words.len()).into_bytes();
     for word in words {
         command.extend(format!("${}\r\n", word.len()).into_bytes());

@@ -162,7 +162,7 @@ pub(crate) fn start(args: &[&str], settings: &[&str], cluster: &str) -> Service 
     let log = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&log);
     thread::spawn(move || told.iter().for_each(|line| kept.lock().expect("no panic").push(line)));
-    let line = said.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{args:?} does not serve: {log:?}"));
+    let line = said.recv_timeout(*PATIENCE).unwrap_or_else(|_| panic!("{args:?} does not serve: {log:?}"));
     let addr = line.strip_prefix("listening on http://").and_then(|addr| addr.parse().ok());
     Service { process, addr: addr.unwrap_or_else(|| panic!("{line}")), log }
 }
@@ -171,7 +171,7 @@ pub(crate) fn start(args: &[&str], settings: &[&str], cluster: &str) -> Service 
 pub(crate) fn soon(what: &str, mut is_so: impl FnMut() -> bool) {
     let since = Instant::now();
     while !is_so() {
-        assert!(since.elapsed() < PATIENCE, "not seen: {what}");
+        assert!(since.elapsed() < *PATIENCE, "not seen: {what}");
         thread::sleep(ms(20));
     }
 }

@@ -15,7 +15,7 @@ const MAX_CONNECTIONS: usize = 512;
 /// A connection that has been answered once and is kept.
 fn kept(addr: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(addr).expect("it listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a valid time");
+    stream.set_read_timeout(Some(*PATIENCE)).expect("a valid time");
     write!(stream, "GET /healthz HTTP/1.1\r\nhost: {addr}\r\n\r\n").expect("sent");
     let read = stream.read(&mut [0; 1024]).expect("an answer");
     assert!(read > 0, "answered");

@@ -8,7 +8,9 @@ use pi_image::{Options, Packages};
 
 use crate::image;
 use crate::install::{self, Package};
+use crate::retry::TestName;
 use crate::run::{self, Workspace};
+use crate::suite::{self, Suite};
 
 /// What an emulated Pi, its network and its card need, besides what builds the card.
 pub(crate) const NEEDS: &[Package] = &[
@@ -23,7 +25,7 @@ pub(crate) const NEEDS: &[Package] = &[
     Package { program: "xz", package: "xz-utils" },
 ];
 
-const CARGO: [&str; 8] = ["test", "--locked", "--package", "bramble-cli", "--features", "image", "--test", "image"];
+const SELECTION: [&str; 4] = ["--features", "bramble-cli/image", "--test", "image"];
 /// No more Pis than this run at a time anyway.
 const AT_ONCE: &str = "--test-threads=2";
 /// Said at the end of each run.
@@ -52,25 +54,16 @@ fn card(workspace: &Workspace) -> Result<PathBuf, String> {
     pi_image::build(&options).map(|built| built.image).map_err(|why| why.to_string())
 }
 
-/// Starts the card; a second time, one Pi after the other, if a test fails, for they hold a watch, and a machine that does
-/// something else meanwhile makes an emulator late. That it took two is said at the end.
-pub(crate) fn test(workspace: &Workspace) -> Result<Option<String>, String> {
+/// Starts the card.
+pub(crate) fn test(workspace: &Workspace, flaky: &mut Vec<TestName>) -> Result<Option<String>, String> {
     let image = card(workspace)?;
     let notes = workspace.root.join("target/image-notes.txt");
     let _ = std::fs::remove_file(&notes); // of an earlier run
     started_by_root()?;
-    let run = |at_once| {
-        let mut cargo = workspace.cargo(CARGO.into_iter().chain(["--", at_once]));
-        run::finish(cargo.env("BRAMBLE_TEST_IMAGE", &image).env("BRAMBLE_TEST_NOTES", &notes))
-    };
-    let first = run(AT_ONCE);
-    if let Err(why) = &first {
-        println!("\n{why}\nOnce more, one after the other, for the machine may have been busy.");
-        run("--test-threads=1")?;
-    }
+    let variables = vec![("BRAMBLE_TEST_IMAGE", image.into()), ("BRAMBLE_TEST_NOTES", notes.clone().into())];
+    Suite { workspace, selection: &SELECTION, harness: &[AT_ONCE], variables }.run(flaky)?;
     let said = std::fs::read_to_string(&notes).unwrap_or_default();
-    let again = first.is_err().then_some("passed at the second attempt");
-    let said = said.lines().chain(again).map(|line| format!("\n         card: {line}"));
+    let said = said.lines().map(|line| format!("\n         card: {line}"));
     Ok(Some(said.fold(UNSEEN.to_owned(), |all, line| all + &line)))
 }
 
@@ -84,7 +77,8 @@ pub(crate) fn bench(workspace: &Workspace, arguments: &[&str]) -> Result<(), Str
     };
     started_by_root()?;
     let image = card(workspace)?;
-    let mut cargo = workspace.cargo(CARGO.into_iter().chain(["--", "--ignored", "--nocapture", "bench::table"]));
+    let mut cargo = workspace.cargo(["test", "--locked"].into_iter().chain(suite::PACKAGES).chain(SELECTION));
+    cargo.args(["--", "--ignored", "--nocapture", "bench::table"]);
     run::finish(cargo.env("BRAMBLE_TEST_IMAGE", image).env("BRAMBLE_BENCH_RUNS", runs))
 }
 

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use crate::install::{self, Package};
+use crate::retry::TestName;
 use crate::run::{self, Workspace};
+use crate::suite::{self, Suite};
 
 /// What the hosts are made of, and who else speaks mDNS on them.
 pub(crate) const NEEDS: &[Package] = &[
@@ -15,35 +17,34 @@ pub(crate) const NEEDS: &[Package] = &[
     Package { program: "python3", package: "python3" },
 ];
 
-const CARGO: [&str; 8] = ["test", "--locked", "--package", "bramble-cli", "--features", "hosts", "--test", "hosts"];
+const SELECTION: [&str; 4] = ["--features", "bramble-cli/hosts", "--test", "hosts"];
 /// The tests mostly wait, some for longer than two minutes, so more of them run at a time than there are processors.
 const AT_ONCE: &str = "--test-threads=8";
+/// Where the tests find a Python with zeroconf.
+const PYTHON: &str = "BRAMBLE_TEST_PYTHON";
 
-/// Runs the tests; a second time if one of them fails, for they hold a watch, and a machine that does something else
-/// meanwhile makes them late. That it took two is said at the end.
-pub(crate) fn test(workspace: &Workspace) -> Result<Option<String>, String> {
-    match run(workspace, &["--", AT_ONCE]) {
-        Ok(note) => Ok(note),
-        Err(why) => {
-            println!("\n{why}\nOnce more, fewer at a time, for the machine may have been busy.");
-            run(workspace, &["--", "--test-threads=4"]).map(|_| Some("hosts: passed at the second attempt".to_owned()))
-        }
-    }
+/// Runs the tests.
+pub(crate) fn test(workspace: &Workspace, flaky: &mut Vec<TestName>) -> Result<Option<String>, String> {
+    let variables = vec![(PYTHON, python(workspace)?.into())];
+    Suite { workspace, selection: &SELECTION, harness: &[AT_ONCE], variables }.run(flaky)?;
+    Ok(None)
 }
 
 /// Prints how long others take to know who comes and goes.
 pub(crate) fn bench(workspace: &Workspace) -> Result<(), String> {
     install::packages(NEEDS)?;
-    run(workspace, &["--", "--ignored", "--nocapture", "bench::table"]).map(|_| ())
+    let python = python(workspace)?;
+    let mut cargo = workspace.cargo(["test", "--locked"].into_iter().chain(suite::PACKAGES).chain(SELECTION));
+    cargo.args(["--", "--ignored", "--nocapture", "bench::table"]);
+    run::finish(cargo.env(PYTHON, python))
 }
 
-fn run(workspace: &Workspace, arguments: &[&str]) -> Result<Option<String>, String> {
+/// The Python for [`PYTHON`], if root is asking.
+fn python(workspace: &Workspace) -> Result<PathBuf, String> {
     if run::output(std::process::Command::new("id").arg("-u"))?.trim() != "0" {
         return Err("only root can make network namespaces; run it with sudo, or in a virtual machine".to_owned());
     }
-    let python = zeroconf(workspace)?;
-    let mut cargo = workspace.cargo(CARGO.into_iter().chain(arguments.iter().copied()));
-    run::finish(cargo.env("BRAMBLE_TEST_PYTHON", python)).map(|()| None)
+    zeroconf(workspace)
 }
 
 /// A Python that has the `zeroconf` of PyPI, in a folder of its own.

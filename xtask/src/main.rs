@@ -9,20 +9,25 @@ mod browser;
 mod card;
 mod containers;
 mod deny;
+mod format;
 mod hosts;
 mod image;
 mod install;
 mod manifests;
-mod msrv;
 mod openmetrics;
 mod overlay;
 mod package;
+mod patience;
 mod pipeline;
 mod release;
+mod retry;
 mod rules;
 mod run;
+mod rust_version;
 mod spdx;
+mod suite;
 mod tiers;
+mod unit;
 
 use run::Workspace;
 

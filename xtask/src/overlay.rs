@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::containers::{self, Playground, Push};
 use crate::install::Package;
+use crate::retry::TestName;
 use crate::run::{self, Workspace};
+use crate::suite::Suite;
 
 /// What the tests run besides the engine.
 pub(crate) const NEEDS: &[Package] = &[
@@ -22,19 +24,19 @@ pub(crate) const NEEDS: &[Package] = &[
 const SICK: &str = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n";
 
 /// Builds and pushes three images, runs the tests, and takes everything away.
-pub(crate) fn test(workspace: &Workspace) -> Result<Option<String>, String> {
+pub(crate) fn test(workspace: &Workspace, flaky: &mut Vec<TestName>) -> Result<Option<String>, String> {
     if let Some(why) = containers::why_no_swarm_here() {
         let note = format!("overlay: {why}");
         println!("{note}");
         return Ok(Some(note));
     }
     let playground = Playground::up(workspace)?;
-    let tested = run_tests(workspace, &playground);
+    let tested = run_tests(workspace, &playground, flaky);
     let down = Playground::down(workspace);
     tested.and(down).map(|()| None)
 }
 
-fn run_tests(workspace: &Workspace, playground: &Playground) -> Result<(), String> {
+fn run_tests(workspace: &Workspace, playground: &Playground, flaky: &mut Vec<TestName>) -> Result<(), String> {
     playground.secret("bramble-cluster-key", "a-cluster-key-of-the-overlay-tests")?;
     let programs = containers::programs(workspace)?;
     let name = |what: &str| format!("{}/{what}", playground.registry);
@@ -47,13 +49,19 @@ fn run_tests(workspace: &Workspace, playground: &Playground) -> Result<(), Strin
     containers::build(workspace, None, &programs)?;
     let image = Push::to(&name("bramble"))?.run(workspace)?.to_string();
     let this = std::env::current_exe().map_err(|error| format!("the path of xtask: {error}"))?;
-    let arguments = ["test", "--locked", "--package", "bramble-cli", "--features", "overlay", "--test", "overlay"];
-    let mut cargo = workspace.cargo(arguments);
-    cargo.args(["--", "--test-threads=1", "--nocapture"]).envs(playground.variables());
-    cargo.env("BRAMBLE_XTASK", this).env("REGISTRY", &playground.registry).env("BRAMBLE_KEY", &playground.key);
-    cargo.env("BRAMBLE_IMAGE", image).env("BRAMBLE_IMAGE_NEXT", next).env("BRAMBLE_IMAGE_SICK", sick);
-    cargo.env("BRAMBLE_BINARY_AMD64", &programs[0]).env("BRAMBLE_BINARY_ARMV7", &programs[1]);
-    run::finish(&mut cargo)
+    let mut variables = vec![
+        ("BRAMBLE_XTASK", this.into()),
+        ("REGISTRY", playground.registry.clone().into()),
+        ("BRAMBLE_KEY", playground.key.clone().into()),
+        ("BRAMBLE_IMAGE", image.into()),
+        ("BRAMBLE_IMAGE_NEXT", next.into()),
+        ("BRAMBLE_IMAGE_SICK", sick.into()),
+        ("BRAMBLE_BINARY_AMD64", programs[0].clone().into()),
+        ("BRAMBLE_BINARY_ARMV7", programs[1].clone().into()),
+    ];
+    variables.extend(playground.variables().map(|(name, value)| (name, value.into())));
+    let selection = ["--features", "bramble-cli/overlay", "--test", "overlay"];
+    Suite { workspace, selection: &selection, harness: &["--test-threads=1", "--nocapture"], variables }.run(flaky)
 }
 
 fn compile_sick(workspace: &Workspace) -> Result<PathBuf, String> {

@@ -20,9 +20,9 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Option<String>, String> {
     if !foreign.is_empty() {
         return Err(format!("the rules depend on {}: only {} are allowed", foreign.join(", "), PACKAGES.join(", ")));
     }
-    run::finish(
+    workspace.finish(
         workspace.cargo(["clippy", "--quiet", "--all-targets"]).args(ALONE).args(["--", "--deny", "warnings"]),
     )?;
-    run::finish(workspace.cargo(["test", "--quiet", "--lib", "--test", "allocations"]).args(ALONE))?;
+    workspace.finish(workspace.cargo(["test", "--quiet", "--lib", "--test", "allocations"]).args(ALONE))?;
     Ok(None)
 }

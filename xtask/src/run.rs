@@ -2,13 +2,15 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// The checkout, and where what is installed for it goes.
 pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
     /// Programs that are built once and kept between checkouts.
     pub(crate) tools: PathBuf,
+    /// What is run has the lowest priority, and is shown once it has ended: a step beside others.
+    pub(crate) in_background: bool,
 }
 
 impl Workspace {
@@ -19,7 +21,7 @@ impl Workspace {
         let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
         let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
         let cache = cache.unwrap_or_else(std::env::temp_dir);
-        Self { root, tools: cache.join("bramble/tools") }
+        Self { root, tools: cache.join("bramble/tools"), in_background: false }
     }
 
     /// Where what is given away goes.
@@ -29,11 +31,34 @@ impl Workspace {
         Ok(dist)
     }
 
+    /// The same checkout, for what runs beside other things.
+    pub(crate) fn background(&self) -> Self {
+        Self { root: self.root.clone(), tools: self.tools.clone(), in_background: true }
+    }
+
     /// A program to be run in the workspace.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new(program);
+        let mut command = if self.in_background {
+            let mut nice = Command::new("nice");
+            nice.args(["-n", "19"]).arg(program);
+            nice
+        } else {
+            Command::new(program)
+        };
         command.current_dir(&self.root);
         command
+    }
+
+    /// Runs it to its end. What it prints is shown as it comes, or, in the background, in one piece.
+    pub(crate) fn finish(&self, command: &mut Command) -> Result<(), String> {
+        if !self.in_background {
+            return finish(command);
+        }
+        let output = command.stdin(Stdio::null()).output();
+        let output = output.map_err(|error| format!("{} could not be started: {error}", shown(command)))?;
+        let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        println!("\n-- {}:\n{}", shown(command), text.trim_end());
+        if output.status.success() { Ok(()) } else { Err(format!("{} ended with {}", shown(command), output.status)) }
     }
 
     /// The cargo that runs this, and no other toolchain's.

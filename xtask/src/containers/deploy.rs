@@ -51,7 +51,7 @@ pub(crate) struct Deploy {
     stack: String,
     files: Vec<PathBuf>,
     within: Duration,
-    variables: Vec<(String, String)>,
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Deploy {
@@ -77,7 +77,7 @@ impl Deploy {
     }
 
     /// With variables of the stack's file that the environment need not have.
-    pub(crate) fn with(mut self, variables: &[(String, String)]) -> Self {
+    pub(crate) fn with(mut self, variables: &[(&'static str, String)]) -> Self {
         self.variables = variables.to_vec();
         self
     }
@@ -144,7 +144,7 @@ impl Deploy {
     }
 
     fn variable(&self, name: &str) -> Option<String> {
-        let given = self.variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        let given = self.variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone());
         given.or_else(|| std::env::var(name).ok()).filter(|value| !value.is_empty())
     }
 

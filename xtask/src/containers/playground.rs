@@ -157,7 +157,7 @@ impl Playground {
     }
 
     /// What the stack's file is to be given here.
-    pub(crate) fn variables(&self) -> Vec<(String, String)> {
+    pub(crate) fn variables(&self) -> [(&'static str, String); 5] {
         [
             ("BRAMBLE_SUBNET", SUBNET.to_owned()),
             ("BRAMBLE_UPSTREAM", format!("http://{STAND_IN}:{STAND_IN_PORT}")),
@@ -165,8 +165,6 @@ impl Playground {
             ("BRAMBLE_PAGE_PORT", self.page_port.to_string()),
             ("BRAMBLE_API_KEY_SECRET", SECRET.to_owned()),
         ]
-        .map(|(key, value)| (key.to_owned(), value))
-        .to_vec()
     }
 
     /// Makes a secret; its content goes by standard input, where no list of processes shows it.

@@ -1,5 +1,6 @@
-//! A Pi's distribution has an older compiler than a developer. The lints see only our own code; a dependency that was
-//! updated past our `rust-version` is seen here.
+//! The `rust-version` that dependencies declare. A Pi's distribution has an older compiler than a developer. The lints see
+//! only our own code; a dependency that was updated past our `rust-version` is seen here. Nothing is built with that
+//! compiler: a crate that declares less than it needs is not found.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +16,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Option<String>, String> {
     let metadata = serde_json::from_str(&metadata).map_err(|error| format!("cargo metadata is no JSON: {error}"))?;
     let (checked, newer) = newer_than_declared(&metadata)?;
     if newer.is_empty() {
-        println!("{checked} crates build with the oldest compiler that is declared.");
+        println!("{checked} crates declare no newer Rust than the workspace does.");
         return Ok(None);
     }
     Err(format!("too new for the declared rust-version:\n  {}", newer.join("\n  ")))
