@@ -83,8 +83,8 @@ pub struct Answer {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Discovery has found no instance.
-    #[error("no {service} has been found; {why}")]
+    /// Discovery knows no instance that could be called.
+    #[error("no {service} is available: {why}")]
     NobodyThere {
         /// The service that was asked for.
         service: Arc<str>,
@@ -216,16 +216,19 @@ impl Client {
         let (verdict, results) = self.drive(callee, &call, &mut machine).await;
         self.watch_health(callee);
         let service = || Arc::clone(&callee.service);
+        let no_instance = || {
+            let why = self.inner.directory.why_nobody(&callee.service);
+            Error::NobodyThere { service: service(), why }
+        };
         match verdict {
             Verdict::Attempt(number) => match results.into_iter().nth(number).flatten() {
                 Some(result) if !attempt::is_timeout(&result) => result,
                 _ => Err(callee.too_late()),
             },
+            // All of the time went by in waiting for discovery.
+            Verdict::Late if callee.rules.balancer().is_empty() => Err(no_instance()),
             Verdict::Late => Err(callee.too_late()),
-            Verdict::NoInstance => {
-                let why = self.inner.directory.why_nobody(&callee.service);
-                Err(Error::NobodyThere { service: service(), why })
-            }
+            Verdict::NoInstance => Err(no_instance()),
             Verdict::Open { retry_at } => Err(Error::AllOpen { service: service(), retry_at }),
         }
     }

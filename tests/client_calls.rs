@@ -242,7 +242,16 @@ fn nobody_there_is_said_at_once_and_with_what_to_look_for() {
     let error = block_on(poll_once(Bench::new(&[], |_| {}).get_async("/", PATIENCE)));
     let error = error.expect("no waiting").expect_err("nobody is there");
     assert!(matches!(error, Error::NobodyThere { .. }), "{error:?}");
+    assert!(error.to_string().starts_with("no producer is available: none was found; "), "{error}");
     assert!(error.to_string().contains("mDNS"), "{error}");
+}
+
+#[test]
+fn a_call_of_a_new_process_that_finds_no_instance_in_all_its_time_says_so_and_not_that_none_answered() {
+    let client = client(Config::for_role(Role::Consumer), &Directory::new(Told::Nobody, Instant::now()));
+    let call = Call::new("/", Instant::now() + Duration::from_millis(50));
+    let error = block_on(client.get(SERVICE, call)).expect_err("no instance");
+    assert!(error.to_string().starts_with("no producer is available: none was found; "), "{error}");
 }
 
 #[test]

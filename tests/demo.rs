@@ -62,6 +62,10 @@ fn the_terminal_finds_what_the_demo_runs() {
     assert_eq!((&report["zip"], &report["country"]), (&"70569".into(), &"DE".into()), "{report}");
     assert!(report["temperature_c"].is_number(), "{report}");
 
+    let asked = demo.command(&["weather", "01004"]);
+    let text = String::from_utf8_lossy(&asked.stdout).into_owned();
+    assert!(text.starts_with("Amherst (01004)\n") && text.contains("United States (US), assumed"), "{asked:?}");
+
     let listed = demo.command(&["browse", "--json"]);
     let list: serde_json::Value = serde_json::from_slice(&listed.stdout).expect("JSON");
     let mut services: Vec<&str> =
@@ -152,6 +156,19 @@ fn a_taken_port_is_said_plainly() {
     assert_eq!(ended.status.code(), Some(1));
     let said = String::from_utf8_lossy(&ended.stderr);
     assert!(said.contains(&format!("port {port} is taken; try --consumer-port")), "{said}");
+}
+
+#[test]
+fn without_any_producer_the_terminal_says_that_none_was_found_and_what_to_look_at() {
+    let ended = Command::new(BRAMBLE)
+        .args(["weather", "70569", "DE", "--set", "call.timeout=200ms", "--set", "call.attempt_timeout=200ms"])
+        .env("BRAMBLE__DISCOVERY__INTERFACES", r#"["lo"]"#)
+        .env("BRAMBLE__NODE__CLUSTER", format!("test-empty-{}", std::process::id()))
+        .output()
+        .expect("it runs");
+    assert_eq!(ended.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(said.contains("no producer is available: none was found; is one running, and is mDNS"), "{said}");
 }
 
 #[test]

@@ -93,7 +93,9 @@ fn an_announced_instance_takes_no_calls_before_it_has_answered_a_probe_with_its_
     announce(&directory, "a", &[1], now);
     assert_eq!((ids(&directory).len(), directory.version()), (0, version), "callers hear nothing of it");
     assert_eq!(standing(&directory, now), [("producer-a".into(), Standing::Unproven)]);
-    assert!(directory.why_nobody("producer").contains("producer-a is announced at 127.0.0.1:1"));
+    assert!(
+        directory.why_nobody("producer").starts_with("producer-a at 127.0.0.1:1 is announced, but does not answer")
+    );
     assert_eq!(answer(&directory, None), now, "it is probed at once");
     assert_eq!(answer(&directory, None), now + SECOND, "and again");
     assert_eq!(result(&directory, ProbeResult::Unclear), now + 3 * SECOND, "a process that hangs is not in use either");
@@ -180,7 +182,7 @@ fn an_instance_whose_calls_time_out_is_lost_once_two_probes_have_failed() {
     answer(&directory, None);
     assert_eq!(ids(&directory), [""; 0]);
     assert_eq!(standing(&directory, later), [("producer-a".into(), Standing::Lost)]);
-    assert!(directory.why_nobody("producer").contains("producer-a at 127.0.0.1:1 does not answer any more"));
+    assert!(directory.why_nobody("producer").starts_with("producer-a at 127.0.0.1:1 has stopped answering;"));
 }
 
 #[test]
@@ -484,9 +486,21 @@ fn an_instance_that_said_goodbye_is_not_called_because_a_name_leads_to_it_until_
 }
 
 #[test]
+fn of_an_instance_that_has_ended_nobody_is_told_that_none_was_found_or_that_it_does_not_answer() {
+    let now = Instant::now();
+    let directory = of_one(now);
+    announce_end(&directory, "a", 1, now);
+    unheard(&directory, "a", now);
+    assert_eq!(ids(&directory), [""; 0]);
+    let why = directory.why_nobody("producer");
+    assert!(why.starts_with("producer-a at 127.0.0.1:1 has said that it is ending, and no other was found"), "{why}");
+}
+
+#[test]
 fn why_no_instance_is_there_depends_on_where_was_looked() {
     let directory = Directory::new(Told::Nobody, Instant::now());
-    assert!(directory.why_nobody("producer").contains("UDP 5353"));
+    let why = directory.why_nobody("producer");
+    assert!(why.starts_with("none was found; ") && why.contains("UDP 5353"), "{why}");
     directory.goes_without_mdns("off: [discovery] mdns is false");
     assert!(directory.why_nobody("producer").contains("[discovery] dns or fixed"));
     directory.follow_alias(&"producer".into(), &"producer:1".into());

@@ -173,7 +173,7 @@ pub(crate) struct Demo {
 pub(crate) struct Weather {
     /// Postal code, for example 70569 or "SW1A 1AA"
     pub(crate) zip: String,
-    /// Country in two letters; US if left out
+    /// Country in two letters; US is assumed if left out, and the answer says so
     pub(crate) country: Option<String>,
     /// Print the answer as JSON
     #[arg(long)]

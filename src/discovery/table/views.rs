@@ -62,22 +62,29 @@ impl InstanceTable {
         seen.collect()
     }
 
-    /// Why no instance of `service` is in use, as a sentence.
+    /// Why no instance of `service` takes calls, and what to look at, as a sentence.
     pub(in crate::discovery) fn why_none(&self, service: &str) -> String {
-        let first = |state| {
-            let mut these = self.in_state(state).map(|(_, entry)| &entry.instance);
-            these.find(|instance| *instance.service == *service && instance.status == Status::Up)
+        let these = |state| {
+            let of_service = self.in_state(state).map(|(_, entry)| entry);
+            of_service.filter(|entry| *entry.instance.service == *service)
         };
-        match (first(State::Lost), first(State::Unproven)) {
-            (Some(lost), _) => format!("{} at {} does not answer any more; is the network up?", lost.id, lost.addr),
-            (None, Some(new)) => format!(
-                "{} is announced at {}, but does not answer there; does its firewall allow TCP port {}?",
-                new.id,
-                new.addr,
-                new.addr.port()
-            ),
-            (None, None) => "is one running, and is mDNS (UDP 5353) allowed on this network?".into(),
+        let named = |entry: &Entry| format!("{} at {}", entry.instance.id, entry.instance.addr);
+        // The newest loss tells most of what is wrong now.
+        if let Some(lost) = these(State::Lost).max_by_key(|entry| entry.since) {
+            return format!("{} has stopped answering; is it running, and is the network up?", named(lost));
         }
+        let is_new = |entry: &&Entry| entry.instance.status == Status::Up;
+        if let Some(new) = these(State::Unproven).find(is_new) {
+            let port = new.instance.addr.port();
+            let named = named(new);
+            return format!(
+                "{named} is announced, but does not answer there; does its firewall allow TCP port {port}?"
+            );
+        }
+        if let Some(ended) = these(State::InUse).chain(these(State::Ending)).next() {
+            return format!("{} has said that it is ending, and no other was found; start another one", named(ended));
+        }
+        "none was found; is one running, and is mDNS (UDP 5353) allowed on this network?".into()
     }
 
     /// Keys of what `source` knows of `service` at other addresses than these.
