@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use bramble::bulkhead::Bulkhead;
-use bramble::cache::{Cache, Counts, Settings};
+use bramble::cache::{Cache, Counts, Freshness, Settings};
 use bramble::call::Fallback;
 use bramble::client::{Answer, Call, Client, Error};
 use bramble::config::Config;
@@ -84,10 +84,15 @@ impl Producers {
         Ok(kept.filter(|(kept_age, _)| *kept_age + ROUNDING < age).map_or(report, |(_, kept)| kept))
     }
 
-    /// The last good report as it reads now, and its age.
+    /// The last good report as it reads now, and its age. One that is still fresh needs no caution, unless that is to say
+    /// that no producer answers.
     async fn kept(&self, key: &str, now: SystemTime, caution: &str) -> Option<(Duration, Report)> {
         let kept = self.kept.peek(key, now).await.filter(|_| self.fallback == Fallback::Stale)?;
-        Some((kept.age, Report::clone(&kept.value).seen_at(now, Source::Stale, caution)))
+        let (source, message) = match kept.freshness {
+            Freshness::Fresh if caution != Report::UNREACHABLE => (Source::Cache, Report::OK),
+            _ => (Source::Stale, caution),
+        };
+        Some((kept.age, Report::clone(&kept.value).seen_at(now, source, message)))
     }
 
     /// What is given in the place of a producer's report.
