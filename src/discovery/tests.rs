@@ -378,6 +378,21 @@ fn an_instance_that_ends_while_it_is_probed_is_gone_all_the_same() {
 }
 
 #[test]
+fn how_long_an_instance_has_been_ending_is_counted_from_when_it_said_so() {
+    let now = Instant::now();
+    let directory = of_one(now);
+    let ending_for = |at| directory.all(at)[0].ending_for;
+    assert_eq!(ending_for(now + 360 * SECOND), None);
+    announce_end(&directory, "a", 1, now + 360 * SECOND);
+    announce_end(&directory, "a", 1, now + 361 * SECOND);
+    assert_eq!(ending_for(now + 361 * SECOND), Some(SECOND));
+    let json = serde_json::to_value(&directory.all(now + 361 * SECOND)[0]).expect("JSON");
+    assert_eq!((&json["ending_for_s"], &json["known_for_s"]), (&1.into(), &361.into()));
+    announce(&directory, "a", &[1], now + 361 * SECOND);
+    assert_eq!(ending_for(now + 362 * SECOND), None, "it has changed its mind");
+}
+
+#[test]
 fn an_instance_that_still_answers_after_its_goodbye_has_not_ended() {
     let now = Instant::now();
     let directory = of_one(now);
@@ -386,6 +401,35 @@ fn an_instance_that_still_answers_after_its_goodbye_has_not_ended() {
     let back = answer(&directory, Some(1));
     let all = directory.all(back);
     assert_eq!((all[0].instance.status, all[0].standing), (Status::Up, Standing::Unconfirmed));
+}
+
+#[test]
+fn an_instance_that_dies_while_nothing_is_called_is_lost_within_a_minute() {
+    for told in [Told::Everyone, Told::Of("producer")] {
+        let now = Instant::now();
+        let directory = Directory::new(told, now);
+        announce(&directory, "a", &[1], now);
+        answer(&directory, Some(1));
+        let version = directory.version();
+        assert_eq!(answer(&directory, Some(1)), now + 30 * SECOND, "nothing bad is known of it");
+        assert_eq!(result(&directory, ProbeResult::Unclear), now + 60 * SECOND, "two probes a minute are enough");
+        assert_eq!(directory.version(), version, "callers hear nothing of it");
+        assert_eq!(answer(&directory, None), now + 90 * SECOND);
+        let lost = answer(&directory, None);
+        assert!(lost < now + 91 * SECOND);
+        assert_eq!(standing(&directory, lost), [("producer-a".into(), Standing::Lost)]);
+    }
+}
+
+#[test]
+fn an_instance_that_this_process_neither_calls_nor_shows_is_not_probed_while_nothing_bad_is_known_of_it() {
+    for told in [Told::Nobody, Told::Of("consumer")] {
+        let now = Instant::now();
+        let directory = Directory::new(told, now);
+        announce(&directory, "a", &[1], now);
+        answer(&directory, Some(1));
+        assert_eq!(directory.next_probe(), None);
+    }
 }
 
 #[test]
@@ -410,6 +454,10 @@ fn a_process_started_anew_at_its_old_port_takes_the_place_of_the_dead_one() {
     assert_eq!(ids(&directory), ["producer-a"], "anything can say that");
     answer(&directory, Some(1));
     assert_eq!(standing(&directory, now + SECOND), [("producer-b".into(), Standing::Confirmed)]);
+    let told: Vec<_> = directory.events(now).iter().map(|news| (news.id.to_string(), news.what.as_str())).collect();
+    let expected = [("producer-a", "was replaced by another one at the same address"), ("producer-b", "registered")];
+    assert!(expected.iter().all(|(id, what)| told.contains(&((*id).into(), *what))), "{told:?}");
+    assert!(!told.iter().any(|(_, what)| *what == "said goodbye"), "{told:?}");
 }
 
 #[test]

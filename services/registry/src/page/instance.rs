@@ -105,7 +105,11 @@ fn status(one: &One) -> Markup {
         (Standing::Unconfirmed, ..) => ("stale", "unconfirmed"),
         (Standing::Confirmed, ..) => ("live", "up"),
     };
-    let time = if one.seen.standing == Standing::Confirmed { one.seen.known_for } else { one.seen.standing_for };
+    let time = match (word, one.seen.ending_for, one.seen.standing) {
+        ("ending", Some(time), _) => time,
+        (_, _, Standing::Confirmed) => one.seen.known_for,
+        _ => one.seen.standing_for,
+    };
     let since = if word == "silent" { "known for " } else { "for " };
     html! { (mark(kind, word)) small { (since) (in_words(time)) } }
 }
@@ -114,10 +118,16 @@ fn circuit(one: &One) -> Markup {
     let Some(circuit) = one.circuit() else { return html! { (mark("none", "not called")) } };
     let state = circuit.state.unwrap_or(State::Unknown);
     let callers = one.callers.len();
+    let is_idle = one.recent().is_some_and(|(_, calls)| calls == 0);
+    let says = match (state, is_idle, one.answers) {
+        (State::Closed, true, Some(false)) => "no calls lately, so no caller knows that it is silent".to_owned(),
+        (State::Closed, true, _) => "no calls lately".to_owned(),
+        _ => sentence(circuit, state),
+    };
     html! {
         (state_mark(state, state.as_str()))
         small {
-            (sentence(circuit, state))
+            (says)
             @if callers > 1 { ", worst of " (callers) " callers" }
         }
     }
