@@ -8,7 +8,7 @@ use bramble::discovery::{Directory, Seen, Standing, Status};
 use bramble::trust::Trust;
 use serde::{Serialize, Serializer};
 
-use crate::circuits::{Callee, Circuit, Circuits, State};
+use crate::circuits::{Callee, Calls, Circuit, Circuits, State};
 use crate::demo::DemoState;
 use crate::gather::{Change, Gathered};
 
@@ -225,10 +225,9 @@ impl One {
         self.callers.iter().map(|caller| &caller.circuit).max_by_key(|circuit| circuit.state)
     }
 
-    /// Its good answers and its calls of the last ten seconds, if anybody counts them.
-    pub fn recent(&self) -> Option<(u64, u64)> {
-        let counted = self.callers.iter().filter(|caller| !caller.circuit.recent.is_empty());
-        counted.map(|caller| caller.circuit.calls()).reduce(|one, other| (one.0 + other.0, one.1 + other.1))
+    /// What became of the calls of all callers in the last ten seconds, if any of them counts.
+    pub fn recent(&self) -> Option<Calls> {
+        self.callers.iter().filter_map(|caller| caller.circuit.calls()).reduce(|one, other| one + other)
     }
 
     /// Calls a second, if anybody counts them.

@@ -202,6 +202,18 @@ fn numbers_of_calls_are_those_of_its_callers() {
 }
 
 #[test]
+fn calls_that_failed_behind_an_instance_are_not_counted_as_its_failures() {
+    let page = drawn(vec![called(1, State::Closed, |circuit| {
+        circuit.recent.extend([
+            ("failure".to_owned(), 0),
+            ("timeout".to_owned(), 0),
+            ("upstream_failed".to_owned(), 3),
+        ]);
+    })]);
+    assert!(page.contains(">100 %<small>3 failed behind it<") && page.contains(">10.0<"), "{page}");
+}
+
+#[test]
 fn what_others_say_of_themselves_cannot_become_part_of_the_page() {
     let mut ones = vec![called(1, State::Open, |circuit| circuit.reason = Some("<script>1</script>".into()))];
     Arc::make_mut(&mut ones[0].seen.instance).zone = "<b>shelf</b>".into();
