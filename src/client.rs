@@ -90,6 +90,8 @@ pub enum Error {
         service: Arc<str>,
         /// What to look at.
         why: String,
+        /// When an instance that does not answer is probed next: it takes calls at its first answer. None: there is none.
+        retry_at: Option<Instant>,
     },
     /// No instance answers, so that the circuit of the service is open.
     #[error("no {service} answers: the circuit of the service is open")]
@@ -218,7 +220,8 @@ impl Client {
         let service = || Arc::clone(&callee.service);
         let no_instance = || {
             let why = self.inner.directory.why_nobody(&callee.service);
-            Error::NobodyThere { service: service(), why }
+            let retry_at = self.inner.directory.next_probe_of(&callee.service);
+            Error::NobodyThere { service: service(), why, retry_at }
         };
         match verdict {
             Verdict::Attempt(number) => match results.into_iter().nth(number).flatten() {

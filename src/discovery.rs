@@ -249,6 +249,11 @@ impl Directory {
         self.read(InstanceTable::next_due)
     }
 
+    /// When an instance of `service` that is out of use is probed next. None: there is none that may come back.
+    pub fn next_probe_of(&self, service: &str) -> Option<Instant> {
+        self.read(|table| table.next_probe_of(service))
+    }
+
     fn probed(&self, request: &ProbeRequest, result: ProbeResult, now: Instant) {
         self.write(|table| table.probed(request, result, now));
     }

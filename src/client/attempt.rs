@@ -270,7 +270,10 @@ mod tests {
             (Ok(answer(504)), Event::UpstreamFailed),
             (Err(Error::Failed { instance: "producer-a".into(), cause: failed() }), Event::Failure),
             (Err(Error::DeadlineExceeded { service: Arc::clone(&service) }), Event::Timeout),
-            (Err(Error::NobodyThere { service: Arc::clone(&service), why: String::new() }), Event::ShortCircuited),
+            (
+                Err(Error::NobodyThere { service: Arc::clone(&service), why: String::new(), retry_at: None }),
+                Event::ShortCircuited,
+            ),
             (Err(Error::AllOpen { service: Arc::clone(&service), retry_at: None }), Event::ShortCircuited),
             (Err(Error::Full { service: Arc::clone(&service), max: 1 }), Event::Full),
         ] {

@@ -534,6 +534,20 @@ fn an_instance_that_said_goodbye_is_not_called_because_a_name_leads_to_it_until_
 }
 
 #[test]
+fn when_a_service_may_be_back_is_known_while_an_instance_of_it_is_probed() {
+    let now = Instant::now();
+    let directory = of_one(now);
+    assert_eq!(directory.next_probe_of("producer"), None, "it is there");
+    directory.suspect("producer-a", Suspicion::Unreachable, now + SECOND);
+    answer(&directory, None);
+    let lost = answer(&directory, None);
+    assert_eq!(directory.next_probe_of("producer"), Some(lost + SECOND));
+    assert_eq!(directory.next_probe_of("registry"), None);
+    let due = directory.due_probes(lost + SECOND);
+    assert_eq!((due.len(), directory.next_probe_of("producer")), (1, Some(lost + SECOND)), "under way");
+}
+
+#[test]
 fn of_an_instance_that_has_ended_nobody_is_told_that_none_was_found_or_that_it_does_not_answer() {
     let now = Instant::now();
     let directory = of_one(now);

@@ -111,6 +111,13 @@ impl InstanceTable {
         begins.min()
     }
 
+    /// When an instance of `service` that is out of use is probed next; in the past, if a probe is under way.
+    pub(in crate::discovery) fn next_probe_of(&self, service: &str) -> Option<Instant> {
+        let out_of_use = self.in_state(State::Lost).chain(self.in_state(State::Unproven)).map(|(_, entry)| entry);
+        let of_service = out_of_use.filter(|entry| *entry.instance.service == *service);
+        of_service.filter_map(|entry| entry.schedule.at().or(entry.probed)).min()
+    }
+
     fn probe_at(&self, entry: &Entry) -> Option<Instant> {
         entry.probe_at(self.told.is_of(&entry.instance.service))
     }
