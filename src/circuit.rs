@@ -21,7 +21,7 @@ pub fn show(circuit: &Snapshot, now: Instant) -> Map<String, Value> {
     let shown = json!({
         "state": name(circuit.state),
         "for_ms": milliseconds(now.saturating_duration_since(circuit.since)),
-        "reason": circuit.reason.map(|reason| reason.to_string()),
+        "reason": circuit.reason.filter(|_| circuit.state != State::Closed).map(|reason| reason.to_string()),
         "next_probe_ms": next_probe,
         "admitted_share": circuit.ramp_share,
         "recent_calls": circuit.calls,

@@ -80,13 +80,15 @@ impl Answer {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Discovery has found no instance.
-    #[error("no {service} has been found; {why}")]
+    /// Discovery knows no instance that could be called.
+    #[error("no {service} is available: {why}")]
     NobodyThere {
         /// The service that was asked for.
         service: Arc<str>,
         /// What to look at.
         why: String,
+        /// When an instance that does not answer is probed next: it takes calls at its first answer. None: there is none.
+        retry_at: Option<Instant>,
     },
     /// No instance answers, so that the circuit of the service is open.
     #[error("no {service} answers: the circuit of the service is open")]
@@ -243,16 +245,20 @@ impl Client {
         let (verdict, results) = self.drive(callee, request, &mut machine).await;
         self.watch_health(callee);
         let service = || Arc::clone(&callee.service);
+        let no_instance = || {
+            let why = self.inner.directory.why_nobody(&callee.service);
+            let retry_at = self.inner.directory.next_probe_of(&callee.service);
+            Error::NobodyThere { service: service(), why, retry_at }
+        };
         match verdict {
             Verdict::Attempt(number) => match results.into_iter().nth(number).flatten() {
                 Some(result) if !attempt::is_timeout(&result) => result,
                 _ => Err(callee.too_late()),
             },
+            // All of the time went by in waiting for discovery.
+            Verdict::Late if callee.rules.balancer().is_empty() => Err(no_instance()),
             Verdict::Late => Err(callee.too_late()),
-            Verdict::NoInstance => {
-                let why = self.inner.directory.why_nobody(&callee.service);
-                Err(Error::NobodyThere { service: service(), why })
-            }
+            Verdict::NoInstance => Err(no_instance()),
             Verdict::Open { retry_at } => Err(Error::AllOpen { service: service(), retry_at }),
         }
     }

@@ -12,6 +12,8 @@
 //! - An instance whose calls fail ([`Directory::suspect`]), or that mDNS no longer tells of, is probed at each of its
 //!   addresses. If it answers, it stays in use; at another address than before, its calls go there. If not, it is
 //!   [`Standing::Lost`]: out of use, but probed again for ten minutes, and callable again at the first answer.
+//! - An instance of a service that this process calls or shows ([`Told`]) is probed every 30 s, so that one that has died
+//!   is lost also while nothing is called. mDNS alone keeps it for two minutes.
 //! - Each time it is found, [`Instance::epoch`] changes: what was learnt before is out of date.
 
 mod alias;
@@ -55,7 +57,8 @@ pub struct Directory {
     inner: Arc<Inner>,
 }
 
-/// Of which instances the log tells at its default level: each of them in every process would drown the rest.
+/// Of which instances the log tells at its default level, and which are probed though nothing is wrong: each of them in
+/// every process would drown the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told {
     /// All of them.
@@ -68,10 +71,15 @@ pub enum Told {
 
 impl Told {
     fn level(self, instance: &Instance) -> log::Level {
+        if self.is_of(&instance.service) { log::Level::Info } else { log::Level::Debug }
+    }
+
+    /// Whether this process calls the instances of `service`, or shows them.
+    fn is_of(self, service: &str) -> bool {
         match self {
-            Self::Everyone => log::Level::Info,
-            Self::Of(service) if *service == *instance.service => log::Level::Info,
-            _ => log::Level::Debug,
+            Self::Everyone => true,
+            Self::Of(its) => its == service,
+            Self::Nobody => false,
         }
     }
 }
@@ -130,6 +138,11 @@ impl Directory {
     /// Every instance that is announced by mDNS and has not answered a probe with its id yet. It gets no calls.
     pub fn unproven(&self, now: Instant) -> Vec<Seen> {
         self.read(|table| table.unproven(now))
+    }
+
+    /// Why an announced instance gets no calls yet, as the end of a sentence that begins with its name and address.
+    pub fn why_unproven(&self, announced: &Instance) -> String {
+        self.read(|table| table.why_unproven(announced))
     }
 
     /// What happened lately, the newest first; at most 100.
@@ -234,6 +247,11 @@ impl Directory {
 
     pub(crate) fn next_probe(&self) -> Option<Instant> {
         self.read(InstanceTable::next_due)
+    }
+
+    /// When an instance of `service` that is out of use is probed next. None: there is none that may come back.
+    pub fn next_probe_of(&self, service: &str) -> Option<Instant> {
+        self.read(|table| table.next_probe_of(service))
     }
 
     fn probed(&self, request: &ProbeRequest, result: ProbeResult, now: Instant) {

@@ -16,7 +16,7 @@ use bramble::call::HedgeDelay;
 use bramble::client::{Answer, Client, Error};
 use bramble::config::{Config, Role};
 use bramble::discovery::{Change, Directory, Instance, Source, Status, Told};
-use bramble::telemetry::Collect as _;
+use bramble::telemetry::{Collect as _, OpenMetrics};
 use bramble::transport::client::{Settings, Wire};
 use futures_lite::future::{or, poll_once};
 use serde_json::Value;
@@ -88,6 +88,13 @@ impl Bench {
             answers.push(self.ask().expect("an answer"));
         }
         answers
+    }
+
+    /// What the client tells in `/metrics`.
+    fn metrics(&self) -> String {
+        let mut page = OpenMetrics::default();
+        self.client.metrics(&mut page);
+        page.finish()
     }
 
     /// The circuit of an instance as `/circuits` shows it.
@@ -245,7 +252,16 @@ fn nobody_there_is_said_at_once_and_with_what_to_look_for() {
     let error = block_on(poll_once(Bench::new(&[], |_| {}).get_async("/", *PATIENCE)));
     let error = error.expect("no waiting").expect_err("nobody is there");
     assert!(matches!(error, Error::NobodyThere { .. }), "{error:?}");
+    assert!(error.to_string().starts_with("no producer is available: none was found; "), "{error}");
     assert!(error.to_string().contains("mDNS"), "{error}");
+}
+
+#[test]
+fn a_call_of_a_new_process_that_finds_no_instance_in_all_its_time_says_so_and_not_that_none_answered() {
+    let client = client(Config::for_role(Role::Consumer), &Directory::new(Told::Nobody, Instant::now()));
+    let call = Call::new("/", Instant::now() + Duration::from_millis(50));
+    let error = block_on(client.get(SERVICE, call)).expect_err("no instance");
+    assert!(error.to_string().starts_with("no producer is available: none was found; "), "{error}");
 }
 
 #[test]
@@ -283,7 +299,15 @@ fn what_a_server_behind_an_instance_did_opens_no_circuit_and_one_other_is_asked(
             assert_eq!(bench.ask().expect("an answer").status, status);
         }
         assert_eq!(bad.iter().map(FakeProducer::calls).sum::<usize>(), 6, "two for each call");
-        assert!(bad.iter().all(|one| bench.circuit(one.addr)["state"] == "closed"));
+        let circuits = bad.each_ref().map(|one| bench.circuit(one.addr));
+        assert!(circuits.iter().all(|circuit| circuit["state"] == "closed"));
+        let count = |outcome| circuits.iter().filter_map(|one| one["total"][outcome].as_u64()).sum::<u64>();
+        assert_eq!((count("upstream_failed"), count("failure")), (6, 0), "{status}");
+        let metrics = bench.metrics();
+        for line in ["outcome=\"upstream_failed\"} 3", "outcome=\"failure\"} 0"] {
+            let line = format!("bramble_calls_total{{service=\"producer\",{line}\n");
+            assert!(metrics.contains(&line), "{status}: {line} is not in {metrics}");
+        }
     }
 }
 
@@ -334,7 +358,9 @@ fn equal_questions_go_to_the_same_instance_and_its_copies_ask_for_what_is_cached
 
     all.iter().filter(|one| one.addr != slow.addr).for_each(|one| one.does(Does::Answer(504)));
     assert_eq!(ask("70569"), home, "what is not in the other cache is waited for");
-    assert!(all.iter().all(|one| bench.circuit(one.addr)["total"]["failure"] == 0), "a miss is no failure");
+    for outcome in ["failure", "upstream_failed"] {
+        assert!(all.iter().all(|one| bench.circuit(one.addr)["total"][outcome] == 0), "a miss is no failure");
+    }
 }
 
 #[test]

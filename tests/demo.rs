@@ -63,6 +63,10 @@ fn the_terminal_finds_what_the_demo_runs() {
     assert_eq!((&report["zip"], &report["country"]), (&"70569".into(), &"DE".into()), "{report}");
     assert!(report["temperature_c"].is_number(), "{report}");
 
+    let asked = demo.command(&["weather", "01004"]);
+    let text = String::from_utf8_lossy(&asked.stdout).into_owned();
+    assert!(text.starts_with("Amherst (01004)\n") && text.contains("United States (US), assumed"), "{asked:?}");
+
     let listed = demo.command(&["browse", "--json"]);
     let list: serde_json::Value = serde_json::from_slice(&listed.stdout).expect("JSON");
     let mut services: Vec<&str> =
@@ -87,6 +91,11 @@ fn no_child_outlives_a_demo_that_is_killed() {
 
 /// Presses a button on the page of all services; `origin` is what a browser says of where it comes from.
 fn press(demo: &Demo, deed: &str, origin: &str) -> u16 {
+    answer_to_press(demo, deed, origin).0
+}
+
+/// The status and the whole answer.
+fn answer_to_press(demo: &Demo, deed: &str, origin: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(demo.registry).expect("the page is there");
     stream.set_read_timeout(Some(*PATIENCE)).expect("a valid time");
     let host = demo.registry;
@@ -94,7 +103,14 @@ fn press(demo: &Demo, deed: &str, origin: &str) -> u16 {
     stream.write_all(format!("{head}connection: close\r\n\r\n").as_bytes()).expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("a whole answer");
-    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{answer}"))
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.unwrap_or_else(|| panic!("{answer}")), answer)
+}
+
+/// Whether an answer is a page in the frame of all pages, with the sentence `says` and the way back.
+fn is_page_of_failure(answer: &str, says: &str) -> bool {
+    let frame = ["content-type: text/html", "<header class=\"site\">", "href=\"/\">All services</a>"];
+    frame.iter().chain([&says]).all(|text| answer.contains(text))
 }
 
 /// Waits until `reached`, as a person would who looks again and again.
@@ -114,15 +130,23 @@ fn the_buttons_do_what_they_say_and_no_other_site_can_press_them() {
     assert_eq!(page.matches("<form").count(), 3 * 4 + 2, "{page}");
     let (first, second, third) = (demo.producers[0], demo.producers[1], demo.producers[2]);
 
-    assert_eq!(press(&demo, "producers/1/kill", "http://evil.example"), 403);
+    let (status, page) = answer_to_press(&demo, "producers/1/kill", "http://evil.example");
+    assert_eq!(status, 403);
+    assert!(is_page_of_failure(&page, "This POST does not come from the page of all services"), "{page}");
+    let (status, page) = get(demo.registry, "/demo/producers/1/kill");
+    assert!(status == 405 && page.contains("This is the address of a button"), "{status} {page}");
     assert!(is_running(first));
     assert_eq!(press(&demo, "producers/1/kill", &own), 303);
     until("the first is dead", || !is_running(first));
     assert_eq!(press(&demo, "producers/2/stop", &own), 303);
     until("the second has ended", || !is_running(second));
     assert_eq!(press(&demo, "producers/1/slow", &own), 409, "nobody is there to be slowed");
-    assert_eq!(press(&demo, "producers/9/kill", &own), 409);
-    assert_eq!(press(&demo, "producers/1/frobnicate", &own), 409);
+    let (status, page) = answer_to_press(&demo, "producers/9/kill", &own);
+    assert_eq!(status, 409);
+    assert!(is_page_of_failure(&page, "There is no producer 9."), "{page}");
+    let (status, page) = answer_to_press(&demo, "producers/1/frobnicate", &own);
+    assert_eq!(status, 404);
+    assert!(is_page_of_failure(&page, "The demo has no such button."), "{page}");
 
     assert_eq!(press(&demo, "producers/1/restart", &own), 303);
     let now = children_of(demo.process.id());
@@ -156,6 +180,35 @@ fn a_taken_port_is_said_plainly() {
 }
 
 #[test]
+fn without_any_producer_the_terminal_says_that_none_was_found_and_what_to_look_at() {
+    let ended = Command::new(BRAMBLE)
+        .args(["weather", "70569", "DE", "--set", "call.timeout=200ms", "--set", "call.attempt_timeout=200ms"])
+        .env("BRAMBLE__DISCOVERY__INTERFACES", r#"["lo"]"#)
+        .env("BRAMBLE__NODE__CLUSTER", format!("test-empty-{}", std::process::id()))
+        .output()
+        .expect("it runs");
+    assert_eq!(ended.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(said.contains("no producer is available: none was found; is one running, and is mDNS"), "{said}");
+}
+
+#[test]
+fn an_address_that_this_machine_does_not_have_is_named_with_what_to_write() {
+    let ended = Command::new(BRAMBLE).args(["consumer", "--listen", "203.0.113.1:80"]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot listen at 203.0.113.1:80: this machine has no such address"), "{said}");
+}
+
+#[test]
+fn a_log_level_that_does_not_exist_is_warned_of_with_those_that_do() {
+    let ended = Command::new(BRAMBLE).arg("check-config").env("BRAMBLE_LOG", "banana").output().expect("it runs");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{said}");
+    assert!(said.contains("\"banana\" is no level: write off, error, warn, info, debug or trace"), "{said}");
+}
+
+#[test]
 fn a_wrong_command_line_is_exit_code_2_and_says_what_is_wrong() {
     for (args, says) in [
         (&["weather", "!"][..], "postal code"),
@@ -163,6 +216,15 @@ fn a_wrong_command_line_is_exit_code_2_and_says_what_is_wrong() {
         (&["producer", "--config", "/nowhere/bramble.toml"], "/nowhere/bramble.toml"),
         (&["producer"], "api_key_file"),
         (&["frobnicate"], "frobnicate"),
+        (
+            &["consumer", "--listen", "8080"],
+            "'8080' for '--listen <ADDR:PORT>': write an address of this machine and a port",
+        ),
+        (
+            &["health", "--timeout", "0s"],
+            "'0s' for '--timeout <TIME>': nothing answers in no time; write a time such as 2s",
+        ),
+        (&["health", "--timeout", "banana"], "write a number with a unit, such as 500ms"),
     ] {
         let ended = Command::new(BRAMBLE)
             .args(args)

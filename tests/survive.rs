@@ -182,7 +182,8 @@ fn with_the_weather_api_broken_producers_answer_out_of_date_and_recover_by_thems
     ];
     let producers = [(); 2].map(|()| cluster.producer("127.0.0.1:0", &quick));
     let addrs = producers.each_ref().map(|producer| producer.addr.to_string());
-    let consumer = cluster.consumer(&["discovery.mdns=false", &format!("discovery.fixed={{ producer = {addrs:?} }}")]);
+    let fixed = format!("discovery.fixed={{ producer = {addrs:?} }}");
+    let consumer = cluster.consumer(&[&fixed, quick[0], quick[1], "discovery.mdns=false"]);
     for producer in &producers {
         for zip in PLACES {
             assert_eq!(get(producer.addr, &format!("/weather?zip={zip}&country=DE")).0, 200);

@@ -168,6 +168,7 @@ fn event_of_attempt(answer: &Result<Answer, Error>, ending: Ending) -> Event {
         (Ending::Success { .. }, Ok(answer)) => event_of_status(answer.status),
         (Ending::TimedOut, _) => Event::Timeout,
         (Ending::NoRoom { .. }, _) => Event::Rejected,
+        (Ending::UpstreamFailed | Ending::UpstreamTimedOut, _) => Event::UpstreamFailed,
         _ => Event::Failure,
     }
 }
@@ -176,6 +177,7 @@ fn event_of_status(status: u16) -> Event {
     match status {
         429 | 503 => Event::Rejected,
         400..500 => Event::BadRequest,
+        502 | 504 => Event::UpstreamFailed,
         500.. => Event::Failure,
         _ => Event::Success,
     }
@@ -278,9 +280,15 @@ mod tests {
             (Ok(answer(404)), Event::BadRequest),
             (Ok(answer(429)), Event::Rejected),
             (Ok(answer(503)), Event::Rejected),
+            (Ok(answer(500)), Event::Failure),
+            (Ok(answer(502)), Event::UpstreamFailed),
+            (Ok(answer(504)), Event::UpstreamFailed),
             (Err(Error::Failed { instance: "producer-a".into(), cause: failed() }), Event::Failure),
             (Err(Error::DeadlineExceeded { service: Arc::clone(&service) }), Event::Timeout),
-            (Err(Error::NobodyThere { service: Arc::clone(&service), why: String::new() }), Event::ShortCircuited),
+            (
+                Err(Error::NobodyThere { service: Arc::clone(&service), why: String::new(), retry_at: None }),
+                Event::ShortCircuited,
+            ),
             (Err(Error::AllOpen { service: Arc::clone(&service), retry_at: None }), Event::ShortCircuited),
             (Err(Error::Full { service: Arc::clone(&service), max: 1 }), Event::Full),
         ] {

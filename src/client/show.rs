@@ -27,7 +27,8 @@
 //!   circuit is closed it is as its best instance, not counting those that drain, and `empty` without any.
 //! - `since` (RFC 3339) and `for_ms`: the state's beginning; of a service that lets no call through the moment its last
 //!   instance stopped. Null if `empty`.
-//! - `reason`: of the last trip, null if there was none; of a service: of the instance that changed its state last.
+//! - `reason`: of the last trip, null if there was none or the circuit is closed again; of a service: of the instance that
+//!   changed its state last.
 //! - `next_probe_ms`: until the first trial call may be made; null unless open, and while health checks fail.
 //! - `full`: whether it has just answered that it has no room, and is avoided. `retries_left`: tokens of the retry budget.
 //!   `late_after_ms`: the p95 of recent successes, after which a copy of a call is sent.
@@ -147,7 +148,8 @@ impl<'a> Seen<'a> {
             }
             _ => circuits().map(|circuit| circuit.since).max(),
         };
-        let tripped = circuits().filter(|circuit| circuit.reason.is_some()).max_by_key(|circuit| circuit.since);
+        let tripped = circuits().filter(|_| state != Some(State::Closed));
+        let tripped = tripped.filter(|circuit| circuit.reason.is_some()).max_by_key(|circuit| circuit.since);
         Standing {
             state,
             since,

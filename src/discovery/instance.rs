@@ -120,6 +120,13 @@ pub struct Seen {
     /// How long that has been so, in seconds.
     #[serde(rename = "standing_for_s", serialize_with = "whole_seconds")]
     pub standing_for: Duration,
+    /// How long ago it said that it is ending, in seconds; null if it has not.
+    #[serde(rename = "ending_for_s", serialize_with = "whole_seconds_or_null")]
+    pub ending_for: Option<Duration>,
+}
+
+fn whole_seconds_or_null<S: Serializer>(duration: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+    duration.map(|duration| duration.as_secs()).serialize(to)
 }
 
 pub(super) fn whole_seconds<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {

@@ -21,6 +21,8 @@ pub enum What {
     Ending,
     /// It ended, and had said so; or its source no longer lists it.
     Goodbye,
+    /// Another instance answers at its address: the process was started anew.
+    Replaced,
     /// It answers at another address than before.
     Moved,
     /// Its source no longer tells of it, but it answers probes.
@@ -38,6 +40,7 @@ impl What {
             Self::Registered => "registered",
             Self::Ending => "is ending",
             Self::Goodbye => "said goodbye",
+            Self::Replaced => "was replaced by another one at the same address",
             Self::Moved => "moved",
             Self::Unconfirmed => "is unconfirmed",
             Self::Lost => "was lost",

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::news::{Ring, What};
-use super::schedule::{ProbeBudget, Schedule};
+use super::schedule::{self, ProbeBudget, Schedule};
 use super::{Change, Instance, Source, Status, Told};
 use announcements::ENDS_WITHIN;
 pub use bounds::{MAX_ADDRESSES, MAX_INSTANCES, MAX_LOST, MAX_PER_SERVICE, MAX_UNPROVEN};
@@ -70,6 +70,8 @@ struct Entry {
     state: State,
     /// When the state began.
     since: Instant,
+    /// When it said that it is ending, if it has.
+    ending: Option<Instant>,
     /// When its source last told of it.
     heard: Instant,
     /// None: its source tells of it.
@@ -103,12 +105,14 @@ enum State {
 
 impl Entry {
     fn new(instance: Arc<Instance>, addrs: Box<[SocketAddr]>, state: State, now: Instant) -> Self {
-        let schedule = Schedule::Idle;
-        Self { instance, addrs, state, since: now, heard: now, unheard: None, schedule, probed: None, failures: 0 }
+        let (ending, schedule) = ((instance.status == Status::Drain).then_some(now), Schedule::Idle);
+        let (heard, unheard, probed, failures) = (now, None, None, 0);
+        Self { instance, addrs, state, since: now, ending, heard, unheard, schedule, probed, failures }
     }
 
     fn enter(&mut self, state: State, now: Instant) {
         (self.state, self.since, self.failures, self.schedule) = (state, now, 0, Schedule::Idle);
+        self.ending = self.ending.filter(|_| state == State::Ending);
     }
 
     /// When news of it may have it probed: a flood of announcements is no flood of probes.
@@ -120,6 +124,15 @@ impl Entry {
     fn probe_addrs(&self) -> impl Iterator<Item = SocketAddr> {
         let own = self.instance.addr;
         std::iter::once(own).chain(self.addrs.iter().copied().filter(move |addr| *addr != own))
+    }
+
+    /// When it is to be probed. One that is `watched` is, once in a while, though nothing bad is known of it.
+    fn probe_at(&self, is_watched: bool) -> Option<Instant> {
+        let is_quiet = self.schedule == Schedule::Idle && self.is_up() && self.instance.source == Source::Mdns;
+        if is_quiet && is_watched {
+            return Some(self.probed.unwrap_or(self.since).max(self.since) + schedule::IDLE_PAUSE);
+        }
+        self.schedule.at()
     }
 
     fn is_up(&self) -> bool {
@@ -240,7 +253,7 @@ impl InstanceTable {
         });
         let others: Vec<Key> = others.map(|(key, _)| key.clone()).collect();
         for other in others {
-            self.remove(&other, What::Goodbye, now);
+            self.remove(&other, What::Replaced, now);
         }
     }
 

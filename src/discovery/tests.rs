@@ -93,7 +93,9 @@ fn an_announced_instance_takes_no_calls_before_it_has_answered_a_probe_with_its_
     announce(&directory, "a", &[1], now);
     assert_eq!((ids(&directory).len(), directory.version()), (0, version), "callers hear nothing of it");
     assert_eq!(standing(&directory, now), [("producer-a".into(), Standing::Unproven)]);
-    assert!(directory.why_nobody("producer").contains("producer-a is announced at 127.0.0.1:1"));
+    assert!(
+        directory.why_nobody("producer").starts_with("producer-a at 127.0.0.1:1 is announced, but does not answer")
+    );
     assert_eq!(answer(&directory, None), now, "it is probed at once");
     assert_eq!(answer(&directory, None), now + SECOND, "and again");
     assert_eq!(result(&directory, ProbeResult::Unclear), now + 3 * SECOND, "a process that hangs is not in use either");
@@ -180,7 +182,7 @@ fn an_instance_whose_calls_time_out_is_lost_once_two_probes_have_failed() {
     answer(&directory, None);
     assert_eq!(ids(&directory), [""; 0]);
     assert_eq!(standing(&directory, later), [("producer-a".into(), Standing::Lost)]);
-    assert!(directory.why_nobody("producer").contains("producer-a at 127.0.0.1:1 does not answer any more"));
+    assert!(directory.why_nobody("producer").starts_with("producer-a at 127.0.0.1:1 has stopped answering;"));
 }
 
 #[test]
@@ -376,6 +378,21 @@ fn an_instance_that_ends_while_it_is_probed_is_gone_all_the_same() {
 }
 
 #[test]
+fn how_long_an_instance_has_been_ending_is_counted_from_when_it_said_so() {
+    let now = Instant::now();
+    let directory = of_one(now);
+    let ending_for = |at| directory.all(at)[0].ending_for;
+    assert_eq!(ending_for(now + 360 * SECOND), None);
+    announce_end(&directory, "a", 1, now + 360 * SECOND);
+    announce_end(&directory, "a", 1, now + 361 * SECOND);
+    assert_eq!(ending_for(now + 361 * SECOND), Some(SECOND));
+    let json = serde_json::to_value(&directory.all(now + 361 * SECOND)[0]).expect("JSON");
+    assert_eq!((&json["ending_for_s"], &json["known_for_s"]), (&1.into(), &361.into()));
+    announce(&directory, "a", &[1], now + 361 * SECOND);
+    assert_eq!(ending_for(now + 362 * SECOND), None, "it has changed its mind");
+}
+
+#[test]
 fn an_instance_that_still_answers_after_its_goodbye_has_not_ended() {
     let now = Instant::now();
     let directory = of_one(now);
@@ -384,6 +401,35 @@ fn an_instance_that_still_answers_after_its_goodbye_has_not_ended() {
     let back = answer(&directory, Some(1));
     let all = directory.all(back);
     assert_eq!((all[0].instance.status, all[0].standing), (Status::Up, Standing::Unconfirmed));
+}
+
+#[test]
+fn an_instance_that_dies_while_nothing_is_called_is_lost_within_a_minute() {
+    for told in [Told::Everyone, Told::Of("producer")] {
+        let now = Instant::now();
+        let directory = Directory::new(told, now);
+        announce(&directory, "a", &[1], now);
+        answer(&directory, Some(1));
+        let version = directory.version();
+        assert_eq!(answer(&directory, Some(1)), now + 30 * SECOND, "nothing bad is known of it");
+        assert_eq!(result(&directory, ProbeResult::Unclear), now + 60 * SECOND, "two probes a minute are enough");
+        assert_eq!(directory.version(), version, "callers hear nothing of it");
+        assert_eq!(answer(&directory, None), now + 90 * SECOND);
+        let lost = answer(&directory, None);
+        assert!(lost < now + 91 * SECOND);
+        assert_eq!(standing(&directory, lost), [("producer-a".into(), Standing::Lost)]);
+    }
+}
+
+#[test]
+fn an_instance_that_this_process_neither_calls_nor_shows_is_not_probed_while_nothing_bad_is_known_of_it() {
+    for told in [Told::Nobody, Told::Of("consumer")] {
+        let now = Instant::now();
+        let directory = Directory::new(told, now);
+        announce(&directory, "a", &[1], now);
+        answer(&directory, Some(1));
+        assert_eq!(directory.next_probe(), None);
+    }
 }
 
 #[test]
@@ -408,6 +454,10 @@ fn a_process_started_anew_at_its_old_port_takes_the_place_of_the_dead_one() {
     assert_eq!(ids(&directory), ["producer-a"], "anything can say that");
     answer(&directory, Some(1));
     assert_eq!(standing(&directory, now + SECOND), [("producer-b".into(), Standing::Confirmed)]);
+    let told: Vec<_> = directory.events(now).iter().map(|news| (news.id.to_string(), news.what.as_str())).collect();
+    let expected = [("producer-a", "was replaced by another one at the same address"), ("producer-b", "registered")];
+    assert!(expected.iter().all(|(id, what)| told.contains(&((*id).into(), *what))), "{told:?}");
+    assert!(!told.iter().any(|(_, what)| *what == "said goodbye"), "{told:?}");
 }
 
 #[test]
@@ -484,9 +534,35 @@ fn an_instance_that_said_goodbye_is_not_called_because_a_name_leads_to_it_until_
 }
 
 #[test]
+fn when_a_service_may_be_back_is_known_while_an_instance_of_it_is_probed() {
+    let now = Instant::now();
+    let directory = of_one(now);
+    assert_eq!(directory.next_probe_of("producer"), None, "it is there");
+    directory.suspect("producer-a", Suspicion::Unreachable, now + SECOND);
+    answer(&directory, None);
+    let lost = answer(&directory, None);
+    assert_eq!(directory.next_probe_of("producer"), Some(lost + SECOND));
+    assert_eq!(directory.next_probe_of("registry"), None);
+    let due = directory.due_probes(lost + SECOND);
+    assert_eq!((due.len(), directory.next_probe_of("producer")), (1, Some(lost + SECOND)), "under way");
+}
+
+#[test]
+fn of_an_instance_that_has_ended_nobody_is_told_that_none_was_found_or_that_it_does_not_answer() {
+    let now = Instant::now();
+    let directory = of_one(now);
+    announce_end(&directory, "a", 1, now);
+    unheard(&directory, "a", now);
+    assert_eq!(ids(&directory), [""; 0]);
+    let why = directory.why_nobody("producer");
+    assert!(why.starts_with("producer-a at 127.0.0.1:1 has said that it is ending, and no other was found"), "{why}");
+}
+
+#[test]
 fn why_no_instance_is_there_depends_on_where_was_looked() {
     let directory = Directory::new(Told::Nobody, Instant::now());
-    assert!(directory.why_nobody("producer").contains("UDP 5353"));
+    let why = directory.why_nobody("producer");
+    assert!(why.starts_with("none was found; ") && why.contains("UDP 5353"), "{why}");
     directory.goes_without_mdns("off: [discovery] mdns is false");
     assert!(directory.why_nobody("producer").contains("[discovery] dns or fixed"));
     directory.follow_alias(&"producer".into(), &"producer:1".into());

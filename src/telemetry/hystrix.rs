@@ -207,7 +207,9 @@ impl Counts {
         let recent = &command.noted.recent;
         let rejected = recent[Event::Rejected] + recent[Event::Full];
         // As Hystrix reckons: what was short-circuited is neither a request nor an error, and so is a bad request.
-        let errors = recent[Event::Failure] + recent[Event::Timeout] + rejected;
+        // The dashboard has no word for a failure of what is behind the callee.
+        let failures = recent[Event::Failure] + recent[Event::UpstreamFailed];
+        let errors = failures + recent[Event::Timeout] + rejected;
         let requests = recent[Event::Success] + errors;
         let unanswered = [Event::FallbackMissing, Event::FallbackFailure, Event::FallbackRejection];
         Self {
@@ -218,7 +220,7 @@ impl Counts {
             rolling_count_collapsed_requests: 0,
             rolling_count_emit: 0,
             rolling_count_exceptions_thrown: unanswered.iter().map(|event| recent[*event]).sum(),
-            rolling_count_failure: recent[Event::Failure],
+            rolling_count_failure: failures,
             rolling_count_fallback_emit: 0,
             rolling_count_fallback_failure: recent[Event::FallbackFailure],
             rolling_count_fallback_missing: recent[Event::FallbackMissing],
@@ -348,6 +350,7 @@ pub(crate) mod tests {
             (Event::Rejected, 1),
             (Event::Full, 1),
             (Event::BadRequest, 7),
+            (Event::UpstreamFailed, 2),
             (Event::ShortCircuited, 9),
             (Event::FallbackSuccess, 4),
             (Event::FallbackFailure, 3),
@@ -359,11 +362,11 @@ pub(crate) mod tests {
         }
         let told = told(&command("producer", calls.noted(now)));
         for (field, value) in [
-            ("requestCount", 10),
-            ("errorCount", 5),
-            ("errorPercentage", 50),
+            ("requestCount", 12),
+            ("errorCount", 7),
+            ("errorPercentage", 58),
             ("rollingCountSuccess", 5),
-            ("rollingCountFailure", 1),
+            ("rollingCountFailure", 3),
             ("rollingCountTimeout", 2),
             ("rollingCountSemaphoreRejected", 2),
             ("rollingCountBadRequests", 7),

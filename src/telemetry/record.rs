@@ -17,7 +17,7 @@ use crate::breaker::Outcome;
 pub enum Event {
     /// An answer that was good.
     Success,
-    /// 5xx, a broken connection, nobody listening.
+    /// Any other 5xx, a broken connection, nobody listening.
     Failure,
     /// No answer in time.
     Timeout,
@@ -25,6 +25,8 @@ pub enum Event {
     Rejected,
     /// Any other 4xx: the question was at fault, not who was asked.
     BadRequest,
+    /// 502 or 504 of an instance: a server behind it failed, and the instance did not.
+    UpstreamFailed,
     /// Not sent: as many calls were in flight as may be.
     Full,
     /// Not sent: nobody is there, or every circuit is open.
@@ -43,12 +45,13 @@ pub enum Event {
 
 impl Event {
     /// All, each at the place of its number.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Success,
         Self::Failure,
         Self::Timeout,
         Self::Rejected,
         Self::BadRequest,
+        Self::UpstreamFailed,
         Self::Full,
         Self::ShortCircuited,
         Self::FallbackSuccess,
@@ -58,11 +61,11 @@ impl Event {
         Self::Retry,
     ];
     /// How a call can end.
-    pub const OF_CALLS: &'static [Self] = Self::ALL.split_at(7).0;
+    pub const OF_CALLS: &'static [Self] = Self::ALL.split_at(8).0;
     /// How an attempt can end: a call that was sent.
-    pub const OF_ATTEMPTS: &'static [Self] = Self::ALL.split_at(5).0;
+    pub const OF_ATTEMPTS: &'static [Self] = Self::ALL.split_at(6).0;
     /// How a fallback can end.
-    pub const OF_FALLBACKS: &'static [Self] = Self::ALL.split_at(7).1.split_at(4).0;
+    pub const OF_FALLBACKS: &'static [Self] = Self::ALL.split_at(8).1.split_at(4).0;
 
     /// Its name in `/metrics` and `/circuits`.
     pub fn as_str(self) -> &'static str {
@@ -72,6 +75,7 @@ impl Event {
             Self::Timeout => "timeout",
             Self::Rejected => "rejected",
             Self::BadRequest => "bad_request",
+            Self::UpstreamFailed => "upstream_failed",
             Self::Full => "full",
             Self::ShortCircuited => "short_circuited",
             Self::FallbackSuccess => "fallback_success",
@@ -247,7 +251,7 @@ mod tests {
         assert!(Event::ALL.iter().enumerate().all(|(place, event)| *event as usize == place));
         assert!(Event::OF_FALLBACKS.iter().all(|event| event.as_str().starts_with("fallback_")));
         assert_eq!(Event::OF_CALLS.last(), Some(&Event::ShortCircuited));
-        assert_eq!(Event::OF_ATTEMPTS.last(), Some(&Event::BadRequest));
+        assert_eq!(Event::OF_ATTEMPTS.last(), Some(&Event::UpstreamFailed));
     }
 
     #[test]

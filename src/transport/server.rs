@@ -192,7 +192,11 @@ pub struct PortTaken(pub SocketAddr);
 pub fn listen(addr: SocketAddr) -> io::Result<Async<TcpListener>> {
     Async::<TcpListener>::bind(addr).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => io::Error::new(io::ErrorKind::AddrInUse, PortTaken(addr)),
-        _ => error,
+        io::ErrorKind::AddrNotAvailable => {
+            let why = format!("cannot listen at {addr}: this machine has no such address; 0.0.0.0 is each that it has");
+            io::Error::new(io::ErrorKind::AddrNotAvailable, why)
+        }
+        kind => io::Error::new(kind, format!("cannot listen at {addr}: {error}")),
     })
 }
 

@@ -75,7 +75,7 @@ pub(crate) struct Service {
     #[command(flatten)]
     pub(crate) settings: Settings,
     /// Serve at this address and port; port 0 takes a free one
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = listen_at)]
     listen: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) life: Life,
@@ -123,6 +123,20 @@ impl Service {
     }
 }
 
+/// A time to wait, which is more than none.
+fn timeout(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("nothing answers in no time; write a time such as 2s".into()),
+        Ok(time) => Ok(time),
+        Err(_) => Err("write a number with a unit, such as 500ms, 2s or 1m".into()),
+    }
+}
+
+fn listen_at(text: &str) -> Result<SocketAddr, String> {
+    let why = "write an address of this machine and a port, such as 0.0.0.0:8080, 127.0.0.1:0 or [::]:8080";
+    text.parse().map_err(|_| why.to_owned())
+}
+
 fn listen_flag(listen: Option<SocketAddr>) -> Vec<(String, String)> {
     listen.map(|addr| ("server.listen".into(), addr.to_string())).into_iter().collect()
 }
@@ -132,7 +146,7 @@ pub(crate) struct UpstreamSim {
     #[command(flatten)]
     settings: Settings,
     /// Serve at this address and port; port 0 takes a free one
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0", value_parser = listen_at)]
     listen: SocketAddr,
     /// Accept this API key; may be repeated
     #[arg(long = "key", value_name = "KEY", default_value = "demo")]
@@ -173,7 +187,7 @@ pub(crate) struct Demo {
 pub(crate) struct Weather {
     /// Postal code, for example 70569 or "SW1A 1AA"
     pub(crate) zip: String,
-    /// Country in two letters; US if left out
+    /// Country in two letters; US is assumed if left out, and the answer says so
     pub(crate) country: Option<String>,
     /// Print the answer as JSON
     #[arg(long)]
@@ -218,7 +232,7 @@ pub(crate) struct Health {
     #[arg(long, value_name = "PORT", conflicts_with = "what", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: Option<u16>,
     /// How long the answer may take
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = timeout)]
     pub(crate) timeout: Duration,
     #[command(flatten)]
     pub(crate) settings: Settings,

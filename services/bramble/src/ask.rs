@@ -1,13 +1,14 @@
 //! `bramble weather`: one question from the terminal, by the same way as the form's.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bramble::config::Role;
 use bramble::serve::Host;
 use bramble_consumer::{Ask as _, Producers, Question};
-use bramble_weather::{Query, Report, Source};
+use bramble_weather::{ApiError, COUNTRIES, Code, Query, Report, Source};
 
 use crate::Failure;
 use crate::args::Weather;
@@ -18,32 +19,52 @@ pub(crate) fn run(options: &Weather) -> Result<(), Failure> {
         let sentences: Vec<String> = errors.iter().map(ToString::to_string).collect();
         Failure::Usage(sentences.join(" "))
     })?;
+    let is_assumed = options.country.as_deref().is_none_or(|typed| typed.trim().is_empty());
     let config = options.settings.load(Role::Command, Vec::new())?;
     let patience = config.call.timeout;
-    let report = on_executor(|executor| async move {
+    let asked = &query;
+    let answer = on_executor(|executor| async move {
         let host = Host::new(Role::Command, config, executor)?;
         let producers = Producers::new(&host.config, host.client()?, Arc::clone(&host.executor));
         let producers = producers.map_err(|error| Failure::Usage(error.to_string()))?;
-        let question = Question { query: &query, deadline: Instant::now() + patience, trace: None };
-        producers.weather(&question).await.map_err(|error| Failure::Running(error.message))
+        let question = Question { query: asked, deadline: Instant::now() + patience, trace: None };
+        Ok::<_, Failure>(producers.weather(&question).await)
     })?;
-    print(&report, options.json).map_err(|error| Failure::Running(format!("standard output: {error}")))
+    let report = answer.map_err(|error| Failure::Running(in_words(&query, is_assumed, &error)))?;
+    let text = match options.json {
+        true => serde_json::to_string(&report).map(|json| json + "\n").map_err(std::io::Error::from),
+        false => Ok(table(&query, is_assumed, &report)),
+    };
+    let printed = text.and_then(|text| std::io::stdout().write_all(text.as_bytes()));
+    printed.map_err(|error| Failure::Running(format!("standard output: {error}")))
 }
 
-fn print(report: &Report, json: bool) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    if json {
-        let text = serde_json::to_string(report)?;
-        return writeln!(out, "{text}");
+/// The error as a sentence. Where the place is unknown, the country may be the wrong one.
+fn in_words(query: &Query, is_assumed: bool, error: &ApiError) -> String {
+    match error.code {
+        Code::UnknownPlace if is_assumed => format!(
+            "{}; {} was assumed, since no country was named: bramble weather {:?} COUNTRY names one",
+            error.message,
+            country(query),
+            query.zip.as_str()
+        ),
+        _ => error.message.clone(),
     }
-    let zip = report.zip.as_deref().unwrap_or_default();
-    let country = report.country.as_deref().unwrap_or_default();
-    match &report.city {
-        Some(city) => writeln!(out, "{city} ({zip} {country})")?,
-        None => writeln!(out, "{zip} {country}")?,
-    }
+}
+
+/// The country with its code: `Germany (DE)`.
+fn country(query: &Query) -> String {
+    let code = query.country.as_str();
+    let name = COUNTRIES.iter().find(|(known, _)| *known == code).map_or(code, |(_, name)| name);
+    format!("{name} ({code})")
+}
+
+/// The report, a line for each value.
+fn table(query: &Query, is_assumed: bool, report: &Report) -> String {
     let number = |value: Option<f64>, unit: &str| value.map(|value| format!("{value:.1} {unit}"));
+    let assumed = if is_assumed { ", assumed: a second argument names another" } else { "" };
     let lines = [
+        ("country", Some(country(query) + assumed)),
         ("weather", report.description.clone()),
         ("temperature", number(report.temperature_c, "°C")),
         ("feels like", number(report.feels_like_c, "°C")),
@@ -51,13 +72,66 @@ fn print(report: &Report, json: bool) -> std::io::Result<()> {
         ("pressure", report.pressure_hpa.map(|value| format!("{value:.0} hPa"))),
         ("wind", number(report.wind_mps, "m/s")),
         ("observed", report.observed_at.map(|at| humantime::format_rfc3339_seconds(at).to_string())),
+        ("report", Some(freshness(report))),
         ("answered by", report.served_by.clone()),
     ];
+    let mut text = match &report.city {
+        Some(city) => format!("{city} ({})\n", query.zip),
+        None => format!("{}\n", query.zip),
+    };
     for (name, value) in lines {
-        writeln!(out, "  {name:<12} {}", value.as_deref().unwrap_or("not reported"))?;
+        let _ = writeln!(text, "  {name:<12} {}", value.as_deref().unwrap_or("not reported")); // a String takes all
     }
     if !matches!(report.source, Source::Live | Source::Cache) {
-        writeln!(out, "{}", report.message)?;
+        text += &report.message;
+        text.push('\n');
     }
-    out.flush()
+    text
+}
+
+/// How new the report is, with its age.
+fn freshness(report: &Report) -> String {
+    let age = report.age_s.map(Duration::from_secs).map(humantime::format_duration);
+    let fetched = age.map(|age| format!(", fetched {age} ago")).unwrap_or_default();
+    match report.source {
+        Source::Live => "live".into(),
+        Source::Cache => format!("cached{fetched}"),
+        Source::Stale => format!("out of date{fetched}"),
+        Source::Empty => "none".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(country: Option<&str>) -> Query {
+        Query::parse("28105", country).expect("a place")
+    }
+
+    #[test]
+    fn the_country_is_named_and_said_to_be_assumed_where_nobody_named_one() {
+        let text = table(&query(None), true, &Report::empty());
+        assert!(text.contains("United States (US), assumed: a second argument names another\n"), "{text}");
+        let text = table(&query(Some("de")), false, &Report::empty());
+        assert!(text.contains("Germany (DE)\n"), "{text}");
+    }
+
+    #[test]
+    fn an_unknown_place_has_the_country_named_that_was_assumed() {
+        let error = ApiError::new(Code::UnknownPlace, "no such place");
+        let text = in_words(&query(None), true, &error);
+        assert!(text.contains("no such place; ") && text.contains("(US) was assumed"), "{text}");
+        assert!(text.ends_with("bramble weather \"28105\" COUNTRY names one"), "{text}");
+        assert_eq!(in_words(&query(Some("DE")), false, &error), "no such place");
+    }
+
+    #[test]
+    fn a_report_says_how_new_it_is_with_its_age() {
+        let report = |source, age_s| Report { source, age_s, ..Report::empty() };
+        assert_eq!(freshness(&report(Source::Live, Some(0))), "live");
+        assert_eq!(freshness(&report(Source::Cache, Some(62))), "cached, fetched 1m 2s ago");
+        assert_eq!(freshness(&report(Source::Stale, Some(7200))), "out of date, fetched 2h ago");
+        assert_eq!(freshness(&report(Source::Stale, None)), "out of date");
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bramble::config::Role;
-use bramble::discovery::{Directory, Seen, Status};
+use bramble::discovery::{Directory, Seen, Standing, Status};
 use bramble::serve::Host;
 use futures_lite::FutureExt as _;
 use smol::Timer;
@@ -29,7 +29,9 @@ pub(crate) fn run(options: &Browse) -> Result<(), Failure> {
             let changed = host.directory.changed();
             let now = Instant::now();
             let problems = host.directory.aliases(now).into_iter().filter_map(|alias| alias.problem);
-            print(&host.directory.all(now), problems, options.json)
+            let unproven = host.directory.unproven(now).into_iter();
+            let unproven = unproven.map(|seen| (host.directory.why_unproven(&seen.instance), seen)).collect();
+            print(&host.directory.all(now), unproven, problems, options.json)
                 .map_err(|error| Failure::Running(format!("standard output: {error}")))?;
             if !options.watch {
                 return Ok(());
@@ -62,18 +64,30 @@ async fn settled(directory: &Directory) {
     quiet.or(late).await;
 }
 
-fn print(all: &[Seen], mut problems: impl Iterator<Item = Arc<str>>, json: bool) -> std::io::Result<()> {
+/// `unproven`: those that are announced and get no calls, each with the reason.
+fn print(
+    all: &[Seen],
+    unproven: Vec<(String, Seen)>,
+    mut problems: impl Iterator<Item = Arc<str>>,
+    json: bool,
+) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     if json {
+        let all: Vec<&Seen> = all.iter().chain(unproven.iter().map(|(_, seen)| seen)).collect();
         return writeln!(out, "{}", serde_json::json!(all));
     }
-    if let (true, Some(problem)) = (all.is_empty(), problems.next()) {
-        return writeln!(out, "Nobody is there: {problem}");
-    }
-    if all.is_empty() {
-        return writeln!(out, "Nobody is there. Is a service running, and is mDNS (UDP 5353) allowed on this network?");
-    }
-    let rows: Vec<[String; 6]> = all.iter().map(row).collect();
+    let said = match problems.next() {
+        _ if !all.is_empty() || !unproven.is_empty() => table(all, &unproven),
+        Some(problem) => format!("No service was found: {problem}\n"),
+        None => "No service was found. Is one running, and is mDNS (UDP 5353) allowed on this network?\n".into(),
+    };
+    out.write_all(said.as_bytes())?;
+    out.flush()
+}
+
+/// A line for each instance, and below them why some get no calls.
+fn table(all: &[Seen], unproven: &[(String, Seen)]) -> String {
+    let rows: Vec<[String; 6]> = all.iter().chain(unproven.iter().map(|(_, seen)| seen)).map(row).collect();
     let head = ["SERVICE", "INSTANCE", "ADDRESS", "STATUS", "ZONE", "SEEN BY"].map(String::from);
     let mut widths = head.each_ref().map(String::len);
     for row in &rows {
@@ -81,18 +95,24 @@ fn print(all: &[Seen], mut problems: impl Iterator<Item = Arc<str>>, json: bool)
             *width = (*width).max(cell.chars().count());
         }
     }
+    let mut text = String::new();
     for row in std::iter::once(&head).chain(&rows) {
         let line: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        writeln!(out, "{}", line.join("  ").trim_end())?;
+        text += line.join("  ").trim_end();
+        text.push('\n');
     }
-    out.flush()
+    for (why, Seen { instance, .. }) in unproven {
+        text += &format!("{} at {} gets no calls: it is announced, but {why}\n", instance.id, instance.addr);
+    }
+    text
 }
 
 fn row(seen: &Seen) -> [String; 6] {
     let one = &seen.instance;
-    let status = match one.status {
-        Status::Up => "up",
-        Status::Drain => "ending",
+    let status = match (seen.standing, one.status) {
+        (Standing::Unproven, _) => "unproven",
+        (_, Status::Up) => "up",
+        (_, Status::Drain) => "ending",
     };
     let zone = if one.zone.is_empty() { "-" } else { &one.zone };
     [
@@ -103,4 +123,38 @@ fn row(seen: &Seen) -> [String; 6] {
         zone.into(),
         one.source.as_str().into(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use bramble::discovery::{Change, Instance, Source, Told};
+
+    use super::*;
+
+    #[test]
+    fn an_announced_instance_that_does_not_answer_is_listed_with_why_it_gets_no_calls() {
+        let now = Instant::now();
+        let directory = Directory::new(Told::Nobody, now);
+        let addr = ([192, 0, 2, 7], 9001).into();
+        let instance = Instance {
+            id: "producer-a".into(),
+            service: "producer".into(),
+            addr,
+            path: "/".into(),
+            zone: "".into(),
+            weight: 1,
+            version: "".into(),
+            status: Status::Up,
+            source: Source::Mdns,
+            epoch: 0,
+        };
+        directory.apply(Source::Mdns, "a", Change::Announced(instance, vec![addr]), now);
+        let unproven = directory.unproven(now).into_iter();
+        let unproven: Vec<_> = unproven.map(|seen| (directory.why_unproven(&seen.instance), seen)).collect();
+        let text = table(&directory.all(now), &unproven);
+        assert!(text.contains("producer-a  192.0.2.7:9001  unproven"), "{text}");
+        let why = "gets no calls: it is announced, but does not answer GET /healthz there with its id; does its firewall \
+                   allow TCP port 9001?";
+        assert!(text.contains(why), "{text}");
+    }
 }

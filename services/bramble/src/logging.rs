@@ -20,7 +20,9 @@ pub(crate) fn start(default: Default) {
         Default::Service => "info",
         Default::Command => "warn",
     };
-    let filter = std::env::var("BRAMBLE_LOG").unwrap_or_else(|_| quiet.into());
+    let asked = std::env::var("BRAMBLE_LOG").ok().filter(|asked| !asked.trim().is_empty());
+    let wrong = asked.as_deref().and_then(wrong_directive).map(str::to_owned);
+    let filter = asked.filter(|_| wrong.is_none()).unwrap_or_else(|| quiet.into());
     let mut builder = env_logger::Builder::new();
     // What mdns-sd tells below a warning is its own business, unless it is asked for by name.
     builder.filter_module("mdns_sd", log::LevelFilter::Warn).parse_filters(&filter).format(|out, record| {
@@ -29,6 +31,22 @@ pub(crate) fn start(default: Default) {
         writeln!(out, "{at} {level:<5} {}", record.args())
     });
     builder.init();
+    if let Some(wrong) = wrong {
+        log::warn!(
+            "BRAMBLE_LOG: {wrong:?} is no level: write off, error, warn, info, debug or trace, or TARGET=LEVEL as in \
+             warn,bramble=debug; until then it is {quiet}"
+        );
+    }
+}
+
+/// The first part of a filter that is neither `LEVEL` nor `TARGET=LEVEL`. `env_logger` takes any other word for the name
+/// of a crate, and then logs nothing else.
+fn wrong_directive(filter: &str) -> Option<&str> {
+    let directives = filter.split('/').next().unwrap_or_default(); // behind it stands a pattern for the text
+    directives.split(',').map(str::trim).find(|directive| {
+        let (target, level) = directive.rsplit_once('=').unwrap_or(("any", directive));
+        target.trim().is_empty() || level.trim().parse::<log::LevelFilter>().is_err()
+    })
 }
 
 /// The last words of a command, for a person.
@@ -36,4 +54,25 @@ pub(crate) fn say_failed(failure: &Failure) {
     let (Failure::Usage(text) | Failure::Running(text)) = failure;
     // Nobody may be reading; the exit code says it too.
     let _ = writeln!(std::io::stderr(), "bramble: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_levels_are_taken_for_levels() {
+        for right in ["debug", "WARN", "off", "warn,bramble=debug", "debug, mdns_sd=info", "info/circuit of"] {
+            assert_eq!(wrong_directive(right), None, "{right}");
+        }
+        for (filter, wrong) in [
+            ("banana", "banana"),
+            ("verbose,bramble=debug", "verbose"),
+            ("warn,bramble=banana", "bramble=banana"),
+            ("bramble", "bramble"),
+            ("=debug", "=debug"),
+        ] {
+            assert_eq!(wrong_directive(filter), Some(wrong));
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use bramble::bulkhead::Bulkhead;
-use bramble::cache::{Cache, Counts, Settings};
+use bramble::cache::{Cache, Counts, Freshness, Settings};
 use bramble::call::Fallback;
 use bramble::client::{Answer, Client, Error};
 use bramble::config::Config;
@@ -19,10 +19,6 @@ use crate::{Ask, Question};
 
 /// The service that is asked.
 const SERVICE: &str = "producer";
-
-/// Told with "no producer answers" where the client does not know when one can be asked again: the circuit of a service
-/// stays open no longer.
-const UNTIL_ANOTHER_TRY: Duration = Duration::from_secs(3);
 
 /// The producers of the cluster, with the last good reports for when they give none.
 #[derive(Debug)]
@@ -86,10 +82,15 @@ impl Producers {
         Ok(kept.filter(|(kept_age, _)| *kept_age + ROUNDING < age).map_or(report, |(_, kept)| kept))
     }
 
-    /// The last good report as it reads now, and its age.
+    /// The last good report as it reads now, and its age. One that is still fresh needs no caution, unless that is to say
+    /// that no producer answers.
     async fn kept(&self, key: &str, now: SystemTime, caution: &str) -> Option<(Duration, Report)> {
         let kept = self.kept.peek(key, now).await.filter(|_| self.fallback == Fallback::Stale)?;
-        Some((kept.age, Report::clone(&kept.value).seen_at(now, Source::Stale, caution)))
+        let (source, message) = match kept.freshness {
+            Freshness::Fresh if caution != Report::UNREACHABLE => (Source::Cache, Report::OK),
+            _ => (Source::Stale, caution),
+        };
+        Some((kept.age, Report::clone(&kept.value).seen_at(now, source, message)))
     }
 
     /// What is given in the place of a producer's report.
@@ -145,7 +146,7 @@ impl Ask for Producers {
 
 /// A producer's report, or why there is none. Only [`Code::Unavailable`] means that no producer answered.
 fn understand(query: &Query, answer: &Answer) -> Result<Report, ApiError> {
-    let unavailable = |message| ApiError::new(Code::Unavailable, message).with_retry_after(Some(UNTIL_ANOTHER_TRY));
+    let unavailable = |message| ApiError::new(Code::Unavailable, message);
     let Some(answered) = read_answer(query, answer.status, &answer.body) else {
         let (from, status) = (&answer.from, answer.status);
         return Err(unavailable(format!("{from} gave no answer of a producer to this question (status {status})")));
@@ -168,15 +169,17 @@ fn understand(query: &Query, answer: &Answer) -> Result<Report, ApiError> {
     })
 }
 
-/// What the client's error means to the one who asked.
+/// What the client's error means to the one who asked, with the time to wait where that is known.
 fn unanswered(error: &Error, now: Instant) -> ApiError {
     let (code, wait) = match error {
         // As in a producer: about as long as a call takes.
-        Error::Full { .. } => (Code::Overloaded, Duration::from_millis(250)),
-        Error::AllOpen { retry_at: Some(at), .. } => (Code::Unavailable, at.saturating_duration_since(now)),
-        _ => (Code::Unavailable, UNTIL_ANOTHER_TRY),
+        Error::Full { .. } => (Code::Overloaded, Some(Duration::from_millis(250))),
+        Error::AllOpen { retry_at, .. } | Error::NobodyThere { retry_at, .. } => {
+            (Code::Unavailable, retry_at.map(|at| at.saturating_duration_since(now)))
+        }
+        _ => (Code::Unavailable, None),
     };
-    ApiError::new(code, error.to_string()).with_retry_after(Some(wait))
+    ApiError::new(code, error.to_string()).with_retry_after(wait)
 }
 
 impl Collect for Producers {
@@ -227,6 +230,18 @@ mod tests {
         let told =
             page.lines().filter(|line| line.starts_with("bramble_call_fallbacks_total") && !line.ends_with(" 0"));
         told.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_time_to_wait_is_that_until_a_producer_may_be_back_and_left_out_where_nobody_knows_it() {
+        let (now, service): (_, Arc<str>) = (Instant::now(), SERVICE.into());
+        let none =
+            |retry_at| Error::NobodyThere { service: Arc::clone(&service), why: "none was found".into(), retry_at };
+        assert_eq!(unanswered(&none(None), now).retry_after_s(), None);
+        assert_eq!(unanswered(&none(Some(now + Duration::from_secs(11))), now).retry_after_s(), Some(11));
+        let open = |retry_at| Error::AllOpen { service: Arc::clone(&service), retry_at };
+        assert_eq!(unanswered(&open(Some(now + Duration::from_millis(1500))), now).retry_after_s(), Some(2));
+        assert_eq!(unanswered(&open(None), now).retry_after_s(), None);
     }
 
     #[test]

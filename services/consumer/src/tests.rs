@@ -473,3 +473,16 @@ fn an_unknown_path_and_a_wrong_method_have_pages_too() {
     }
     assert_eq!(send(&fake, Method::Head, PLACE, &[]).status(), 200);
 }
+
+#[test]
+fn an_unknown_path_and_a_wrong_method_are_json_where_programs_ask() {
+    let fake = fake(Ok(report()));
+    let got = send(&fake, Method::Get, "/api/nowhere", &[]);
+    assert_eq!((got.status(), &got.json()["error"]["code"]), (404, &"not_found".into()));
+    for path in ["/api/weather", "/api/weather?zip=70569&country=DE"] {
+        let got = send(&fake, Method::Post, path, &[]);
+        assert_eq!((got.status(), got.header("allow")), (405, Some("GET, HEAD")), "{path}");
+        assert_eq!(got.header("content-type"), Some("application/json"), "{path}");
+        assert_eq!(got.json()["error"]["code"], "method_not_allowed", "{path}");
+    }
+}

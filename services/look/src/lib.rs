@@ -51,8 +51,13 @@ impl Site {
         }
     }
 
+    /// The answer with an error as a page: what happened, what to do, and a link to the first page.
+    pub fn failure(&self, status: StatusCode, heading: &str, happened: &str, advice: &str) -> Response {
+        answer(status, plain::page(self, heading, happened, advice, status.into()))
+    }
+
     /// Adds the stylesheet and the icon to `app`, the security headers to each of its answers, those of routes added
-    /// later too, and a page where the router has only a status.
+    /// later too, and a page, or JSON under `/api/`, where the router has only a status.
     pub fn furnish<S: Clone + Send + Sync + 'static>(&'static self, app: &mut tide::Server<S>) {
         app.with(guard::Guard(self));
         for asset in [&STYLE, &FAVICON] {

@@ -11,7 +11,7 @@ pub(crate) fn no_such_page(site: &Site) -> Markup {
 
 /// The page for a method other than GET.
 pub(crate) fn wrong_method(site: &Site) -> Markup {
-    let happened = "Everything here answers GET; nothing takes anything else.";
+    let happened = "This address answers GET, and nothing else.";
     page(site, "This page can only be read", happened, "Start with the first page.", 405)
 }
 
@@ -21,7 +21,8 @@ pub(crate) fn broken(site: &Site) -> Markup {
     page(site, "Something broke here", happened, "If it stays so, the log of this node says why.", 500)
 }
 
-fn page(site: &Site, heading: &str, happened: &str, advice: &str, status: u16) -> Markup {
+/// A page of an error: what happened, what to do, and the way back.
+pub(crate) fn page(site: &Site, heading: &str, happened: &str, advice: &str, status: u16) -> Markup {
     site.page(
         &format!("Error: {}", heading.to_lowercase()),
         &html! {

@@ -71,6 +71,36 @@ pub struct Circuit {
     pub recent: BTreeMap<String, u64>,
 }
 
+/// What became of calls to an instance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// Answers of the instance, also that there is no such place.
+    pub good: u64,
+    /// Failures of the instance.
+    pub bad: u64,
+    /// Failures of a server behind it, such as the weather API.
+    pub upstream_failed: u64,
+}
+
+impl Calls {
+    /// All of them.
+    pub fn all(self) -> u64 {
+        self.good + self.bad + self.upstream_failed
+    }
+}
+
+impl std::ops::Add for Calls {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            good: self.good + other.good,
+            bad: self.bad + other.bad,
+            upstream_failed: self.upstream_failed + other.upstream_failed,
+        }
+    }
+}
+
 /// Percentiles in milliseconds, where there were calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
@@ -139,15 +169,19 @@ impl Callee {
 }
 
 impl Circuit {
-    /// Answers, good or bad, and calls in all, of the last ten seconds.
-    pub fn calls(&self) -> (u64, u64) {
-        let count = |names: &[&str]| names.iter().filter_map(|name| self.recent.get(*name)).sum::<u64>();
-        (count(&["success", "bad_request"]), count(&["success", "bad_request", "failure", "timeout", "rejected"]))
+    /// What became of the calls of the last ten seconds, if they are counted.
+    pub fn calls(&self) -> Option<Calls> {
+        let count = |name| self.recent.get(name).copied().unwrap_or_default();
+        (!self.recent.is_empty()).then(|| Calls {
+            good: count("success") + count("bad_request"),
+            bad: count("failure") + count("timeout") + count("rejected"),
+            upstream_failed: count("upstream_failed"),
+        })
     }
 
     /// Calls a second, if they are counted.
     pub fn rate(&self) -> Option<f64> {
-        (!self.recent.is_empty()).then(|| self.calls().1 as f64 / RECENT_S)
+        self.calls().map(|calls| calls.all() as f64 / RECENT_S)
     }
 
     /// The share of calls it gets, if that is less than all.

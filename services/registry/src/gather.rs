@@ -126,7 +126,7 @@ impl Gather {
         gathered
     }
 
-    /// Takes in an answer. Who refuses the connection is made sure of, as when a caller notices.
+    /// Takes in an answer. An instance that refuses the connection or is silent is probed, as when a caller notices.
     fn note(&self, gathered: &mut Gathered, id: Arc<str>, answer: Result<Circuits, Silent>) {
         let now = Instant::now();
         match answer {
@@ -141,8 +141,8 @@ impl Gather {
             }
             Err(silent) => {
                 log::debug!("{id} does not tell its circuits: {}", silent.why);
-                if silent.is_refusal {
-                    self.directory.suspect(&id, Suspicion::Refused, now);
+                if let Some(why) = silent.suspicion {
+                    self.directory.suspect(&id, why, now);
                 }
                 gathered.told.insert(id, Told { asked: now, circuits: None });
             }
@@ -161,15 +161,18 @@ impl Gathered {
 /// Why there is no answer.
 struct Silent {
     why: String,
-    is_refusal: bool,
+    /// Why it may be gone; none if it has answered something.
+    suspicion: Option<Suspicion>,
 }
 
 async fn ask(client: &surf::Client, addr: SocketAddr) -> Result<Circuits, Silent> {
-    let failed = |why: String| Silent { why, is_refusal: false };
+    let failed = |why: String| Silent { why, suspicion: None };
     let asked = async {
         let mut response = client.get(format!("http://{addr}/circuits")).await.map_err(|error| Silent {
             why: error.to_string(),
-            is_refusal: WireError::of(&error).is_some_and(WireError::is_refused),
+            suspicion: WireError::of(&error)
+                .filter(|error| error.is_before_sending())
+                .map(|error| if error.is_refused() { Suspicion::Refused } else { Suspicion::Unreachable }),
         })?;
         if !response.status().is_success() {
             return Err(failed(format!("it answers {}", response.status())));
@@ -184,7 +187,7 @@ async fn ask(client: &surf::Client, addr: SocketAddr) -> Result<Circuits, Silent
     };
     let late = async {
         Timer::after(ONE_WITHIN).await;
-        Err(failed("it takes too long".into()))
+        Err(Silent { why: "it takes too long".into(), suspicion: Some(Suspicion::TimedOut) })
     };
     asked.or(late).await
 }

@@ -118,7 +118,7 @@ pub fn app(state: State) -> tide::Server<State> {
     page::SITE.furnish(&mut app);
     app.at(page::LIVE.path).get(|request: Request<State>| async move { Ok(page::LIVE.answer(&request)) });
     if app.state().demo.is_some() {
-        app.at("/demo/*deed").post(demo::press);
+        app.at("/demo/*deed").post(demo::press).all(demo::is_a_button);
     }
     pi::furnish(&mut app);
     app.at("/").get(services);

@@ -6,11 +6,13 @@ mod instance;
 pub(crate) mod pi;
 mod words;
 
+use std::net::SocketAddr;
+
 use bramble_look::Site;
 use bramble_look::asset::Asset;
 use maud::{Markup, html};
 
-use crate::view::{Caution, Refused, Service, View};
+use crate::view::{Caution, Refused, Service, Unproven, View};
 use words::{in_words, one_of, plural};
 
 /// The frame of every page here.
@@ -63,6 +65,10 @@ pub(crate) fn parts(view: &View) -> Vec<Part> {
     });
     std::iter::once(part("now".into(), now(view)))
         .chain(services)
+        .chain(
+            (!view.unproven.is_empty())
+                .then(|| part("unproven".into(), unproven(&view.unproven, view.unproven_beyond))),
+        )
         .chain((!view.refused.is_empty()).then(|| part("refused".into(), refused(&view.refused, view.refused_beyond))))
         .chain((!view.news.is_empty()).then(|| part("news".into(), news(view))))
         .chain(view.demo.as_ref().map(|state| part("demo".into(), demo::section(state))))
@@ -73,7 +79,7 @@ pub(crate) fn title(view: &View) -> String {
     let all = view.instances().count();
     let answering: usize = view.services.iter().map(|service| service.answering).sum();
     match all {
-        0 => "Nobody is there".to_owned(),
+        0 => "No service was found".to_owned(),
         _ => format!("{answering} of {all} answer"),
     }
 }
@@ -82,9 +88,6 @@ pub(crate) fn title(view: &View) -> String {
 fn now(view: &View) -> Markup {
     let all = view.instances().count();
     let answering: usize = view.services.iter().map(|service| service.answering).sum();
-    let open = view
-        .instances()
-        .filter(|one| one.circuit().is_some_and(|circuit| circuit.state.is_some_and(|state| state.is_open())));
     let rate = view.instances().filter_map(|one| one.rate()).reduce(|one, other| one + other);
     html! {
         section #now .now {
@@ -95,7 +98,7 @@ fn now(view: &View) -> Markup {
                     Some(rate) => { (format!("{rate:.1}")) }
                     None => span.absent { "unknown" }
                 } } }
-                div.card { dt { "Open circuits" } dd { (open.count()) } }
+                div.card { dt { "Open circuits" } dd { (view.open_circuits()) } }
             }
             @if let Some(caution) = view.caution { (warning(caution)) }
             @if let Some(count @ 1..) = view.pi_problems {
@@ -137,27 +140,49 @@ fn service(id: &str, service: &Service, signed: bool) -> Markup {
     }
 }
 
+fn unproven(all: &[Unproven], beyond: usize) -> Markup {
+    let about = "Announced here, and not answering yet: they get no calls before they do.";
+    let row = |one: &Unproven| {
+        let mark = instance::mark("stale", "unproven");
+        let why = html! { (mark) " announced for " (in_words(one.announced_for)) "; " (one.reason) };
+        claim(&one.id, &one.service, Some(one.addr), &why)
+    };
+    not_in_use("unproven", "Unproven", about, beyond, all.iter().map(row))
+}
+
 fn refused(all: &[Refused], beyond: u64) -> Markup {
+    let about = "Announced here, and not believed: none of them is ever called.";
+    let row = |one: &Refused| {
+        let why = html! { (instance::mark("error", "refused")) " " (one.reason) };
+        claim(&one.name, &one.service, one.addr, &why)
+    };
+    not_in_use("refused", "Refused", about, usize::try_from(beyond).unwrap_or(usize::MAX), all.iter().map(row))
+}
+
+/// What an instance that is not in use says of itself, and why it is not.
+fn claim(name: &str, service: &str, addr: Option<SocketAddr>, why: &Markup) -> Markup {
     html! {
-        section #refused .service {
-            h2 #refused-name { "Refused" }
-            p {
-                "Announced here, and not believed: none of them is ever called."
-                @if beyond > 0 { " " (beyond) " more are not listed." }
+        tr role="row" {
+            th role="rowheader" scope="row" { code { (name) } }
+            td role="cell" data-l="Claims to be" {
+                (words::or_dash(service))
+                @if let Some(addr) = addr { " at " (addr) }
             }
-            div.card.table role="region" tabindex="0" aria-labelledby="refused-name" {
-                table role="table" aria-labelledby="refused-name" {
+            td.long role="cell" data-l="Why" { (why) }
+        }
+    }
+}
+
+/// A table of instances that get no calls.
+fn not_in_use(id: &str, heading: &str, about: &str, beyond: usize, rows: impl Iterator<Item = Markup>) -> Markup {
+    html! {
+        section.service id=(id) {
+            h2 id={ (id) "-name" } { (heading) }
+            p { (about) @if beyond > 0 { " " (beyond) " more are not listed." } }
+            div.card.table role="region" tabindex="0" aria-labelledby={ (id) "-name" } {
+                table role="table" aria-labelledby={ (id) "-name" } {
                     thead { tr role="row" { @for head in ["Name", "Claims to be", "Why"] { th role="columnheader" scope="col" { (head) } } } }
-                    tbody { @for one in all {
-                        tr role="row" {
-                            th role="rowheader" scope="row" { code { (one.name) } }
-                            td role="cell" data-l="Claims to be" {
-                                (words::or_dash(&one.service))
-                                @if let Some(addr) = one.addr { " at " (addr) }
-                            }
-                            td.long role="cell" data-l="Why" { span.mark.error { "refused" } " " (one.reason) }
-                        }
-                    } }
+                    tbody { @for row in rows { (row) } }
                 }
             }
         }

@@ -8,12 +8,14 @@ use bramble::discovery::{Directory, Seen, Standing, Status};
 use bramble::trust::Trust;
 use serde::{Serialize, Serializer};
 
-use crate::circuits::{Callee, Circuit, Circuits};
+use crate::circuits::{Callee, Calls, Circuit, Circuits, State};
 use crate::demo::DemoState;
 use crate::gather::{Change, Gathered};
 
 /// Happenings that are shown.
 const MOST_NEWS: usize = 100;
+/// Unproven instances that are shown: anything on the LAN can announce as many as it likes.
+const MOST_UNPROVEN: usize = 32;
 
 /// What the page shows.
 #[derive(Debug, Clone, Serialize)]
@@ -31,6 +33,10 @@ pub struct View {
     pub services: Vec<Service>,
     /// The newest first; at most 100.
     pub news: Vec<News>,
+    /// Announced, and not answering: they get no calls. At most 32.
+    pub unproven: Vec<Unproven>,
+    /// How many more there are.
+    pub unproven_beyond: usize,
     /// Who is not believed.
     pub refused: Vec<Refused>,
     /// How many more are not.
@@ -102,6 +108,22 @@ pub struct News {
     pub what: String,
 }
 
+/// An instance that is announced, and has not answered a probe with its id yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unproven {
+    /// Its name.
+    pub id: Arc<str>,
+    /// The service it says it is.
+    pub service: Arc<str>,
+    /// Where it says it is.
+    pub addr: std::net::SocketAddr,
+    /// For how long it has been announced, in seconds.
+    #[serde(rename = "announced_for_s", serialize_with = "whole_seconds")]
+    pub announced_for: Duration,
+    /// Why it gets no calls, as the end of a sentence that begins with its name.
+    pub reason: String,
+}
+
 /// Somebody who is not believed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refused {
@@ -129,6 +151,7 @@ impl View {
             addr: one.addr,
             reason: one.reason,
         });
+        let (unproven, unproven_beyond) = unproven(directory, now);
         Self {
             seen_by: Arc::clone(id),
             at: SystemTime::now(),
@@ -136,11 +159,23 @@ impl View {
             caution: Caution::of(&services, id, directory.is_settling(now)),
             services,
             news: news(directory, gathered, now),
+            unproven,
+            unproven_beyond,
             refused: refused.collect(),
             refused_beyond,
             pi_problems: None,
             demo: None,
         }
+    }
+
+    /// How many circuits are open: one for each instance that a caller does not call, and one for each service that is
+    /// called and is no instance here, such as the weather API before a producer.
+    pub fn open_circuits(&self) -> usize {
+        let is_open = |circuit: &Circuit| circuit.state.is_some_and(State::is_open);
+        let instances = self.instances().filter(|one| one.circuit().is_some_and(is_open)).count();
+        let is_here = |callee: &&Callee| self.services.iter().any(|service| *service.service == *callee.service);
+        let calls = self.instances().flat_map(|one| &one.calls).filter(|callee| !is_here(callee));
+        instances + calls.filter(|callee| callee.standing().is_some_and(is_open)).count()
     }
 
     /// Every instance.
@@ -190,10 +225,9 @@ impl One {
         self.callers.iter().map(|caller| &caller.circuit).max_by_key(|circuit| circuit.state)
     }
 
-    /// Its good answers and its calls of the last ten seconds, if anybody counts them.
-    pub fn recent(&self) -> Option<(u64, u64)> {
-        let counted = self.callers.iter().filter(|caller| !caller.circuit.recent.is_empty());
-        counted.map(|caller| caller.circuit.calls()).reduce(|one, other| (one.0 + other.0, one.1 + other.1))
+    /// What became of the calls of all callers in the last ten seconds, if any of them counts.
+    pub fn recent(&self) -> Option<Calls> {
+        self.callers.iter().filter_map(|caller| caller.circuit.calls()).reduce(|one, other| one + other)
     }
 
     /// Calls a second, if anybody counts them.
@@ -238,6 +272,20 @@ pub(crate) fn by_service(ones: Vec<One>) -> Vec<Service> {
         Service { service, answering, instances }
     });
     counted.collect()
+}
+
+/// Those to be shown, and how many more there are.
+fn unproven(directory: &Directory, now: Instant) -> (Vec<Unproven>, usize) {
+    let all = directory.unproven(now);
+    let beyond = all.len().saturating_sub(MOST_UNPROVEN);
+    let shown = all.into_iter().take(MOST_UNPROVEN).map(|seen| Unproven {
+        id: Arc::clone(&seen.instance.id),
+        service: Arc::clone(&seen.instance.service),
+        addr: seen.instance.addr,
+        announced_for: seen.standing_for,
+        reason: directory.why_unproven(&seen.instance),
+    });
+    (shown.collect(), beyond)
 }
 
 fn news(directory: &Directory, gathered: &Gathered, now: Instant) -> Vec<News> {

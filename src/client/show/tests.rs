@@ -9,7 +9,7 @@ const SERVICE: &str = "admitted_share attempt_latency_ms endpoints failure_rate 
 const ENDPOINT: &str = "addr admitted_share draining expected_ms failure_rate failures_in_a_row for_ms full id in_flight \
     latency_ms next_probe_ms reason recent recent_calls since slow_rate slow_start_share state total weight zone";
 const EVENTS: &str = "bad_request failure fallback_failure fallback_missing fallback_rejection fallback_success full \
-    rejected retry short_circuited success timeout";
+    rejected retry short_circuited success timeout upstream_failed";
 
 fn keys(value: &Value) -> String {
     let mut keys: Vec<_> = value.as_object().expect("an object").keys().map(String::as_str).collect();
@@ -65,7 +65,7 @@ fn a_service_and_its_instances_are_told_under_these_keys() {
     assert_eq!(keys(&told["endpoints"][0]), ENDPOINT);
     assert_eq!(keys(&told["latency_ms"]), "mean p50 p90 p95 p99");
     assert_eq!((keys(&told["recent"]), keys(&told["total"])), (EVENTS.into(), EVENTS.into()));
-    assert_eq!(keys(&told["endpoints"][0]["total"]), "bad_request failure rejected success timeout");
+    assert_eq!(keys(&told["endpoints"][0]["total"]), "bad_request failure rejected success timeout upstream_failed");
 }
 
 #[test]
@@ -88,8 +88,9 @@ fn a_service_is_as_its_best_instance_and_open_only_when_the_last_one_is() {
     (0..5).for_each(|_| world.call(0, Outcome::Failure, 1_000));
     let told = world.seen(1_500);
     assert_eq!((&told["state"], &told["admitted_share"]), (&"closed".into(), &1.0.into()));
-    assert_eq!((&told["for_ms"], &told["reason"]), (&1_500.into(), &"5 consecutive failures".into()));
-    assert_eq!(told["endpoints"][0]["state"], "open");
+    assert_eq!((&told["for_ms"], &told["reason"]), (&1_500.into(), &Value::Null));
+    assert_eq!((&told["endpoints"][0]["state"], &told["endpoints"][1]["reason"]), (&"open".into(), &Value::Null));
+    assert_eq!(told["endpoints"][0]["reason"], "5 consecutive failures");
     assert_eq!(told["endpoints"][0]["since"], "1970-01-01T00:00:01.000Z");
 
     (0..5).for_each(|_| world.call(1, Outcome::Failure, 2_000));
@@ -98,6 +99,19 @@ fn a_service_is_as_its_best_instance_and_open_only_when_the_last_one_is() {
     assert_eq!((&told["for_ms"], &told["since"]), (&500.into(), &"1970-01-01T00:00:02.000Z".into()));
     let next = told["next_probe_ms"].as_u64().expect("known");
     assert_eq!(Some(next), told["endpoints"][0]["next_probe_ms"].as_u64(), "the first of both");
+    assert_eq!(told["reason"], "5 consecutive failures");
+}
+
+#[test]
+fn a_circuit_that_is_closed_again_gives_no_reason_for_having_been_open() {
+    let world = World::new(1);
+    (0..5).for_each(|_| world.call(0, Outcome::Failure, 1_000));
+    assert_eq!(world.seen(1_500)["endpoints"][0]["reason"], "5 consecutive failures");
+    world.call(0, Outcome::Success { latency: Duration::ZERO }, 20_000);
+    let told = world.seen(60_000);
+    let circuit = &told["endpoints"][0];
+    assert_eq!((&circuit["state"], &circuit["reason"]), (&"closed".into(), &Value::Null));
+    assert_eq!((&told["state"], &told["reason"]), (&"closed".into(), &Value::Null));
 }
 
 #[test]

@@ -63,8 +63,10 @@ impl InstanceTable {
         self.heard_again(at, now);
         let Some(entry) = self.entries.get_mut(at) else { return };
         match (old.status, entry.instance.status) {
-            (Status::Up, Status::Drain) => entry.schedule = Schedule::At(now + ENDS_WITHIN),
-            (Status::Drain, Status::Up) => entry.schedule = Schedule::Idle,
+            (Status::Up, Status::Drain) => {
+                (entry.ending, entry.schedule) = (Some(now), Schedule::At(now + ENDS_WITHIN))
+            }
+            (Status::Drain, Status::Up) => (entry.ending, entry.schedule) = (None, Schedule::Idle),
             (Status::Up, Status::Up) if is_elsewhere => drop(entry.schedule.hurry(entry.soonest_probe(now))),
             (Status::Up, Status::Up) | (Status::Drain, Status::Drain) => return,
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::bounds::may_tell;
-use super::{InstanceTable, Key, State};
+use super::{Entry, InstanceTable, Key, State};
 use crate::discovery::news::What;
 use crate::discovery::schedule::{self, Class, LOST_KEPT_FOR, SUSPECT_PAUSE, Schedule};
 use crate::discovery::{Source, Status, Suspicion};
@@ -77,7 +77,7 @@ impl InstanceTable {
         self.end_what_is_over(now);
         self.budget.refill(now);
         let mut due: Vec<(Class, u32, Key)> = Vec::new();
-        for (key, entry) in self.entries.iter().filter(|(_, entry)| entry.schedule.is_due(now)) {
+        for (key, entry) in self.entries.iter().filter(|(_, entry)| self.probe_at(entry).is_some_and(|at| at <= now)) {
             due.push((class_of(entry.state), entry.failures, key.clone()));
         }
         due.sort();
@@ -104,11 +104,22 @@ impl InstanceTable {
 
     /// When [`InstanceTable::due`] may have something next. None: not before another change.
     pub fn next_due(&self) -> Option<Instant> {
-        let wanted = self.entries.values().filter_map(|entry| Some((entry, entry.schedule.at()?)));
+        let wanted = self.entries.values().filter_map(|entry| Some((entry, self.probe_at(entry)?)));
         let begins = wanted.filter_map(|(entry, at)| {
             Some(at.max(self.budget.may_begin(class_of(entry.state), entry.probe_addrs().count())?))
         });
         begins.min()
+    }
+
+    /// When an instance of `service` that is out of use is probed next; in the past, if a probe is under way.
+    pub(in crate::discovery) fn next_probe_of(&self, service: &str) -> Option<Instant> {
+        let out_of_use = self.in_state(State::Lost).chain(self.in_state(State::Unproven)).map(|(_, entry)| entry);
+        let of_service = out_of_use.filter(|entry| *entry.instance.service == *service);
+        of_service.filter_map(|entry| entry.schedule.at().or(entry.probed)).min()
+    }
+
+    fn probe_at(&self, entry: &Entry) -> Option<Instant> {
+        entry.probe_at(self.told.is_of(&entry.instance.service))
     }
 
     /// Instances that are ending have ended, and those that were lost long ago are forgotten.

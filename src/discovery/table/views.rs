@@ -24,21 +24,27 @@ impl InstanceTable {
     pub fn all(&self, now: Instant) -> Vec<Seen> {
         let mut since: BTreeMap<SocketAddr, Instant> = BTreeMap::new();
         let mut unheard: BTreeMap<(SocketAddr, &str), Instant> = BTreeMap::new();
+        let mut ending: BTreeMap<(SocketAddr, &str), Instant> = BTreeMap::new();
         for (_, entry) in self.in_state(State::InUse) {
             let first = since.entry(entry.instance.addr).or_insert(entry.since);
             *first = entry.since.min(*first);
             if let Some(silence) = entry.unheard {
                 unheard.insert((entry.instance.addr, &entry.instance.id), silence.since);
             }
+            if let Some(since) = entry.ending {
+                ending.insert((entry.instance.addr, &entry.instance.id), since);
+            }
         }
         let seen = self.merged.values().flat_map(|instances| instances.iter()).map(|instance| {
             let since = since.get(&instance.addr).copied().unwrap_or(now);
             let unheard = unheard.get(&(instance.addr, &*instance.id)).copied();
+            let ending = ending.get(&(instance.addr, &*instance.id)).copied();
             Seen {
                 instance: Arc::clone(instance),
                 known_for: now.saturating_duration_since(since),
                 standing: unheard.map_or(Standing::Confirmed, |_| Standing::Unconfirmed),
                 standing_for: now.saturating_duration_since(unheard.unwrap_or(since)),
+                ending_for: ending.map(|since| now.saturating_duration_since(since)),
             }
         });
         seen.collect()
@@ -57,26 +63,48 @@ impl InstanceTable {
     fn out_of_use(&self, state: State, standing: Standing, now: Instant) -> Vec<Seen> {
         let seen = self.in_state(state).map(|(_, entry)| {
             let time: Duration = now.saturating_duration_since(entry.since);
-            Seen { instance: Arc::clone(&entry.instance), known_for: time, standing, standing_for: time }
+            Seen {
+                instance: Arc::clone(&entry.instance),
+                known_for: time,
+                standing,
+                standing_for: time,
+                ending_for: None,
+            }
         });
         seen.collect()
     }
 
-    /// Why no instance of `service` is in use, as a sentence.
+    /// Why no instance of `service` takes calls, and what to look at, as a sentence.
     pub(in crate::discovery) fn why_none(&self, service: &str) -> String {
-        let first = |state| {
-            let mut these = self.in_state(state).map(|(_, entry)| &entry.instance);
-            these.find(|instance| *instance.service == *service && instance.status == Status::Up)
+        let these = |state| {
+            let of_service = self.in_state(state).map(|(_, entry)| entry);
+            of_service.filter(|entry| *entry.instance.service == *service)
         };
-        match (first(State::Lost), first(State::Unproven)) {
-            (Some(lost), _) => format!("{} at {} does not answer any more; is the network up?", lost.id, lost.addr),
-            (None, Some(new)) => format!(
-                "{} is announced at {}, but does not answer there; does its firewall allow TCP port {}?",
-                new.id,
-                new.addr,
-                new.addr.port()
+        let named = |entry: &Entry| format!("{} at {}", entry.instance.id, entry.instance.addr);
+        // The newest loss tells most of what is wrong now.
+        if let Some(lost) = these(State::Lost).max_by_key(|entry| entry.since) {
+            return format!("{} has stopped answering; is it running, and is the network up?", named(lost));
+        }
+        let is_new = |entry: &&Entry| entry.instance.status == Status::Up;
+        if let Some(new) = these(State::Unproven).find(is_new) {
+            return format!("{} is announced, but {}", named(new), self.why_unproven(&new.instance));
+        }
+        if let Some(ended) = these(State::InUse).chain(these(State::Ending)).next() {
+            return format!("{} has said that it is ending, and no other was found; start another one", named(ended));
+        }
+        "none was found; is one running, and is mDNS (UDP 5353) allowed on this network?".into()
+    }
+
+    /// Why an announced instance is not in use, as the end of a sentence.
+    pub(in crate::discovery) fn why_unproven(&self, announced: &Instance) -> String {
+        let mut in_use = self.in_state(State::InUse).map(|(_, entry)| &entry.instance);
+        match in_use.find(|other| other.addr == announced.addr && other.id != announced.id) {
+            // A process started anew at the same port, and a record of the old one: no mistake of a firewall.
+            Some(other) => format!("{} answers there instead", other.id),
+            None => format!(
+                "does not answer GET /healthz there with its id; does its firewall allow TCP port {}?",
+                announced.addr.port()
             ),
-            (None, None) => "is one running, and is mDNS (UDP 5353) allowed on this network?".into(),
         }
     }
 

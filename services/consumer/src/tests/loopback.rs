@@ -100,6 +100,11 @@ fn good(report: &Report) -> Says {
     (200, "", serde_json::to_string(report).expect("JSON"))
 }
 
+/// A report that was good two hours ago.
+fn old_report() -> Report {
+    Report { age_s: Some(7200), source: Source::Stale, message: Report::STALE.into(), ..report() }
+}
+
 fn error_body(status: u16, headers: &'static str, code: &str) -> Says {
     (status, headers, format!(r#"{{"error":{{"code":"{code}","message":"what the producer said"}}}}"#))
 }
@@ -155,9 +160,9 @@ fn when_the_weather_api_failed_the_page_names_the_weather_service_and_no_produce
 #[test]
 fn a_report_that_was_kept_says_whether_the_weather_api_or_the_producers_failed() {
     for (says, ..) in upstream_failures() {
-        let producer = FakeProducer::start(good(&report()));
+        let producer = FakeProducer::start(good(&old_report()));
         let bench = Bench::of(&producer);
-        assert_eq!(bench.json().1["source"], "live");
+        assert_eq!(bench.json().1["source"], "stale");
         producer.says(says);
         let (status, old) = bench.json();
         assert_eq!((status, &old["source"], &old["message"]), (200, &"stale".into(), &Report::STALE.into()), "{old}");
@@ -171,15 +176,33 @@ fn a_report_that_was_kept_says_whether_the_weather_api_or_the_producers_failed()
 }
 
 #[test]
-fn without_a_producer_the_error_is_unavailable_with_a_time_to_wait() {
+fn a_report_that_was_kept_and_is_still_fresh_is_not_called_out_of_date_because_the_weather_api_fails() {
+    let no_room = (error_body(503, "retry-after: 1\r\n", "overloaded"), 503, "overloaded");
+    for (says, _, code) in upstream_failures().into_iter().chain([no_room]) {
+        let producer = FakeProducer::start(good(&report()));
+        let bench = Bench::of(&producer);
+        assert_eq!(bench.json().1["source"], "live");
+        producer.says(says);
+        let got = bench.get("/api/weather?zip=70569&country=DE");
+        let kept = got.json();
+        assert_eq!((&kept["source"], &kept["message"]), (&"cache".into(), &Report::OK.into()), "{code}: {kept}");
+        assert!(kept["age_s"].as_u64().is_some_and(|age| (12..60).contains(&age)), "{code}: {kept}");
+        assert_eq!(got.header("cache-control"), Some("max-age=600"), "{code}");
+        let page = bench.get(PLACE).body;
+        assert!(page.contains("Cached") && page.contains("seconds ago, still good"), "{code}: {page}");
+        assert!(!page.contains("CAUTION") && !page.contains("Out of date"), "{code}: {page}");
+    }
+}
+
+#[test]
+fn without_a_producer_the_error_is_unavailable_and_names_no_time_that_nobody_knows() {
     let producer = FakeProducer::start(good(&report()));
     let bench = Bench::of(&producer);
     producer.stop();
     let got = bench.get("/api/weather?zip=70569&country=DE");
     assert_eq!((got.status(), &got.json()["error"]["code"]), (503, &"unavailable".into()));
-    let wait: u64 = got.header("retry-after").expect("a time").parse().expect("seconds");
-    assert!((1..=3).contains(&wait), "{wait}");
-    assert_eq!(got.json()["error"]["retry_after_s"], wait);
+    assert_eq!((got.header("retry-after"), got.json()["error"].get("retry_after_s")), (None, None));
+    assert!(bench.get(PLACE).body.contains("Try again later."));
 }
 
 #[test]
@@ -210,7 +233,7 @@ fn a_producer_without_room_is_not_called_unreachable() {
         let (status, error) = Bench::of(&producer).json();
         assert_eq!((status, &error["error"]["code"]), (says.0, &code.into()), "{error}");
 
-        let producer = FakeProducer::start(good(&report()));
+        let producer = FakeProducer::start(good(&old_report()));
         let bench = Bench::of(&producer);
         assert_eq!(bench.json().0, 200);
         producer.says(says);
@@ -227,7 +250,7 @@ fn an_older_or_empty_report_never_takes_the_place_of_a_newer_one() {
         assert_eq!(bench.json().1["source"], "live");
         producer.says(says.clone());
         let (_, got) = bench.json();
-        assert_eq!((&got["source"], &got["message"]), (&"stale".into(), &Report::STALE.into()), "{says:?}: {got}");
+        assert_eq!((&got["source"], &got["message"]), (&"cache".into(), &Report::OK.into()), "{says:?}: {got}");
         assert!(got["age_s"].as_u64().is_some_and(|age| age < 60), "{got}");
 
         let producer = FakeProducer::start(says.clone());

@@ -19,6 +19,8 @@ fn view(news: Vec<News>) -> View {
         caution: None,
         services: by_service(Vec::new()),
         news,
+        unproven: Vec::new(),
+        unproven_beyond: 0,
         refused: Vec::new(),
         refused_beyond: 0,
         pi_problems: None,

@@ -134,9 +134,11 @@ fn who_refuses_the_connection_is_told_from_who_is_silent() {
     let bench = Bench::new();
     let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
     let (silent, _) = bench.answers(None);
-    let ask = |addr| future::block_on(bench.executor.run(ask(&bench.gather.client, addr))).map_err(|it| it.is_refusal);
-    assert_eq!(ask(closed), Err(true), "so the directory makes sure of it");
-    assert_eq!(ask(silent), Err(false));
+    let ask = |addr| future::block_on(bench.executor.run(ask(&bench.gather.client, addr))).map_err(|it| it.suspicion);
+    assert_eq!(ask(closed), Err(Some(Suspicion::Refused)), "so the directory makes sure of it");
+    assert_eq!(ask(silent), Err(Some(Suspicion::TimedOut)), "of this as well");
+    let (strange, _) = bench.answers(Some("<html>".into()));
+    assert_eq!(ask(strange), Err(None), "it is there");
 }
 
 #[test]

@@ -43,6 +43,7 @@ pub(super) fn table(service: &Service, columns: &Columns, id: &str) -> Markup {
 
 fn row(one: &One, columns: &Columns) -> Markup {
     let instance = &one.seen.instance;
+    let failed_behind = one.recent().map(|calls| calls.upstream_failed);
     html! {
         tr role="row" {
             th role="rowheader" scope="row" {
@@ -64,6 +65,9 @@ fn row(one: &One, columns: &Columns) -> Markup {
                     td.number role="cell" data-l=(head) {
                         (number.as_deref().unwrap_or("–"))
                         @if let (Some(count), "Calls/s") = (one.in_flight(), *head) { small { (count) " in flight" } }
+                        @if let (Some(count @ 1..), "Success") = (failed_behind, *head) {
+                            small { (count) " failed behind it" }
+                        }
                     }
                 }
             }
@@ -105,7 +109,11 @@ fn status(one: &One) -> Markup {
         (Standing::Unconfirmed, ..) => ("stale", "unconfirmed"),
         (Standing::Confirmed, ..) => ("live", "up"),
     };
-    let time = if one.seen.standing == Standing::Confirmed { one.seen.known_for } else { one.seen.standing_for };
+    let time = match (word, one.seen.ending_for, one.seen.standing) {
+        ("ending", Some(time), _) => time,
+        (_, _, Standing::Confirmed) => one.seen.known_for,
+        _ => one.seen.standing_for,
+    };
     let since = if word == "silent" { "known for " } else { "for " };
     html! { (mark(kind, word)) small { (since) (in_words(time)) } }
 }
@@ -114,10 +122,16 @@ fn circuit(one: &One) -> Markup {
     let Some(circuit) = one.circuit() else { return html! { (mark("none", "not called")) } };
     let state = circuit.state.unwrap_or(State::Unknown);
     let callers = one.callers.len();
+    let is_idle = one.recent().is_some_and(|calls| calls.all() == 0);
+    let says = match (state, is_idle, one.answers) {
+        (State::Closed, true, Some(false)) => "no calls lately, so no caller knows that it is silent".to_owned(),
+        (State::Closed, true, _) => "no calls lately".to_owned(),
+        _ => sentence(circuit, state),
+    };
     html! {
         (state_mark(state, state.as_str()))
         small {
-            (sentence(circuit, state))
+            (says)
             @if callers > 1 { ", worst of " (callers) " callers" }
         }
     }
@@ -155,7 +169,7 @@ fn sentence(circuit: &Circuit, state: State) -> String {
 fn numbers(one: &One) -> [Option<String>; 5] {
     let latency = |of| one.latency(of).map(milliseconds);
     [
-        one.recent().and_then(|(good, all)| percent(good, all)),
+        one.recent().and_then(|calls| percent(calls.good, calls.good + calls.bad)),
         one.rate().map(|rate| format!("{rate:.1}")),
         latency(|circuit| circuit.latency_ms.p50),
         latency(|circuit| circuit.latency_ms.p95),

@@ -24,8 +24,9 @@ fn one(service: &str, number: u8) -> One {
         epoch: 0,
     };
     let known_for = Duration::from_secs(90);
+    let standing = Standing::Confirmed;
     One {
-        seen: Seen { instance: Arc::new(instance), known_for, standing: Standing::Confirmed, standing_for: known_for },
+        seen: Seen { instance: Arc::new(instance), known_for, standing, standing_for: known_for, ending_for: None },
         answers: Some(true),
         callers: Vec::new(),
         calls: Vec::new(),
@@ -60,6 +61,8 @@ fn view(ones: Vec<One>) -> View {
         caution: None,
         services: by_service(ones),
         news: Vec::new(),
+        unproven: Vec::new(),
+        unproven_beyond: 0,
         refused: Vec::new(),
         refused_beyond: 0,
         pi_problems: None,
@@ -93,10 +96,13 @@ fn each_status_is_a_word_of_its_own() {
         change(&mut one);
         drawn(vec![one])
     };
-    let ending = |one: &mut One| Arc::make_mut(&mut one.seen.instance).status = Status::Drain;
+    let ending = |one: &mut One| {
+        Arc::make_mut(&mut one.seen.instance).status = Status::Drain;
+        one.seen.ending_for = Some(Duration::from_secs(1));
+    };
     for (page, mark) in [
         (status(|_| ()), r#"mark live">up<"#),
-        (status(ending), r#"mark stale">ending<"#),
+        (status(ending), r#"mark stale">ending</span><small>for 1 s"#),
         (status(|one| one.seen.standing = Standing::Unconfirmed), r#"mark stale">unconfirmed<"#),
         (status(|one| one.answers = Some(false)), r#"mark error">silent</span><small>known for "#),
     ] {
@@ -135,6 +141,54 @@ fn each_circuit_is_a_word_and_a_sentence() {
 }
 
 #[test]
+fn an_instance_that_nobody_calls_lately_is_not_said_to_get_its_share_though_its_circuit_is_closed() {
+    let mut idle = called(1, State::Closed, |circuit| circuit.recent = [("success".to_owned(), 0)].into());
+    let page = drawn(vec![idle.clone()]);
+    assert!(page.contains("no calls lately") && !page.contains("share"), "{page}");
+    idle.answers = Some(false);
+    let page = drawn(vec![idle]);
+    assert!(page.contains("no caller knows that it is silent") && !page.contains("share"), "{page}");
+}
+
+#[test]
+fn the_open_circuit_before_the_weather_api_is_counted_for_each_producer() {
+    let count = |page: &str| {
+        let rest = page.split("Open circuits</dt><dd>").nth(1).expect("the tile");
+        rest.split('<').next().map(str::to_owned)
+    };
+    let mut ones = vec![called(1, State::Closed, |_| ()), called(2, State::Closed, |_| ()), one("consumer", 3)];
+    assert_eq!(count(&drawn(ones.clone())).as_deref(), Some("0"));
+    for one in &mut ones[..2] {
+        one.calls[0].endpoints[0].circuit.state = Some(State::Open);
+    }
+    // The consumer's circuit for the service of producers is that of the instances, which are counted themselves.
+    let circuit = Circuit { state: Some(State::Open), ..Circuit::default() };
+    ones[2].calls = vec![Callee { service: "producer".into(), circuit, ..Callee::default() }];
+    assert_eq!(count(&drawn(ones.clone())).as_deref(), Some("2"));
+    ones[0].callers[0].circuit.state = Some(State::Open);
+    assert_eq!(count(&drawn(ones)).as_deref(), Some("3"));
+}
+
+#[test]
+fn an_announced_instance_that_does_not_answer_is_listed_with_why_it_gets_no_calls() {
+    let mut view = view(vec![one("producer", 1)]);
+    assert!(!whole(&view).into_string().contains("Unproven"));
+    view.unproven.push(Unproven {
+        id: "producer-x".into(),
+        service: "producer".into(),
+        addr: SocketAddr::from(([192, 0, 2, 7], 9001)),
+        announced_for: Duration::from_secs(65),
+        reason: "does not answer GET /healthz there with its id".into(),
+    });
+    view.unproven_beyond = 2;
+    let page = whole(&view).into_string();
+    for text in ["producer at 192.0.2.7:9001", "announced for 1 min; does not answer GET /healthz", "2 more are not"] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    assert!(page.contains("<title>1 of 1 answer"), "it is not counted as an instance: {page}");
+}
+
+#[test]
 fn numbers_of_calls_are_those_of_its_callers() {
     let mut ones = vec![called(1, State::Closed, |_| ())];
     let other = Caller { by: "consumer-0000000000000002".into(), circuit: ones[0].callers[0].circuit.clone() };
@@ -145,6 +199,18 @@ fn numbers_of_calls_are_those_of_its_callers() {
     }
     assert!(page.contains("weather API: closed"), "{page}");
     assert!(!drawn(vec![one("registry", 1)]).contains("p99"), "who is not called has no such columns");
+}
+
+#[test]
+fn calls_that_failed_behind_an_instance_are_not_counted_as_its_failures() {
+    let page = drawn(vec![called(1, State::Closed, |circuit| {
+        circuit.recent.extend([
+            ("failure".to_owned(), 0),
+            ("timeout".to_owned(), 0),
+            ("upstream_failed".to_owned(), 3),
+        ]);
+    })]);
+    assert!(page.contains(">100 %<small>3 failed behind it<") && page.contains(">10.0<"), "{page}");
 }
 
 #[test]
