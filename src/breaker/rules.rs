@@ -62,12 +62,13 @@ pub struct BreakerSettings {
 const SOLE_OPEN_FOR_MAX: Duration = Duration::from_secs(3);
 
 impl BreakerSettings {
-    /// The same for a callee that has no substitute, as the weather API: opened by consecutive failures alone, since one
-    /// that fails half of the calls answers the other half; open for 3 s at most; and without a ramp.
+    /// The same for a callee that has no substitute, as the weather API: opened by consecutive failures alone, and by twice
+    /// as many, since one that fails half of the calls answers the other half; open for 3 s at most; and without a ramp.
     #[must_use]
     pub fn for_sole_callee(&self) -> Self {
         let [open_for, open_for_max] = [self.open_for, self.open_for_max].map(|time| time.min(SOLE_OPEN_FOR_MAX));
-        Self { failure_rate: 1.0, open_for, open_for_max, ramp: Duration::ZERO, ..self.clone() }
+        let consecutive_failures = self.consecutive_failures.saturating_mul(2).min(MOST_CALLS);
+        Self { consecutive_failures, failure_rate: 1.0, open_for, open_for_max, ramp: Duration::ZERO, ..self.clone() }
     }
 }
 
