@@ -11,19 +11,7 @@ use std::time::{Instant, SystemTime};
 use event_listener::Event;
 use futures_lite::{FutureExt, future};
 
-use super::{Entry, Failure, Freshness, Missed, Shared};
-
-/// Where an answer of a flight comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// It was fetched.
-    Fetch,
-    /// Another process had fetched it.
-    Store,
-}
-
-/// How a flight ended, as each who waited gets it.
-pub(super) type Outcome<V, E> = Result<(Entry<V>, Origin), Missed<E>>;
+use super::{Entry, Failure, Freshness, Missed, Origin, Outcome, Shared};
 
 /// Fetches under way, by question.
 pub(super) type Flights<V, E> = HashMap<Arc<str>, Arc<Flight<V, E>>>;
@@ -119,11 +107,11 @@ where
             _ => {}
         }
     }
-    shared.counters.fetches.fetch_add(1, Ordering::Relaxed);
+    shared.table.counters.fetches.fetch_add(1, Ordering::Relaxed);
     let started = Instant::now();
     let fetched = async { fetch.await.map_err(Missed::Failed) };
     let timed_out = async {
-        async_io::Timer::at(started + shared.settings.fetch_for).await;
+        async_io::Timer::at(started + shared.table.settings.fetch_for).await;
         Err(Missed::TimedOut)
     };
     let outcome = AssertUnwindSafe(future::or(fetched, timed_out)).catch_unwind().await.unwrap_or_else(|_| {
@@ -132,8 +120,7 @@ where
     });
     match outcome.map(|value| Entry { value, stored_at: now }) {
         Ok(entry) => {
-            shared.failures.remove(&landing.key);
-            let is_worth_it = shared.keep(&landing.key, &entry, now);
+            let is_worth_it = shared.table.fetched(&landing.key, &entry, now);
             let key = Arc::clone(&landing.key);
             landing.land(Ok((entry.clone(), Origin::Fetch)));
             // After the landing: nobody waits for it.
@@ -142,7 +129,7 @@ where
             }
         }
         Err(missed) => {
-            shared.remember(&landing.key, &missed, now + started.elapsed());
+            shared.table.failed(&landing.key, &missed, now + started.elapsed());
             landing.land(Err(missed));
         }
     }

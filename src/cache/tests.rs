@@ -1,4 +1,4 @@
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_lite::future::{block_on, pending, poll_once, yield_now};
 use smol::Executor;

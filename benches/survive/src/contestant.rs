@@ -4,10 +4,12 @@
 //! state machine that is told what happened and says what to do next. The simulator owns sockets, timers and clock.
 
 pub mod baseline;
+mod directory;
 pub mod rules;
 
 pub use bramble::breaker::HealthCheck;
 pub use bramble::call::{CallEvent, Ending, Question};
+pub use directory::{Directory, DirectoryProbe};
 
 use fastrand::Rng;
 use std::time::{Duration, Instant};
@@ -37,6 +39,11 @@ pub trait Contestant: Sync {
         false
     }
 
+    /// Whether the servers have the circuit of Bramble's producer before the upstream. Their cache is the same for all.
+    fn upstream_circuit(&self) -> bool {
+        false
+    }
+
     /// Whether its clients tell an answer of the service from a stranger's, a broken body, and a failed upstream. Other
     /// clients know the status alone: 2xx is a success, everything else a failure.
     fn checks_contract(&self) -> bool {
@@ -62,6 +69,17 @@ pub struct ClientOptions<'a> {
 pub trait Client {
     /// Replaces the list of instances.
     fn update(&self, targets: &[Target], now: Instant);
+
+    /// Its own table of instances, if it has one: where instances are found by mDNS, that is told of them, and the client
+    /// takes in what is in use by [`Client::refresh`].
+    fn directory(&self) -> Option<&Directory> {
+        None
+    }
+
+    /// Takes in the instances that the directory has in use.
+    fn refresh(&self, now: Instant) {
+        let _ = now;
+    }
 
     /// Begins a call. The first event of its machine is [`CallEvent::Begin`].
     fn call(&self, question: Question, now: Instant) -> Box<dyn Call + '_>;
@@ -97,6 +115,8 @@ pub struct EndpointId {
     pub server: usize,
     /// Which process there, from 0 on.
     pub process: u32,
+    /// Which of the addresses that the server has had, from 0 on; a new port is a new address.
+    pub address: u8,
 }
 
 /// A `GET /healthz` to an instance.

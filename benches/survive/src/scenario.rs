@@ -1,6 +1,7 @@
 //! What is simulated: servers, clients, faults by time, and the phases that are measured.
 
 mod build;
+mod discovery;
 mod field;
 mod gray;
 mod outages;
@@ -18,8 +19,17 @@ pub const SEEDS: u64 = 5;
 
 /// All scenarios.
 pub fn all() -> Vec<Scenario> {
-    [outages::all(), overload::all(), gray::all(), traffic::all(), topology::all(), upstream::all(), field::all()]
-        .concat()
+    [
+        outages::all(),
+        overload::all(),
+        gray::all(),
+        traffic::all(),
+        topology::all(),
+        upstream::all(),
+        discovery::all(),
+        field::all(),
+    ]
+    .concat()
 }
 
 /// A test case of the scoreboard.
@@ -35,8 +45,12 @@ pub struct Scenario {
     pub upstream: Option<UpstreamSpec>,
     /// What a message between two zones takes longer.
     pub zone_latency: Duration,
-    /// From the start or the end of an instance to its being known to the clients.
+    /// From the start or the end of an instance to its being known to the clients; with mDNS, to its announcement.
     pub discovery: Duration,
+    /// Whether clients find instances by a simulated mDNS: Bramble's in the real `InstanceTable`, with its probes, the
+    /// others in a list of the records that have not run out. Otherwise all have a list that follows starts and planned
+    /// ends, and keeps what is silent: the rules of calls are judged without the help of discovery.
+    pub mdns: bool,
     /// Whether the calls may be hedged.
     pub may_hedge: bool,
     /// How long callers and baselines wait.
@@ -137,6 +151,12 @@ pub enum Change {
         /// Whether discovery sees another instance than before, and the old one no more.
         new_identity: bool,
     },
+    /// Some servers' processes are started as new instances at new ports.
+    StartElsewhere(Range<usize>, Cold),
+    /// Some servers have new IP addresses; mDNS announces them at the old ones too, where nothing is.
+    Move(Range<usize>),
+    /// Some servers are announced by mDNS, whatever their condition.
+    Forge(Range<usize>),
     /// The condition of the API behind the servers.
     Upstream(UpstreamCondition),
     /// The calls per second of each client.
@@ -198,10 +218,12 @@ pub enum Questions {
 pub struct UpstreamSpec {
     /// How long an answer takes.
     pub latency: Duration,
-    /// How long a server keeps one.
+    /// How long an answer is fresh. How long it is good for what afterwards is the default of `[cache]`.
     pub fresh_for: Duration,
     /// How long a server waits for one.
     pub fetch_timeout: Duration,
+    /// Whether every server has fresh answers to all known questions at the start.
+    pub filled: bool,
 }
 
 /// A fault of the API behind the servers.
@@ -213,6 +235,10 @@ pub enum UpstreamCondition {
     Failing,
     /// It answers every second call with an error at once.
     EverySecondFails,
+    /// Each call is answered with an error at once with probability one half.
+    HalfFail,
+    /// An answer takes this long.
+    Slow(Duration),
     /// It does not answer.
     Silent,
 }

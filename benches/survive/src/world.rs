@@ -5,6 +5,7 @@
 
 mod calls;
 mod door;
+mod mdns;
 mod processes;
 mod queue;
 mod record;
@@ -12,18 +13,21 @@ mod server;
 mod service;
 #[cfg(test)]
 mod tests;
+mod upstream;
 
 pub use record::{CallRecord, Record};
 
 use crate::contestant::{Client, ClientOptions, Contestant, EndpointId, HealthCheck, Probe, Target};
 use crate::random::{exponential, seconds, stream};
-use crate::scenario::{Change, ClientGroup, Condition, Scenario, UpstreamCondition};
+use crate::scenario::{Change, ClientGroup, Condition, Questions, Scenario, ServerSpec, UpstreamCondition};
 use calls::{Attempt, CallState};
 use fastrand::Rng;
+use mdns::{Browser, MdnsEvent};
 use processes::Processes;
 use queue::EventQueue;
 use server::{Pending, Server};
 use std::time::{Duration, Instant};
+use upstream::{Cache, FetchError};
 
 type ClientId = usize;
 type CallId = usize;
@@ -104,9 +108,17 @@ enum Event {
         server: usize,
         generation: u32,
         key: u64,
-        success: bool,
+        result: Result<(), FetchError>,
+    },
+    /// The caller of a request that waits for a fetch waits no longer.
+    Late {
+        server: usize,
+        generation: u32,
+        key: u64,
+        attempt: AttemptId,
     },
     Change(usize),
+    Mdns(MdnsEvent),
     Discovered,
     Probe(ClientId),
     Probed {
@@ -125,6 +137,7 @@ enum Reply {
     Nonsense,
     Failure,
     UpstreamFailure,
+    UpstreamTimeout,
     NoRoom {
         retry_after: Duration,
     },
@@ -146,15 +159,19 @@ struct ClientState<'a> {
     is_cut: bool,
     /// When the next look at what is to be probed is planned.
     probe_at: Option<Duration>,
+    browser: Browser,
     arrivals: Rng,
     decisions: Rng,
 }
 
 impl<'a> World<'a> {
     fn new(scenario: &'a Scenario, contestant: &'a dyn Contestant, seed: u64, processes: &'a Processes) -> Self {
-        let specs = scenario.servers.iter().enumerate();
-        let refuses = contestant.early_refusal();
+        let (refuses, has_circuit) = (contestant.early_refusal(), contestant.upstream_circuit());
         let epoch = Instant::now();
+        let server = |(id, spec): (usize, &ServerSpec)| {
+            let cache = Cache::new(scenario.upstream, has_circuit, epoch, stream(seed, UPSTREAM, 1 + id).u64(..));
+            Server::new(*spec, refuses, epoch, stream(seed, SERVICE, id), cache)
+        };
         let mut world = World {
             scenario,
             contestant,
@@ -162,7 +179,7 @@ impl<'a> World<'a> {
             epoch,
             now: Duration::ZERO,
             events: EventQueue::new(),
-            servers: specs.map(|(id, spec)| Server::new(*spec, refuses, epoch, stream(seed, SERVICE, id))).collect(),
+            servers: scenario.servers.iter().enumerate().map(server).collect(),
             clients: Vec::new(),
             processes,
             calls: Vec::new(),
@@ -179,7 +196,20 @@ impl<'a> World<'a> {
         for group in &scenario.clients {
             (0..group.count).for_each(|_| world.add_client(group));
         }
+        world.fill_caches();
+        if scenario.mdns {
+            world.begin_mdns();
+        }
         world
+    }
+
+    fn fill_caches(&mut self) {
+        let known = self.scenario.clients.iter().filter_map(|group| match group.questions {
+            Questions::Keyed { known, .. } => Some(known),
+            Questions::Plain => None,
+        });
+        let known = known.max().filter(|_| self.scenario.upstream.is_some_and(|upstream| upstream.filled));
+        self.servers.iter().for_each(|server| server.cache.fill(known.unwrap_or_default(), self.wall()));
     }
 
     fn add_client(&mut self, group: &'a ClientGroup) {
@@ -193,6 +223,7 @@ impl<'a> World<'a> {
             in_flight: 0,
             is_cut: false,
             probe_at: None,
+            browser: Browser::new(),
             arrivals: stream(self.seed, ARRIVALS, id),
             decisions: stream(self.seed, DECISIONS, id),
         };
@@ -206,7 +237,9 @@ impl<'a> World<'a> {
         let options = ClientOptions { zone: group.zone, seed, limits: self.scenario.limits };
         let rules;
         (rules, self.processes) = self.processes.keep(self.contestant.client(options, self.instant()));
-        rules.update(&self.targets(), self.instant());
+        if !self.scenario.mdns {
+            rules.update(&self.targets(), self.instant());
+        }
         rules
     }
 
@@ -219,7 +252,7 @@ impl<'a> World<'a> {
         let known = self.servers.iter().enumerate().filter(|(_, server)| server.condition != Condition::Absent);
         known
             .map(|(id, server)| Target {
-                endpoint: EndpointId { server: id, process: server.process },
+                endpoint: EndpointId { server: id, process: server.process, address: server.address },
                 zone: server.spec.zone,
             })
             .collect()
@@ -233,8 +266,10 @@ impl<'a> World<'a> {
             Event::Request { attempt, repeats } => self.request(attempt, repeats),
             Event::Response { attempt, reply, repeats } => self.response(attempt, reply, repeats),
             Event::Worked { server, generation, attempt } => self.worked(server, generation, attempt),
-            Event::Fetched { server, generation, key, success } => self.fetched(server, generation, key, success),
+            Event::Fetched { server, generation, key, result } => self.fetched(server, generation, key, result),
+            Event::Late { server, generation, key, attempt } => self.late(server, generation, key, attempt),
             Event::Change(index) => self.change(index),
+            Event::Mdns(event) => self.mdns(event),
             Event::Discovered => self.discovered(),
             Event::Probe(client) => self.probe(client),
             Event::Probed { client, life, probe, found } => self.probed(client, life, probe, found),
@@ -270,22 +305,34 @@ impl<'a> World<'a> {
 
     fn change(&mut self, index: usize) {
         match &self.scenario.changes[index].1 {
-            Change::Servers(servers, condition) => {
-                servers.clone().for_each(|id| self.set_condition(id, *condition));
-                if *condition == Condition::Absent {
-                    self.plan_discovery();
-                }
-            }
+            Change::Servers(servers, condition) => servers.clone().for_each(|id| self.set_condition(id, *condition)),
             Change::Start { servers, cold, new_identity } => {
                 for id in servers.clone() {
                     self.servers[id].start(*cold, *new_identity, self.now);
+                    self.plan_discovery(id);
                 }
-                self.plan_discovery();
             }
+            Change::StartElsewhere(servers, cold) => {
+                for id in servers.clone() {
+                    self.servers[id].start(*cold, true, self.now);
+                    self.servers[id].change_port();
+                    self.plan_discovery(id);
+                }
+            }
+            Change::Move(servers) => {
+                for id in servers.clone() {
+                    self.servers[id].move_away();
+                    self.announce_anew(id);
+                }
+            }
+            Change::Forge(servers) => servers.clone().for_each(|id| self.forge(id)),
             Change::Upstream(condition) => self.upstream = *condition,
             Change::Rate(rate) => self.clients.iter_mut().for_each(|client| client.rate = *rate),
             Change::ClientsCut(clients, is_cut) => {
                 self.clients[clients.clone()].iter_mut().for_each(|client| client.is_cut = *is_cut);
+                if self.scenario.mdns && !is_cut {
+                    clients.clone().for_each(|client| self.look_soon(client));
+                }
             }
             Change::Loss(share) => self.loss = *share,
             Change::Links(servers, link) => {
@@ -297,14 +344,20 @@ impl<'a> World<'a> {
         }
     }
 
-    fn plan_discovery(&mut self) {
-        self.events.add(self.now + self.scenario.discovery, Event::Discovered);
+    /// The clients learn that a server's process has started or ended.
+    fn plan_discovery(&mut self, id: usize) {
+        match (self.scenario.mdns, self.servers[id].condition) {
+            (false, _) => self.events.add(self.now + self.scenario.discovery, Event::Discovered),
+            (true, Condition::Absent) => self.say_goodbye(id),
+            (true, _) => self.announce(id, self.scenario.discovery),
+        }
     }
 
     fn set_condition(&mut self, id: usize, condition: Condition) {
         let server = &mut self.servers[id];
-        server.condition = condition;
+        let old = std::mem::replace(&mut server.condition, condition);
         match condition {
+            Condition::Absent => self.plan_discovery(id),
             Condition::Dead | Condition::Stranger(_) => {
                 for attempt in server.lose(self.now) {
                     self.reply(attempt, Reply::Reset);
@@ -313,7 +366,12 @@ impl<'a> World<'a> {
             Condition::Hung { .. } => {
                 server.lose(self.now);
             }
-            Condition::Up => self.go_on(id),
+            Condition::Up => {
+                self.go_on(id);
+                if old == Condition::Unreachable && self.scenario.mdns {
+                    self.announce_anew(id);
+                }
+            }
             _ => {}
         }
     }

@@ -234,7 +234,7 @@ fn circuit(bench: &Bench) -> serde_json::Value {
 }
 
 #[test]
-fn after_five_failures_in_a_row_no_call_goes_out_until_the_circuit_is_tried_again() {
+fn after_ten_failures_in_a_row_no_call_goes_out_until_the_circuit_is_tried_again() {
     listen();
     for does in [DOWN, Does::Fail, Does::Answer(200, "<html>"), Does::Answer(200, r#"{"cod":500,"message":"x"}"#)] {
         let bench = Bench::new(GOOD);
@@ -244,21 +244,21 @@ fn after_five_failures_in_a_row_no_call_goes_out_until_the_circuit_is_tried_agai
             for zip in 1..=20 {
                 assert_eq!(code(bench.ask(&zip.to_string(), 700).await), Code::UpstreamUnavailable, "{does:?}");
             }
-            assert_eq!(bench.calls(), 1 + 5, "{does:?}");
-            assert_eq!(bench.weather.counts().upstream.held_back, 15, "{does:?}");
+            assert_eq!(bench.calls(), 1 + 10, "{does:?}");
+            assert_eq!(bench.weather.counts().upstream.held_back, 10, "{does:?}");
             assert_eq!(bench.ask("70569", 701).await.expect("kept").source, Source::Stale, "stale stands in");
             let refusal = bench.ask("21", 701).await.expect_err("nothing is known");
             let wait = refusal.retry_after.expect("the time of the next probe is known");
             assert!(wait > Duration::from_secs(1) && wait <= Duration::from_secs(3), "{wait:?}");
             let shown = circuit(&bench);
             assert_eq!((&shown["state"], &shown["id"]), (&"open".into(), &"api.openweathermap.org".into()), "{shown}");
-            assert_eq!(shown["reason"], "5 consecutive failures");
+            assert_eq!(shown["reason"], "10 consecutive failures");
             use bramble::telemetry::{Collect as _, Event};
             let commands = bench.weather.commands(Instant::now());
             let [streamed] = &commands[..] else { panic!("{commands:?}") };
             assert!(streamed.is_open && streamed.in_flight == 0, "{streamed:?}");
             let total = streamed.noted.total;
-            assert_eq!([total[Event::Success], total[Event::Failure], total[Event::ShortCircuited]], [1, 5, 17]);
+            assert_eq!([total[Event::Success], total[Event::Failure], total[Event::ShortCircuited]], [1, 10, 12]);
             assert_eq!([total[Event::FallbackSuccess], total[Event::FallbackFailure]], [1, 21], "one of 22 was kept");
 
             bench.ask("22", 702).await.expect_err("a moment too early");
@@ -273,7 +273,7 @@ fn after_five_failures_in_a_row_no_call_goes_out_until_the_circuit_is_tried_agai
     }
     let said: Vec<_> = lines().into_iter().filter(|line| line.starts_with("INFO circuit of the weather API")).collect();
     let expected = [
-        "INFO circuit of the weather API: open for 3 s (5 consecutive failures)",
+        "INFO circuit of the weather API: open for 3 s (10 consecutive failures)",
         "INFO circuit of the weather API: half-open, a trial call is made",
         "INFO circuit of the weather API: closed",
     ];
@@ -305,11 +305,11 @@ fn a_weather_api_that_hangs_opens_the_circuit_and_then_costs_nobody_time() {
     config.producer.fetch_timeout = Duration::from_millis(20);
     let bench = Bench::with(Does::Hang, &config);
     bench.run(async {
-        for zip in 1..=5 {
+        for zip in 1..=10 {
             assert_eq!(code(bench.ask(&zip.to_string(), 0).await), Code::UpstreamTimeout);
         }
-        assert_eq!(code(bench.ask("6", 0).await), Code::UpstreamUnavailable);
-        assert_eq!(bench.calls(), 5);
+        assert_eq!(code(bench.ask("11", 0).await), Code::UpstreamUnavailable);
+        assert_eq!(bench.calls(), 10);
     });
 }
 

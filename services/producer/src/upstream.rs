@@ -25,8 +25,6 @@ use crate::openweathermap::{self, MAX_BODY, Observation, UpstreamError};
 use gate::Gate;
 use guard::{Guard, outcome};
 
-pub(crate) use guard::settings as circuit_settings;
-
 /// The weather API.
 pub struct Upstream {
     client: surf::Client,

@@ -17,7 +17,7 @@ use crate::key::{ApiKey, KeyError};
 use crate::openweathermap::{Observation, UpstreamError};
 use crate::refusal::error;
 use crate::upstream::address::{self, AddressError};
-use crate::upstream::{Manner, Upstream, UpstreamCounts, circuit_settings};
+use crate::upstream::{Manner, Upstream, UpstreamCounts};
 
 /// What the cache allows a fetch beyond `producer.fetch_timeout`, which the fetch itself keeps.
 const BACKSTOP: Duration = Duration::from_millis(250);
@@ -109,7 +109,7 @@ impl Weather {
         let endpoint = address::endpoint(&config.producer.upstream)?;
         let language = &config.producer.language;
         let timeout = config.producer.fetch_timeout;
-        let rules = circuit_settings(&config.breaker);
+        let rules = config.breaker.for_sole_callee();
         let breaker = CircuitBreaker::new(&rules, Instant::now(), seed(id))?;
         let shown = hystrix::Settings::new(&rules, &config.call, timeout);
         let manner = Manner { language: language.clone(), timeout, breaker, shown, clock: clock.clone() };

@@ -110,7 +110,7 @@ impl InstanceTable {
 
     /// Instances that mDNS has not told of since `since` are probed, as if it had told that they are gone. `wants_look`:
     /// a look may find more of them.
-    pub(in crate::discovery) fn doubt_unheard_since(&mut self, since: Instant, wants_look: bool, now: Instant) {
+    pub fn doubt_unheard_since(&mut self, since: Instant, wants_look: bool, now: Instant) {
         let silent = self
             .entries
             .iter()

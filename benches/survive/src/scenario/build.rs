@@ -6,7 +6,7 @@ const TAIL: Duration = secs(4); // longer than a call takes, so that all calls o
 
 impl Scenario {
     /// So many equal servers of four workers, which need so many milliseconds for an answer.
-    pub(super) fn new(name: impl Into<String>, servers: usize, milliseconds: u64) -> Self {
+    pub(crate) fn new(name: impl Into<String>, servers: usize, milliseconds: u64) -> Self {
         let server = ServerSpec {
             workers: 4,
             service_time: millis(milliseconds),
@@ -22,6 +22,7 @@ impl Scenario {
             upstream: None,
             zone_latency: Duration::ZERO,
             discovery: millis(200),
+            mdns: false,
             may_hedge: true,
             limits: TimeLimits::default(),
             changes: Vec::new(),
@@ -31,31 +32,31 @@ impl Scenario {
     }
 
     /// Adds so many clients, of so many calls per second each.
-    pub(super) fn clients(mut self, count: usize, rate: f64) -> Self {
+    pub(crate) fn clients(mut self, count: usize, rate: f64) -> Self {
         let questions = Questions::Plain;
         self.clients.push(ClientGroup { count, rate, zone: "", steady: false, short_lived: false, questions });
         self
     }
 
     /// Changes the clients added last.
-    pub(super) fn which(mut self, change: impl FnOnce(&mut ClientGroup)) -> Self {
+    pub(crate) fn which(mut self, change: impl FnOnce(&mut ClientGroup)) -> Self {
         self.clients.last_mut().map(change);
         self
     }
 
     /// Changes each server.
-    pub(super) fn each_server(mut self, change: impl Fn(usize, &mut ServerSpec)) -> Self {
+    pub(crate) fn each_server(mut self, change: impl Fn(usize, &mut ServerSpec)) -> Self {
         self.servers.iter_mut().enumerate().for_each(|(id, server)| change(id, server));
         self
     }
 
-    pub(super) fn at(mut self, at: Duration, change: Change) -> Self {
+    pub(crate) fn at(mut self, at: Duration, change: Change) -> Self {
         self.changes.push((at, change));
         self
     }
 
     /// Servers that are in a condition for a time, and well again afterwards: processes that were dead start anew.
-    pub(super) fn fault(self, servers: Range<usize>, condition: Condition, time: Range<Duration>) -> Self {
+    pub(crate) fn fault(self, servers: Range<usize>, condition: Condition, time: Range<Duration>) -> Self {
         self.restarts(servers, condition, time, Cold::No)
     }
 
@@ -75,7 +76,7 @@ impl Scenario {
     }
 
     /// Adds a phase.
-    pub(super) fn phase(mut self, name: &'static str, time: Range<Duration>) -> Self {
+    pub(crate) fn phase(mut self, name: &'static str, time: Range<Duration>) -> Self {
         let (from, to) = (time.start, time.end);
         self.phases.push(Phase { name, from, to, known_only: false, recovery: None, demands: Vec::new() });
         self

@@ -100,6 +100,7 @@ impl World<'_> {
             }
         }
         self.plan_probe(client, self.now);
+        self.directory_changed(client);
     }
 
     pub(super) fn wake(&mut self, id: CallId) {
@@ -158,6 +159,7 @@ impl World<'_> {
             Reply::Nonsense if !checks => Ending::Success { latency },
             Reply::Nonsense | Reply::Stranger if checks => Ending::WrongPeer,
             Reply::UpstreamFailure if checks => Ending::UpstreamFailed,
+            Reply::UpstreamTimeout if checks => Ending::UpstreamTimedOut,
             Reply::NoRoom { retry_after } => Ending::NoRoom { retry_after: Some(retry_after) },
             Reply::Refused => Ending::Refused,
             _ => Ending::Failed,

@@ -1,9 +1,9 @@
 use super::AttemptId;
 use super::door::{Door, Turn};
+use super::upstream::Cache;
 use crate::random::{long_tail, spread};
 use crate::scenario::{Cold, Condition, Link, ServerSpec};
 use fastrand::Rng;
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// What a refusal costs the server, as a share of an answer: it still accepts, reads the head and writes.
@@ -31,10 +31,13 @@ pub(super) struct Server {
     served: u32,
     /// Time that refusals took from the workers.
     debt: Duration,
-    /// Cached answers, and until when they are fresh.
-    cache: BTreeMap<u64, Duration>,
-    /// Questions that the upstream is being asked, and the requests that wait for each.
-    pub(super) fetching: BTreeMap<u64, Vec<AttemptId>>,
+    pub(super) cache: Cache,
+    /// Which of the addresses that it has had.
+    pub(super) address: u8,
+    /// Whether its old addresses answer nothing; otherwise they refuse connections.
+    has_silent_past: bool,
+    /// Whether mDNS announces its last address too.
+    announces_old: bool,
     pub(super) rng: Rng,
 }
 
@@ -54,7 +57,7 @@ pub(super) enum Work {
 }
 
 impl Server {
-    pub(super) fn new(spec: ServerSpec, early_refusal: bool, epoch: Instant, rng: Rng) -> Self {
+    pub(super) fn new(spec: ServerSpec, early_refusal: bool, epoch: Instant, rng: Rng, cache: Cache) -> Self {
         Self {
             spec,
             condition: spec.condition,
@@ -70,8 +73,10 @@ impl Server {
             started: Duration::ZERO,
             served: 0,
             debt: Duration::ZERO,
-            cache: BTreeMap::new(),
-            fetching: BTreeMap::new(),
+            cache,
+            address: 0,
+            has_silent_past: false,
+            announces_old: false,
             rng,
         }
     }
@@ -93,10 +98,9 @@ impl Server {
             Pending::Request(attempt) => Some(attempt),
             Pending::Worked(_) => None, // a worker has it
         }));
-        lost.extend(std::mem::take(&mut self.fetching).into_values().flatten());
+        lost.extend(self.cache.lose(self.epoch + now));
         self.door = Door::new(self.spec.workers, self.early_refusal, self.epoch + now);
         self.debt = Duration::ZERO;
-        self.cache.clear();
         lost
     }
 
@@ -151,11 +155,26 @@ impl Server {
         }
     }
 
-    pub(super) fn keep(&mut self, key: u64, until: Duration) {
-        self.cache.insert(key, until);
+    /// The process that starts listens at another port than the one before.
+    pub(super) fn change_port(&mut self) {
+        self.address += 1;
+        (self.has_silent_past, self.announces_old) = (false, false);
     }
 
-    pub(super) fn has_fresh(&self, key: u64, now: Duration) -> bool {
-        self.cache.get(&key).is_some_and(|until| now < *until)
+    /// It has another IP address, and nothing is at the old one, which mDNS goes on to announce.
+    pub(super) fn move_away(&mut self) {
+        self.address += 1;
+        (self.has_silent_past, self.announces_old) = (true, true);
+    }
+
+    /// What mDNS says of its addresses, the old one first.
+    pub(super) fn announced_addresses(&self) -> Vec<u8> {
+        let old = self.announces_old.then(|| self.address.saturating_sub(1));
+        old.into_iter().chain([self.address]).collect()
+    }
+
+    /// Whether nothing answers at one of its addresses, not even its host.
+    pub(super) fn is_silent_at(&self, address: u8) -> bool {
+        address != self.address && self.has_silent_past
     }
 }

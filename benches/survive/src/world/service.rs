@@ -1,16 +1,14 @@
-//! The servers' side, the API behind them, and the network between.
+//! The servers' side, and the network before them.
 
 use super::{AttemptId, ClientId, Event, ONE_WAY, Reply, World};
 use crate::contestant::{EndpointId, HealthCheck};
-use crate::scenario::{Condition, UpstreamCondition};
+use crate::scenario::Condition;
 use crate::world::server::{Pending, Work};
 use bramble::call::PROBE_TIMEOUT;
 use std::time::Duration;
 
 const AT_ONCE: Duration = Duration::from_micros(200); // an answer without work
 const REPEAT: Duration = Duration::from_millis(200); // before TCP sends a lost message again; doubles (Linux' RTO_MIN)
-const WAY_BACK: Duration = Duration::from_millis(20); // what the producer keeps of its caller's time
-const UPSTREAM_ERROR: Duration = Duration::from_millis(50); // until an upstream that fails says so
 
 impl World<'_> {
     /// How long a message between an attempt's client and its server takes.
@@ -19,15 +17,18 @@ impl World<'_> {
         self.latency(attempt.client, attempt.endpoint)
     }
 
-    fn latency(&self, client: ClientId, endpoint: EndpointId) -> Duration {
+    pub(super) fn latency(&self, client: ClientId, endpoint: EndpointId) -> Duration {
         let is_near = self.scenario.zone_latency.is_zero()
             || self.clients[client].group.zone == self.servers[endpoint.server].spec.zone;
         let way = ONE_WAY + self.servers[endpoint.server].link.delay;
         if is_near { way } else { way + self.scenario.zone_latency }
     }
 
-    fn is_blocked(&self, client: ClientId, endpoint: EndpointId) -> bool {
-        self.clients[client].is_cut || self.servers[endpoint.server].condition == Condition::Unreachable
+    pub(super) fn is_blocked(&self, client: ClientId, endpoint: EndpointId) -> bool {
+        let server = &self.servers[endpoint.server];
+        self.clients[client].is_cut
+            || server.condition == Condition::Unreachable
+            || server.is_silent_at(endpoint.address)
     }
 
     /// Whether a message of an attempt is lost. If so, `again` happens when TCP sends it again.
@@ -61,10 +62,12 @@ impl World<'_> {
 
     /// Takes a request that has arrived.
     pub(super) fn serve(&mut self, id: AttemptId) {
+        let now = self.wall();
         let attempt = &self.attempts[id];
         let server = &mut self.servers[attempt.endpoint.server];
-        let knows = self.scenario.upstream.is_none() || attempt.key.is_some_and(|key| server.has_fresh(key, self.now));
+        let knows = self.scenario.upstream.is_none() || attempt.key.is_some_and(|key| server.cache.has_fresh(key, now));
         let at_once = match server.condition {
+            _ if server.address != attempt.endpoint.address => return self.reply(id, Reply::Refused),
             Condition::Dead | Condition::Absent => return self.reply(id, Reply::Refused),
             Condition::Hung { .. } => return,
             Condition::Stopped => return server.stopped.push(Pending::Request(id)),
@@ -75,7 +78,7 @@ impl World<'_> {
             _ if server.process != attempt.endpoint.process && self.contestant.checks_contract() => {
                 Some(Reply::Stranger) // an answer, but of another instance than the one asked
             }
-            _ if attempt.only_if_cached && !knows => Some(Reply::UpstreamFailure),
+            _ if attempt.only_if_cached && !knows => Some(Reply::UpstreamTimeout), // 504, as the producer
             _ => server.arrive(id, attempt.deadline, self.now).err().map(|retry_after| Reply::NoRoom { retry_after }),
         };
         match at_once {
@@ -123,52 +126,10 @@ impl World<'_> {
         self.record.worked.push((self.now, !self.attempts[attempt].is_over));
         match (self.scenario.upstream.is_some(), self.attempts[attempt].key) {
             _ if fails => self.reply(attempt, Reply::Failure),
-            (true, Some(key)) if !self.servers[id].has_fresh(key, self.now) => self.fetch(id, attempt, key),
+            (true, Some(key)) => self.look_up(id, attempt, key),
             _ => self.reply(attempt, Reply::Answer),
         }
         self.work(id);
-    }
-
-    /// Asks the upstream, once for equal questions. The caller is told in time that the answer will be late for it; the
-    /// fetch goes on.
-    fn fetch(&mut self, id: usize, attempt: AttemptId, key: u64) {
-        let Some(upstream) = self.scenario.upstream else { return };
-        let server = &mut self.servers[id];
-        let latest = self.attempts[attempt].deadline.saturating_sub(WAY_BACK).max(self.now);
-        self.events.add(latest, Event::Response { attempt, reply: Reply::UpstreamFailure, repeats: 0 });
-        let waiting = server.fetching.entry(key).or_default();
-        waiting.push(attempt);
-        if waiting.len() > 1 {
-            return;
-        }
-        self.record.fetches.push(self.now);
-        let fails = match self.upstream {
-            UpstreamCondition::Failing => true,
-            UpstreamCondition::EverySecondFails => self.record.fetches.len() % 2 == 0,
-            UpstreamCondition::Up | UpstreamCondition::Silent => false,
-        };
-        let takes = match self.upstream {
-            _ if fails => UPSTREAM_ERROR,
-            UpstreamCondition::Silent => upstream.fetch_timeout,
-            _ => upstream.latency.mul_f64(0.9 + 0.2 * self.upstream_rng.f64()),
-        };
-        let success = !fails && takes < upstream.fetch_timeout;
-        let (generation, takes) = (server.generation, takes.min(upstream.fetch_timeout));
-        self.events.add(self.now + takes, Event::Fetched { server: id, generation, key, success });
-    }
-
-    pub(super) fn fetched(&mut self, id: usize, generation: u32, key: u64, success: bool) {
-        let Some(upstream) = self.scenario.upstream else { return };
-        let server = &mut self.servers[id];
-        if server.generation != generation {
-            return;
-        }
-        if success {
-            server.keep(key, self.now + upstream.fresh_for);
-        }
-        for attempt in server.fetching.remove(&key).unwrap_or_default() {
-            self.reply(attempt, if success { Reply::Answer } else { Reply::UpstreamFailure });
-        }
     }
 
     /// How long a health check takes, and what it finds.
@@ -179,6 +140,7 @@ impl World<'_> {
         }
         let server = &self.servers[endpoint.server];
         match server.condition {
+            _ if server.address != endpoint.address => (there_and_back, HealthCheck::Refused),
             Condition::Stopped | Condition::Hung { healthz: false } => (PROBE_TIMEOUT, HealthCheck::Silent),
             Condition::Dead | Condition::Absent => (there_and_back, HealthCheck::Refused),
             Condition::Stranger(_) => (there_and_back + AT_ONCE, HealthCheck::Silent),

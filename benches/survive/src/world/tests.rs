@@ -25,6 +25,7 @@ fn one_server(rate: f64) -> Scenario {
         upstream: None,
         zone_latency: Duration::ZERO,
         discovery: DISCOVERY,
+        mdns: false,
         may_hedge: true,
         limits: TimeLimits::default(),
         changes: Vec::new(),
@@ -134,11 +135,16 @@ fn a_wrong_200_is_no_answer() {
 
 #[test]
 fn equal_questions_cost_one_call_to_the_upstream_while_they_are_fresh() {
-    let upstream = UpstreamSpec { latency: secs(2), fresh_for: secs(30), fetch_timeout: secs(5) };
+    let upstream = UpstreamSpec { latency: secs(2), fresh_for: secs(30), fetch_timeout: secs(5), filled: false };
     let mut scenario = Scenario { upstream: Some(upstream), ..one_server(2.0) };
     scenario.clients[0].questions = Questions::Keyed { known: 1, new_share: 0.0, new_from: Duration::ZERO };
     let record = run_round_robin(&scenario);
-    assert_eq!(record.fetches.len(), 2, "at the start, and after 30 s: {:?}", record.fetches);
+    assert_eq!(
+        record.fetches.len(),
+        3,
+        "at the start, and by the first question after each 30 s: {:?}",
+        record.fetches
+    );
     let calls = begun(&record, secs(3)..secs(30));
     assert_eq!(answered(&calls), calls.len(), "the answer that was late for its caller is kept");
 }
@@ -178,10 +184,10 @@ fn the_calls_of_a_burst_begin_at_one_instant() {
 
 #[test]
 fn an_upstream_of_which_every_second_call_fails_fails_half_of_them() {
-    let upstream = UpstreamSpec { latency: millis(60), fresh_for: millis(1), fetch_timeout: secs(5) };
+    let upstream = UpstreamSpec { latency: millis(60), fresh_for: millis(1), fetch_timeout: secs(5), filled: false };
     let scenario = Scenario { upstream: Some(upstream), ..one_server(2.0) };
     let mut scenario = changed(scenario, secs(0), Change::Upstream(UpstreamCondition::EverySecondFails));
-    scenario.clients[0].questions = Questions::Keyed { known: 1, new_share: 0.0, new_from: Duration::ZERO };
+    scenario.clients[0].questions = Questions::Keyed { known: 1, new_share: 1.0, new_from: Duration::ZERO };
     let calls = run_round_robin(&scenario).calls;
     let good = answered(&calls) as f64 / calls.len() as f64;
     assert!((0.45..0.55).contains(&good), "the only server is asked once: {good}");
@@ -301,7 +307,7 @@ fn what_is_wanted_from_a_cache_only_is_answered_by_a_server_that_asks_no_upstrea
     let cached_only = Prober { only_if_cached: true };
     let calls = run(&scenario, &cached_only, 1).calls;
     assert_eq!(answered(&calls), calls.len());
-    let upstream = UpstreamSpec { latency: millis(60), fresh_for: secs(30), fetch_timeout: secs(5) };
+    let upstream = UpstreamSpec { latency: millis(60), fresh_for: secs(30), fetch_timeout: secs(5), filled: false };
     let behind = Scenario { upstream: Some(upstream), ..scenario };
     assert_eq!(answered(&run(&behind, &cached_only, 1).calls), 0, "nothing is ever fetched");
 }

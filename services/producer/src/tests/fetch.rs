@@ -139,7 +139,7 @@ fn places_that_are_fresh_stay_so_while_the_weather_api_is_down_whatever_else_is_
 fn after_an_outage_unknown_places_close_the_circuit_as_well() {
     let bench = Bench::new(DOWN);
     bench.run(async {
-        for zip in 1..=5 {
+        for zip in 1..=10 {
             bench.ask(&zip.to_string(), 0).await.expect_err("down");
         }
         assert_eq!(circuit(&bench)["state"], "open");
@@ -168,7 +168,7 @@ fn an_outage_costs_three_seconds_after_its_end_however_long_it_was() {
 fn the_time_to_wait_is_what_is_left_until_the_circuit_is_tried_again() {
     let bench = Bench::new(DOWN);
     bench.run(async {
-        for zip in 1..=5 {
+        for zip in 1..=10 {
             bench.ask(&zip.to_string(), 0).await.expect_err("down");
         }
         let response = bench.get("/weather?zip=70569&country=DE").await;

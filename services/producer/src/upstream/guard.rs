@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bramble::breaker::{BreakerSettings, CircuitBreaker, Outcome, Permit, State};
+use bramble::breaker::{CircuitBreaker, Outcome, Permit, State};
 use bramble::circuit;
 use bramble::telemetry::hystrix::{Command, Settings};
 use bramble::telemetry::{Calls, Event};
@@ -13,17 +13,6 @@ use surf::Url;
 
 use super::NoAnswer;
 use crate::openweathermap::{Observation, UpstreamError};
-
-/// Longest time that the circuit stays open. The API has no substitute, so each second of it is one in which new places
-/// get no weather although the API may be back; a probe every 3 s is no load for it.
-const OPEN_FOR_MAX: Duration = Duration::from_secs(3);
-
-/// `[breaker]` as it holds for an API that has no substitute: opened by consecutive failures alone, since an API that fails
-/// half of the calls answers the other half; and open for [`OPEN_FOR_MAX`] at most.
-pub(crate) fn settings(breaker: &BreakerSettings) -> BreakerSettings {
-    let [open_for, open_for_max] = [breaker.open_for, breaker.open_for_max].map(|time| time.min(OPEN_FOR_MAX));
-    BreakerSettings { failure_rate: 1.0, open_for, open_for_max, ramp: Duration::ZERO, ..breaker.clone() }
-}
 
 /// The circuit before the weather API, and what the log has been told of it.
 #[derive(Debug)]

@@ -70,7 +70,12 @@ fn keys() -> Vec<Scenario> {
 
 fn upstreams() -> Vec<Scenario> {
     let behind = |name: &str, milliseconds: u64, fresh: u64, known: u64, new_share: f64, rate: f64| {
-        let upstream = UpstreamSpec { latency: millis(milliseconds), fresh_for: secs(fresh), fetch_timeout: secs(5) };
+        let upstream = UpstreamSpec {
+            latency: millis(milliseconds),
+            fresh_for: secs(fresh),
+            fetch_timeout: secs(5),
+            filled: false,
+        };
         let scenario = Scenario::new(name, 3, 5).clients(3, rate / 3.0).which(keyed(known, new_share));
         Scenario { upstream: Some(upstream), ..scenario }
     };
