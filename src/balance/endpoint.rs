@@ -13,6 +13,10 @@ use std::time::{Duration, Instant};
 /// again sooner costs the server more than the answer is worth.
 const NO_ROOM: Duration = Duration::from_millis(300);
 
+/// After a server behind an endpoint has failed, the calls in flight count as waiting for that server for so long: longer
+/// than an attempt, so that a server behind it which stays silent is told again before this is over.
+const UPSTREAM_FAILED: Duration = Duration::from_secs(5);
+
 /// An endpoint as it describes itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -44,6 +48,8 @@ pub struct Endpoint {
     busy_since: AtomicU64,
     /// The server has no room until then.
     avoid_until: AtomicU64,
+    /// When a server behind it last failed; 0: never.
+    upstream_failed_at: AtomicU64,
     latency: Latency,
     pub(super) failures: FailureShare,
     peers: Arc<PeerLatencies>,
@@ -69,6 +75,7 @@ impl Endpoint {
             in_flight: AtomicUsize::new(0),
             busy_since: AtomicU64::new(0),
             avoid_until: AtomicU64::new(0),
+            upstream_failed_at: AtomicU64::new(0),
             latency: Latency::new(),
             failures: FailureShare::new(),
             peers: Arc::clone(peers),
@@ -128,6 +135,12 @@ impl Endpoint {
         now < self.avoid_until.load(Ordering::Relaxed)
     }
 
+    /// Whether a server behind it has failed lately: then its calls in flight may wait for that one.
+    pub(super) fn waits_for_upstream(&self, now: u64) -> bool {
+        let failed = self.upstream_failed_at.load(Ordering::Relaxed);
+        failed > 0 && now.saturating_sub(failed) < nanos(UPSTREAM_FAILED)
+    }
+
     /// Seconds that the calls in flight have waited at least, if none of them has ended since.
     pub(super) fn waiting(&self, now: u64) -> f64 {
         match self.in_flight() {
@@ -185,6 +198,9 @@ impl Endpoint {
                     None => NO_ROOM.mul_f64(0.5 + random),
                 };
                 self.avoid_until.fetch_max(now.saturating_add(nanos(time)), Ordering::Relaxed);
+            }
+            Ending::UpstreamFailed | Ending::UpstreamTimedOut => {
+                self.upstream_failed_at.store(now.max(1), Ordering::Relaxed);
             }
             _ => {}
         }

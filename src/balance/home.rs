@@ -1,13 +1,11 @@
 //! A home for equal questions: the same endpoint each time, so that its cache has the answer.
 
 use super::roster::Member;
-use super::{Ask, Balancer};
+use super::{Ask, Balancer, peak_ewma};
 
-/// A home takes at most this multiple of the mean calls in flight (consistent hashing with bounded loads; Mirrokni,
-/// Thorup, Zadimoghaddam, 2016).
-const HOME_LOAD: f64 = 1.25;
-/// So many calls in flight are no reason to leave a warm cache, whatever the mean.
-const HOME_LOAD_MIN: f64 = 16.0;
+/// A home that has calls in flight is passed over when one more would cost this many times what it costs elsewhere: then
+/// the queue takes longer than the cache saves. With equal latencies that is from two calls in flight more on.
+const HOME_COST: f64 = 2.0;
 /// From this share of failures on an endpoint is no home: three or four failures within two seconds.
 const HOME_FAILURES_MAX: f64 = 0.3;
 
@@ -17,12 +15,12 @@ impl Balancer {
     pub(super) fn home<'a>(&self, ask: &Ask<'a>, key: u64) -> Option<&'a Member> {
         [&ask.roster.own, &ask.roster.others].into_iter().find_map(|group| {
             let candidates = || group.members.iter().filter(|member| ask.is_candidate(member));
-            let (load, weight) = candidates().fold((0.0, 0.0), |(load, weight), member| {
-                (load + member.endpoint.in_flight() as f64, weight + f64::from(member.weight))
-            });
+            let cost = |member: &Member| peak_ewma::cost(&member.endpoint, member.weight.into(), ask.nanos);
+            let least = candidates().map(cost).fold(f64::INFINITY, f64::min);
             let has_room = |member: &Member| {
-                let bound = HOME_LOAD * (load + 1.0) * f64::from(member.weight) / weight;
-                (member.endpoint.in_flight() as f64) < bound.max(HOME_LOAD_MIN)
+                member.endpoint.in_flight() == 0
+                    || member.endpoint.waits_for_upstream(ask.nanos)
+                    || cost(member) <= HOME_COST * least
             };
             let affinity = |member: &Member| member.endpoint.affinity(key, member.weight.into());
             candidates()

@@ -25,8 +25,6 @@ const HUNG: &str =
     "an instance whose copies answer within 100 ms is not held to hang, so that a cold one can become warm";
 
 // Of the scenarios of `scenario::field`.
-const HOT_KEY: &str = "to be mended: the home of a key takes 61 % of all calls, more than it can answer, while the third \
-                       server has next to none: the bound of its load is a multiple of the mean, which its own queue lifts";
 const BURST_REFUSED: &str =
     "of a burst of one instant, calls that a server has no room for ask the others; nearly all are answered";
 const LATE_REFUSAL: &str = "to be mended: when the disk answers again, calls that have waited for more than a second are \
@@ -74,10 +72,6 @@ const EXCEPTIONS: &[Exception] = &[
     exception("pulse of 1.5 x 80 % for 5 s, abandoned work kept, during and after", "p99", 200.0, HEDGES_ADD_LOAD),
     exception("pulse of 1.5 x 80 % for 5 s, abandoned work kept, from 4 s after", "p99", 100.0, HEDGES_ADD_LOAD),
     exception("1 of 5 hangs, healthz well, 20 clients, during", "p99", 10.0, HUNG),
-    exception("hot key: 90 % of the calls for one place, 54 % of the capacity, all", "p99", 950.0, HOT_KEY),
-    exception("hot key: 90 % of the calls for one place, 1 of 3 is 4 x slower, during", "p99", 800.0, HOT_KEY),
-    exception("hot key: 90 % of the calls for one place, 1 of 3 is 4 x slower, after", "p99", 980.0, HOT_KEY),
-    exception("hot key: 90 % of the calls for one place, 1 of 3 is 4 x slower, after", "recovery", 30.0, HOT_KEY),
     exception("lecture hall of 60 new processes, during", "attempts", 1.85, BURST_REFUSED),
     exception("lecture hall: 60 clients, 1 of 3 servers unreachable, during", "attempts", 1.65, BURST_REFUSED),
     exception(

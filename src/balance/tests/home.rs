@@ -68,20 +68,43 @@ fn a_home_that_leaves_moves_only_its_own_questions_and_one_that_joins_takes_only
 }
 
 #[test]
-fn a_home_takes_sixteen_calls_at_a_time_or_a_quarter_more_than_the_mean_and_passes_the_others_on() {
+fn a_home_whose_calls_wait_for_each_other_passes_on_those_that_are_answered_in_half_the_time_elsewhere() {
     let mut story = Story::new(Policy::PeakEwma, 4);
     let home = homes(&mut story, 1)[0];
+    (0..4).for_each(|number| story.call(number, ok(10)));
     let mut held: Vec<Pick> = Vec::new();
-    for call in 1..=160 {
+    for _ in 0..160 {
         held.push(story.wanted(&keyed(0)).expect("never refused"));
-        let most = (0..4).map(|number| story.endpoint(number).in_flight()).max().expect("some");
-        assert!(most as f64 <= (1.25 * call as f64 / 4.0).ceil().max(16.0), "{most} of {call}");
+        let in_flight: Vec<_> = (0..4).map(|number| story.endpoint(number).in_flight()).collect();
+        let (least, most) = (in_flight.iter().min().expect("some"), in_flight.iter().max().expect("some"));
+        assert!(*most <= 2 * (least + 1), "{in_flight:?}");
     }
-    assert!(held[..16].iter().all(|pick| story.number(pick.endpoint()) == home));
-    let next = story.number(held[16].endpoint());
-    assert!(held[16..32].iter().all(|pick| story.number(pick.endpoint()) == next), "the next is the same for all, too");
+    assert!(held[..2].iter().all(|pick| story.number(pick.endpoint()) == home), "two calls are no queue");
+    let next = story.number(held[2].endpoint());
+    assert!(next != home && story.number(held[3].endpoint()) == next, "the next is the same for all, too");
     held.clear();
     assert_eq!(story.choice(&keyed(0)), Ok(home));
+}
+
+#[test]
+fn an_idle_home_keeps_its_questions_however_long_its_last_answer_took() {
+    let mut story = Story::new(Policy::PeakEwma, 4);
+    let home = homes(&mut story, 1)[0];
+    (0..4).for_each(|number| story.call(number, ok(10)));
+    story.call(home, ok(1000));
+    assert_eq!(story.choice(&keyed(0)), Ok(home));
+}
+
+#[test]
+fn a_home_whose_calls_wait_for_a_server_behind_it_keeps_its_questions() {
+    let mut story = Story::new(Policy::PeakEwma, 4);
+    let home = homes(&mut story, 1)[0];
+    (0..4).for_each(|number| story.call(number, ok(10)));
+    story.call(home, Ending::UpstreamTimedOut);
+    let held: Vec<Pick> = (0..20).map(|_| story.wanted(&keyed(0)).expect("never refused")).collect();
+    assert!(held.iter().all(|pick| story.number(pick.endpoint()) == home), "no other has the answer");
+    story.wait(Duration::from_secs(6));
+    assert_ne!(story.choice(&keyed(0)), Ok(home), "that server answers again");
 }
 
 #[test]

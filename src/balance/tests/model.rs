@@ -81,7 +81,7 @@ fn pick(story: &mut Story, tried: u8, key: Option<u64>, only_well: bool) -> Resu
     let due: Vec<_> = left.iter().filter(|e| is_first && is_due(e)).map(|e| e.id().to_owned()).collect();
     let allowed: Vec<_> = left.iter().filter(|e| of_class(e)).map(|e| e.id().to_owned()).collect();
     let is_settled = |e: &Arc<Endpoint>| {
-        e.in_flight() < 4 && e.failures.at(nanos) < 0.3 && e.share(story.balancer.slow_start, story.now) >= 1.0
+        e.in_flight() == 0 && e.failures.at(nanos) < 0.3 && e.share(story.balancer.slow_start, story.now) >= 1.0
     };
     let candidates = || left.iter().filter(|e| class(e, nanos) == Some(Class::Well));
     let home = key.filter(|_| candidates().all(is_settled)).and_then(|key| {
