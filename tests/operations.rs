@@ -5,8 +5,8 @@ mod patience;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use bramble::client::{Client, Error};
@@ -17,8 +17,8 @@ use bramble::telemetry::Collect as _;
 use bramble::transport::client::{Settings, Wire};
 use bramble::transport::server::{self, Options};
 use futures_lite::{FutureExt as _, future};
-use serde::{Deserialize, Serialize};
 use patience::patience;
+use serde::{Deserialize, Serialize};
 use smol::{Executor, Timer};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
