@@ -29,35 +29,7 @@ use setting::{Section, Slot, Visitor};
 /// Read when nobody names another file; it may be missing.
 pub const DEFAULT_FILE: &str = "/etc/bramble/bramble.toml";
 
-/// Which service a process is; some defaults depend on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Answers `GET /weather`.
-    Producer,
-    /// The web form.
-    Consumer,
-    /// The page that shows every service.
-    Registry,
-    /// The stand-in for the weather API.
-    UpstreamSim,
-    /// A command in a terminal: calls, serves nothing.
-    Command,
-}
-
-impl Role {
-    /// The service's name, as in `producer-5f0c2a9be81d4477`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Producer => "producer",
-            Self::Consumer => "consumer",
-            Self::Registry => "registry",
-            Self::UpstreamSim => "upstream-sim",
-            Self::Command => "command",
-        }
-    }
-}
-
-/// Everything that can be set. [`Config::for_role`] is what a role has when nothing is.
+/// Everything that can be set. [`Config::default`] is what holds when nothing is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// `[node]`: who this process is to the others.
@@ -84,14 +56,8 @@ pub struct Config {
     pub pi: Pi,
 }
 
-impl Config {
-    /// What `role` runs with when nothing is set.
-    pub fn for_role(role: Role) -> Self {
-        // A weather API is many machines, and so its stand-in has room for each connection.
-        let concurrency = match role {
-            Role::UpstreamSim => 512,
-            _ => crate::limit::LimiterSettings::default().concurrency,
-        };
+impl Default for Config {
+    fn default() -> Self {
         Self {
             node: Node { cluster: "bramble".into(), zone: String::new(), weight: 1, cluster_key_file: None },
             discovery: Discovery {
@@ -105,7 +71,7 @@ impl Config {
                 listen: None,
                 threads: 1,
                 max_connections: 512,
-                concurrency,
+                concurrency: crate::limit::LimiterSettings::default().concurrency,
                 header_timeout: Duration::from_secs(5),
                 idle_timeout: Duration::from_secs(30),
                 max_body: 64 << 10,
@@ -134,29 +100,26 @@ impl Config {
             pi: Pi::default(),
         }
     }
+}
 
-    /// Where `role` serves: `[server] listen` if set, else the role's own.
-    pub fn listen(&self, role: Role) -> SocketAddr {
-        let own = match role {
-            Role::Consumer => self.consumer.listen,
-            Role::Registry => self.registry.listen,
-            _ => SocketAddr::from(([0, 0, 0, 0], 0)),
-        };
-        self.server.listen.unwrap_or(own)
-    }
-
-    /// What `role` runs with, all sources taken together.
+impl Config {
+    /// What holds when nothing is set, and all sources on top of it.
     ///
     /// # Errors
     /// Everything that is wrong, at once.
-    pub fn load(role: Role, sources: &Sources) -> Result<Self, ConfigError> {
-        read::load(Self::for_role(role), sources)
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        Self::default().merge(sources)
     }
 
-    /// What `role` runs with where nobody is there to mend a file: what is right of it counts, and everything else is as
-    /// if it were not there. `name` is the file's, for the mistakes; each has its line where it has one.
-    pub fn load_tolerant(role: Role, file: impl AsRef<[u8]>, name: impl AsRef<Path>) -> (Self, Vec<Mistake>) {
-        read::tolerant::load(Self::for_role(role), name.as_ref(), file.as_ref())
+    /// This configuration, and all sources on top of it.
+    pub(crate) fn merge(self, sources: &Sources) -> Result<Self, ConfigError> {
+        read::load(self, sources)
+    }
+
+    /// What holds where nobody is there to mend a file: what is right of it counts, and everything else is as if it were
+    /// not there. `name` is the file's, for the mistakes; each has its line where it has one.
+    pub fn load_tolerant(file: impl AsRef<[u8]>, name: impl AsRef<Path>) -> (Self, Vec<Mistake>) {
+        read::tolerant::load(Self::default(), name.as_ref(), file.as_ref())
     }
 
     /// The configuration as TOML, every key of every section. It reads back to the same configuration, and shows no

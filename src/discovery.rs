@@ -63,8 +63,8 @@ pub struct Directory {
 pub enum Told {
     /// All of them.
     Everyone,
-    /// Those of one service.
-    Of(&'static str),
+    /// Those of these services.
+    Of(&'static [&'static str]),
     /// None.
     Nobody,
 }
@@ -78,7 +78,7 @@ impl Told {
     fn is_of(self, service: &str) -> bool {
         match self {
             Self::Everyone => true,
-            Self::Of(its) => its == service,
+            Self::Of(services) => services.contains(&service),
             Self::Nobody => false,
         }
     }

@@ -43,6 +43,8 @@ pub mod resolve;
 #[cfg(feature = "net")]
 pub mod serve;
 #[cfg(feature = "net")]
+pub mod service;
+#[cfg(feature = "net")]
 pub mod telemetry;
 #[cfg(feature = "net")]
 pub mod transport;
@@ -59,6 +61,8 @@ pub use discovery::Directory;
 pub use operation::Operation;
 #[cfg(feature = "net")]
 pub use serve::Host;
+#[cfg(feature = "net")]
+pub use service::Service;
 #[cfg(feature = "net")]
 pub use transport::ID_HEADER;
 

@@ -9,6 +9,7 @@ mod supervisor;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
@@ -18,10 +19,11 @@ use futures_lite::FutureExt as _;
 use smol::{Executor, Timer};
 
 use crate::client::Client;
-use crate::config::{Config, Role};
+use crate::config::Config;
 use crate::discovery::mdns::Mdns;
 use crate::discovery::{self, Announcement, Directory, Registration, Status, Told};
 use crate::resolve::Resolver;
+use crate::service::{Calls, Service};
 use crate::telemetry::Collect;
 use crate::transport;
 use crate::transport::client::Wire;
@@ -101,7 +103,7 @@ impl Health {
 #[derive(Debug)]
 pub struct Host {
     /// Which service it is.
-    pub role: Role,
+    pub service: Service,
     /// Its settings.
     pub config: Config,
     /// Where its tasks run.
@@ -117,6 +119,7 @@ pub struct Host {
     /// Where it is in its life.
     pub health: Arc<Health>,
     wire: Wire,
+    resolver: Resolver,
     /// Or why there is none.
     mdns: Result<Mdns, String>,
 }
@@ -126,23 +129,29 @@ impl Host {
     ///
     /// # Errors
     /// When the configuration names what is not there.
-    pub fn new(role: Role, config: Config, executor: Arc<Executor<'static>>) -> Result<Self, Error> {
+    pub fn new(service: Service, config: Config, executor: Arc<Executor<'static>>) -> Result<Self, Error> {
         let now = Instant::now();
-        let id = format!("{}-{:016x}", role.as_str(), fastrand::u64(..));
-        let directory = Directory::new(told(role), now);
+        let id = format!("{}-{:016x}", service.name(), fastrand::u64(..));
+        let directory = Directory::new(told(&service), now);
         let resolver = Resolver::from_system().with_background(&executor);
-        let wire = wire(role, &config, resolver.clone())?;
+        let settings = transport::client::Settings {
+            timeout: config.call.timeout,
+            resolver: resolver.clone(),
+            ..Default::default()
+        };
+        let wire = Wire::new(settings).map_err(|error| Error::Setup(error.to_string()))?;
         let key = trust::key_of(&config.node).map_err(|error| Error::Setup(error.to_string()))?;
         let trust = Arc::new(Trust::new(key));
         executor.spawn(wire.clone().keep_tidy()).detach();
         discovery::fixed::fill(&directory, &config.discovery.fixed, now);
         discovery::dns::follow(&directory, &config.discovery.dns, &resolver, &executor);
-        let mdns = browse(role, &config, &directory, &trust, &executor);
+        let mdns = browse(&service, &config, &directory, &trust, &executor);
         if let Err(why) = &mdns {
             directory.goes_without_mdns(why);
         }
         let health = Arc::default();
-        Ok(Self { role, config, executor, id: id.into(), directory, ends_with_stdin: false, trust, health, wire, mdns })
+        let (id, ends_with_stdin) = (id.into(), false);
+        Ok(Self { service, config, executor, id, directory, ends_with_stdin, trust, health, wire, resolver, mdns })
     }
 
     /// A client for other services.
@@ -162,6 +171,25 @@ impl Host {
         self.wire.clone().into_surf()
     }
 
+    /// A client for the outside world, on connections of its own. `connect_timeout` is for the connect, and once more for
+    /// the TLS handshake: farther away both take longer than on the LAN. It trusts the authorities in `ca_file` alone, or
+    /// those of the system.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds no certificate.
+    pub fn outside_with(&self, connect_timeout: Duration, ca_file: Option<&Path>) -> Result<surf::Client, Error> {
+        let settings = transport::client::Settings {
+            connect_timeout,
+            ca_file: ca_file.map(Path::to_owned),
+            timeout: self.config.call.timeout,
+            resolver: self.resolver.clone(),
+            ..Default::default()
+        };
+        let wire = Wire::new(settings).map_err(|error| Error::Setup(error.to_string()))?;
+        self.executor.spawn(wire.clone().keep_tidy()).detach();
+        Ok(wire.into_surf())
+    }
+
     /// Serves `app` until SIGTERM or SIGINT, with the routes every service has, and ends after what was in flight.
     /// Prints the one line on standard output once it can serve.
     ///
@@ -172,17 +200,17 @@ impl Host {
         S: Clone + Send + Sync + 'static,
     {
         let told_to_end = Ends::new(self.ends_with_stdin)?;
-        let listener = transport::server::listen(self.config.listen(self.role)).map_err(Error::Listen)?;
+        let listener = transport::server::listen(self.service.listen_addr(&self.config)).map_err(Error::Listen)?;
         let addr = listener.get_ref().local_addr().map_err(|cause| Error::System { doing: "listening", cause })?;
         let health = Arc::clone(&self.health);
         let stats = Arc::new(transport::server::Stats::default());
         if log::log_enabled!(log::Level::Debug) {
             app.with(request_log::RequestLog);
         }
-        if let (Role::Producer, Some(key)) = (self.role, self.trust.key()) {
+        if let Some(key) = self.trust.key().filter(|_| !self.service.is_open()) {
             app.with(guard::Guard::new(key.clone()));
         }
-        self.trust.know_own(Own { id: Arc::clone(&self.id), service: self.role.as_str(), port: addr.port() });
+        self.trust.know_own(Own { id: Arc::clone(&self.id), service: self.service.name(), port: addr.port() });
         routes::add(&mut app, routes::Told::new(&self, told, Arc::clone(&health), Arc::clone(&stats)));
 
         let registration = self.mdns.as_ref().ok().and_then(|mdns| self.register(mdns, addr));
@@ -192,7 +220,7 @@ impl Host {
         supervisor.ready(addr);
         supervisor.feed(&self.executor);
 
-        let serves_on = if self.role == Role::UpstreamSim { Duration::ZERO } else { SERVES_ON };
+        let serves_on = if self.service.is_alone() { Duration::ZERO } else { SERVES_ON };
         let within = serves_on + self.config.server.drain_timeout;
         let until_end = Farewell { health, registration, supervisor, serves_on, within }.after(told_to_end);
         let options = transport::server::Options {
@@ -218,13 +246,14 @@ impl Host {
         let said = Announcement {
             cluster: self.config.node.cluster.clone(),
             id: self.id.to_string(),
-            service: self.role.as_str().into(),
+            service: self.service.name().into(),
+            version: self.service.version_str().into(),
             path: "/".into(),
             zone: self.config.node.zone.clone(),
             weight: self.config.node.weight,
             status: Status::Up,
         };
-        match mdns.register(said, addr, self.role == Role::Consumer) {
+        match mdns.register(said, addr, self.service.title()) {
             Ok((registration, announced)) => {
                 let id = Arc::clone(&self.id);
                 let told = async move {
@@ -265,47 +294,33 @@ pub fn block_on<T: Send + 'static>(
     smol::block_on(executor.run(work))
 }
 
-/// Whose coming and going the log of `role` tells of.
-fn told(role: Role) -> Told {
-    match role {
-        Role::Consumer => Told::Of("producer"),
-        Role::Registry => Told::Everyone,
-        Role::Producer | Role::UpstreamSim | Role::Command => Told::Nobody,
+/// Whose coming and going the log of `service` tells of.
+fn told(service: &Service) -> Told {
+    match service.callees() {
+        Calls::These(callees) => Told::Of(callees),
+        Calls::All => Told::Everyone,
+        Calls::None => Told::Nobody,
     }
-}
-
-fn wire(role: Role, config: &Config, resolver: Resolver) -> Result<Wire, Error> {
-    let mut settings = transport::client::Settings {
-        timeout: config.call.timeout,
-        ca_file: config.producer.ca_file.clone(),
-        resolver,
-        ..Default::default()
-    };
-    if role == Role::Producer {
-        // Its calls leave the LAN: a lost SYN costs 1 s, and so does a first TLS handshake over a mobile uplink.
-        settings.connect_timeout = config.producer.fetch_timeout;
-    }
-    Wire::new(settings).map_err(|error| Error::Setup(error.to_string()))
 }
 
 fn browse(
-    role: Role,
+    service: &Service,
     config: &Config,
     directory: &Directory,
     trust: &Arc<Trust>,
     executor: &Executor<'static>,
 ) -> Result<Mdns, String> {
-    if role == Role::UpstreamSim {
-        return Err("off: nobody looks for a stand-in".into());
+    if service.is_alone() {
+        return Err(format!("off: {} takes no part in the cluster", service.name()));
     }
     if !config.discovery.mdns {
         return Err("off: [discovery] mdns is false".into());
     }
-    if let Some(why) = discovery::container::is_in_the_way(&config.discovery, role) {
+    if let Some(why) = discovery::container::is_in_the_way(&config.discovery, service) {
         return Err(why);
     }
     let start = || -> Result<Mdns, discovery::mdns::Error> {
-        let mdns = Mdns::start(&config.discovery, role)?.trusting(Arc::clone(trust));
+        let mdns = Mdns::start(&config.discovery, service.is_program())?.trusting(Arc::clone(trust));
         mdns.browse(config.node.cluster.clone(), directory.clone(), executor)?.detach();
         Ok(mdns)
     };

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bramble::client::{Answer, Client, Error};
-use bramble::config::{Config, Role};
+use bramble::config::Config;
 use bramble::discovery::{self, Change, Directory, Instance, Source, Status, Suspicion, Told};
 use bramble::resolve::Resolver;
 use bramble::telemetry::Collect as _;
@@ -61,7 +61,7 @@ impl Cluster {
             Says::Addresses(_) if asked.ipv6 => asked.records(vec![]),
             Says::Addresses(last) => addresses(asked, net, last),
         });
-        let mut config = Config::for_role(Role::Consumer);
+        let mut config = Config::default();
         config.discovery.mdns = false;
         let directory = Directory::new(Told::Nobody, Instant::now());
         let resolver = Resolver::with_servers(vec![dns.addr], "");
@@ -95,7 +95,7 @@ impl Cluster {
             }
         });
         let listener = server::listen(self.addr(last)).expect("a free port");
-        let limits = (&Config::for_role(Role::Producer).server).into();
+        let limits = (&Config::default().server).into();
         let id = Some(Arc::from("producer-a"));
         let options = Options { id, ..Options::new(limits, Arc::clone(&self.executor)) };
         let (stop, stopped) = smol::channel::bounded::<()>(1);

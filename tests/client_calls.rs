@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bramble::balance::Policy;
 use bramble::call::HedgeDelay;
 use bramble::client::{Answer, Client, Error};
-use bramble::config::{Config, Role};
+use bramble::config::Config;
 use bramble::discovery::{Change, Directory, Instance, Source, Status, Told};
 use bramble::telemetry::{Collect as _, OpenMetrics};
 use bramble::transport::client::{Settings, Wire};
@@ -42,7 +42,7 @@ struct Bench {
 
 impl Bench {
     fn new(addrs: &[SocketAddr], tune: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::for_role(Role::Consumer);
+        let mut config = Config::default();
         config.balance.policy = Policy::RoundRobin;
         config.call.hedge_after = HedgeDelay::Off;
         tune(&mut config);
@@ -258,9 +258,8 @@ fn nobody_there_is_said_at_once_and_with_what_to_look_for() {
 
 #[test]
 fn a_call_of_a_new_process_that_finds_no_instance_in_all_its_time_says_so_and_not_that_none_answered() {
-    let client = client(Config::for_role(Role::Consumer), &Directory::new(Told::Nobody, Instant::now()));
-    let call = Call::new("/", Instant::now() + Duration::from_millis(50));
-    let error = block_on(client.get(SERVICE, call)).expect_err("no instance");
+    let client = client(Config::default(), &Directory::new(Told::Nobody, Instant::now()));
+    let error = block_on(client.get(SERVICE, "/").within(ms(50)).send()).expect_err("no instance");
     assert!(error.to_string().starts_with("no producer is available: none was found; "), "{error}");
 }
 
@@ -268,7 +267,7 @@ fn a_call_of_a_new_process_that_finds_no_instance_in_all_its_time_says_so_and_no
 fn in_the_first_moments_of_a_process_who_is_not_there_yet_is_waited_for() {
     let good = FakeProducer::start(Does::Answer(200));
     let directory = Directory::new(Told::Nobody, Instant::now());
-    let client = client(Config::for_role(Role::Consumer), &directory);
+    let client = client(Config::default(), &directory);
     block_on(async {
         let mut asking = Box::pin(client.get(SERVICE, "/").within(*PATIENCE).send());
         assert!(poll_once(&mut asking).await.is_none());

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bramble::balance::Policy;
 use bramble::call::HedgeDelay;
 use bramble::client::{Answer, Client, Error, Request};
-use bramble::config::{Config, Role};
+use bramble::config::Config;
 use bramble::discovery::{Directory, Told, fixed};
 use bramble::transport::client::{Settings, Wire};
 use http_types::{Body, Method};
@@ -31,7 +31,7 @@ static PATIENCE: LazyLock<Duration> = LazyLock::new(|| patience(20));
 
 /// A client of the instances at `addrs`, asked in turn.
 fn client(addrs: &[SocketAddr], change: impl FnOnce(&mut Config)) -> Client {
-    let mut config = Config::for_role(Role::Consumer);
+    let mut config = Config::default();
     config.balance.policy = Policy::RoundRobin;
     config.call.hedge_after = HedgeDelay::Off;
     change(&mut config);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bramble::config::{Config, Role};
+use bramble::config::Config;
 use bramble::resolve::Resolver;
 use bramble::serve::Host;
 use bramble::transport::client::{Deadline, Error, Phase, Settings, Wire};
@@ -153,14 +153,14 @@ fn a_producers_handshake_with_the_weather_api_may_take_longer_than_one_within_th
         assert!(head(&mut tls).is_some(), "the client has waited for the handshake");
         tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").expect("the client reads");
     });
-    let mut config = Config::for_role(Role::Producer);
+    let mut config = Config::default();
     config.discovery.mdns = false;
-    config.producer.ca_file = Some(authority.file.clone());
-    let host = Host::new(Role::Producer, config, Arc::default()).expect("a host");
+    let host = Host::new(Service::named("producer"), config, Arc::default()).expect("a host");
+    let client = host.outside_with(Duration::from_secs(5), Some(&authority.file)).expect("a certificate");
     let body = run(async {
         let mut request = Request::get(format!("https://{addr}/").as_str());
         request.ext_mut().insert(Deadline(std::time::Instant::now() + Duration::from_secs(5)));
-        host.outside().send(request).await?.body_string().await
+        client.send(request).await?.body_string().await
     });
     assert_eq!(body.expect("an answer"), "hello");
     server.join().expect("the server's part");

@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use bramble::client::{Client, Error};
-use bramble::config::{Config, Role};
+use bramble::config::Config;
 use bramble::discovery::{Directory, Told, fixed};
 use bramble::operation::{CallError, Operation, Rejection};
 use bramble::telemetry::Collect as _;
@@ -70,7 +70,7 @@ fn greeter(executor: &Arc<Executor<'static>>) -> (SocketAddr, Arc<AtomicUsize>) 
     });
     let listener = server::listen(([127, 0, 0, 1], 0).into()).expect("a port");
     let addr = listener.get_ref().local_addr().expect("bound");
-    let limits = (&Config::for_role(Role::Producer).server).into();
+    let limits = (&Config::default().server).into();
     let options = Options { id: Some("greeter-1".into()), ..Options::new(limits, Arc::clone(executor)) };
     executor.spawn(server::serve(listener, app, options, future::pending())).detach();
     (addr, asked)
@@ -80,7 +80,7 @@ fn client(addrs: Vec<SocketAddr>) -> Client {
     let directory = Directory::new(Told::Nobody, Instant::now() - Duration::from_secs(60));
     fixed::fill(&directory, &BTreeMap::from([("greeter".to_owned(), addrs)]), Instant::now());
     let wire = Wire::new(Settings::default()).expect("a wire");
-    Client::new(Config::for_role(Role::Consumer), directory, wire).expect("a configuration")
+    Client::new(Config::default(), directory, wire).expect("a configuration")
 }
 
 fn run<F: Future>(test: impl FnOnce(Arc<Executor<'static>>) -> F) -> F::Output {
@@ -186,7 +186,7 @@ fn a_fallback_takes_the_place_of_the_output_and_is_counted_as_one() {
 #[test]
 fn fallbacks_beyond_the_bound_are_refused() {
     run(|_| async move {
-        let mut config = Config::for_role(Role::Consumer);
+        let mut config = Config::default();
         config.call.max_concurrent = 1;
         let directory = Directory::new(Told::Nobody, Instant::now() - Duration::from_secs(60));
         let wire = Wire::new(Settings::default()).expect("a wire");

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_io::{Async, Timer};
-use bramble::config::{Config, Role};
+use bramble::config::Config;
 use bramble::limit::LimiterSettings;
 use bramble::transport::server::{Limits, Options, Stats, listen, serve};
 use futures_lite::future;
@@ -55,7 +55,7 @@ fn server(concurrency: usize, app: tide::Server<()>, runs: Arc<AtomicUsize>) -> 
         let limits = Limits {
             requests: LimiterSettings { concurrency, ..LimiterSettings::default() },
             drain_timeout: Duration::ZERO,
-            ..Limits::from(&Config::for_role(Role::Producer).server)
+            ..Limits::from(&Config::default().server)
         };
         let options = Options {
             stats: shared,

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bramble::cache::redis::Redis;
 use bramble::cache::{Cache, Failure, Found, How, Lifetimes, Missed, Settings, SharedStore};
-use bramble::config::{Config, Role};
+use bramble::config::Config;
 use bramble::resolve::Resolver;
 use serde_json::Value;
 use smol::Executor;
@@ -148,7 +148,7 @@ fn a_redis_that_is_killed_under_load_costs_no_answer_and_is_used_again_when_it_i
     let (end, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
     let mut places: Vec<_> = places().collect();
     let last = places.pop().expect("many places");
-    assert!(places.len() > Config::for_role(Role::Producer).cache.capacity);
+    assert!(places.len() > Config::default().cache.capacity);
     std::thread::scope(|scope| {
         // A panic here must end the load too.
         let _ended = Ends(&end);
@@ -364,7 +364,7 @@ impl Bench {
     }
 
     async fn cache(&self) -> (Words, Redis) {
-        let mut config = Config::for_role(Role::Producer);
+        let mut config = Config::default();
         config.cache.store = self.server.store();
         let redis = Redis::from_config(&config.cache, &config.call, Resolver::from_system(), &self.executor);
         let redis = redis.expect("a store").expect("not memory");

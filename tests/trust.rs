@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bramble::config::{Config, Role};
+use bramble::config::Config;
 use bramble::discovery::mdns::Mdns;
 use bramble::discovery::{Announcement, Registration, Status};
 use serde_json::Value;
@@ -235,22 +235,23 @@ struct Rogue {
 
 impl Rogue {
     fn new(bench: &Bench, id: &str) -> Self {
-        let mut config = Config::for_role(Role::Command).discovery;
+        let mut config = Config::default().discovery;
         config.interfaces = vec!["lo".into()];
         config.port = bench.mdns_port;
-        let mdns = Mdns::start(&config, Role::Command).expect("a thread");
+        let mdns = Mdns::start(&config, true).expect("a thread");
         let door = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let said = Announcement {
             cluster: bench.cluster.clone(),
             id: id.into(),
             service: "producer".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
             path: "/".into(),
             zone: String::new(),
             weight: 100,
             status: Status::Up,
         };
         let addr = door.local_addr().expect("bound");
-        let (registration, announced) = mdns.register(said, addr, false).expect("a running daemon");
+        let (registration, announced) = mdns.register(said, addr, None).expect("a running daemon");
         smol::block_on(announced).expect("lo has an address");
         Self { door, mdns, registration }
     }

@@ -88,7 +88,7 @@ mod tests {
     use smol::block_on;
 
     use super::*;
-    use crate::config::{Config, Role};
+    use crate::config::Config;
     use crate::discovery::{Change, Directory, Instance, Source, Status, Told};
     use crate::transport::client::{Settings, Wire};
 
@@ -113,7 +113,7 @@ mod tests {
         directory.apply(Source::Mdns, ID, Change::Is(instance), now);
         assert_eq!(directory.next_probe(), None);
         let wire = Wire::new(Settings::default()).expect("a wire");
-        let client = Client::new(Config::for_role(Role::Consumer), directory.clone(), wire).expect("right settings");
+        let client = Client::new(Config::default(), directory.clone(), wire).expect("right settings");
         let callee = client.callee("producer");
         callee.refresh(&directory, now);
         let [endpoint] = &callee.rules.balancer().endpoints()[..] else { panic!("one instance") };

@@ -4,8 +4,29 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
-use super::Role;
 use super::setting::{Distinct, Ip, List, Maybe, Net, Section, SshKey, Text, Visitor, Word, hostname, time_server};
+
+/// A service that can run on a Pi that was started from the SD card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PiService {
+    /// Answers `GET /weather`.
+    Producer,
+    /// The web form.
+    Consumer,
+    /// The page of all services.
+    Registry,
+}
+
+impl PiService {
+    /// The service's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Producer => "producer",
+            Self::Consumer => "consumer",
+            Self::Registry => "registry",
+        }
+    }
+}
 
 /// `[pi]`. Only the SD card's own programs look at it.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,7 +34,7 @@ pub struct Pi {
     /// A label of the DNS (RFC 1123). Empty: `pi-` and the last six digits of the serial number.
     pub hostname: String,
     /// Which services run, each once; at least one of producer, consumer and registry.
-    pub roles: Vec<Role>,
+    pub roles: Vec<PiService>,
     /// Who may log in: lines of an `authorized_keys` without options. Empty: nobody.
     pub ssh_keys: Vec<String>,
     /// How the Pi comes by its address.
@@ -28,8 +49,8 @@ pub struct Pi {
 
 impl Pi {
     /// The services that can run on a Pi.
-    pub const ROLES: &[(Role, &str)] =
-        &[(Role::Producer, "producer"), (Role::Consumer, "consumer"), (Role::Registry, "registry")];
+    pub const ROLES: &[(PiService, &str)] =
+        &[(PiService::Producer, "producer"), (PiService::Consumer, "consumer"), (PiService::Registry, "registry")];
 
     /// Asked where nobody names another: the pool's zone for what is made of Debian, as in Debian's own systemd.
     pub const TIME_SERVERS: [&str; 4] =

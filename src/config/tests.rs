@@ -6,11 +6,10 @@ use super::*;
 use crate::balance::Policy;
 use crate::call::{Fallback, HedgeDelay};
 
-const ROLES: [Role; 5] = [Role::Producer, Role::Consumer, Role::Registry, Role::UpstreamSim, Role::Command];
 const DOCUMENTED: &str = include_str!("../../etc/bramble.toml");
 
 fn text(text: &str) -> Result<Config, ConfigError> {
-    Config::load(Role::Consumer, &Sources::text(text))
+    Config::load(&Sources::text(text))
 }
 
 /// The mistakes of `text`, a line each, as a person reads them.
@@ -20,25 +19,21 @@ fn mistakes(source: &str) -> String {
 
 fn variable(name: &str, value: &str) -> Result<Config, ConfigError> {
     let env = vec![(name.to_owned(), value.to_owned())];
-    Config::load(Role::Consumer, &Sources { file: ConfigFile::None, env, ..Sources::default() })
+    Config::load(&Sources { file: ConfigFile::None, env, ..Sources::default() })
 }
 
 mod pi;
 mod tolerant;
 
 #[test]
-fn without_any_source_a_role_runs_with_its_defaults() {
-    for role in ROLES {
-        let sources = Sources { file: ConfigFile::None, ..Sources::default() };
-        assert_eq!(Config::load(role, &sources), Ok(Config::for_role(role)));
-    }
+fn without_any_source_the_defaults_hold() {
+    let sources = Sources { file: ConfigFile::None, ..Sources::default() };
+    assert_eq!(Config::load(&sources), Ok(Config::default()));
 }
 
 #[test]
-fn the_documented_file_changes_nothing_for_any_role() {
-    for role in ROLES {
-        assert_eq!(Config::load(role, &Sources::text(DOCUMENTED)), Ok(Config::for_role(role)), "{role:?}");
-    }
+fn the_documented_file_changes_nothing() {
+    assert_eq!(Config::load(&Sources::text(DOCUMENTED)), Ok(Config::default()));
 }
 
 /// The documented file with every default switched on.
@@ -51,8 +46,8 @@ fn uncommented() -> String {
 }
 
 #[test]
-fn the_documented_defaults_are_the_consumers() {
-    assert_eq!(text(&uncommented()), Ok(Config::for_role(Role::Consumer)));
+fn the_documented_defaults_are_those_of_the_program() {
+    assert_eq!(text(&uncommented()), Ok(Config::default()));
 }
 
 #[test]
@@ -61,7 +56,7 @@ fn the_documented_file_has_each_key_once_in_its_section_and_in_order() {
         let key = |line: &str| line.split(" = ").next().unwrap_or_default().to_owned();
         text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(key).collect()
     };
-    assert_eq!(lines(&uncommented()), lines(&Config::for_role(Role::Consumer).to_toml()));
+    assert_eq!(lines(&uncommented()), lines(&Config::default().to_toml()));
 }
 
 #[test]
@@ -103,7 +98,7 @@ upstream = "http://api.openweathermap.org"
         env: vec![("BRAMBLE__CACHE__CAPACITY".into(), "lots".into()), ("BRAMBLE__CALL__TIME".into(), "1s".into())],
         flags: vec![("consumer.listen".into(), "8088".into())],
     };
-    let error = Config::load(Role::Consumer, &sources).expect_err("all of it is wrong");
+    let error = Config::load(&sources).expect_err("all of it is wrong");
     let expected = r#"
 bramble.toml:3:11: node.cluster: "two words" is not a cluster's name; allowed are 1 to 32 of A-Z, a-z, 0-9, -, _ and .
 bramble.toml:4:1: node.wieght: is an unknown key; did you mean weight?
@@ -137,7 +132,7 @@ fn a_file_that_is_no_configuration_is_refused_quickly_and_briefly() {
 #[test]
 fn each_source_wins_over_the_one_before() {
     let mut sources = Sources { file: ConfigFile::None, ..Sources::default() };
-    let threads = |sources: &Sources| Config::load(Role::Producer, sources).expect("fine").server.threads;
+    let threads = |sources: &Sources| Config::load(sources).expect("fine").server.threads;
     assert_eq!(threads(&sources), 1);
     sources.file = ConfigFile::Text("a.toml".into(), "[server]\nthreads = 2".into());
     assert_eq!(threads(&sources), 2);
@@ -166,7 +161,7 @@ fn a_variable_is_toml_or_else_plain_text() {
 #[test]
 fn only_variables_with_two_underscores_are_settings() {
     for name in ["BRAMBLE_LOG", "BRAMBLE", "PATH", "XBRAMBLE__CALL__TIMEOUT"] {
-        assert_eq!(variable(name, "nonsense"), Ok(Config::for_role(Role::Consumer)), "{name}");
+        assert_eq!(variable(name, "nonsense"), Ok(Config::default()), "{name}");
     }
     for name in ["BRAMBLE__", "BRAMBLE__CALL", "BRAMBLE__CALL__", "BRAMBLE__CALL__TIMEOUT__X", "BRAMBLE__X__Y"] {
         let error = variable(name, "1s").expect_err(name).to_string();
@@ -254,9 +249,9 @@ fn durations_are_bounded_and_have_a_unit() {
 #[test]
 fn nothing_is_written_as_an_empty_text() {
     let config = text("[server]\nlisten = \"\"\n[node]\ncluster_key_file = \"\"");
-    assert_eq!(config, Ok(Config::for_role(Role::Consumer)));
+    assert_eq!(config, Ok(Config::default()));
     let config = text("[server]\nlisten = \"[::1]:0\"").expect("fine");
-    assert_eq!(config.listen(Role::Consumer), SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 0)));
+    assert_eq!(config.server.listen, Some(SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 0))));
 }
 
 #[test]
@@ -436,14 +431,14 @@ fn fixed_and_dns_take_a_table_inline_or_as_a_section() {
 fn a_file_that_was_named_must_be_there() {
     let missing = PathBuf::from("/nonexistent/bramble.toml");
     let sources = Sources { file: ConfigFile::Path(missing), ..Sources::default() };
-    let said = Config::load(Role::Consumer, &sources).expect_err("it is missing").to_string();
+    let said = Config::load(&sources).expect_err("it is missing").to_string();
     assert!(said.starts_with("/nonexistent/bramble.toml: cannot be read: "), "{said}");
 }
 
 #[test]
 fn an_endless_file_is_not_read_to_its_end() {
     let sources = Sources { file: ConfigFile::Path("/dev/zero".into()), ..Sources::default() };
-    let said = Config::load(Role::Consumer, &sources).expect_err("it has no end").to_string();
+    let said = Config::load(&sources).expect_err("it has no end").to_string();
     assert!(said.contains("larger than 1 MiB"), "{said}");
 }
 
@@ -483,7 +478,7 @@ prop_compose! {
         (policy, fallback) in (word(Policy::WORDS), word(Fallback::WORDS)),
         prefer_zone in any::<bool>(),
     ) -> Config {
-        let mut config = Config::for_role(Role::Consumer);
+        let mut config = Config::default();
         config.call.timeout = times[0].max(times[1]);
         config.call.attempt_timeout = times[0].min(times[1]);
         config.call.hedge_after = match times[2] {
@@ -519,7 +514,7 @@ fn keys_that_systemd_hands_over_are_used_unless_the_file_names_others_and_blank_
     std::fs::write(folder.join("cluster.key"), "\n").expect("writable");
     let load = |text: &str| {
         let sources = Sources { credentials: Some(folder.clone()), ..Sources::text(text) };
-        Config::load(Role::Producer, &sources).expect("right")
+        Config::load(&sources).expect("right")
     };
     let config = load("");
     assert_eq!((config.producer.api_key_file, config.node.cluster_key_file), (Some(folder.join("api.key")), None));
@@ -556,7 +551,7 @@ proptest! {
 
     #[test]
     fn an_arbitrary_variable_is_read_or_refused(at in 0..60_usize, value in "\\PC{0,40}") {
-        let keys = Config::for_role(Role::Consumer).to_toml();
+        let keys = Config::default().to_toml();
         let mut names = Vec::new();
         let mut section = "";
         for line in keys.lines() {

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{interfaces, links};
-use crate::config::{Discovery, Role};
+use crate::config::Discovery;
+use crate::service::{Calls, Service};
 
 /// Docker's and Podman's mark.
 const MARKS: [&str; 2] = [".dockerenv", "run/.containerenv"];
@@ -21,9 +22,9 @@ const NAME_FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 /// One end of a cable whose other end the engine holds: bridge and overlay networks, Cilium's, rootless Podman's.
 const CABLES: [&str; 3] = ["veth", "netkit", "tun"];
 
-/// Why mDNS is not to be used by `role`, as a sentence. Says it in the log, too. None: nothing is in its way, or the
+/// Why mDNS is not to be used by `service`, as a sentence. Says it in the log, too. None: nothing is in its way, or the
 /// configuration names interfaces, and so knows better.
-pub(crate) fn is_in_the_way(config: &Discovery, role: Role) -> Option<String> {
+pub(crate) fn is_in_the_way(config: &Discovery, service: &Service) -> Option<String> {
     if !config.interfaces.is_empty() {
         return None;
     }
@@ -33,9 +34,9 @@ pub(crate) fn is_in_the_way(config: &Discovery, role: Role) -> Option<String> {
         "this container has a network of its engine's own ({interface}), where mDNS would announce an address that \
          nobody outside can reach"
     );
-    let instead = instead(config, role);
-    match (&instead, role) {
-        (Instead::Nothing, Role::Consumer | Role::Registry | Role::Command) => log::warn!("{why}: {instead}"),
+    let instead = instead(config, service);
+    match &instead {
+        Instead::Nothing => log::warn!("{why}: {instead}"),
         _ => log::info!("{why}: {instead}"),
     }
     Some(format!("off: {why}: {instead}"))
@@ -49,12 +50,12 @@ enum Instead {
     Nothing,
 }
 
-fn instead(config: &Discovery, role: Role) -> Instead {
+fn instead(config: &Discovery, service: &Service) -> Instead {
     let names: Vec<String> = config.dns.iter().map(|(service, name)| format!("{service} at {name}")).collect();
-    match role {
+    match service.callees() {
         _ if !names.is_empty() => Instead::Names(names.join(", ")),
         _ if !config.fixed.is_empty() => Instead::Names("those of [discovery] fixed".into()),
-        Role::Producer => Instead::Found,
+        Calls::None if !service.is_program() => Instead::Found,
         _ => Instead::Nothing,
     }
 }
@@ -107,6 +108,8 @@ impl Signs {
 mod tests {
     use std::fs;
     use std::path::PathBuf;
+
+    const CALLER: Service = Service::named("consumer").calls(&["producer"]);
 
     use super::*;
     use crate::config::Config;
@@ -171,17 +174,17 @@ mod tests {
 
     #[test]
     fn the_sentence_says_what_is_used_instead_or_what_to_do() {
-        let mut discovery = Config::for_role(Role::Consumer).discovery;
-        assert!(instead(&discovery, Role::Consumer).to_string().contains("set [discovery] dns = { producer"));
-        assert_eq!(instead(&discovery, Role::Producer), Instead::Found);
+        let mut discovery = Config::default().discovery;
+        assert!(instead(&discovery, &CALLER).to_string().contains("set [discovery] dns = { producer"));
+        assert_eq!(instead(&discovery, &Service::named("producer")), Instead::Found);
         discovery.dns = [("producer".to_owned(), "producer:8080".to_owned())].into();
-        assert!(instead(&discovery, Role::Consumer).to_string().contains("(producer at producer:8080)"));
+        assert!(instead(&discovery, &CALLER).to_string().contains("(producer at producer:8080)"));
     }
 
     #[test]
     fn who_names_the_interface_knows_better() {
-        let mut discovery = Config::for_role(Role::Consumer).discovery;
+        let mut discovery = Config::default().discovery;
         discovery.interfaces = vec!["eth0".into()];
-        assert_eq!(is_in_the_way(&discovery, Role::Consumer), None);
+        assert_eq!(is_in_the_way(&discovery, &CALLER), None);
     }
 }

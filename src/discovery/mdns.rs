@@ -32,7 +32,7 @@ use smol::{Executor, Task, Timer};
 use super::interfaces::{Chosen, LOOPBACK};
 use super::txt::Heard;
 use super::{Announcement, Directory, probe};
-use crate::config::{self, Role};
+use crate::config;
 use crate::trust::Trust;
 
 pub use host::{Host, HostNews};
@@ -94,13 +94,13 @@ pub struct Mdns {
 }
 
 impl Mdns {
-    /// Starts the thread. Nothing is sent before [`Mdns::browse`] or [`Mdns::register`]. A command in a terminal also
-    /// looks at loopback, unless interfaces are configured.
+    /// Starts the thread. Nothing is sent before [`Mdns::browse`] or [`Mdns::register`]. `on_loopback_too`:
+    /// whether it also looks at loopback, unless interfaces are configured.
     ///
     /// # Errors
     /// When the system gives no thread or socket.
-    pub fn start(config: &config::Discovery, role: Role) -> Result<Self, Error> {
-        let chosen = Chosen::new(config.interfaces.clone(), role == Role::Command);
+    pub fn start(config: &config::Discovery, on_loopback_too: bool) -> Result<Self, Error> {
+        let chosen = Chosen::new(config.interfaces.clone(), on_loopback_too);
         Ok(Self { link: Arc::new(Link::new(chosen, config.port)?), trust: Arc::default() })
     }
 
@@ -126,8 +126,8 @@ impl Mdns {
         Ok(executor.spawn(async move { browser.run().or(probe::keep_probing(&directory)).await }))
     }
 
-    /// Registers the process, which listens at `addr`, under its service, and a form also as `_http._tcp`, which any
-    /// service browser shows. An address that is not `0.0.0.0` or `::` is the only one that is announced.
+    /// Registers the process, which listens at `addr`, under its service, and one with a page for people also by its
+    /// `title` as `_http._tcp`, which any service browser shows. An address that is not `0.0.0.0` or `::` is the only one that is announced.
     /// The future says whether an announcement has left within 3 s; the registration stands whatever it says, and is
     /// announced as soon as the network lets it.
     ///
@@ -137,11 +137,11 @@ impl Mdns {
         &self,
         said: Announcement,
         addr: SocketAddr,
-        is_form: bool,
+        title: Option<&str>,
     ) -> Result<(Registration, impl Future<Output = Result<(), Error>> + Send + 'static), Error> {
         let listens = Listens::at(addr, self.link.uses(LOOPBACK))?;
         let heard = self.link.daemon().monitor()?;
-        let registration = Registration::new(Arc::clone(&self.link), Arc::clone(&self.trust), said, listens, is_form)?;
+        let registration = Registration::new(Arc::clone(&self.link), Arc::clone(&self.trust), said, listens, title)?;
         let silent = listens.silent(self.link.port());
         let late = async move {
             Timer::after(ANNOUNCED_WITHIN).await;
@@ -204,7 +204,7 @@ mod tests {
 
     /// Another port than 5353, so that no test hears another, and never another interface than lo.
     fn on_loopback(port: u16) -> config::Discovery {
-        let mut config = config::Config::for_role(Role::Command).discovery;
+        let mut config = config::Config::default().discovery;
         config.interfaces = vec!["lo".into()];
         config.port = port;
         config
@@ -215,6 +215,7 @@ mod tests {
             cluster: cluster.into(),
             id: id.into(),
             service: "producer".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
             path: "/".into(),
             zone: String::new(),
             weight: 1,
@@ -248,16 +249,17 @@ mod tests {
     fn a_process_on_loopback_is_found_seen_draining_and_gone_and_another_cluster_is_not_seen() {
         let executor = Executor::new();
         let config = on_loopback(55_353);
-        let browser = Mdns::start(&config, Role::Command).expect("a thread");
-        let server = Mdns::start(&config, Role::Command).expect("a thread");
+        let browser = Mdns::start(&config, true).expect("a thread");
+        let server = Mdns::start(&config, true).expect("a thread");
         smol::block_on(executor.run(async {
             let listens = answering("producer-a", &executor);
             let directory = Directory::new(Told::Nobody, Instant::now());
             let _browsing = browser.browse("home".into(), directory.clone(), &executor).expect("a running daemon");
             let (other, _) =
-                server.register(announcement("producer-b", "work"), listens, false).expect("a running daemon");
-            let (mut own, told) =
-                server.register(announcement("producer-a", "home"), listens, true).expect("a running daemon");
+                server.register(announcement("producer-b", "work"), listens, None).expect("a running daemon");
+            let (mut own, told) = server
+                .register(announcement("producer-a", "home"), listens, Some("Bramble weather"))
+                .expect("a running daemon");
             told.await.expect("lo has an address");
             until(&directory, |seen| seen == [("producer-a".to_owned(), Status::Up)]).await;
             let found = directory.instances("producer").expect("just seen");
@@ -276,19 +278,19 @@ mod tests {
     fn a_daemon_that_forgets_everything_says_again_what_was_said_and_nobody_hears_a_goodbye() {
         let executor = Executor::new();
         let config = on_loopback(55_354);
-        let browser = Mdns::start(&config, Role::Command).expect("a thread");
-        let server = Mdns::start(&config, Role::Command).expect("a thread");
+        let browser = Mdns::start(&config, true).expect("a thread");
+        let server = Mdns::start(&config, true).expect("a thread");
         smol::block_on(executor.run(async {
             let listens = answering("producer-a", &executor);
             let directory = Directory::new(Told::Nobody, Instant::now());
             let _browsing = browser.browse("home".into(), directory.clone(), &executor).expect("a running daemon");
             let (own, told) =
-                server.register(announcement("producer-a", "home"), listens, false).expect("a running daemon");
+                server.register(announcement("producer-a", "home"), listens, None).expect("a running daemon");
             told.await.expect("lo has an address");
             until(&directory, |seen| seen.len() == 1).await;
             server.link.renew().await.expect("a new daemon");
             let late = Directory::new(Told::Nobody, Instant::now());
-            let other = Mdns::start(&config, Role::Command).expect("a thread");
+            let other = Mdns::start(&config, true).expect("a thread");
             let _looking = other.browse("home".into(), late.clone(), &executor).expect("a running daemon");
             until(&late, |seen| seen == [("producer-a".to_owned(), Status::Up)]).await;
             other.shutdown();
@@ -304,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_daemon_that_has_ended_of_its_own_is_replaced() {
-        let mdns = Mdns::start(&on_loopback(55_397), Role::Command).expect("a thread");
+        let mdns = Mdns::start(&on_loopback(55_397), true).expect("a thread");
         let ended = mdns.link.daemon().shutdown().expect("a running daemon");
         smol::block_on(async {
             ended.recv_async().await.expect("it says so");
@@ -323,14 +325,14 @@ mod tests {
         let executor = Executor::new();
         let config = on_loopback(55_398);
         let trust = || Arc::new(Trust::new(Some(crate::trust::ClusterKey::of("spring:a secret of the cluster"))));
-        let browser = Mdns::start(&config, Role::Command).expect("a thread").trusting(trust());
-        let server = Mdns::start(&config, Role::Command).expect("a thread").trusting(trust());
+        let browser = Mdns::start(&config, true).expect("a thread").trusting(trust());
+        let server = Mdns::start(&config, true).expect("a thread").trusting(trust());
         smol::block_on(executor.run(async {
             let listens = answering("producer-a", &executor);
             let directory = Directory::new(Told::Nobody, Instant::now());
             let _browsing = browser.browse("home".into(), directory.clone(), &executor).expect("a running daemon");
             let (mut own, told) =
-                server.register(announcement("producer-a", "home"), listens, false).expect("a running daemon");
+                server.register(announcement("producer-a", "home"), listens, None).expect("a running daemon");
             told.await.expect("lo has an address");
             until(&directory, |seen| seen == [("producer-a".to_owned(), Status::Up)]).await;
             own.signed = Some(Place::new(&[[192, 0, 2, 7].into()], listens.port(), SystemTime::now()));

@@ -405,7 +405,7 @@ fn an_instance_that_still_answers_after_its_goodbye_has_not_ended() {
 
 #[test]
 fn an_instance_that_dies_while_nothing_is_called_is_lost_within_a_minute() {
-    for told in [Told::Everyone, Told::Of("producer")] {
+    for told in [Told::Everyone, Told::Of(&["producer"])] {
         let now = Instant::now();
         let directory = Directory::new(told, now);
         announce(&directory, "a", &[1], now);
@@ -423,7 +423,7 @@ fn an_instance_that_dies_while_nothing_is_called_is_lost_within_a_minute() {
 
 #[test]
 fn an_instance_that_this_process_neither_calls_nor_shows_is_not_probed_while_nothing_bad_is_known_of_it() {
-    for told in [Told::Nobody, Told::Of("consumer")] {
+    for told in [Told::Nobody, Told::Of(&["consumer"])] {
         let now = Instant::now();
         let directory = Directory::new(told, now);
         announce(&directory, "a", &[1], now);

@@ -17,6 +17,8 @@ pub struct Announcement {
     pub id: String,
     /// `producer`.
     pub service: String,
+    /// The version of its program.
+    pub version: String,
     /// Where its page or interface starts.
     pub path: String,
     /// Where the node is; may be empty.
@@ -57,14 +59,14 @@ impl Place {
 }
 
 impl Announcement {
-    /// The keys and values of the TXT record; `version` is this program's.
+    /// The keys and values of the TXT record.
     pub(super) fn to_txt(&self) -> Vec<(&'static str, String)> {
         vec![
             ("txtvers", "1".into()),
             ("cl", self.cluster.clone()),
             ("svc", self.service.clone()),
             ("id", self.id.clone()),
-            ("ver", env!("CARGO_PKG_VERSION").into()),
+            ("ver", self.version.clone()),
             ("path", self.path.clone()),
             ("zone", self.zone.clone()),
             ("w", self.weight.to_string()),
@@ -85,7 +87,7 @@ impl Announcement {
             cluster: &self.cluster,
             service: &self.service,
             id: &self.id,
-            version: env!("CARGO_PKG_VERSION"),
+            version: &self.version,
             path: &self.path,
             zone: &self.zone,
             weight: &self.weight.to_string(),

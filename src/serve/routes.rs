@@ -34,7 +34,7 @@ impl Told {
     pub(super) fn new(host: &Host, collect: Vec<Arc<dyn Collect>>, health: Arc<Health>, stats: Arc<Stats>) -> Self {
         Self {
             id: Arc::clone(&host.id),
-            service: host.role.as_str(),
+            service: host.service.name(),
             started: SystemTime::now(),
             directory: host.directory.clone(),
             collect,

@@ -280,7 +280,7 @@ fn milliseconds(time: Duration) -> u64 {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::config::{Config, Role};
+    use crate::config::Config;
     use crate::telemetry::record::Calls;
     use serde_json::Value;
     use std::time::Instant;
@@ -289,7 +289,7 @@ pub(crate) mod tests {
     const FIELDS: &str = include_str!("hystrix/fields.txt");
 
     pub(crate) fn command(name: &str, noted: Noted) -> Command {
-        let config = Config::for_role(Role::Consumer);
+        let config = Config::default();
         Command {
             name: name.to_owned(),
             group: "producer".to_owned(),

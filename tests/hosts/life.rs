@@ -73,7 +73,7 @@ fn two_producers_on_one_host_are_two_and_the_goodbye_of_one_leaves_the_other() {
 fn two_hundred_instances_are_complete_within_five_seconds() {
     use crate::lan::Lan;
     use crate::node::{Node, StandIn};
-    use bramble::config::{Config, Role};
+    use bramble::config::Config;
     use bramble::discovery::{Announcement, Status, mdns::Mdns};
 
     let lan = Lan::new(5);
@@ -85,15 +85,16 @@ fn two_hundred_instances_are_complete_within_five_seconds() {
         .map(|host| {
             let ports: Vec<u16> = stand_ins[usize::from(host) - 1].iter().map(StandIn::port).collect();
             lan.inside(host, || {
-                let mut config = Config::for_role(Role::Command).discovery;
+                let mut config = Config::default().discovery;
                 config.interfaces = vec!["eth0".into()];
-                let mdns = Mdns::start(&config, Role::Command).expect("a thread");
+                let mdns = Mdns::start(&config, true).expect("a thread");
                 let registrations: Vec<_> = (1..=50_u16)
                     .map(|number| {
                         let said = Announcement {
                             cluster: "bramble".into(),
                             id: id(host, number),
                             service: "producer".into(),
+                            version: env!("CARGO_PKG_VERSION").into(),
                             path: "/".into(),
                             zone: String::new(),
                             weight: 1,
@@ -101,7 +102,7 @@ fn two_hundred_instances_are_complete_within_five_seconds() {
                         };
                         std::thread::sleep(Duration::from_millis(10)); // its queue holds 100 commands
                         let addr = (Ipv4Addr::UNSPECIFIED, ports[usize::from(number) - 1]).into();
-                        mdns.register(said, addr, false).expect("a running daemon").0
+                        mdns.register(said, addr, None).expect("a running daemon").0
                     })
                     .collect();
                 (mdns, registrations)

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use bramble::client::Client;
-use bramble::config::{Config, Role};
+use bramble::config::Config;
 use bramble::discovery::{Directory, Told, fixed};
 use bramble::transport::client::{Settings, Wire};
 
@@ -22,7 +22,7 @@ fn client(addr: SocketAddr) -> Client {
     let directory = Directory::new(Told::Nobody, Instant::now());
     fixed::fill(&directory, &[("slow".to_owned(), vec![addr])].into(), Instant::now());
     let wire = Wire::new(Settings::default()).expect("no CA file");
-    Client::new(Config::for_role(Role::Consumer), directory, wire).expect("the defaults are valid")
+    Client::new(Config::default(), directory, wire).expect("the defaults are valid")
 }
 
 async fn ask(client: Client) -> u16 {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bramble::config::{Config, Role, Sources};
+use bramble::config::{Config, Sources};
 use clap::{Parser, Subcommand};
 
 use crate::Failure;
@@ -57,8 +57,8 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// The settings of `role`: code, file, environment, flags; later ones win.
-    pub(crate) fn load(&self, role: Role, flags: Vec<(String, String)>) -> Result<Config, Failure> {
+    /// The settings of `service`: code, file, environment, flags; later ones win.
+    pub(crate) fn load(&self, service: &bramble::Service, flags: Vec<(String, String)>) -> Result<Config, Failure> {
         let mut sources = Sources::of_process(self.config.clone());
         for set in &self.set {
             let pair = set.split_once('=');
@@ -66,7 +66,7 @@ impl Settings {
             sources.flags.push((key.trim().into(), value.trim().into()));
         }
         sources.flags.extend(flags);
-        Config::load(role, &sources).map_err(|error| Failure::Usage(error.to_string()))
+        service.load(&sources).map_err(|error| Failure::Usage(error.to_string()))
     }
 }
 
@@ -118,8 +118,8 @@ pub(crate) struct Life {
 }
 
 impl Service {
-    pub(crate) fn load(&self, role: Role) -> Result<Config, Failure> {
-        self.settings.load(role, listen_flag(self.listen))
+    pub(crate) fn load(&self, service: &bramble::Service) -> Result<Config, Failure> {
+        self.settings.load(service, listen_flag(self.listen))
     }
 }
 
@@ -163,7 +163,7 @@ pub(crate) struct UpstreamSim {
 
 impl UpstreamSim {
     pub(crate) fn load(&self) -> Result<Config, Failure> {
-        self.settings.load(Role::UpstreamSim, listen_flag(Some(self.listen)))
+        self.settings.load(&bramble_upstream_sim::SERVICE, listen_flag(Some(self.listen)))
     }
 }
 
@@ -249,12 +249,12 @@ pub(crate) struct CheckConfig {
 
 impl CheckConfig {
     pub(crate) fn load(&self) -> Result<Config, Failure> {
-        let role = match self.role.as_str() {
-            "producer" => Role::Producer,
-            "registry" => Role::Registry,
-            _ => Role::Consumer,
+        let service = match self.role.as_str() {
+            "producer" => bramble_producer::SERVICE,
+            "registry" => bramble_registry::SERVICE,
+            _ => bramble_consumer::SERVICE,
         };
-        Settings { config: self.file.clone(), set: Vec::new() }.load(role, Vec::new())
+        Settings { config: self.file.clone(), set: Vec::new() }.load(&service, Vec::new())
     }
 }
 

@@ -5,14 +5,13 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bramble::config::Role;
 use bramble::serve::Host;
 use bramble_consumer::{Ask as _, Producers, Question};
 use bramble_weather::{ApiError, COUNTRIES, Code, Query, Report, Source};
 
 use crate::Failure;
 use crate::args::Weather;
-use crate::roles::on_executor;
+use crate::roles::{PROGRAM, on_executor};
 
 pub(crate) fn run(options: &Weather) -> Result<(), Failure> {
     let query = Query::parse(&options.zip, options.country.as_deref()).map_err(|errors| {
@@ -20,11 +19,11 @@ pub(crate) fn run(options: &Weather) -> Result<(), Failure> {
         Failure::Usage(sentences.join(" "))
     })?;
     let is_assumed = options.country.as_deref().is_none_or(|typed| typed.trim().is_empty());
-    let config = options.settings.load(Role::Command, Vec::new())?;
+    let config = options.settings.load(&PROGRAM, Vec::new())?;
     let patience = config.call.timeout;
     let asked = &query;
     let answer = on_executor(|executor| async move {
-        let host = Host::new(Role::Command, config, executor)?;
+        let host = Host::new(PROGRAM, config, executor)?;
         let producers = Producers::new(&host.config, host.client()?, Arc::clone(&host.executor));
         let producers = producers.map_err(|error| Failure::Usage(error.to_string()))?;
         let question = Question { query: asked, deadline: Instant::now() + patience, trace: None };

@@ -4,7 +4,6 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bramble::config::Role;
 use bramble::discovery::{Directory, Seen, Standing, Status};
 use bramble::serve::Host;
 use futures_lite::FutureExt as _;
@@ -12,7 +11,7 @@ use smol::Timer;
 
 use crate::Failure;
 use crate::args::Browse;
-use crate::roles::on_executor;
+use crate::roles::{PROGRAM, on_executor};
 
 /// After this long without news, whoever wanted to answer has answered: who has just answered somebody else stays quiet
 /// for a second (RFC 6762, 6), and is asked again after that second (5.2).
@@ -21,9 +20,9 @@ const QUIET: Duration = Duration::from_millis(1300);
 const PATIENCE: Duration = Duration::from_secs(4);
 
 pub(crate) fn run(options: &Browse) -> Result<(), Failure> {
-    let config = options.settings.load(Role::Command, Vec::new())?;
+    let config = options.settings.load(&PROGRAM, Vec::new())?;
     on_executor(|executor| async move {
-        let host = Host::new(Role::Command, config, executor)?;
+        let host = Host::new(PROGRAM, config, executor)?;
         settled(&host.directory).await;
         loop {
             let changed = host.directory.changed();

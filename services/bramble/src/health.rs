@@ -6,12 +6,13 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use bramble::config::{Config, Role};
+use bramble::config::Config;
 use bramble::resolve::Resolver;
 use surf::Url;
 
 use crate::Failure;
 use crate::args::Health;
+use crate::roles::PROGRAM;
 
 /// What is read of an answer at most; that of `/healthz` has a tenth of it.
 const MOST: u64 = 4096;
@@ -36,7 +37,7 @@ fn check(options: &Health) -> Result<String, String> {
 }
 
 fn load(options: &Health) -> Result<Config, String> {
-    options.settings.load(Role::Command, Vec::new()).map_err(Failure::into_sentence)
+    options.settings.load(&PROGRAM, Vec::new()).map_err(Failure::into_sentence)
 }
 
 /// Where and what to ask.
@@ -75,18 +76,23 @@ impl Place {
 
 /// Where `what` serves by its settings. Without a role: where any may serve.
 fn configured(what: Option<&str>, config: &Config) -> Result<Vec<Place>, String> {
-    let roles: &[Role] = match what {
-        None => &[Role::Producer, Role::Consumer, Role::Registry],
-        Some("producer") => &[Role::Producer],
-        Some("consumer") => &[Role::Consumer],
-        Some("registry") => &[Role::Registry],
-        Some("upstream-sim") => &[Role::UpstreamSim],
+    let (producer, consumer, registry) = (
+        bramble_producer::SERVICE,
+        bramble_consumer::SERVICE.listen(config.consumer.listen),
+        bramble_registry::SERVICE.listen(config.registry.listen),
+    );
+    let services = match what {
+        None => vec![producer, consumer, registry],
+        Some("producer") => vec![producer],
+        Some("consumer") => vec![consumer],
+        Some("registry") => vec![registry],
+        Some("upstream-sim") => vec![bramble_upstream_sim::SERVICE],
         Some(other) => {
             return Err(format!("{other} is no service: write producer, consumer, registry or http://HOST:PORT"));
         }
     };
     let mut places: Vec<Place> = Vec::new();
-    for addr in roles.iter().map(|role| config.listen(*role)).filter(|addr| addr.port() != 0) {
+    for addr in services.iter().map(|service| service.listen_addr(config)).filter(|addr| addr.port() != 0) {
         let place = Place::at(addr);
         if !places.contains(&place) {
             places.push(place);
@@ -180,7 +186,7 @@ mod tests {
     use super::*;
 
     fn config(listen: Option<&str>) -> Config {
-        let mut config = Config::for_role(Role::Command);
+        let mut config = Config::default();
         config.server.listen = listen.map(|addr| addr.parse().expect("an address"));
         config
     }

@@ -3,27 +3,34 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
-use bramble::config::{Config, Role};
+use bramble::config::Config;
 use bramble::serve::{self, Host};
 use smol::Executor;
 
 use crate::Failure;
 use crate::args::{CheckConfig, Life, Pi, PiNet, Producer, Registry, Service, UpstreamSim};
 
+/// What a command in a terminal is to services.
+pub(crate) const PROGRAM: bramble::Service = bramble::Service::program("command");
+
 pub(crate) fn producer(options: Producer) -> Result<(), Failure> {
     let Producer { service, clock_unset } = options;
     let clock = bramble_producer::Clock::unset_while(clock_unset);
-    serve(Role::Producer, service.load(Role::Producer)?, service.life, |host| bramble_producer::run(host, clock))
+    let config = service.load(&bramble_producer::SERVICE)?;
+    serve(bramble_producer::SERVICE, config, service.life, |host| bramble_producer::run(host, clock))
 }
 
 pub(crate) fn consumer(options: &Service) -> Result<(), Failure> {
-    serve(Role::Consumer, options.load(Role::Consumer)?, options.life, bramble_consumer::run)
+    let config = options.load(&bramble_consumer::SERVICE)?;
+    serve(bramble_consumer::SERVICE.listen(config.consumer.listen), config, options.life, bramble_consumer::run)
 }
 
 pub(crate) fn registry(options: Registry) -> Result<(), Failure> {
     let Registry { service, demo_control, pi_state } = options;
     let extras = bramble_registry::Extras { demo_control, pi_state };
-    serve(Role::Registry, service.load(Role::Registry)?, service.life, |host| bramble_registry::run(host, extras))
+    let config = service.load(&bramble_registry::SERVICE)?;
+    let listen = config.registry.listen;
+    serve(bramble_registry::SERVICE.listen(listen), config, service.life, |host| bramble_registry::run(host, extras))
 }
 
 pub(crate) fn upstream_sim(options: UpstreamSim) -> Result<(), Failure> {
@@ -35,7 +42,7 @@ pub(crate) fn upstream_sim(options: UpstreamSim) -> Result<(), Failure> {
         allow_remote_faults: options.allow_remote_faults,
         ..Default::default()
     };
-    serve(Role::UpstreamSim, config, life, |host| bramble_upstream_sim::run(host, settings))
+    serve(bramble_upstream_sim::SERVICE, config, life, |host| bramble_upstream_sim::run(host, settings))
 }
 
 pub(crate) fn check_config(options: &CheckConfig) -> Result<(), Failure> {
@@ -62,13 +69,13 @@ pub(crate) fn pi_net(options: PiNet) -> Result<(), Failure> {
 }
 
 /// Runs a service to its end.
-fn serve<F>(role: Role, config: Config, life: Life, run: impl FnOnce(Host) -> F) -> Result<(), Failure>
+fn serve<F>(service: bramble::Service, config: Config, life: Life, run: impl FnOnce(Host) -> F) -> Result<(), Failure>
 where
     F: Future<Output = Result<(), serve::Error>> + Send + 'static,
 {
     let executor = Arc::new(Executor::new());
     let threads = config.server.threads;
-    let mut host = Host::new(role, config, Arc::clone(&executor))?;
+    let mut host = Host::new(service, config, Arc::clone(&executor))?;
     host.ends_with_stdin = life.until_stdin_closes;
     Ok(serve::block_on(threads, &executor, run(host))?)
 }

@@ -13,10 +13,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use bramble::Service;
 use bramble::serve::{Error, Host};
 use bramble_weather::{ApiError, Query, Report};
 
 pub use producers::Producers;
+
+/// The service. `[consumer] listen` says where it listens.
+pub const SERVICE: Service = Service::named("consumer")
+    .version(env!("CARGO_PKG_VERSION"))
+    .page("Bramble weather")
+    .calls(&["producer"])
+    .open_to_all();
 
 /// A question, and what is to be known about the one who asks it.
 #[derive(Debug, Clone, Copy)]

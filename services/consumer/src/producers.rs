@@ -206,18 +206,17 @@ impl Collect for Producers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bramble::config::Role;
     use bramble::serve::Host;
 
     /// What `/metrics` says of fallbacks after one question that no producer answers.
     fn fallbacks(fallback: Fallback) -> Vec<String> {
         let executor = Arc::new(Executor::new());
         let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        let mut config = Config::for_role(Role::Consumer);
+        let mut config = Config::default();
         config.discovery.mdns = false;
         config.discovery.fixed = [(SERVICE.to_owned(), vec![nobody.expect("a port")])].into();
         config.call.fallback = fallback;
-        let host = Host::new(Role::Consumer, config, Arc::clone(&executor)).expect("a host");
+        let host = Host::new(crate::SERVICE, config, Arc::clone(&executor)).expect("a host");
         let client = host.client().expect("a client");
         let producers = Producers::new(&host.config, client, Arc::clone(&executor)).expect("valid");
         let query = Query::parse("28105", None).expect("a place");

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bramble::config::{Config, Pi, Role};
+use bramble::config::{Config, Pi};
 use bramble::discovery::mdns::{HostNews, Mdns};
 use bramble::resolve::Resolver;
 use bramble::serve::{self, Ends};
@@ -113,11 +113,11 @@ async fn keep_name(
     if hostname.is_empty() {
         return ended.await;
     }
-    let mut discovery = Config::for_role(Role::Registry).discovery;
+    let mut discovery = Config::default().discovery;
     discovery.interfaces = interfaces;
     let mut ended = std::pin::pin!(ended);
     let mdns = loop {
-        match Mdns::start(&discovery, Role::Registry) {
+        match Mdns::start(&discovery, false) {
             Ok(mdns) => break mdns,
             Err(error) => log::error!("the name {hostname}.local cannot be announced: {error}; trying again"),
         }

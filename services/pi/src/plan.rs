@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bramble::config::{Config, Pi, Role};
+use bramble::config::pi::PiService;
+use bramble::config::{Config, Pi};
 use bramble::trust::ClusterKey;
 
 use crate::card::Card;
@@ -37,7 +38,7 @@ pub(crate) struct Plan {
 /// A role with all it needs to know.
 #[derive(Debug)]
 pub(crate) struct Planned {
-    pub(crate) role: Role,
+    pub(crate) role: PiService,
     config: Config,
     /// Name in the role's folder, and content.
     secrets: Vec<(&'static str, Vec<u8>)>,
@@ -50,7 +51,7 @@ impl Plan {
     pub(crate) fn read(card: Option<&Card>) -> Self {
         let mut read = Reader { card, problems: Vec::new(), said: BTreeSet::new() };
         let file = read.find(CONFIG).unwrap_or_default();
-        let (config, mistakes) = Config::load_tolerant(Role::Command, &file, CONFIG);
+        let (config, mistakes) = Config::load_tolerant(&file, CONFIG);
         read.problems.extend(mistakes.iter().map(ToString::to_string));
         let (mut pi, has_mdns) = (config.pi, config.discovery.mdns);
         let roles = std::mem::take(&mut pi.roles);
@@ -69,8 +70,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn role(&mut self, role: Role, file: &[u8]) -> Planned {
-        let (mut config, _) = Config::load_tolerant(role, file, CONFIG); // the mistakes are those of every role
+    fn role(&mut self, role: PiService, file: &[u8]) -> Planned {
+        let (mut config, _) = Config::load_tolerant(file, CONFIG); // the mistakes are those of every role
         let mut secrets = Vec::new();
         let mut place = |slot: &mut Option<PathBuf>, name: &'static str, secret: Option<Vec<u8>>| {
             *slot = secret.as_ref().map(|_| folder(role).join(name));
@@ -82,13 +83,13 @@ impl Reader<'_> {
         }
         let cluster_key = self.cluster_key(config.node.cluster_key_file.as_deref());
         let mut blocked = None;
-        if cluster_key.is_err() && role != Role::Registry {
+        if cluster_key.is_err() && role != PiService::Registry {
             // Without its key this role would believe anybody. The page is harmless without, and says what is wrong.
             blocked = Some("its cluster key cannot be used");
         }
         place(&mut config.node.cluster_key_file, CLUSTER_KEY, cluster_key.unwrap_or_default());
         let Config { producer, cache, .. } = &mut config;
-        if role == Role::Producer {
+        if role == PiService::Producer {
             let api_key = self.secret(producer.api_key_file.as_deref(), API_KEY);
             place(&mut producer.api_key_file, API_KEY, api_key);
             let ca = self.named(producer.ca_file.as_deref());
@@ -165,7 +166,7 @@ fn unreadable(name: &Path, error: &io::Error) -> String {
 }
 
 /// The one place where a role may write.
-pub(crate) fn folder(role: Role) -> PathBuf {
+pub(crate) fn folder(role: PiService) -> PathBuf {
     Path::new("/run/bramble").join(role.as_str())
 }
 
@@ -264,7 +265,7 @@ mod tests {
         let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(&path.join("api-key"))), (0o700, 0o400));
         let config = std::fs::read(path.join("bramble.toml")).expect("written");
-        let (config, mistakes) = Config::load_tolerant(Role::Producer, config, "bramble.toml");
+        let (config, mistakes) = Config::load_tolerant(config, "bramble.toml");
         assert_eq!((mistakes, config.producer.api_key_file), (vec![], Some(path.join("api-key"))));
     }
 

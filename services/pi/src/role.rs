@@ -7,7 +7,7 @@ use std::process::{Command, ExitStatus};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bramble::config::Role;
+use bramble::config::pi::PiService;
 use futures_lite::{AsyncRead, FutureExt as _};
 use smol::Timer;
 
@@ -32,10 +32,10 @@ const ENDS_WITHIN: Duration = Duration::from_secs(13);
 const WRONG_SETTINGS: i32 = 2;
 
 /// Its user and group on the card.
-pub(crate) fn user(role: Role) -> u32 {
+pub(crate) fn user(role: PiService) -> u32 {
     match role {
-        Role::Producer => 901,
-        Role::Consumer => 902,
+        PiService::Producer => 901,
+        PiService::Consumer => 902,
         _ => 903,
     }
 }
@@ -124,8 +124,8 @@ impl Keeper {
         command.arg(role.as_str()).arg("--until-stdin-closes");
         command.arg("--config").arg(path(&format!("{}/bramble.toml", plan::folder(role).display())));
         match role {
-            Role::Producer => command.arg("--clock-unset").arg(path(clock::UNSET)),
-            Role::Registry => command.arg("--pi-state").arg(path(crate::STATE)),
+            PiService::Producer => command.arg("--clock-unset").arg(path(clock::UNSET)),
+            PiService::Registry => command.arg("--pi-state").arg(path(crate::STATE)),
             _ => &mut command,
         };
         Ok(Program { name: role.as_str().into(), command, user: Some(user(role)), memory: Some(MEMORY) })

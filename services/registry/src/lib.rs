@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bramble::Service;
 use bramble::bulkhead::Bulkhead;
 use bramble::discovery::Directory;
 use bramble::serve::{Error, Health, Host};
@@ -26,6 +27,9 @@ use demo::DemoControl;
 use events::{Feed, READERS};
 use gather::Gather;
 use view::View;
+
+/// The service. `[registry] listen` says where it listens.
+pub const SERVICE: Service = Service::named("registry").version(env!("CARGO_PKG_VERSION")).calls_all().open_to_all();
 
 /// What every handler shares.
 #[derive(Debug, Clone)]

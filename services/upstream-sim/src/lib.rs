@@ -39,6 +39,13 @@ pub use routes::app;
 pub use sim::{Clock, Settings, Sim};
 pub use weather::{Condition, Language, Sun, Weather, offset_s, weather_at};
 
+/// The service. A weather API is many machines, and so its stand-in has room for each connection.
+pub const SERVICE: bramble::Service = bramble::Service::named("upstream-sim")
+    .version(env!("CARGO_PKG_VERSION"))
+    .defaults(|config| config.server.concurrency = config.server.max_connections)
+    .open_to_all()
+    .standalone();
+
 /// Serves until the process is told to end.
 ///
 /// # Errors

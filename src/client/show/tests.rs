@@ -1,7 +1,7 @@
 use super::*;
 use crate::balance::Target;
 use crate::breaker::Outcome;
-use crate::config::{Config, Role};
+use crate::config::Config;
 use std::net::SocketAddr;
 
 const SERVICE: &str = "admitted_share attempt_latency_ms endpoints failure_rate for_ms in_flight late_after_ms \
@@ -25,7 +25,7 @@ struct World {
 
 impl World {
     fn new(endpoints: u16) -> Self {
-        let (config, start) = (Config::for_role(Role::Consumer), Instant::now());
+        let (config, start) = (Config::default(), Instant::now());
         let callee = Callee::new("producer", &config, start).expect("valid");
         let target = |port| Target {
             id: format!("producer-{port}"),
@@ -119,7 +119,7 @@ fn a_service_without_instances_is_empty_and_its_command_is_open() {
     let world = World::new(0);
     let told = world.seen(0);
     assert_eq!((&told["state"], &told["since"]), (&"empty".into(), &Value::Null));
-    let config = Config::for_role(Role::Consumer);
+    let config = Config::default();
     let settings = Settings::new(&config.breaker, &config.call, config.call.timeout);
     assert!(Seen::new(&world.callee, world.start).command(settings).is_open);
     assert!(!Seen::new(&World::new(1).callee, Instant::now()).command(settings).is_open);

@@ -2,6 +2,7 @@ use std::net::Ipv4Addr;
 
 use super::super::pi::{Addressing, Cidr};
 use super::*;
+use crate::config::pi::PiService;
 
 const ED25519: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGf0TbmsbdUHQzrp1NzIf3hE6KOMm3ce3cYvV6D2ak5Y you@home";
 const ECDSA: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBGXA1+vCK+4bZaRJnnUJ6WfnjPA2P2qPjp21hL4F/gRMx/dNQUNN+jxyaNCWdQ6Ni7NfBVIPxp7z09epqb5BKD8=";
@@ -30,7 +31,7 @@ ntp = ["ntp.example.org", "192.0.2.1"]
     );
     let expected = Pi {
         hostname: "shelf-2".into(),
-        roles: vec![Role::Registry, Role::Producer],
+        roles: vec![PiService::Registry, PiService::Producer],
         ssh_keys: vec![ED25519.into()],
         address: Addressing::Fixed(Cidr::new([192, 0, 2, 7].into(), 24).expect("a host")),
         gateway: Some([192, 0, 2, 1].into()),
@@ -115,7 +116,7 @@ fn a_private_key_is_refused_and_no_letter_of_it_is_shown() {
         format!("ssh_keys = {key}"),
         key,
     ] {
-        let told = Config::load_tolerant(Role::Consumer, format!("[pi]\n{file}"), "bramble.toml").1;
+        let told = Config::load_tolerant(format!("[pi]\n{file}"), "bramble.toml").1;
         let told: Vec<_> = told.iter().map(ToString::to_string).collect();
         let all = format!("{}\n{}", said(&file), told.join("\n"));
         for piece in ["b3Bl", "QyNT", "YAAAAC", "BAU"] {

@@ -1,18 +1,19 @@
 use super::*;
+use crate::config::pi::PiService;
 
 fn tolerant(source: impl AsRef<[u8]>) -> (Config, String) {
-    let (config, mistakes) = Config::load_tolerant(Role::Producer, source, "bramble.toml");
-    assert_eq!(Config::load(Role::Producer, &Sources::text(config.to_toml())), Ok(config.clone()), "it is valid");
+    let (config, mistakes) = Config::load_tolerant(source, "bramble.toml");
+    assert_eq!(Config::load(&Sources::text(config.to_toml())), Ok(config.clone()), "it is valid");
     (config, mistakes.iter().map(|mistake| format!("{mistake}\n")).collect())
 }
 
 #[test]
 fn of_a_right_file_everything_counts() {
-    assert_eq!(tolerant(DOCUMENTED), (Config::for_role(Role::Producer), String::new()));
-    assert_eq!(tolerant(""), (Config::for_role(Role::Producer), String::new()));
+    assert_eq!(tolerant(DOCUMENTED), (Config::default(), String::new()));
+    assert_eq!(tolerant(""), (Config::default(), String::new()));
     let source = "[pi]\nhostname = \"a\"\n[node]\nzone = \"b\"\n";
     let (config, said) = tolerant(source);
-    assert_eq!((Config::load(Role::Producer, &Sources::text(source)), said.as_str()), (Ok(config), ""));
+    assert_eq!((Config::load(&Sources::text(source)), said.as_str()), (Ok(config), ""));
 }
 
 #[test]
@@ -20,8 +21,8 @@ fn what_is_right_counts_and_each_wrong_key_is_told_with_its_line() {
     let (config, said) = tolerant(
         "[pi]\nhostname = \"shelf 2\"\nroles = [\"producer\", \"chef\"]\nwifi = 1\n[node]\nzone = \"attic\"\nweight = 0\n[nod]\n",
     );
-    let mut expected = Config::for_role(Role::Producer);
-    expected.pi.roles = vec![Role::Producer];
+    let mut expected = Config::default();
+    expected.pi.roles = vec![PiService::Producer];
     expected.node.zone = "attic".into();
     assert_eq!(config, expected);
     let places: Vec<_> = said.lines().map(|line| line.split([':', ' ']).nth(1).unwrap_or_default()).collect();
@@ -31,7 +32,7 @@ fn what_is_right_counts_and_each_wrong_key_is_told_with_its_line() {
 #[test]
 fn an_unknown_role_is_dropped_and_the_others_run() {
     let (config, said) = tolerant("[pi]\nroles = [\"chef\", \"registry\", \"registry\"]");
-    assert_eq!(config.pi.roles, [Role::Registry]);
+    assert_eq!(config.pi.roles, [PiService::Registry]);
     assert_eq!(said.lines().count(), 2, "{said}");
     let (config, said) = tolerant("[pi]\nroles = [\"chef\"]");
     assert_eq!(config.pi.roles, Pi::default().roles, "with no role left, all run");
@@ -53,15 +54,15 @@ fn where_the_syntax_is_wrong_the_rest_of_the_file_counts() {
     let (config, said) =
         tolerant("[pi]\nhostname = \"attic\nroles = [\"producer\"]\n[node]\nzone = \"a\"\nweight = = 3");
     assert_eq!((&*config.pi.hostname, &*config.node.zone, config.node.weight), ("", "a", 1), "{said}");
-    assert_eq!(config.pi.roles, [Role::Producer]);
+    assert_eq!(config.pi.roles, [PiService::Producer]);
     assert!(said.starts_with("bramble.toml:2:") && said.contains("\nbramble.toml:6:"), "{said}");
 }
 
 #[test]
 fn nothing_below_a_broken_heading_goes_to_the_section_above() {
     let (config, said) = tolerant("[consumer]\n[registry\nlisten = \"0.0.0.0:1\"\n\n[node]\nzone = \"a\"");
-    assert_eq!(config.consumer, Config::for_role(Role::Producer).consumer);
-    assert_eq!(config.registry, Config::for_role(Role::Producer).registry);
+    assert_eq!(config.consumer, Config::default().consumer);
+    assert_eq!(config.registry, Config::default().registry);
     assert_eq!(config.node.zone, "a", "{said}");
     assert!(said.starts_with("bramble.toml:2:"), "{said}");
 }
@@ -70,11 +71,11 @@ fn nothing_below_a_broken_heading_goes_to_the_section_above() {
 fn of_a_file_that_is_no_configuration_nothing_counts() {
     for garbage in [&b"\x7fELF\x01\x01\0\0"[..], b"\xff\xfe[\0p\0i\0]\0", b"{\"pi\": {}}", &[0; 4096]] {
         let (config, said) = tolerant(garbage);
-        assert_eq!(config, Config::for_role(Role::Producer));
+        assert_eq!(config, Config::default());
         assert!(said.starts_with("bramble.toml"), "{said}");
     }
     let (config, said) = tolerant(vec![b'#'; (1 << 20) + 1]);
-    assert_eq!(config, Config::for_role(Role::Producer));
+    assert_eq!(config, Config::default());
     assert_eq!(said, "bramble.toml: is larger than 1 MiB; is it the right file?\n");
 }
 
@@ -91,10 +92,10 @@ fn of_keys_that_contradict_each_other_as_few_as_can_be_are_given_up() {
     assert_eq!((config.pi.address.to_string().as_str(), config.pi.gateway), ("192.0.2.7/24", None));
     assert!(said.starts_with("bramble.toml:3:11: pi.gateway: 10.0.0.1 is not in the network"), "{said}");
     let (config, _) = tolerant("[call]\ntimeout = \"2s\"\nattempt_timeout = \"3s\"");
-    let default = Config::for_role(Role::Producer).call.attempt_timeout;
+    let default = Config::default().call.attempt_timeout;
     assert_eq!((config.call.timeout, config.call.attempt_timeout), (Duration::from_secs(2), default));
     let (config, said) = tolerant("[call]\ntimeout = \"100ms\"\nattempt_timeout = \"3s\"");
-    assert_eq!(config.call, Config::for_role(Role::Producer).call, "the default of one is too long for the other");
+    assert_eq!(config.call, Config::default().call, "the default of one is too long for the other");
     assert_eq!(said.lines().count(), 1, "{said}");
 }
 
@@ -105,7 +106,7 @@ fn a_file_full_of_mistakes_is_read_quickly_and_told_of_briefly() {
     for source in [broken, "[node]\n".to_owned() + &"=\n".repeat(300_000), unknown] {
         let began = std::time::Instant::now();
         let (config, said) = tolerant(source);
-        assert_eq!(config, Config::for_role(Role::Producer));
+        assert_eq!(config, Config::default());
         assert_eq!(said.lines().count(), 101);
         assert!(said.trim_end().ends_with("more mistakes"), "{}", said.lines().last().unwrap_or_default());
         assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
@@ -127,7 +128,7 @@ proptest! {
             source.splice(*at..*at, piece.bytes());
         }
         let (_, said) = tolerant(&source);
-        let strict = Config::load(Role::Consumer, &Sources::text(String::from_utf8_lossy(&source)));
+        let strict = Config::load(&Sources::text(String::from_utf8_lossy(&source)));
         prop_assert!(strict.is_ok() || !said.is_empty(), "nothing is said of {strict:?}");
     }
 }

@@ -70,13 +70,13 @@ impl Registration {
         trust: Arc<Trust>,
         said: Announcement,
         listens: Listens,
-        is_form: bool,
+        title: Option<&str>,
     ) -> Result<Self, Error> {
         link.is_called(&said.id);
         let mut registration = Self { link, trust, said, listens, signed: None, names: Vec::new() };
         registration.announce()?;
-        if is_form {
-            registration.announce_form()?;
+        if let Some(title) = title {
+            registration.announce_page(title)?;
         }
         Ok(registration)
     }
@@ -148,10 +148,10 @@ impl Registration {
         self.publish(&service_type, &id, &txt)
     }
 
-    fn announce_form(&mut self) -> Result<(), Error> {
-        // Four digits tell the forms of one LAN apart, and a person can read them.
+    fn announce_page(&mut self, title: &str) -> Result<(), Error> {
+        // Four digits tell the pages of one LAN apart, and a person can read them.
         let short = self.said.id.rsplit('-').next().and_then(|hex| hex.get(..4)).unwrap_or_default();
-        let name = format!("Bramble weather {short}");
+        let name = format!("{title} {short}");
         let txt = [("path", self.said.path.clone())];
         self.publish("_http._tcp.local.", &name, &txt)
     }

@@ -10,7 +10,7 @@ use smol::{Executor, Timer};
 
 use super::*;
 use crate::client::Client;
-use crate::config::{Config, Role};
+use crate::config::Config;
 use crate::telemetry::Event;
 use crate::telemetry::hystrix::tests::check_event;
 use crate::telemetry::openmetrics::check;
@@ -29,12 +29,13 @@ struct Service {
 
 /// A consumer that knows one producer which answers and one that nobody listens for.
 async fn service(executor: &Arc<Executor<'static>>) -> Service {
-    let mut config = Config::for_role(Role::Consumer);
+    let mut config = Config::default();
     config.discovery.mdns = false;
     let producer = producer(executor);
     let nobody = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
     config.discovery.fixed = [("producer".to_owned(), vec![producer, nobody])].into();
-    let host = Host::new(Role::Consumer, config, Arc::clone(executor)).expect("a host");
+    let host = Host::new(crate::Service::named("consumer").calls(&["producer"]), config, Arc::clone(executor))
+        .expect("a host");
     let client = host.client().expect("a client");
     let (health, stats) = (Arc::new(Health::default()), Arc::new(Stats::default()));
     health.set(Phase::Ready);
@@ -58,7 +59,7 @@ fn producer(executor: &Arc<Executor<'static>>) -> SocketAddr {
     app.at("/").get(|_| async { Ok("fine") });
     let listener = server::listen(([127, 0, 0, 1], 0).into()).expect("a port");
     let addr = listener.get_ref().local_addr().expect("bound");
-    let limits = (&Config::for_role(Role::Producer).server).into();
+    let limits = (&Config::default().server).into();
     let id = Some("producer-0000000000000001".into());
     let options = Options { id, ..Options::new(limits, Arc::clone(executor)) };
     executor.spawn(server::serve(listener, app, options, std::future::pending())).detach();
@@ -258,9 +259,10 @@ fn a_page_of_numbers_by_two_who_tell_the_same_is_valid_for_us_and_the_reference_
 #[test]
 fn instances_says_why_a_list_is_empty() {
     run(|executor| async move {
-        let mut config = Config::for_role(Role::Registry);
+        let mut config = Config::default();
         config.discovery.mdns = false;
-        let host = Host::new(Role::Registry, config, Arc::clone(&executor)).expect("a host");
+        let host =
+            Host::new(crate::Service::named("registry").calls_all(), config, Arc::clone(&executor)).expect("a host");
         let names = [("producer".to_owned(), "producer:8080".to_owned())].into();
         let nobody = crate::resolve::Resolver::with_servers(vec![], "");
         crate::discovery::dns::follow(&host.directory, &names, &nobody, &executor);

@@ -10,7 +10,6 @@ use std::time::Instant;
 use bench_http::LISTENING;
 use bramble::Config;
 use bramble::client::Client;
-use bramble::config::Role;
 use bramble::discovery::{Directory, Told, fixed};
 use bramble::transport::client::{Settings, Wire};
 use bramble::transport::server::{self, Limits, Options};
@@ -47,7 +46,7 @@ fn main() -> Result<(), Failed> {
     executor.spawn(wire.clone().keep_tidy()).detach();
     let directory = Directory::new(Told::Nobody, Instant::now());
     fixed::fill(&directory, &BTreeMap::from([(SERVICE.to_owned(), vec![backend])]), Instant::now());
-    let config = Config::for_role(Role::Consumer);
+    let config = Config::default();
     let limits = Limits { max_connections: 4096, ..Limits::from(&config.server) };
     let client = Client::new(config, directory, wire)?;
     let mut app = tide::with_state(Forward { client });

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use bench_http::{ANSWER, LISTENING};
 use bramble::Config;
-use bramble::config::Role;
 use bramble::transport::server::{self, Limits, Options};
 use smol::Executor;
 use tide::{Body, Request, Response};
@@ -21,7 +20,7 @@ fn main() -> Result<(), Failed> {
         Ok(Response::builder(200).body(body).build())
     });
     let executor = Arc::new(Executor::new());
-    let limits = Limits { max_connections: 4096, ..Limits::from(&Config::for_role(Role::Producer).server) };
+    let limits = Limits { max_connections: 4096, ..Limits::from(&Config::default().server) };
     let options =
         Options { id: Some("producer-5f0c2a9be81d4477".into()), ..Options::new(limits, Arc::clone(&executor)) };
     let serve = async move {

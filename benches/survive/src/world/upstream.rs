@@ -11,7 +11,7 @@ use super::{AttemptId, Event, Reply, World};
 use crate::scenario::{UpstreamCondition, UpstreamSpec};
 use bramble::breaker::{BreakerSettings, CircuitBreaker, Outcome, Permit};
 use bramble::cache::{Boarding, CacheTable, Entry, Failure, Found, Lookup, Missed, Origin, Settings};
-use bramble::config::{Config, Role};
+use bramble::config::Config;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -62,7 +62,7 @@ impl Failure for FetchError {
 impl Cache {
     /// An empty one, with the producer's settings.
     pub(super) fn new(upstream: Option<UpstreamSpec>, has_circuit: bool, now: Instant, seed: u64) -> Self {
-        let config = Config::for_role(Role::Producer);
+        let config = Config::default();
         let mut settings = Settings::new(&config.cache, &config.call);
         if let Some(upstream) = upstream {
             settings.lifetimes.fresh_for = upstream.fresh_for;

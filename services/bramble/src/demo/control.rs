@@ -67,7 +67,7 @@ impl Control {
         });
         app.at(&format!("/{token}/weather/break")).post(|request| take(request, Some(Deed::BreakWeather)));
         app.at(&format!("/{token}/weather/mend")).post(|request| take(request, Some(Deed::MendWeather)));
-        let limits = Limits::from(&bramble::config::Config::for_role(bramble::config::Role::Command).server);
+        let limits = Limits::from(&bramble::config::Config::default().server);
         let options = Options::new(limits, Arc::clone(executor));
         let serving = executor.spawn(async move {
             server::serve(listener, app, options, std::future::pending()).await;

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Mutex;
 
-use bramble::config::{Config, Role};
+use bramble::config::Config;
 use bramble::serve::Host;
 use smol::Executor;
 
@@ -72,10 +72,10 @@ struct Bench {
 impl Bench {
     fn of(producer: &FakeProducer) -> Self {
         let executor = Arc::new(Executor::new());
-        let mut config = Config::for_role(Role::Consumer);
+        let mut config = Config::default();
         config.discovery.mdns = false;
         config.discovery.fixed = [("producer".to_owned(), vec![producer.address])].into();
-        let host = Host::new(Role::Consumer, config, Arc::clone(&executor)).expect("a host");
+        let host = Host::new(crate::SERVICE, config, Arc::clone(&executor)).expect("a host");
         let client = host.client().expect("a client");
         let producers = Producers::new(&host.config, client, Arc::clone(&executor)).expect("valid");
         Self { app: app(Arc::new(producers), Settings::default()), executor }

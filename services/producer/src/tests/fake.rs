@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant, SystemTime};
 
-use bramble::config::{Config, Role};
+use bramble::config::Config;
 use bramble::transport::client::Deadline;
 use bramble_weather::{ApiError, Query, Report};
 use smol::Executor;
@@ -82,7 +82,7 @@ pub(super) struct Bench {
 }
 
 pub(super) fn config() -> Config {
-    let mut config = Config::for_role(Role::Producer);
+    let mut config = Config::default();
     config.producer.api_key_file = Some(key_file());
     config.breaker.open_for = Duration::from_secs(3);
     config

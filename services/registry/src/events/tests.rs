@@ -1,6 +1,6 @@
 use std::time::SystemTime;
 
-use bramble::config::{Config, Role};
+use bramble::config::Config;
 use bramble::serve::Host;
 use event_listener::Event;
 use futures_lite::{AsyncReadExt as _, future};
@@ -68,9 +68,9 @@ fn there_are_so_many_places_and_each_is_given_back() {
 #[test]
 fn a_stream_says_each_thing_once_has_a_heartbeat_and_ends_with_the_service() {
     let executor = Arc::new(Executor::new());
-    let mut config = Config::for_role(Role::Registry);
+    let mut config = Config::default();
     config.discovery.mdns = false;
-    let host = Host::new(Role::Registry, config, Arc::clone(&executor)).expect("valid");
+    let host = Host::new(crate::SERVICE, config, Arc::clone(&executor)).expect("valid");
     let (ends, places) = (Event::new(), Bulkhead::new("test", READERS));
     let feed = Feed::new(State::new(&host), ends.listen(), places.try_enter().expect("a place"));
     let read = async {

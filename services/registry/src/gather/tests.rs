@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bramble::config::{Config, Role};
+use bramble::config::Config;
 use bramble::discovery::{Change as Heard, Instance, Source, Status};
 use bramble::serve::Host;
 use futures_lite::{AsyncWriteExt as _, future};
@@ -19,9 +19,9 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let executor = Arc::new(Executor::new());
-        let mut config = Config::for_role(Role::Registry);
+        let mut config = Config::default();
         config.discovery.mdns = false;
-        let host = Host::new(Role::Registry, config, Arc::clone(&executor)).expect("valid");
+        let host = Host::new(crate::SERVICE, config, Arc::clone(&executor)).expect("valid");
         let gather = Gather::new(host.directory.clone(), host.outside(), Arc::clone(&executor));
         Self { gather, executor }
     }

@@ -49,10 +49,10 @@ fn pi() -> Pi {
 
 /// What the registry answers to `path`, with a page of the Pi told of in `file` if there is one.
 fn answer(file: Option<&Path>, path: &str, accept: &str) -> (StatusCode, String) {
-    let mut config = Config::for_role(bramble::config::Role::Registry);
+    let mut config = Config::default();
     config.discovery.mdns = false;
     let executor = Arc::new(smol::Executor::new());
-    let host = Host::new(bramble::config::Role::Registry, config, Arc::clone(&executor)).expect("a host");
+    let host = Host::new(crate::SERVICE, config, Arc::clone(&executor)).expect("a host");
     let state = match file {
         Some(file) => State::new(&host).with_pi(file.to_owned()),
         None => State::new(&host),

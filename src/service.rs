@@ -1,0 +1,204 @@
+//! Services: what a process is called, where it listens, and whom it answers.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use crate::config::{Config, ConfigError, Sources};
+
+/// A service, or a program that only calls services. A constant of the crate that is the service:
+///
+/// ```
+/// use bramble::Service;
+///
+/// const GREETER: Service = Service::named("greeter").version(env!("CARGO_PKG_VERSION"));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Service {
+    name: &'static str,
+    version: &'static str,
+    listen: SocketAddr,
+    title: Option<&'static str>,
+    calls: Calls,
+    defaults: fn(&mut Config),
+    is_program: bool,
+    is_open_to_all: bool,
+    is_standalone: bool,
+}
+
+/// Which services a service calls; it logs when their instances come and go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Calls {
+    None,
+    These(&'static [&'static str]),
+    All,
+}
+
+impl Service {
+    /// A service called `name`: 1 to 46 of a-z, 0-9 and `-`, not at an end. It is part of its instances' ids
+    /// (`NAME-5f0c2a9be81d4477`, a label of the DNS) and a subtype of mDNS.
+    ///
+    /// # Panics
+    /// The name is none; in a constant that is an error of the compiler.
+    pub const fn named(name: &'static str) -> Self {
+        assert!(
+            is_name(name),
+            "the name of a service is 1 to 46 of a-z, 0-9 and -, and neither begins nor ends with -"
+        );
+        Self {
+            name,
+            version: env!("CARGO_PKG_VERSION"),
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+            title: None,
+            calls: Calls::None,
+            defaults: |_| {},
+            is_program: false,
+            is_open_to_all: false,
+            is_standalone: false,
+        }
+    }
+
+    /// A program in a terminal: it calls services and serves nothing. It also finds services on loopback.
+    pub const fn program(name: &'static str) -> Self {
+        Self { is_program: true, ..Self::named(name) }
+    }
+
+    /// The version that others see (`ver` of its registration). Without it: that of this library.
+    pub const fn version(self, version: &'static str) -> Self {
+        Self { version, ..self }
+    }
+
+    /// Where it listens unless `[server] listen` says otherwise. Without it: any free port of all addresses.
+    pub const fn listen(self, listen: SocketAddr) -> Self {
+        Self { listen, ..self }
+    }
+
+    /// Has a page for people, which is announced under this title as `_http._tcp` too.
+    pub const fn page(self, title: &'static str) -> Self {
+        Self { title: Some(title), ..self }
+    }
+
+    /// Calls these services: the log says when their instances come and go.
+    pub const fn calls(self, services: &'static [&'static str]) -> Self {
+        Self { calls: Calls::These(services), ..self }
+    }
+
+    /// Calls or shows every service: the log says when instances come and go.
+    pub const fn calls_all(self) -> Self {
+        Self { calls: Calls::All, ..self }
+    }
+
+    /// Changes the settings that it runs with when nothing is set.
+    pub const fn defaults(self, defaults: fn(&mut Config)) -> Self {
+        Self { defaults, ..self }
+    }
+
+    /// Answers requests of everybody. Without it, and with a cluster key, a request must be signed with that key, but for
+    /// health, metrics and the like.
+    pub const fn open_to_all(self) -> Self {
+        Self { is_open_to_all: true, ..self }
+    }
+
+    /// Takes no part in the cluster: it is not announced, finds nothing by mDNS, and ends at once when told to.
+    pub const fn standalone(self) -> Self {
+        Self { is_standalone: true, ..self }
+    }
+
+    /// Its name, as in `producer-5f0c2a9be81d4477`.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What it runs with when nothing is set.
+    pub fn default_config(&self) -> Config {
+        let mut config = Config::default();
+        (self.defaults)(&mut config);
+        config
+    }
+
+    /// What it runs with, all sources taken together.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn load(&self, sources: &Sources) -> Result<Config, ConfigError> {
+        self.default_config().merge(sources)
+    }
+
+    /// Where it listens with `config`.
+    pub fn listen_addr(&self, config: &Config) -> SocketAddr {
+        config.server.listen.unwrap_or(self.listen)
+    }
+
+    pub(crate) fn version_str(&self) -> &'static str {
+        self.version
+    }
+
+    pub(crate) fn title(&self) -> Option<&'static str> {
+        self.title
+    }
+
+    pub(crate) fn callees(&self) -> Calls {
+        self.calls
+    }
+
+    pub(crate) fn is_program(&self) -> bool {
+        self.is_program
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open_to_all
+    }
+
+    pub(crate) fn is_alone(&self) -> bool {
+        self.is_standalone
+    }
+}
+
+/// The most characters of a name: with `-` and the 16 digits of an id it is a label of the DNS, which has 63 (RFC 1035, 2.3.4).
+const NAME_MAX: usize = 63 - 17;
+
+const fn is_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    if bytes.is_empty() || bytes.len() > NAME_MAX || bytes[0] == b'-' || bytes[bytes.len() - 1] == b'-' {
+        return false;
+    }
+    let mut at = 0;
+    while at < bytes.len() {
+        if !matches!(bytes[at], b'a'..=b'z' | b'0'..=b'9' | b'-') {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_label_that_has_room_for_an_id() {
+        for name in ["greeter", "a", "7", "front-desk-2", &"a".repeat(46)] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", "-a", "a-", "Greeter", "front_desk", "a.b", "grüße", &"a".repeat(47)] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn defaults_of_a_service_hold_until_a_source_says_otherwise() {
+        const SIM: Service = Service::named("sim").defaults(|config| config.server.concurrency = 512);
+        assert_eq!(SIM.load(&Sources::text("")).expect("right").server.concurrency, 512);
+        assert_eq!(SIM.load(&Sources::text("[server]\nconcurrency = 7")).expect("right").server.concurrency, 7);
+    }
+
+    #[test]
+    fn a_service_listens_where_the_settings_say_or_else_where_it_does_itself() {
+        let own = SocketAddr::from(([127, 0, 0, 1], 4000));
+        let service = Service::named("greeter").listen(own);
+        let mut config = Config::default();
+        assert_eq!(service.listen_addr(&config), own);
+        let set = SocketAddr::from(([127, 0, 0, 1], 5000));
+        config.server.listen = Some(set);
+        assert_eq!(service.listen_addr(&config), set);
+    }
+}
