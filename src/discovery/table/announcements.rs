@@ -64,7 +64,7 @@ impl InstanceTable {
         let Some(entry) = self.entries.get_mut(at) else { return };
         match (old.status, entry.instance.status) {
             (Status::Up, Status::Drain) => {
-                (entry.ending, entry.schedule) = (Some(now), Schedule::At(now + ENDS_WITHIN))
+                (entry.ending, entry.schedule) = (Some(now), Schedule::At(now + ENDS_WITHIN));
             }
             (Status::Drain, Status::Up) => (entry.ending, entry.schedule) = (None, Schedule::Idle),
             (Status::Up, Status::Up) if is_elsewhere => drop(entry.schedule.hurry(entry.soonest_probe(now))),
