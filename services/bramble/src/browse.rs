@@ -29,8 +29,8 @@ pub(crate) fn run(options: &Browse) -> Result<(), Failure> {
             let now = Instant::now();
             let problems = host.directory.aliases(now).into_iter().filter_map(|alias| alias.problem);
             let unproven = host.directory.unproven(now).into_iter();
-            let unproven = unproven.map(|seen| (host.directory.why_unproven(&seen.instance), seen)).collect();
-            print(&host.directory.all(now), unproven, problems, options.json)
+            let unproven: Vec<_> = unproven.map(|seen| (host.directory.why_unproven(&seen.instance), seen)).collect();
+            print(&host.directory.all(now), &unproven, problems, options.json)
                 .map_err(|error| Failure::Running(format!("standard output: {error}")))?;
             if !options.watch {
                 return Ok(());
@@ -66,7 +66,7 @@ async fn settled(directory: &Directory) {
 /// `unproven`: those that are announced and get no calls, each with the reason.
 fn print(
     all: &[Seen],
-    unproven: Vec<(String, Seen)>,
+    unproven: &[(String, Seen)],
     mut problems: impl Iterator<Item = Arc<str>>,
     json: bool,
 ) -> std::io::Result<()> {
@@ -76,7 +76,7 @@ fn print(
         return writeln!(out, "{}", serde_json::json!(all));
     }
     let said = match problems.next() {
-        _ if !all.is_empty() || !unproven.is_empty() => table(all, &unproven),
+        _ if !all.is_empty() || !unproven.is_empty() => table(all, unproven),
         Some(problem) => format!("No service was found: {problem}\n"),
         None => "No service was found. Is one running, and is mDNS (UDP 5353) allowed on this network?\n".into(),
     };
