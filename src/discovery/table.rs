@@ -1,5 +1,5 @@
-//! What the sources have told, and which instances that comes to. Does no I/O and reads no clock: the time is an
-//! argument, and the probes that are wanted are handed out ([`InstanceTable::due`]), not made.
+//! What the sources have told, and which instances that comes to. Logs what changes; does no other I/O and reads no
+//! clock: the time is an argument, and the probes that are wanted are handed out ([`InstanceTable::due`]), not made.
 //!
 //! An entry of mDNS is in one of these states:
 //!

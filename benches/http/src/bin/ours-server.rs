@@ -22,7 +22,8 @@ fn main() -> Result<(), Failed> {
     });
     let executor = Arc::new(Executor::new());
     let limits = Limits { max_connections: 4096, ..Limits::from(&Config::for_role(Role::Producer).server) };
-    let options = Options { id: Some("producer-5f0c2a9be81d4477".into()), ..Options::new(limits, Arc::clone(&executor)) };
+    let options =
+        Options { id: Some("producer-5f0c2a9be81d4477".into()), ..Options::new(limits, Arc::clone(&executor)) };
     let serve = async move {
         let listener = server::listen((Ipv4Addr::LOCALHOST, 0).into())?;
         println!("{LISTENING}{}", listener.get_ref().local_addr()?);
