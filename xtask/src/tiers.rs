@@ -127,8 +127,8 @@ const UNIT: &[Step] = &[
     Step { name: "fuzzing, a minute each", work: Work::Beside(unit::fuzz) },
     Step { name: "every interleaving of what is lock-free", work: Work::Beside(unit::interleavings) },
     Step { name: "rules without the feature net", work: Work::Beside(rules::check) },
+    Step { name: "doctests", work: Work::Beside(unit::doctests) },
     Step { name: "tests", work: Work::Tests(unit::test) },
-    Step { name: "doctests", work: Work::Cargo(&["test", "--locked", "--workspace", "--doc"], &[]) },
 ];
 
 /// What can be seen without running anything. What could not be checked, and why.

@@ -19,6 +19,13 @@ pub(crate) fn test(workspace: &Workspace, flaky: &mut Vec<TestName>) -> Result<O
     Ok(parser.err())
 }
 
+/// The examples in the documentation. Cargo builds them without what dev-dependencies add to features, so for the most part
+/// anew.
+pub(crate) fn doctests(workspace: &Workspace) -> Result<Option<String>, String> {
+    workspace.finish(workspace.cargo(["test", "--locked", "--doc"]).args(suite::PACKAGES))?;
+    Ok(None)
+}
+
 /// Each target of fuzzing for a minute. The same features as in [`test()`], so that nothing is built for it.
 pub(crate) fn fuzz(workspace: &Workspace) -> Result<Option<String>, String> {
     let mut cargo = workspace.cargo(["test", "--locked", "--quiet", "--test", "fuzz_corpus"]);
