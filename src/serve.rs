@@ -1,10 +1,10 @@
 //! What every service does besides its own work: listen, say that it is there, answer for its health, and end without
 //! anybody noticing. A [`Host`] is made first, the service builds its routes with it, and [`Host::serve`] does the rest.
 
-mod ends;
 mod guard;
 mod request_log;
 mod routes;
+mod shutdown;
 mod supervisor;
 
 use std::io::Write as _;
@@ -30,7 +30,7 @@ use crate::transport::client::Wire;
 use crate::trust::{self, Own, Trust};
 use supervisor::Supervisor;
 
-pub use ends::Ends;
+pub use shutdown::ShutdownSignal;
 
 /// How long a service goes on serving after it has said goodbye: the news must reach everybody who might still call.
 /// Whoever knows it by a name or looks at `/readyz` hears no goodbye, and looks every second.
@@ -195,11 +195,27 @@ impl Host {
     ///
     /// # Errors
     /// When it cannot listen, or the system gives no signals.
-    pub async fn serve<S>(self, mut app: tide::Server<S>, told: Vec<Arc<dyn Collect>>) -> Result<(), Error>
+    pub async fn serve<S>(self, app: tide::Server<S>, told: Vec<Arc<dyn Collect>>) -> Result<(), Error>
     where
         S: Clone + Send + Sync + 'static,
     {
-        let told_to_end = Ends::new(self.ends_with_stdin)?;
+        let shutdown = ShutdownSignal::new(self.ends_with_stdin)?;
+        self.serve_until(app, told, shutdown).await
+    }
+
+    /// The same, until `shutdown` tells it to end; a test ends it by [`ShutdownSignal::when`].
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub async fn serve_until<S>(
+        self,
+        mut app: tide::Server<S>,
+        told: Vec<Arc<dyn Collect>>,
+        shutdown: ShutdownSignal,
+    ) -> Result<(), Error>
+    where
+        S: Clone + Send + Sync + 'static,
+    {
         let listener = transport::server::listen(self.service.listen_addr(&self.config)).map_err(Error::Listen)?;
         let addr = listener.get_ref().local_addr().map_err(|cause| Error::System { doing: "listening", cause })?;
         let health = Arc::clone(&self.health);
@@ -222,7 +238,7 @@ impl Host {
 
         let serves_on = if self.service.is_alone() { Duration::ZERO } else { SERVES_ON };
         let within = serves_on + self.config.server.drain_timeout;
-        let until_end = Farewell { health, registration, supervisor, serves_on, within }.after(told_to_end);
+        let until_end = Farewell { health, registration, supervisor, serves_on, within }.after(shutdown);
         let options = transport::server::Options {
             limits: (&self.config.server).into(),
             executor: Arc::clone(&self.executor),
@@ -342,12 +358,11 @@ struct Farewell {
 
 impl Farewell {
     /// Resolves when the last request has been let in. A second signal shortens the farewell.
-    async fn after(mut self, mut told: Ends) {
+    async fn after(mut self, mut told: ShutdownSignal) {
         match &mut self.registration {
             Some(registration) => told.next().or(registration.stay_signed()).await,
             None => told.next().await,
         }
-        told.stdin = None; // once closed it stays so, and would count as the second signal
         log::info!("ending: no new work, finishing what is there");
         self.health.set(Phase::Draining);
         self.supervisor.stopping(self.within);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bramble::config::{Config, Pi};
 use bramble::discovery::mdns::{HostNews, Mdns};
 use bramble::resolve::Resolver;
-use bramble::serve::{self, Ends};
+use bramble::serve::{self, ShutdownSignal};
 use futures_lite::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use smol::channel::{self, Sender};
@@ -77,13 +77,13 @@ pub fn run(settings: Settings) -> Result<(), Error> {
     if let Err(why) = Pi::check_hostname(&settings.hostname) {
         return Err(Error::Hostname { name: settings.hostname, why });
     }
-    let ends = Ends::new(settings.ends_with_stdin)?;
+    let ends = ShutdownSignal::new(settings.ends_with_stdin)?;
     let executor = Arc::new(Executor::new());
     serve::block_on(1, &executor.clone(), work(settings, ends, executor));
     Ok(())
 }
 
-async fn work(settings: Settings, mut ends: Ends, executor: Arc<Executor<'static>>) {
+async fn work(settings: Settings, mut ends: ShutdownSignal, executor: Arc<Executor<'static>>) {
     let Settings { hostname, mut ntp, interfaces, .. } = settings;
     if ntp.is_empty() {
         ntp = Pi::TIME_SERVERS.map(String::from).into();

@@ -1,0 +1,108 @@
+//! A service of one's own: its name, its registration, and whom it answers.
+
+#[path = "support/patience.rs"]
+mod patience;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bramble::discovery::{Directory, Instance};
+use bramble::serve::{Host, ShutdownSignal};
+use bramble::{Config, Service};
+use futures_lite::{FutureExt as _, future};
+use patience::patience;
+use smol::{Executor, Timer};
+
+const GREETER: Service = Service::named("greeter").version("7.1.2");
+const DESK: Service = Service::program("desk").calls(&["greeter"]);
+
+/// On loopback alone, with a port of mDNS that no other test uses.
+fn config(mdns_port: u16) -> Config {
+    let mut config = Config::default();
+    config.discovery.interfaces = vec!["lo".into()];
+    config.discovery.port = mdns_port;
+    config.server.listen = Some(([127, 0, 0, 1], 0).into());
+    config
+}
+
+fn run<F: Future>(test: impl FnOnce(Arc<Executor<'static>>) -> F) -> F::Output {
+    let executor = Arc::new(Executor::new());
+    let late = async {
+        Timer::after(patience(60)).await;
+        panic!("the test hangs");
+    };
+    smol::block_on(executor.run(test(Arc::clone(&executor)).or(late)))
+}
+
+/// A greeter that serves until the sender is dropped.
+fn serve(
+    service: Service,
+    config: Config,
+    executor: &Arc<Executor<'static>>,
+) -> (smol::channel::Sender<()>, smol::Task<()>) {
+    let host = Host::new(service, config, Arc::clone(executor)).expect("a host");
+    let mut app = tide::new();
+    app.at("/greeting").get(|_| future::ready(Ok("Hello!")));
+    let (ends, ended) = smol::channel::bounded::<()>(1);
+    let shutdown = ShutdownSignal::when(async move {
+        let _ = ended.recv().await; // it is closed
+    });
+    let serving = executor.spawn(async move { host.serve_until(app, Vec::new(), shutdown).await.expect("it serves") });
+    (ends, serving)
+}
+
+async fn found(directory: &Directory) -> Arc<Instance> {
+    loop {
+        let changed = directory.changed();
+        if let Some(instance) = directory.instances("greeter").and_then(|all| all.first().cloned()) {
+            return instance;
+        }
+        changed.await;
+    }
+}
+
+#[test]
+fn a_service_is_found_by_its_own_name_and_version_and_ends_when_it_is_told_to() {
+    run(|executor| async move {
+        let (ends, serving) = serve(GREETER, config(55_412), &executor);
+        let desk = Host::new(DESK, config(55_412), Arc::clone(&executor)).expect("a host");
+        let client = desk.client().expect("right settings");
+        let answer = client.get("greeter", "/greeting").within(patience(20)).send().await.expect("a greeting");
+        assert_eq!((answer.status, &*answer.body), (200, &b"Hello!"[..]));
+        let instance = found(&desk.directory).await;
+        assert!(instance.id.starts_with("greeter-") && answer.from == instance.id, "{instance:?}");
+        assert_eq!(&*instance.version, "7.1.2");
+        drop(ends);
+        serving.await;
+        while desk.directory.instances("greeter").is_some_and(|all| !all.is_empty()) {
+            Timer::after(Duration::from_millis(20)).await;
+        }
+    });
+}
+
+#[test]
+fn with_a_cluster_key_a_service_answers_its_cluster_alone_unless_it_is_open_to_all() {
+    let key = std::env::temp_dir().join(format!("bramble-service-{}.key", std::process::id()));
+    std::fs::write(&key, "spring:a key of this test's cluster alone").expect("a file");
+    for (port, service, status) in [(55_413, GREETER, 403), (55_414, GREETER.open_to_all(), 200)] {
+        let key = key.clone();
+        run(|executor| async move {
+            let with_key = |mut config: Config| {
+                config.node.cluster_key_file = Some(key.clone());
+                config
+            };
+            let (_ends, _serving) = serve(service, with_key(config(port)), &executor);
+            let desk = Host::new(DESK, with_key(config(port)), Arc::clone(&executor)).expect("a host");
+            let client = desk.client().expect("right settings");
+            let answer = client.get("greeter", "/greeting").within(patience(20)).send().await.expect("a greeting");
+            assert_eq!(answer.status, 200, "its cluster is answered");
+            let addr = found(&desk.directory).await.addr;
+            let unsigned = desk.outside().get(format!("http://{addr}/greeting")).send().await.expect("an answer");
+            assert_eq!(u16::from(unsigned.status()), status);
+            let health = desk.outside().get(format!("http://{addr}/healthz")).send().await.expect("an answer");
+            assert_eq!(u16::from(health.status()), 200, "machine paths are open");
+        });
+    }
+    std::fs::remove_file(&key).expect("the test's own file");
+}
