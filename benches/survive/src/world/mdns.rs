@@ -6,7 +6,7 @@
 mod tests;
 
 use super::{ClientId, Event, World};
-use crate::contestant::{EndpointId, Target};
+use crate::contestant::{DirectoryProbe, EndpointId, Target};
 use crate::scenario::Condition;
 use bramble::discovery::table::ProbeResult;
 use std::collections::BTreeMap;
@@ -34,6 +34,8 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 // As in `src/discovery/probe.rs`.
 const HEAD_START: Duration = Duration::from_millis(250);
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+/// After which TCP sends a lost SYN again (Linux' first timeout of a connect).
+const SYN_AGAIN: Duration = Duration::from_secs(1);
 
 /// A server, and its process.
 type Name = (usize, u32);
@@ -59,6 +61,11 @@ pub(super) enum MdnsEvent {
     },
     /// A client looks for probes of its directory.
     Probe(ClientId),
+    /// The first SYN of a probe has been lost, and TCP sends another one.
+    ProbeAgain {
+        client: ClientId,
+        number: u64,
+    },
     Probed {
         client: ClientId,
         number: u64,
@@ -80,6 +87,8 @@ pub(super) struct Browser {
     alone: Duration,
     /// When the directory is asked for probes.
     probe_at: Option<Duration>,
+    /// Probes whose first SYN has been lost.
+    silent: BTreeMap<u64, DirectoryProbe>,
 }
 
 #[derive(Debug)]
@@ -93,7 +102,8 @@ struct Record {
 impl Browser {
     pub(super) fn new() -> Self {
         let (looked, alone) = (Duration::ZERO, ALONE[0]);
-        Self { records: BTreeMap::new(), looked, look_at: None, wished: None, alone, probe_at: None }
+        let (records, silent) = (BTreeMap::new(), BTreeMap::new());
+        Self { records, looked, look_at: None, wished: None, alone, probe_at: None, silent }
     }
 
     fn endpoints(&self, name: &Name) -> Vec<EndpointId> {
@@ -121,6 +131,11 @@ impl World<'_> {
             MdnsEvent::Look(client) => self.look(client),
             MdnsEvent::Looked { client, at } => self.looked(client, at),
             MdnsEvent::Probe(client) => self.probe_directory(client),
+            MdnsEvent::ProbeAgain { client, number } => {
+                if let Some(probe) = self.clients[client].browser.silent.remove(&number) {
+                    self.send_probe(client, probe);
+                }
+            }
             MdnsEvent::Probed { client, number, found } => {
                 if let Some(directory) = self.clients[client].rules.directory() {
                     directory.probed(number, found, self.instant());
@@ -332,11 +347,21 @@ impl World<'_> {
         let Some(directory) = self.clients[client].rules.directory() else { return };
         for probe in directory.probes_due(self.instant()) {
             self.record.probes.push(self.now);
-            let (after, found) = self.probe_all(client, &probe.endpoints, probe.connects_within);
-            let number = probe.number;
-            self.add_mdns(self.now + after, MdnsEvent::Probed { client, number, found });
+            self.send_probe(client, probe);
         }
         self.directory_changed(client);
+    }
+
+    fn send_probe(&mut self, client: ClientId, mut probe: DirectoryProbe) {
+        let number = probe.number;
+        let is_silent = probe.endpoints.iter().all(|endpoint| self.is_blocked(client, *endpoint));
+        if is_silent && probe.connects_within > SYN_AGAIN {
+            probe.connects_within -= SYN_AGAIN;
+            self.clients[client].browser.silent.insert(number, probe);
+            return self.add_mdns(self.now + SYN_AGAIN, MdnsEvent::ProbeAgain { client, number });
+        }
+        let (after, found) = self.probe_all(client, &probe.endpoints, probe.connects_within);
+        self.add_mdns(self.now + after, MdnsEvent::Probed { client, number, found });
     }
 
     /// How long a probe of an instance at these addresses takes, and what it finds: the second one is asked when the
