@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 pub(super) const LOST_KEPT_FOR: Duration = Duration::from_secs(600);
 /// Pause between two probes of a lost instance. With a connect timeout of 1.5 s, one that is back is found within 1.5 s.
 const LOST_PAUSE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
+/// The pause is shorter by this while no instance of the service is in use.
+const MISSED_DIVISOR: u32 = 4;
 /// Pause between two probes of an instance in use that mDNS no longer tells of.
 const UNCONFIRMED_PAUSE: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(60);
 /// A pause is the square of the time since the loss, divided by this: 1 s in the first three minutes, 11 s after ten.
@@ -20,9 +22,11 @@ const UNPROVEN_PAUSE: RangeInclusive<Duration> = Duration::from_secs(1)..=Durati
 /// Pause between the first and the second failed probe of an instance in use; after the second it is lost.
 pub(super) const SUSPECT_PAUSE: Duration = Duration::from_millis(200);
 
-/// The pause before a lost instance is probed again, `age` after its loss.
-pub(super) fn lost_pause(age: Duration) -> Duration {
-    pause(age, &LOST_PAUSE)
+/// The pause before a lost instance is probed again, `age` after its loss. `is_missed`: no instance of its service is in
+/// use, so that each moment of it is one in which calls fail.
+pub(super) fn lost_pause(age: Duration, is_missed: bool) -> Duration {
+    let pause = pause(age, &LOST_PAUSE);
+    if is_missed { pause / MISSED_DIVISOR } else { pause }
 }
 
 /// The pause before an instance in use is probed again, `age` after mDNS stopped telling of it.
@@ -157,7 +161,7 @@ mod tests {
     fn probed_at() -> Vec<u64> {
         let mut age = Duration::ZERO;
         std::iter::from_fn(|| {
-            age += lost_pause(age);
+            age += lost_pause(age, false);
             (age < LOST_KEPT_FOR).then_some(age.as_secs())
         })
         .collect()

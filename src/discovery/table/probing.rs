@@ -167,9 +167,7 @@ impl InstanceTable {
                 self.found_at(&at, addr, now);
             }
             (State::Unproven, _) => self.stays_unproven(&at, now),
-            (State::Lost, _) => {
-                entry.schedule = Schedule::At(now + schedule::lost_pause(now.saturating_duration_since(entry.since)));
-            }
+            (State::Lost, _) => self.stays_lost(&at, now),
             (State::Ending, ProbeResult::Unclear | ProbeResult::Absent) => {
                 self.forget(&at);
             }
@@ -252,9 +250,17 @@ impl InstanceTable {
         self.make_room_lost();
         if let Some(entry) = self.entries.get_mut(at) {
             entry.enter(State::Lost, now);
-            entry.schedule = Schedule::At(now + schedule::lost_pause(Duration::ZERO));
         }
         self.went_out_of_use(at, What::Lost, now);
+        self.stays_lost(at, now);
+    }
+
+    /// A lost instance is not back.
+    fn stays_lost(&mut self, at: &Key, now: Instant) {
+        let Some(entry) = self.entries.get_mut(at) else { return };
+        let is_missed = !self.merged.contains_key(&entry.instance.service);
+        let age = now.saturating_duration_since(entry.since);
+        entry.schedule = Schedule::At(now + schedule::lost_pause(age, is_missed));
     }
 
     /// Says that an instance is out of use from now on.

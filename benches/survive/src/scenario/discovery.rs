@@ -3,7 +3,7 @@
 use super::*;
 
 pub(super) fn all() -> Vec<Scenario> {
-    [cables(), addresses(), boards()].concat()
+    [cables(), addresses(), boards(), everything()].concat()
 }
 
 const START: Duration = secs(20);
@@ -90,5 +90,22 @@ fn boards() -> Vec<Scenario> {
             .watching(0)
             .during_and_after(START..secs(220), millis(200))
             .demand(Demand::FairShareWithin(secs(10))),
+    ]
+}
+
+/// All instances at once, so that none is known while they are away.
+fn everything() -> Vec<Scenario> {
+    let all = |servers: usize, how: &str, condition: Condition, seconds: u64| {
+        let end = START + secs(seconds);
+        found_by_mdns(format!("mDNS: all {servers} {how} for {seconds} s"), servers)
+            .fault(0..servers, condition, START..end)
+            .after(end, millis(200))
+            .demand(Demand::FirstGoodWithin(millis(2500)))
+    };
+    vec![
+        all(1, "dead", Condition::Dead, 10),
+        all(3, "dead", Condition::Dead, 10),
+        all(1, "unreachable", Condition::Unreachable, 10),
+        all(4, "unreachable", Condition::Unreachable, 40),
     ]
 }

@@ -2,11 +2,12 @@
 //! remembers what it has heard. Clients of Bramble give that to their directory, whose probes are made here; the others
 //! have what is remembered as their list.
 
+mod probing;
 #[cfg(test)]
 mod tests;
 
 use super::{ClientId, Event, World};
-use crate::contestant::{EndpointId, Target};
+use crate::contestant::{DirectoryProbe, EndpointId, Target};
 use crate::scenario::Condition;
 use bramble::discovery::table::ProbeResult;
 use std::collections::BTreeMap;
@@ -30,10 +31,6 @@ const ALONE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
 const SETTLES: Duration = Duration::from_millis(500);
 const JITTER_MS: u64 = 500;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
-
-// As in `src/discovery/probe.rs`.
-const HEAD_START: Duration = Duration::from_millis(250);
-const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 /// A server, and its process.
 type Name = (usize, u32);
@@ -59,6 +56,11 @@ pub(super) enum MdnsEvent {
     },
     /// A client looks for probes of its directory.
     Probe(ClientId),
+    /// The first SYN of a probe has been lost, and TCP sends another one.
+    ProbeAgain {
+        client: ClientId,
+        number: u64,
+    },
     Probed {
         client: ClientId,
         number: u64,
@@ -80,6 +82,8 @@ pub(super) struct Browser {
     alone: Duration,
     /// When the directory is asked for probes.
     probe_at: Option<Duration>,
+    /// Probes whose first SYN has been lost.
+    silent: BTreeMap<u64, DirectoryProbe>,
 }
 
 #[derive(Debug)]
@@ -93,7 +97,8 @@ struct Record {
 impl Browser {
     pub(super) fn new() -> Self {
         let (looked, alone) = (Duration::ZERO, ALONE[0]);
-        Self { records: BTreeMap::new(), looked, look_at: None, wished: None, alone, probe_at: None }
+        let (records, silent) = (BTreeMap::new(), BTreeMap::new());
+        Self { records, looked, look_at: None, wished: None, alone, probe_at: None, silent }
     }
 
     fn endpoints(&self, name: &Name) -> Vec<EndpointId> {
@@ -121,6 +126,11 @@ impl World<'_> {
             MdnsEvent::Look(client) => self.look(client),
             MdnsEvent::Looked { client, at } => self.looked(client, at),
             MdnsEvent::Probe(client) => self.probe_directory(client),
+            MdnsEvent::ProbeAgain { client, number } => {
+                if let Some(probe) = self.clients[client].browser.silent.remove(&number) {
+                    self.send_probe(client, probe);
+                }
+            }
             MdnsEvent::Probed { client, number, found } => {
                 if let Some(directory) = self.clients[client].rules.directory() {
                     directory.probed(number, found, self.instant());
@@ -150,7 +160,7 @@ impl World<'_> {
         self.announce(server, SECOND);
     }
 
-    /// Somebody announces a server in its name, whatever its condition.
+    /// A server is announced, whatever its condition.
     pub(super) fn forge(&mut self, server: usize) {
         (0..self.clients.len()).for_each(|client| self.take_in(client, server));
     }
@@ -322,57 +332,5 @@ impl World<'_> {
 
     fn since_start(&self, at: Instant) -> Duration {
         at.saturating_duration_since(self.epoch)
-    }
-
-    fn probe_directory(&mut self, client: ClientId) {
-        if self.clients[client].browser.probe_at != Some(self.now) {
-            return; // an earlier one has been planned since
-        }
-        self.clients[client].browser.probe_at = None;
-        let Some(directory) = self.clients[client].rules.directory() else { return };
-        for probe in directory.probes_due(self.instant()) {
-            self.record.probes.push(self.now);
-            let (after, found) = self.probe_all(client, &probe.endpoints, probe.connects_within);
-            let number = probe.number;
-            self.add_mdns(self.now + after, MdnsEvent::Probed { client, number, found });
-        }
-        self.directory_changed(client);
-    }
-
-    /// How long a probe of an instance at these addresses takes, and what it finds: the second one is asked when the
-    /// first has failed, or after a head start.
-    fn probe_all(&self, client: ClientId, endpoints: &[EndpointId], within: Duration) -> (Duration, ProbeResult) {
-        let Some((first, others)) = endpoints.split_first() else { return (Duration::ZERO, ProbeResult::Absent) };
-        let first = self.probe_one(client, *first, within);
-        let is_found = |found| matches!(found, ProbeResult::Answered(_));
-        if others.is_empty() || (is_found(first.1) && first.0 <= HEAD_START) {
-            return first;
-        }
-        let (after, found) = self.probe_all(client, others, within);
-        let other = (after + first.0.min(HEAD_START), found);
-        match (is_found(first.1), is_found(found)) {
-            (true, true) if other.0 < first.0 => other,
-            (true, _) => first,
-            (false, true) => other,
-            (false, false) => (first.0.max(other.0), first.1),
-        }
-    }
-
-    fn probe_one(&self, client: ClientId, endpoint: EndpointId, within: Duration) -> (Duration, ProbeResult) {
-        if self.is_blocked(client, endpoint) {
-            return (within, ProbeResult::Absent);
-        }
-        let there_and_back = self.latency(client, endpoint) * 2;
-        let server = &self.servers[endpoint.server];
-        match server.condition {
-            _ if server.address != endpoint.address => (there_and_back, ProbeResult::Absent),
-            Condition::Dead | Condition::Absent => (there_and_back, ProbeResult::Absent),
-            Condition::Stopped | Condition::Hung { healthz: false } => {
-                (there_and_back + ANSWERS_WITHIN, ProbeResult::Unclear)
-            }
-            Condition::Stranger(_) => (there_and_back * 2, ProbeResult::Absent),
-            _ if server.process != endpoint.process => (there_and_back * 2, ProbeResult::Absent),
-            _ => (there_and_back * 2, ProbeResult::Answered(endpoint.socket_address())),
-        }
     }
 }
