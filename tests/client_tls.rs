@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bramble::Service;
 use bramble::config::Config;
 use bramble::resolve::Resolver;
 use bramble::serve::Host;
