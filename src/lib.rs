@@ -37,6 +37,8 @@ pub mod config;
 #[cfg(feature = "net")]
 pub mod discovery;
 #[cfg(feature = "net")]
+pub mod logging;
+#[cfg(feature = "net")]
 pub mod operation;
 #[cfg(feature = "net")]
 pub mod resolve;

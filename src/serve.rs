@@ -10,8 +10,8 @@ mod supervisor;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use event_listener::{Event, EventListener};
@@ -24,7 +24,7 @@ use crate::discovery::mdns::Mdns;
 use crate::discovery::{self, Announcement, Directory, Registration, Status, Told};
 use crate::resolve::Resolver;
 use crate::service::{Calls, Service};
-use crate::telemetry::Collect;
+use crate::telemetry::{Collect, Counter};
 use crate::transport;
 use crate::transport::client::Wire;
 use crate::trust::{self, Own, Trust};
@@ -100,7 +100,6 @@ impl Health {
 }
 
 /// A process that serves or calls: its settings, its name, what it knows of others, and its wire to them.
-#[derive(Debug)]
 pub struct Host {
     /// Which service it is.
     pub service: Service,
@@ -120,8 +119,18 @@ pub struct Host {
     pub health: Arc<Health>,
     wire: Wire,
     resolver: Resolver,
+    /// Made when it is first asked for.
+    client: OnceLock<Client>,
+    /// What tells of itself under `/metrics` and the like.
+    collected: Mutex<Vec<Arc<dyn Collect>>>,
     /// Or why there is none.
     mdns: Result<Mdns, String>,
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").field("id", &self.id).field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 impl Host {
@@ -151,19 +160,55 @@ impl Host {
         }
         let health = Arc::default();
         let (id, ends_with_stdin) = (id.into(), false);
-        Ok(Self { service, config, executor, id, directory, ends_with_stdin, trust, health, wire, resolver, mdns })
+        let (client, collected) = (OnceLock::new(), Mutex::default());
+        Ok(Self {
+            service,
+            config,
+            executor,
+            id,
+            directory,
+            ends_with_stdin,
+            trust,
+            health,
+            wire,
+            resolver,
+            client,
+            collected,
+            mdns,
+        })
     }
 
-    /// A client for other services.
+    /// The client for other services. There is one, whose circuits are shown under `/circuits` and `/metrics`.
     ///
     /// # Errors
     /// A setting that makes no sense.
     pub fn client(&self) -> Result<Client, Error> {
+        if let Some(client) = self.client.get() {
+            return Ok(client.clone());
+        }
         let (config, wire, key) = (self.config.clone(), self.wire.clone(), self.trust.key().cloned());
         let client = Client::signing(config, self.directory.clone(), wire, key)
             .map_err(|error| Error::Setup(error.to_string()))?;
-        self.executor.spawn(client.clone().check_health(Arc::clone(&self.executor))).detach();
-        Ok(client)
+        let checked = client.clone();
+        let client = self.client.get_or_init(|| {
+            self.executor.spawn(checked.clone().check_health(Arc::clone(&self.executor))).detach();
+            self.collect(Arc::new(checked));
+            client
+        });
+        Ok(client.clone())
+    }
+
+    /// Shows the numbers and circuits of `source` under `/metrics`, `/circuits` and `/hystrix.stream`, once the service
+    /// serves.
+    pub fn collect(&self, source: Arc<dyn Collect>) {
+        self.collected.lock().unwrap_or_else(PoisonError::into_inner).push(source);
+    }
+
+    /// A counter that is shown under `/metrics` with `_total` behind its name.
+    pub fn counter(&self, name: &'static str, help: &'static str) -> Counter {
+        let counter = Counter::new(name, help);
+        self.collect(Arc::new(counter.clone()));
+        counter
     }
 
     /// A client for one address of the outside world, on the same wire.
@@ -195,24 +240,19 @@ impl Host {
     ///
     /// # Errors
     /// When it cannot listen, or the system gives no signals.
-    pub async fn serve<S>(self, app: tide::Server<S>, told: Vec<Arc<dyn Collect>>) -> Result<(), Error>
+    pub async fn serve<S>(&self, app: tide::Server<S>) -> Result<(), Error>
     where
         S: Clone + Send + Sync + 'static,
     {
         let shutdown = ShutdownSignal::new(self.ends_with_stdin)?;
-        self.serve_until(app, told, shutdown).await
+        self.serve_until(app, shutdown).await
     }
 
     /// The same, until `shutdown` tells it to end; a test ends it by [`ShutdownSignal::when`].
     ///
     /// # Errors
     /// When it cannot listen.
-    pub async fn serve_until<S>(
-        self,
-        mut app: tide::Server<S>,
-        told: Vec<Arc<dyn Collect>>,
-        shutdown: ShutdownSignal,
-    ) -> Result<(), Error>
+    pub async fn serve_until<S>(&self, mut app: tide::Server<S>, shutdown: ShutdownSignal) -> Result<(), Error>
     where
         S: Clone + Send + Sync + 'static,
     {
@@ -226,8 +266,9 @@ impl Host {
         if let Some(key) = self.trust.key().filter(|_| !self.service.is_open()) {
             app.with(guard::Guard::new(key.clone()));
         }
+        let collected = self.collected.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.trust.know_own(Own { id: Arc::clone(&self.id), service: self.service.name(), port: addr.port() });
-        routes::add(&mut app, routes::Told::new(&self, told, Arc::clone(&health), Arc::clone(&stats)));
+        routes::add(&mut app, routes::Told::new(self, collected, Arc::clone(&health), Arc::clone(&stats)));
 
         let registration = self.mdns.as_ref().ok().and_then(|mdns| self.register(mdns, addr));
         say_listening(addr);

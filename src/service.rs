@@ -1,8 +1,12 @@
 //! Services: what a process is called, where it listens, and whom it answers.
 
+mod run;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::config::{Config, ConfigError, Sources};
+
+pub use run::Failure;
 
 /// A service, or a program that only calls services. A constant of the crate that is the service:
 ///

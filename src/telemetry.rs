@@ -4,6 +4,7 @@
 //! `record` says where each number is counted, `rolling` and `latency` how; [`OpenMetrics`] is the page for Prometheus,
 //! [`hystrix`] one circuit as Netflix's dashboard reads it, and `stream` sends that to up to five readers.
 
+mod counter;
 pub mod hystrix;
 mod latency;
 pub(crate) mod openmetrics;
@@ -13,6 +14,7 @@ pub(crate) mod stream;
 
 use std::time::Instant;
 
+pub use counter::Counter;
 pub use latency::{BOUNDS, Histogram, PERCENTS, Summary};
 pub use openmetrics::{Kind, OpenMetrics};
 pub use record::{Calls, Event, Noted, Tally};

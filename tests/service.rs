@@ -48,7 +48,7 @@ fn serve(
     let shutdown = ShutdownSignal::when(async move {
         let _ = ended.recv().await; // it is closed
     });
-    let serving = executor.spawn(async move { host.serve_until(app, Vec::new(), shutdown).await.expect("it serves") });
+    let serving = executor.spawn(async move { host.serve_until(app, shutdown).await.expect("it serves") });
     (ends, serving)
 }
 

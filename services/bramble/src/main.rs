@@ -5,12 +5,13 @@ mod ask;
 mod browse;
 mod demo;
 mod health;
-mod logging;
 mod roles;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use log::LevelFilter;
 
 use args::{Args, Command};
 
@@ -19,9 +20,9 @@ fn main() -> ExitCode {
     match args.command {
         Command::Pi(_) => {} // its log goes to the screens and to the system's log
         Command::Weather(_) | Command::Browse(_) | Command::Health(_) | Command::CheckConfig(_) => {
-            logging::start(logging::Default::Command);
+            bramble::logging::start(LevelFilter::Warn);
         }
-        _ => logging::start(logging::Default::Service),
+        _ => bramble::logging::start(LevelFilter::Info),
     }
     let ended = match args.command {
         Command::Producer(options) => roles::producer(options),
@@ -39,10 +40,17 @@ fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            logging::say_failed(&failure);
+            say_failed(&failure);
             failure.exit_code()
         }
     }
+}
+
+/// The last words of a command, for a person.
+fn say_failed(failure: &Failure) {
+    let (Failure::Usage(text) | Failure::Running(text)) = failure;
+    // Nobody may be reading; the exit code says it too.
+    let _ = writeln!(std::io::stderr(), "bramble: {text}");
 }
 
 /// Why a command did not do its work.

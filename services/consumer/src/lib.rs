@@ -57,7 +57,8 @@ pub async fn run(host: Host) -> Result<(), Error> {
     let producers = Arc::new(producers.map_err(|error| Error::Setup(error.to_string()))?);
     let settings = Settings { call_timeout: host.config.call.timeout, fresh_for: host.config.cache.fresh_for };
     let app = app(Arc::clone(&producers) as Arc<dyn Ask>, settings);
-    host.serve(app, vec![producers]).await
+    host.collect(producers);
+    host.serve(app).await
 }
 
 /// What the pages need to know of the configuration.

@@ -10,7 +10,6 @@ use bramble::cache::{Cache, Counts, Freshness, Settings};
 use bramble::call::Fallback;
 use bramble::client::{Answer, Client, Error};
 use bramble::config::Config;
-use bramble::telemetry::hystrix::Command;
 use bramble::telemetry::{Collect, Event, Kind, OpenMetrics};
 use bramble_weather::{ApiError, Code, Query, Report, Source, is_answer, read_answer};
 use smol::Executor;
@@ -184,7 +183,6 @@ fn unanswered(error: &Error, now: Instant) -> ApiError {
 
 impl Collect for Producers {
     fn metrics(&self, to: &mut OpenMetrics) {
-        self.client.metrics(to);
         let Counts { entries, bytes, evicted, .. } = self.kept.counts();
         to.family("bramble_fallback_entries", Kind::Gauge, "Reports kept for when no producer answers.");
         to.sample(&[], entries);
@@ -192,14 +190,6 @@ impl Collect for Producers {
         to.sample(&[], bytes);
         to.family("bramble_fallback_evicted", Kind::Counter, "Reports that went for want of room.");
         to.sample(&[], evicted);
-    }
-
-    fn circuits(&self) -> Vec<serde_json::Value> {
-        self.client.circuits()
-    }
-
-    fn commands(&self, now: Instant) -> Vec<Command> {
-        self.client.commands(now)
     }
 }
 

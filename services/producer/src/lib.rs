@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use bramble::Service;
 use bramble::serve::{Error, Host};
+use bramble::telemetry::Collect;
 
 pub use clock::Clock;
 pub use routes::app;
@@ -37,7 +38,8 @@ pub async fn run(host: Host, clock: Clock) -> Result<(), Error> {
     let client = host.outside_with(settings.fetch_timeout, settings.ca_file.as_deref())?;
     let weather = Weather::with_clock(&host.config, client, (executor, &host.id), clock);
     let weather = Arc::new(weather.map_err(|error| Error::Setup(error.to_string()))?);
-    host.serve(app(Arc::clone(&weather)), vec![weather]).await
+    host.collect(Arc::clone(&weather) as Arc<dyn Collect>);
+    host.serve(app(weather)).await
 }
 
 #[cfg(test)]

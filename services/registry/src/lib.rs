@@ -112,7 +112,7 @@ pub async fn run(host: Host, extras: Extras) -> Result<(), Error> {
     if let Some(file) = extras.pi_state {
         state = state.with_pi(file);
     }
-    host.serve(app(state), Vec::new()).await
+    host.serve(app(state)).await
 }
 
 /// The page on `/`, the same as JSON on `/api/services`, and its changes on `/events`; on a Pi its own page on `/pi` and

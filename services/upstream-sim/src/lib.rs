@@ -51,5 +51,5 @@ pub const SERVICE: bramble::Service = bramble::Service::named("upstream-sim")
 /// # Errors
 /// When it cannot listen.
 pub async fn run(host: bramble::serve::Host, settings: Settings) -> Result<(), bramble::serve::Error> {
-    host.serve(app(settings), Vec::new()).await
+    host.serve(app(settings)).await
 }

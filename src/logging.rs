@@ -1,40 +1,28 @@
-//! One line an event, on standard error. `BRAMBLE_LOG` chooses: `debug`, `warn,bramble=debug`.
+//! The log: one line an event, on standard error. `BRAMBLE_LOG` chooses: `debug`, `warn,bramble=debug`.
 
 use std::io::Write as _;
 use std::time::SystemTime;
 
-use crate::Failure;
+use log::LevelFilter;
 
-/// What is logged when nobody says otherwise.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Default {
-    /// A service: what happens to it.
-    Service,
-    /// A command in a terminal: only what is wrong, its answer is on standard output.
-    Command,
-}
-
-/// Starts logging.
-pub(crate) fn start(default: Default) {
-    let quiet = match default {
-        Default::Service => "info",
-        Default::Command => "warn",
-    };
+/// Starts logging, at `level` unless `BRAMBLE_LOG` says otherwise. Once a process.
+pub fn start(level: LevelFilter) {
     let asked = std::env::var("BRAMBLE_LOG").ok().filter(|asked| !asked.trim().is_empty());
     let wrong = asked.as_deref().and_then(wrong_directive).map(str::to_owned);
-    let filter = asked.filter(|_| wrong.is_none()).unwrap_or_else(|| quiet.into());
+    let filter = asked.filter(|_| wrong.is_none()).unwrap_or_else(|| level.to_string());
     let mut builder = env_logger::Builder::new();
     // What mdns-sd tells below a warning is its own business, unless it is asked for by name.
-    builder.filter_module("mdns_sd", log::LevelFilter::Warn).parse_filters(&filter).format(|out, record| {
+    builder.filter_module("mdns_sd", LevelFilter::Warn).parse_filters(&filter).format(|out, record| {
         let at = humantime::format_rfc3339_millis(SystemTime::now());
         let level = record.level().as_str().to_ascii_lowercase();
         writeln!(out, "{at} {level:<5} {}", record.args())
     });
     builder.init();
     if let Some(wrong) = wrong {
+        let level = level.as_str().to_ascii_lowercase();
         log::warn!(
             "BRAMBLE_LOG: {wrong:?} is no level: write off, error, warn, info, debug or trace, or TARGET=LEVEL as in \
-             warn,bramble=debug; until then it is {quiet}"
+             warn,bramble=debug; until then it is {level}"
         );
     }
 }
@@ -47,13 +35,6 @@ fn wrong_directive(filter: &str) -> Option<&str> {
         let (target, level) = directive.rsplit_once('=').unwrap_or(("any", directive));
         target.trim().is_empty() || level.trim().parse::<log::LevelFilter>().is_err()
     })
-}
-
-/// The last words of a command, for a person.
-pub(crate) fn say_failed(failure: &Failure) {
-    let (Failure::Usage(text) | Failure::Running(text)) = failure;
-    // Nobody may be reading; the exit code says it too.
-    let _ = writeln!(std::io::stderr(), "bramble: {text}");
 }
 
 #[cfg(test)]
