@@ -43,7 +43,7 @@ fn in_words(query: &Query, is_assumed: bool, error: &ApiError) -> String {
     match error.code {
         Code::UnknownPlace if is_assumed => format!(
             "{}; {} was assumed, since no country was named: bramble weather {:?} COUNTRY names one",
-            error.message,
+            error.message.trim_end_matches('.'),
             country(query),
             query.zip.as_str()
         ),
@@ -118,11 +118,11 @@ mod tests {
 
     #[test]
     fn an_unknown_place_has_the_country_named_that_was_assumed() {
-        let error = ApiError::new(Code::UnknownPlace, "no such place");
+        let error = ApiError::new(Code::UnknownPlace, "No such place.");
         let text = in_words(&query(None), true, &error);
-        assert!(text.contains("no such place; ") && text.contains("(US) was assumed"), "{text}");
+        assert!(text.starts_with("No such place; ") && text.contains("(US) was assumed"), "{text}");
         assert!(text.ends_with("bramble weather \"28105\" COUNTRY names one"), "{text}");
-        assert_eq!(in_words(&query(Some("DE")), false, &error), "no such place");
+        assert_eq!(in_words(&query(Some("DE")), false, &error), "No such place.");
     }
 
     #[test]
