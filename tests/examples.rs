@@ -1,0 +1,130 @@
+//! The examples as a user runs them: two greeters and a front desk find each other on loopback.
+
+#[path = "support/patience.rs"]
+mod patience;
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use patience::patience;
+
+/// A port of mDNS that no other test uses.
+const MDNS_PORT: &str = "55421";
+
+fn example(name: &str) -> Command {
+    let mut deps = std::env::current_exe().expect("this program");
+    deps.pop();
+    deps.pop();
+    let program: PathBuf = deps.join("examples").join(name);
+    assert!(program.exists(), "run `cargo build --package bramble --examples` first; `cargo test` does");
+    let mut command = Command::new(program);
+    command.env("BRAMBLE__DISCOVERY__INTERFACES", r#"["lo"]"#).env("BRAMBLE__DISCOVERY__PORT", MDNS_PORT);
+    command
+}
+
+/// An example that serves until it is dropped.
+struct Example {
+    process: Child,
+    addr: SocketAddr,
+}
+
+impl Example {
+    fn start(name: &str) -> Self {
+        let mut command = example(name);
+        command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn().expect("the example was built");
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().expect("piped")).read_line(&mut line).expect("text");
+        let addr = line.trim().strip_prefix("listening on http://").and_then(|addr| addr.parse().ok());
+        Self { process, addr: addr.unwrap_or_else(|| panic!("{name} does not serve: {line:?}")) }
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.addr).expect("it listens");
+        stream.set_read_timeout(Some(patience(30))).expect("a time");
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.addr).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("text");
+        answer
+    }
+
+    /// Greetings that it has given.
+    fn greetings(&self) -> u32 {
+        let page = self.get("/metrics");
+        let value = page.lines().find_map(|line| line.strip_prefix("greeter_greetings_total "));
+        value.unwrap_or_else(|| panic!("no counter in {page}")).parse().expect("a number")
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.process.kill(); // it may be gone already
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn the_front_desk_finds_two_greeters_and_answers_while_one_of_them_is_killed() {
+    let mut greeters = vec![Example::start("greeter"), Example::start("greeter")];
+    let desk = Example::start("frontdesk");
+    let since = Instant::now();
+    while greeters.iter().any(|greeter| greeter.greetings() == 0) {
+        assert!(since.elapsed() < patience(30), "one of the greeters is never asked");
+        let answer = desk.get("/greet/Ada");
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("Hello, Ada!"), "{answer}");
+    }
+    drop(greeters.pop()); // killed: no goodbye
+    for _ in 0..20 {
+        let answer = desk.get("/greet/Bob");
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("Hello, Bob!"), "{answer}");
+    }
+    let (circuits, metrics, stream) = (desk.get("/circuits"), desk.get("/metrics"), desk.get("/instances"));
+    assert!(circuits.contains(r#""service":"greeter""#), "{circuits}");
+    assert!(metrics.contains(r#"service="greeter""#), "{metrics}");
+    assert!(stream.contains(r#""id":"frontdesk-"#), "{stream}");
+}
+
+#[test]
+fn without_a_greeter_the_front_desk_says_what_is_missing() {
+    let mut command = example("frontdesk");
+    command.env("BRAMBLE__DISCOVERY__PORT", "55422").args(["--listen", "127.0.0.1:0"]);
+    let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the example was built");
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().expect("piped")).read_line(&mut line).expect("text");
+    let addr = line.trim().strip_prefix("listening on http://").and_then(|addr| addr.parse().ok()).expect("it serves");
+    let desk = Example { process, addr };
+    let answer = desk.get("/greet/Ada");
+    assert!(answer.contains("No greeting today: no greeter"), "{answer}");
+}
+
+#[test]
+fn wrong_arguments_and_settings_are_said_with_the_exit_code_of_wrong_usage() {
+    let ends = |arguments: &[&str]| -> Output {
+        let mut process = example("greeter");
+        let child =
+            process.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it was built");
+        let since = Instant::now();
+        let mut child = child;
+        while child.try_wait().expect("own child").is_none() {
+            assert!(since.elapsed() < patience(30), "{arguments:?}: it does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        child.wait_with_output().expect("own child")
+    };
+    for (arguments, said) in [
+        (&["--lisen", "1"][..], "--lisen"),
+        (&["--set", "call.timeot=2s"], "timeout"),
+        (&["--listen", "127.0.0.1:0", "--set", "node.cluster_key_file=/nowhere"], "/nowhere"),
+    ] {
+        let output = ends(arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+        assert!(error.starts_with("greeter: ") && error.contains(said), "{arguments:?}: {error}");
+    }
+    let help = ends(&["--help"]);
+    let text = String::from_utf8_lossy(&help.stdout).into_owned();
+    assert!(help.status.success() && text.contains("Usage: greeter") && text.contains("--config FILE"), "{text}");
+}
