@@ -327,7 +327,7 @@ impl Balancer {
 
     fn take(&self, member: &Member, ask: &Ask<'_>) -> Result<Pick, Refusal> {
         let permit = Permit::acquire(Busy::new(&member.endpoint, ask.nanos), ask.now)?;
-        Ok(Pick { permit, started: ask.now })
+        Ok(Pick { permit, started: ask.now, weight: member.weight })
     }
 }
 

@@ -28,7 +28,8 @@
 //! A second attempt goes to an endpoint that was not tried. It costs no budget after a refused connection, an answer of
 //! another server, or one that says "no room", since no server has worked on those; after a failure or a timeout it is
 //! paid from a [budget](crate::retry) that successes fill. When an answer is later than 95 of 100, a copy goes to another
-//! endpoint, and the first good answer of the two is taken (Dean and Barroso, "The Tail at Scale", 2013).
+//! endpoint, and the first good answer of the two is taken (Dean and Barroso, "The Tail at Scale", 2013); not before the
+//! call has waited as long as that endpoint is expected to take, so that no copies are sent while all are slow.
 
 mod circuit;
 mod latencies;
@@ -51,6 +52,9 @@ use std::time::{Duration, Instant};
 
 /// So many endpoints are asked at once and without budget after those before have cost no work.
 const FREE_TRIES: usize = 3;
+
+/// A late call looks again at whether another endpoint would answer sooner after this share of the time it has waited.
+const LATE_AGAIN: f64 = 0.1;
 
 /// The result of a health check is there after so long.
 const CHECKED_AFTER: Duration = PROBE_TIMEOUT.saturating_add(Duration::from_millis(50));
@@ -294,12 +298,21 @@ impl<'a> CallMachine<'a> {
         Step::Ask(self.send(pick, reason == Reason::PaidFromCache, now))
     }
 
-    /// Waits for the attempt that is out. When it is late, a copy is sent; when it is later than that, the health of its
+    /// Waits for the attempt that is out. When it is late, and another would answer sooner, a copy is sent; when it is later than that, the health of its
     /// instance is checked, and when that has failed another instance is asked.
     fn wait(&mut self, now: Instant, rng: &mut fastrand::Rng) -> Step {
         if take_due(&mut self.late_at, now) {
-            if let Some(pick) = self.pick_well(now, rng).filter(|_| self.service.may_hedge(now)) {
-                return Step::Ask(self.send(pick, self.question.key.is_some(), now));
+            if let Some(pick) = self.pick_well(now, rng) {
+                let waited = self
+                    .attempts
+                    .last()
+                    .map_or(Duration::ZERO, |attempt| now.saturating_duration_since(attempt.started));
+                let more = pick.expected(now).saturating_sub(waited);
+                if !more.is_zero() {
+                    self.late_at = Some(now + more.max(waited.mul_f64(LATE_AGAIN)));
+                } else if self.service.may_hedge(now) {
+                    return Step::Ask(self.send(pick, self.question.key.is_some(), now));
+                }
             }
         }
         if take_due(&mut self.suspect_at, now) {

@@ -120,6 +120,18 @@ impl Endpoint {
         changed
     }
 
+    /// How long the call picked last waits for the others in flight and is worked on. Zero while there are none: then it
+    /// waits for nothing that this process knows of.
+    pub(super) fn expected(&self, weight: u32, now: Instant) -> Duration {
+        let now = nanos_since(self.epoch, now);
+        let others = self.in_flight().saturating_sub(1);
+        if others == 0 {
+            return Duration::ZERO;
+        }
+        let queued = self.latency_estimate(now) * (1.0 + others as f64 / f64::from(weight));
+        Duration::from_secs_f64(queued.max(self.waiting(now)).min(3600.0))
+    }
+
     /// The latency estimate in seconds; 0: nothing is known yet.
     pub(super) fn latency_estimate(&self, now: u64) -> f64 {
         self.latency.at(&self.peers, now)

@@ -45,7 +45,7 @@ impl Balancer {
             }
             return Ok(self.take(member, ask).unwrap_or_else(|_| {
                 let permit = Permit::forced(Busy::new(&member.endpoint, ask.nanos));
-                Pick { permit, started: ask.now }
+                Pick { permit, started: ask.now, weight: member.weight }
             }));
         }
         Err(match (known, left) {

@@ -4,7 +4,7 @@ use super::ending::Ending;
 use super::endpoint::{Busy, Endpoint};
 use crate::breaker::Permit;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Why there is no endpoint to call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -33,12 +33,18 @@ pub enum NoPick {
 pub struct Pick {
     pub(super) permit: Permit<Busy>,
     pub(super) started: Instant,
+    pub(super) weight: u32,
 }
 
 impl Pick {
     /// The endpoint to call.
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         self.permit.holder().endpoint()
+    }
+
+    /// How long this call is expected to take behind the others at its endpoint; zero if there are none.
+    pub(crate) fn expected(&self, now: Instant) -> Duration {
+        self.endpoint().expected(self.weight, now)
     }
 
     /// Whether the endpoint's circuit refused, and it was picked since there is no better one.

@@ -73,7 +73,7 @@ impl Story {
     /// A pick of this one endpoint.
     fn pick_of(&self, number: usize) -> Pick {
         let busy = endpoint::Busy::new(&self.endpoint(number), nanos_since(self.balancer.epoch, self.now));
-        Pick { permit: Permit::acquire(busy, self.now).expect("admitted"), started: self.now }
+        Pick { permit: Permit::acquire(busy, self.now).expect("admitted"), started: self.now, weight: 1 }
     }
 
     /// One call to this one endpoint.
@@ -527,4 +527,16 @@ fn another_server_at_the_address_is_out_at_once() {
     let mut story = Story::new(Policy::PeakEwma, 3);
     story.call(1, Ending::WrongPeer);
     assert_eq!(story.spread(500)[1], 0);
+}
+
+#[test]
+fn a_call_is_expected_to_take_its_place_in_the_queue_and_nothing_is_expected_of_an_idle_endpoint() {
+    let mut story = Story::new(Policy::PeakEwma, 2);
+    (0..2).for_each(|number| story.call(number, ok(10)));
+    let first = story.pick_of(0);
+    assert_eq!(first.expected(story.now), Duration::ZERO);
+    let third = (story.pick_of(0), story.pick_of(0)).1;
+    assert!(third.expected(story.now).abs_diff(millis(20)) <= millis(10), "{:?}", third.expected(story.now));
+    story.wait(millis(500));
+    assert!(third.expected(story.now) >= millis(500), "none of them has ended since");
 }

@@ -259,3 +259,17 @@ fn a_copy_of_a_question_goes_to_the_next_home() {
     };
     assert_eq!(asked(1), asked(1));
 }
+
+#[test]
+fn a_copy_waits_for_as_long_as_a_busy_instance_is_expected_to_take() {
+    let story = known(2);
+    let mut calls: Vec<_> = (0..6).map(|_| Driven::new(&story)).collect();
+    calls.iter_mut().for_each(|call| drop(call.begin(story.now)));
+    let late = story.now + millis(96);
+    assert!(calls[0].waits(CallEvent::Woken, late) > late, "the other instance has a queue, too");
+    let mut calls = calls.into_iter();
+    let mut first = calls.next().expect("six calls");
+    drop(calls); // the others have ended
+    let is_asked = |step: Step| matches!(step, Step::Ask(_));
+    assert!(is_asked(first.step(CallEvent::Woken, late + millis(600))));
+}
