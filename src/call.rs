@@ -325,6 +325,7 @@ impl<'a> CallMachine<'a> {
             });
             if count == 1 && silent {
                 if let Some(pick) = self.pick_well(now, rng).filter(|_| self.service.may_retry(now)) {
+                    self.late_at = None; // two are out
                     return Step::Ask(self.send(pick, false, now));
                 }
             }
