@@ -298,8 +298,8 @@ impl<'a> CallMachine<'a> {
         Step::Ask(self.send(pick, reason == Reason::PaidFromCache, now))
     }
 
-    /// Waits for the attempt that is out. When it is late, and another would answer sooner, a copy is sent; when it is later than that, the health of its
-    /// instance is checked, and when that has failed another instance is asked.
+    /// Waits for the attempt that is out. When it is late, and another endpoint would answer sooner, a copy is sent; when it
+    /// is later than that, the health of its instance is checked, and when that has failed another instance is asked.
     fn wait(&mut self, now: Instant, rng: &mut fastrand::Rng) -> Step {
         if take_due(&mut self.late_at, now) {
             if let Some(pick) = self.pick_well(now, rng) {
