@@ -183,7 +183,10 @@ impl Client {
         wire: Wire,
         key: Option<ClusterKey>,
     ) -> Result<Self, InvalidSetting> {
-        Callee::new("any", &config, Instant::now())?; // what would fail for one service fails for all, so it fails here
+        // What would fail at a first call fails here.
+        for service in config.callees().chain(["any other"]) {
+            Callee::new(service, &config, Instant::now())?;
+        }
         let (forbidden_by, callees) = (Once::default(), RwLock::default());
         let unhealthy = event_listener::Event::new();
         let inner = Inner { config, directory, wire, key, forbidden_by, callees, unhealthy };
@@ -205,8 +208,9 @@ impl Client {
         Request::new(self, method, service, path)
     }
 
-    fn timeout(&self) -> Duration {
-        self.inner.config.call.timeout
+    /// How long a call to `service` waits unless it says so itself.
+    fn timeout(&self, service: &str) -> Duration {
+        self.callee(service).settings.call.timeout
     }
 
     /// A seat for a fallback of `service`. They run when calls pile up, so they have a bound of their own.

@@ -13,6 +13,7 @@ use crate::balance::BalanceSettings;
 use crate::breaker::BreakerSettings;
 use crate::call::CallSettings;
 
+mod callees;
 mod check;
 mod error;
 pub mod pi;
@@ -20,6 +21,7 @@ mod read;
 mod sections;
 mod setting;
 
+pub use callees::CalleeSettings;
 pub use error::{ConfigError, Mistake, Origin};
 pub use pi::Pi;
 pub use read::{ConfigFile, Sources};
@@ -54,6 +56,8 @@ pub struct Config {
     pub registry: Registry,
     /// `[pi]`: the Pi itself, where it was started from the SD card.
     pub pi: Pi,
+    /// `[call.NAME]`, `[breaker.NAME]`, `[balance.NAME]`: by service, where calls to one have settings of their own.
+    callees: callees::Callees,
 }
 
 impl Default for Config {
@@ -98,6 +102,7 @@ impl Default for Config {
             consumer: Consumer { listen: SocketAddr::from(([0, 0, 0, 0], 8088)) },
             registry: Registry { listen: SocketAddr::from(([0, 0, 0, 0], 8761)) },
             pi: Pi::default(),
+            callees: BTreeMap::new(),
         }
     }
 }
@@ -130,8 +135,16 @@ impl Config {
         shown.0
     }
 
-    /// Every field, in the order of the file.
+    /// Every field, in the order of the file; the settings of single services at the end.
     fn visit(&mut self, visitor: &mut dyn Visitor) {
+        self.visit_sections(visitor);
+        for (callee, settings) in &mut self.callees {
+            settings.visit(callee, visitor);
+        }
+    }
+
+    /// Every field of the sections that are there in any configuration.
+    fn visit_sections(&mut self, visitor: &mut dyn Visitor) {
         let sections: [(&'static str, &mut dyn Section); 11] = [
             ("node", &mut self.node),
             ("discovery", &mut self.discovery),
@@ -155,7 +168,7 @@ impl Config {
 struct Show(String);
 
 impl Visitor for Show {
-    fn section(&mut self, name: &'static str) {
+    fn section(&mut self, name: &str) {
         let gap = if self.0.is_empty() { "" } else { "\n" };
         self.0.push_str(&format!("{gap}[{name}]\n"));
     }

@@ -159,7 +159,7 @@ impl Service {
 /// The most characters of a name: with `-` and the 16 digits of an id it is a label of the DNS, which has 63 (RFC 1035, 2.3.4).
 const NAME_MAX: usize = 63 - 17;
 
-const fn is_name(name: &str) -> bool {
+pub(crate) const fn is_name(name: &str) -> bool {
     let bytes = name.as_bytes();
     if bytes.is_empty() || bytes.len() > NAME_MAX || bytes[0] == b'-' || bytes[bytes.len() - 1] == b'-' {
         return false;

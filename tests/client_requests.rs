@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bramble::balance::Policy;
 use bramble::call::HedgeDelay;
 use bramble::client::{Answer, Client, Error, Request};
-use bramble::config::Config;
+use bramble::config::{Config, Sources};
 use bramble::discovery::{Directory, Told, fixed};
 use bramble::transport::client::{Settings, Wire};
 use http_types::{Body, Method};
@@ -177,6 +177,17 @@ fn a_body_that_is_large_or_a_stream_is_sent_whole_and_once() {
     let client = client(&[refuses], |_| {});
     let error = put(&client, stream()).expect_err("it is not sent again");
     assert!(matches!(error, Error::Failed { .. }), "{error:?}");
+}
+
+#[test]
+fn a_call_waits_as_long_as_the_settings_of_its_own_service_say() {
+    let hung = FakeProducer::start(Does::Hang);
+    let client = client(&[hung.addr], |config| {
+        let own = "[call.producer]\ntimeout = \"200ms\"\nattempt_timeout = \"200ms\"\n[call]\ntimeout = \"1h\"\n";
+        *config = Config::load(&Sources::text(own)).expect("right");
+    });
+    let error = block_on(client.get(SERVICE, "/").send()).expect_err("it hangs");
+    assert!(matches!(error, Error::DeadlineExceeded { .. }), "{error:?}");
 }
 
 #[test]

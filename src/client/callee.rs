@@ -12,7 +12,7 @@ use crate::balance::Target;
 use crate::breaker::InvalidSetting;
 use crate::bulkhead::Bulkhead;
 use crate::call;
-use crate::config::Config;
+use crate::config::{CalleeSettings, Config};
 use crate::discovery::{Directory, Instance, Status};
 use crate::telemetry::record::Calls;
 
@@ -20,6 +20,7 @@ use crate::telemetry::record::Calls;
 #[derive(Debug)]
 pub(super) struct Callee {
     pub(super) service: Arc<str>,
+    pub(super) settings: CalleeSettings,
     /// Its endpoints, circuits and budgets.
     pub(super) rules: call::Service,
     /// Generation of the service's circuit that the log has.
@@ -40,17 +41,19 @@ pub(super) struct Callee {
 
 impl Callee {
     pub(super) fn new(service: &str, config: &Config, now: Instant) -> Result<Self, InvalidSetting> {
-        let zone = &config.node.zone;
+        let (zone, settings) = (&config.node.zone, config.for_callee(service));
+        let CalleeSettings { call, breaker, balance } = &settings;
         Ok(Self {
             service: service.into(),
-            rules: call::Service::new(&config.call, &config.balance, &config.breaker, zone, now, fastrand::u64(..))?,
+            rules: call::Service::new(call, balance, breaker, zone, now, fastrand::u64(..))?,
             logged: AtomicU64::new(0),
-            bulkhead: Bulkhead::new(service, config.call.max_concurrent),
-            fallbacks: Bulkhead::new("fallback", config.call.max_concurrent),
+            bulkhead: Bulkhead::new(service, call.max_concurrent),
+            fallbacks: Bulkhead::new("fallback", call.max_concurrent),
             calls: Calls::new(now),
             attempts: AllAttempts::default(),
             watch: Watch::default(),
             known: AtomicU64::new(0),
+            settings,
             refreshing: Mutex::default(),
         })
     }

@@ -198,7 +198,7 @@ impl<'a> Request<'a> {
             Some(_) => Repeat::Unsent,
         };
         let now = Instant::now();
-        let deadline = self.deadline.unwrap_or_else(|| now + self.client.timeout());
+        let deadline = self.deadline.unwrap_or_else(|| now + self.client.timeout(self.service));
         Ok(Prepared {
             method: method(self.method),
             path,

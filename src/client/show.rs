@@ -63,20 +63,25 @@ impl Collect for Client {
     }
 
     fn circuits(&self) -> Vec<Value> {
-        let minimum_calls = self.inner.config.breaker.minimum_calls.into();
         let (now, wall) = (Instant::now(), SystemTime::now());
-        self.callees().iter().map(|callee| Seen::new(callee, now).to_json(minimum_calls, wall)).collect()
+        let to_json =
+            |callee: &Arc<Callee>| Seen::new(callee, now).to_json(callee.settings.breaker.minimum_calls.into(), wall);
+        self.callees().iter().map(to_json).collect()
     }
 
     fn commands(&self, now: Instant) -> Vec<Command> {
-        let config = &self.inner.config;
-        let settings = |timeout| Settings::new(&config.breaker, &config.call, timeout);
-        let whole = settings(config.call.timeout);
-        let attempt = settings(config.call.attempt_timeout.min(config.call.timeout));
+        let settings =
+            |callee: &Callee, timeout| Settings::new(&callee.settings.breaker, &callee.settings.call, timeout);
+        let whole = |callee: &Callee| settings(callee, callee.settings.call.timeout);
+        let attempt = |callee: &Callee| {
+            let call = &callee.settings.call;
+            settings(callee, call.attempt_timeout.min(call.timeout))
+        };
         let callees = self.callees();
         let seen: Vec<_> = callees.iter().map(|callee| Seen::new(callee, now)).collect();
-        let services = seen.iter().map(|seen| seen.command(whole));
-        let endpoints = seen.iter().flat_map(|seen| seen.endpoints.iter().map(move |one| one.command(seen, attempt)));
+        let services = seen.iter().map(|seen| seen.command(whole(seen.callee)));
+        let endpoints =
+            seen.iter().flat_map(|seen| seen.endpoints.iter().map(move |one| one.command(seen, attempt(seen.callee))));
         services.chain(endpoints).collect()
     }
 }

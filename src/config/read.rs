@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::setting::{SHOWN, Slot, Visitor, Wrong};
-use super::{Config, ConfigError, DEFAULT_FILE, Mistake, Origin, check};
+use super::{Config, ConfigError, DEFAULT_FILE, Mistake, Origin, callees, check};
 
 mod credentials;
 mod lines;
@@ -87,7 +87,7 @@ pub(super) fn load(config: Config, sources: &Sources) -> Result<Config, ConfigEr
     }
     for (name, value) in &sources.env {
         if let Some(key) = name.strip_prefix(PREFIX) {
-            reader.words(Origin::Variable(name.clone()), &key.to_ascii_lowercase().replacen("__", ".", 1), value);
+            reader.words(Origin::Variable(name.clone()), &callees::path_of_variable(key), value);
         }
     }
     for (key, value) in &sources.flags {
@@ -177,25 +177,40 @@ impl Reader {
         };
         for (key, value) in fields.iter() {
             let path = format!("{name}.{}", key.get_ref());
-            let origin = place(value.span());
-            let next = self.unclear.partition_point(|piece| piece.end <= key.span().start);
-            let end = key.span().end.max(value.span().end); // a value that is missing has no place
-            if self.unclear.get(next).is_some_and(|piece| piece.start < end) {
+            if value.get_ref().is_table() && callees::has_callees(name) && !keys.has_key(name, key.get_ref()) {
+                self.callee(&path, key.get_ref(), key.span(), value, place);
                 continue;
             }
-            match assign(&mut self.config, &path, value, self.is_tolerant) {
-                Some(Ok(())) => {
-                    self.origins.insert(path, origin);
-                }
-                Some(Err(wrongs)) => {
-                    self.origins.insert(path.clone(), origin);
-                    let wrongs = wrongs.into_iter().map(|wrong| (place(wrong.span), wrong.why));
-                    self.mistakes.extend(wrongs.map(|(origin, what)| Mistake { origin, key: path.clone(), what }));
-                }
-                None => {
-                    let what = keys.unknown(&path);
-                    self.mistakes.push(Mistake { origin: place(key.span()), key: printable(&path), what });
-                }
+            self.key(&path, key.span(), value, place);
+        }
+    }
+
+    /// One key of a file.
+    fn key(
+        &mut self,
+        path: &str,
+        span: Range<usize>,
+        value: &Spanned<DeValue<'_>>,
+        place: &dyn Fn(Range<usize>) -> Origin,
+    ) {
+        let origin = place(value.span());
+        let next = self.unclear.partition_point(|piece| piece.end <= span.start);
+        let end = span.end.max(value.span().end); // a value that is missing has no place
+        if self.unclear.get(next).is_some_and(|piece| piece.start < end) {
+            return;
+        }
+        match assign(&mut self.config, path, value, self.is_tolerant) {
+            Some(Ok(())) => {
+                self.origins.insert(path.to_owned(), origin);
+            }
+            Some(Err(wrongs)) => {
+                self.origins.insert(path.to_owned(), origin);
+                let wrongs = wrongs.into_iter().map(|wrong| (place(wrong.span), wrong.why));
+                self.mistakes.extend(wrongs.map(|(origin, what)| Mistake { origin, key: path.to_owned(), what }));
+            }
+            None => {
+                let what = Keys::of(&mut self.config).unknown(path);
+                self.mistakes.push(Mistake { origin: place(span), key: printable(path), what });
             }
         }
     }
@@ -204,6 +219,11 @@ impl Reader {
     fn words(&mut self, origin: Origin, key: &str, text: &str) {
         let plain = Spanned::new(0..text.len(), DeValue::String(text.into()));
         let value = DeValue::parse(text).unwrap_or_else(|_| plain.clone());
+        if let Some((_, callee, _)) = callees::split(key) {
+            if let Err(what) = self.config.add_callee(callee) {
+                return self.mistakes.push(Mistake { origin, key: printable(key), what });
+            }
+        }
         let mut outcome = assign(&mut self.config, key, &value, false);
         if matches!(outcome, Some(Err(_))) {
             if let Some(Ok(())) = assign(&mut self.config, key, &plain, false) {
@@ -221,21 +241,52 @@ impl Reader {
         self.origins.insert(key, origin);
     }
 
+    /// The keys of one service's `[call.NAME]`, `[breaker.NAME]` or `[balance.NAME]`.
+    fn callee(
+        &mut self,
+        section: &str,
+        callee: &str,
+        span: Range<usize>,
+        fields: &Spanned<DeValue<'_>>,
+        place: &dyn Fn(Range<usize>) -> Origin,
+    ) {
+        if let Err(what) = self.config.add_callee(callee) {
+            return self.mistakes.push(Mistake { origin: place(span), key: printable(section), what });
+        }
+        let Some(fields) = fields.get_ref().as_table() else { return };
+        for (key, value) in fields.iter() {
+            self.key(&format!("{section}.{}", key.get_ref()), key.span(), value, place);
+        }
+    }
+
+    /// Has the settings of single services follow those for all, where they have none of their own.
+    fn inherit(&mut self) {
+        let Self { config, origins, .. } = self;
+        config.inherit(|path| origins.contains_key(path));
+    }
+
     fn finish(mut self) -> Result<Config, ConfigError> {
+        self.inherit();
         // What could not be read would be compared as the default, which nobody chose.
         let unread = self.mistakes.iter().any(|mistake| mistake.key.is_empty());
         let conflicts = if unread { Vec::new() } else { check::conflicts(&self.config) };
         for conflict in conflicts {
-            if self.mistakes.iter().any(|mistake| conflict.keys.contains(&mistake.key.as_str())) {
+            if self.mistakes.iter().any(|mistake| conflict.keys.contains(&mistake.key)) {
                 continue;
             }
+            let origin = conflict.keys.iter().find_map(|key| self.origins.get(key)).cloned();
             let [first, _] = conflict.keys;
-            let origin = conflict.keys.iter().find_map(|key| self.origins.get(*key)).cloned();
             let origin = origin.unwrap_or(Origin::Default);
-            self.mistakes.push(Mistake { origin, key: first.to_owned(), what: conflict.why });
+            self.mistakes.push(Mistake { origin, key: first, what: conflict.why });
         }
         if self.mistakes.is_empty() { Ok(self.config) } else { Err(ConfigError::new(self.mistakes)) }
     }
+}
+
+/// Sets `section.key` to a value as it is shown.
+pub(super) fn assign_shown(config: &mut Config, path: &str, shown: &str) -> bool {
+    let value: Result<Spanned<DeValue<'_>>, _> = DeValue::parse(shown);
+    value.is_ok_and(|value| matches!(assign(config, path, &value, false), Some(Ok(()))))
 }
 
 /// Sets `section.key`, if `in_part` to what of the value is right. None: there is no such key.
@@ -245,7 +296,7 @@ fn assign(
     value: &Spanned<DeValue<'_>>,
     in_part: bool,
 ) -> Option<Result<(), Vec<Wrong>>> {
-    let mut assign = Assign { target: path.split_once('.')?, value, in_part, section: "", outcome: None };
+    let mut assign = Assign { target: path.rsplit_once('.')?, value, in_part, is_here: false, outcome: None };
     config.visit(&mut assign);
     assign.outcome
 }
@@ -254,17 +305,18 @@ struct Assign<'a> {
     target: (&'a str, &'a str),
     value: &'a Spanned<DeValue<'a>>,
     in_part: bool,
-    section: &'static str,
+    /// Whether the section is that of the target.
+    is_here: bool,
     outcome: Option<Result<(), Vec<Wrong>>>,
 }
 
 impl Visitor for Assign<'_> {
-    fn section(&mut self, name: &'static str) {
-        self.section = name;
+    fn section(&mut self, name: &str) {
+        self.is_here = self.target.0 == name;
     }
 
     fn slot(&mut self, key: &'static str, slot: &mut dyn Slot) {
-        if self.target == (self.section, key) {
+        if self.is_here && self.target.1 == key {
             self.outcome = Some(if self.in_part { slot.set_right(self.value) } else { slot.set(self.value) });
         }
     }

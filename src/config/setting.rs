@@ -90,7 +90,7 @@ impl<T, K: Kind<T>> Slot for Field<'_, T, K> {
 /// Sees every field of a configuration, section by section.
 pub(super) trait Visitor {
     /// The fields of this section follow.
-    fn section(&mut self, name: &'static str);
+    fn section(&mut self, name: &str);
 
     /// One field of the section.
     fn slot(&mut self, key: &'static str, slot: &mut dyn Slot);

@@ -22,6 +22,7 @@ fn variable(name: &str, value: &str) -> Result<Config, ConfigError> {
     Config::load(&Sources { file: ConfigFile::None, env, ..Sources::default() })
 }
 
+mod callees;
 mod pi;
 mod tolerant;
 

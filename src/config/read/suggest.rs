@@ -2,8 +2,8 @@
 
 use toml::de::DeValue;
 
-use crate::config::Config;
 use crate::config::setting::{Slot, Visitor};
+use crate::config::{Config, callees};
 
 /// Keys of earlier versions, and what became of each.
 const REMOVED: [(&str, &str); 1] = [(
@@ -12,21 +12,25 @@ const REMOVED: [(&str, &str); 1] = [(
 )];
 
 /// Every `section` and `key` there is.
-pub(super) struct Keys(Vec<(&'static str, &'static str)>);
+pub(super) struct Keys(Vec<(String, &'static str)>);
 
 impl Keys {
     pub(super) fn of(config: &mut Config) -> Self {
-        let mut list = KeyList { section: "", keys: Vec::new() };
-        config.visit(&mut list);
+        let mut list = KeyList { section: String::new(), keys: Vec::new() };
+        config.visit_sections(&mut list);
         Self(list.keys)
     }
 
     pub(super) fn has_section(&self, name: &str) -> bool {
-        self.0.iter().any(|(section, _)| *section == name)
+        self.0.iter().any(|(section, _)| section == name)
     }
 
-    fn sections(&self) -> Vec<&'static str> {
-        let mut names: Vec<_> = self.0.iter().map(|(section, _)| *section).collect();
+    pub(super) fn has_key(&self, section: &str, key: &str) -> bool {
+        self.0.iter().any(|(home, known)| home == section && *known == key)
+    }
+
+    fn sections(&self) -> Vec<&str> {
+        let mut names: Vec<_> = self.0.iter().map(|(section, _)| section.as_str()).collect();
         names.dedup(); // they stand together
         names
     }
@@ -49,6 +53,9 @@ impl Keys {
 
     /// What to say of a `section.key` that does not exist.
     pub(super) fn unknown(&self, path: &str) -> String {
+        if let Some((section, _, key)) = callees::split(path) {
+            return self.unknown(&format!("{section}.{key}")); // each has the keys of the section for all
+        }
         let (section, key) = path.split_once('.').unwrap_or((path, ""));
         if !self.has_section(section) {
             return match nearest(section, self.sections().into_iter()) {
@@ -59,7 +66,7 @@ impl Keys {
         if let Some((_, why)) = REMOVED.iter().find(|(removed, _)| *removed == path) {
             return format!("is not a key any more: {why}");
         }
-        let siblings = || self.0.iter().filter(|(home, _)| *home == section).map(|(_, key)| *key);
+        let siblings = || self.0.iter().filter(|(home, _)| home == section).map(|(_, key)| *key);
         if let Some(near) = nearest(key, siblings()) {
             return format!("is an unknown key; did you mean {near}?");
         }
@@ -70,23 +77,23 @@ impl Keys {
     }
 
     /// The sections that have a key of this name.
-    fn homes(&self, key: &str) -> Vec<&'static str> {
-        self.0.iter().filter(|(_, known)| *known == key).map(|(section, _)| *section).collect()
+    fn homes(&self, key: &str) -> Vec<&str> {
+        self.0.iter().filter(|(_, known)| *known == key).map(|(section, _)| section.as_str()).collect()
     }
 }
 
 struct KeyList {
-    section: &'static str,
-    keys: Vec<(&'static str, &'static str)>,
+    section: String,
+    keys: Vec<(String, &'static str)>,
 }
 
 impl Visitor for KeyList {
-    fn section(&mut self, name: &'static str) {
-        self.section = name;
+    fn section(&mut self, name: &str) {
+        name.clone_into(&mut self.section);
     }
 
     fn slot(&mut self, key: &'static str, _: &mut dyn Slot) {
-        self.keys.push((self.section, key));
+        self.keys.push((self.section.clone(), key));
     }
 }
 

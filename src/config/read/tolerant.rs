@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use super::{Lines, MAX_FILE, Reader, assign};
 use crate::config::setting::{Slot, Visitor};
-use crate::config::{Config, ConfigError, Mistake, Origin, check};
+use crate::config::{Config, ConfigError, Mistake, Origin, callees, check};
 
 /// What is right of a file named `name`, and everything that is wrong with it.
 pub(in crate::config) fn load(config: Config, name: &Path, file: &[u8]) -> (Config, Vec<Mistake>) {
@@ -28,6 +28,7 @@ pub(in crate::config) fn load(config: Config, name: &Path, file: &[u8]) -> (Conf
             reader.mistakes.push(Mistake { origin, key: String::new(), what });
         }
     }
+    reader.inherit();
     reader.settle(&mut defaults);
     let (mut mistakes, left_out) = ConfigError::new(reader.mistakes).into_parts();
     if left_out > 0 {
@@ -41,11 +42,11 @@ impl Reader {
     fn settle(&mut self, defaults: &mut Config) {
         for round in 0..2 {
             for conflict in check::conflicts(&self.config) {
-                let key = conflict.keys[round];
+                let key = &conflict.keys[round];
                 if round == 0 {
-                    let origin = conflict.keys.iter().find_map(|key| self.origins.get(*key)).cloned();
+                    let origin = conflict.keys.iter().find_map(|key| self.origins.get(key)).cloned();
                     let origin = origin.unwrap_or(Origin::Default);
-                    self.mistakes.push(Mistake { origin, key: key.to_owned(), what: conflict.why });
+                    self.mistakes.push(Mistake { origin, key: key.clone(), what: conflict.why });
                 }
                 reset(&mut self.config, defaults, key);
             }
@@ -54,7 +55,11 @@ impl Reader {
 }
 
 fn reset(config: &mut Config, defaults: &mut Config, key: &str) {
-    let mut find = Find { target: key.split_once('.').unwrap_or_default(), section: "", shown: String::new() };
+    // A service's own key has the default of the key for all.
+    let general = callees::split(key).map(|(section, _, key)| format!("{section}.{key}"));
+    let of_default = general.as_deref().unwrap_or(key);
+    let mut find =
+        Find { target: of_default.rsplit_once('.').unwrap_or_default(), is_here: false, shown: String::new() };
     defaults.visit(&mut find);
     let value: Spanned<DeValue<'_>> = DeValue::parse(&find.shown).expect("what is shown is TOML");
     let outcome = assign(config, key, &value, false);
@@ -63,17 +68,18 @@ fn reset(config: &mut Config, defaults: &mut Config, key: &str) {
 
 struct Find<'a> {
     target: (&'a str, &'a str),
-    section: &'static str,
+    /// Whether the section is that of the target.
+    is_here: bool,
     shown: String,
 }
 
 impl Visitor for Find<'_> {
-    fn section(&mut self, name: &'static str) {
-        self.section = name;
+    fn section(&mut self, name: &str) {
+        self.is_here = self.target.0 == name;
     }
 
     fn slot(&mut self, key: &'static str, slot: &mut dyn Slot) {
-        if self.target == (self.section, key) {
+        if self.is_here && self.target.1 == key {
             self.shown = slot.show();
         }
     }
