@@ -16,6 +16,7 @@ use crate::call::CallSettings;
 mod callees;
 mod check;
 mod error;
+mod own;
 pub mod pi;
 mod read;
 mod sections;
@@ -23,10 +24,12 @@ mod setting;
 
 pub use callees::CalleeSettings;
 pub use error::{ConfigError, Mistake, Origin};
+pub(crate) use own::OwnSection;
+pub use own::{Fields, Section};
 pub use pi::Pi;
 pub use read::{ConfigFile, Sources};
 pub use sections::{Cache, Consumer, Discovery, Node, Producer, Registry, Server};
-use setting::{Section, Slot, Visitor};
+use setting::{FieldList, Slot, Visitor};
 
 /// Read when nobody names another file; it may be missing.
 pub const DEFAULT_FILE: &str = "/etc/bramble/bramble.toml";
@@ -58,6 +61,8 @@ pub struct Config {
     pub pi: Pi,
     /// `[call.NAME]`, `[breaker.NAME]`, `[balance.NAME]`: by service, where calls to one have settings of their own.
     callees: callees::Callees,
+    /// `[service.NAME]`: the service's own.
+    pub(crate) own: OwnSection,
 }
 
 impl Default for Config {
@@ -103,6 +108,7 @@ impl Default for Config {
             registry: Registry { listen: SocketAddr::from(([0, 0, 0, 0], 8761)) },
             pi: Pi::default(),
             callees: BTreeMap::new(),
+            own: OwnSection::default(),
         }
     }
 }
@@ -141,11 +147,12 @@ impl Config {
         for (callee, settings) in &mut self.callees {
             settings.visit(callee, visitor);
         }
+        self.own.visit(visitor);
     }
 
     /// Every field of the sections that are there in any configuration.
     fn visit_sections(&mut self, visitor: &mut dyn Visitor) {
-        let sections: [(&'static str, &mut dyn Section); 11] = [
+        let sections: [(&'static str, &mut dyn FieldList); 11] = [
             ("node", &mut self.node),
             ("discovery", &mut self.discovery),
             ("server", &mut self.server),

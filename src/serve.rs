@@ -19,7 +19,7 @@ use futures_lite::FutureExt as _;
 use smol::{Executor, Timer};
 
 use crate::client::Client;
-use crate::config::Config;
+use crate::config::{Config, Section};
 use crate::discovery::mdns::Mdns;
 use crate::discovery::{self, Announcement, Directory, Registration, Status, Told};
 use crate::resolve::Resolver;
@@ -175,6 +175,17 @@ impl Host {
             client,
             collected,
             mdns,
+        })
+    }
+
+    /// The service's own settings.
+    ///
+    /// # Errors
+    /// The service was made without them: [`Service::section`] says that it has them.
+    pub fn settings<S: Section>(&self) -> Result<&S, Error> {
+        self.config.own.get().ok_or_else(|| {
+            let name = self.service.name();
+            Error::Setup(format!("{name} has no section [service.{}]: Service::section says that it has one", S::NAME))
         })
     }
 

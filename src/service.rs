@@ -4,7 +4,7 @@ mod run;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::config::{Config, ConfigError, Sources};
+use crate::config::{Config, ConfigError, OwnSection, Section, Sources};
 
 pub use run::Failure;
 
@@ -23,6 +23,7 @@ pub struct Service {
     title: Option<&'static str>,
     calls: Calls,
     defaults: fn(&mut Config),
+    section: fn() -> OwnSection,
     is_program: bool,
     is_open_to_all: bool,
     is_standalone: bool,
@@ -54,6 +55,7 @@ impl Service {
             title: None,
             calls: Calls::None,
             defaults: |_| {},
+            section: OwnSection::default,
             is_program: false,
             is_open_to_all: false,
             is_standalone: false,
@@ -95,6 +97,11 @@ impl Service {
         Self { defaults, ..self }
     }
 
+    /// Has settings of its own: see [`Section`]. [`Host::settings`](crate::Host::settings) has their values.
+    pub const fn section<S: Section>(self) -> Self {
+        Self { section: OwnSection::of::<S>, ..self }
+    }
+
     /// Answers requests of everybody. Without it, and with a cluster key, a request must be signed with that key, but for
     /// health, metrics and the like.
     pub const fn open_to_all(self) -> Self {
@@ -115,6 +122,7 @@ impl Service {
     pub fn default_config(&self) -> Config {
         let mut config = Config::default();
         (self.defaults)(&mut config);
+        config.own = (self.section)();
         config
     }
 

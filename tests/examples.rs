@@ -101,6 +101,17 @@ fn without_a_greeter_the_front_desk_says_what_is_missing() {
 }
 
 #[test]
+fn a_mistake_in_a_services_own_settings_is_said_with_its_line() {
+    let file = std::env::temp_dir().join(format!("bramble-frontdesk-{}.toml", std::process::id()));
+    std::fs::write(&file, "[service.frontdesk]\npatience = \"soon\"\n").expect("a file");
+    let output = example("frontdesk").arg("--config").arg(&file).output().expect("the example was built");
+    std::fs::remove_file(&file).expect("the test's own file");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("toml:2:12: service.frontdesk.patience: \"soon\" is not a duration"), "{error}");
+}
+
+#[test]
 fn wrong_arguments_and_settings_are_said_with_the_exit_code_of_wrong_usage() {
     let ends = |arguments: &[&str]| -> Output {
         let mut process = example("greeter");

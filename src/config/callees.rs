@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::Config;
-use super::setting::{Section as _, Visitor};
+use super::setting::{FieldList as _, Visitor};
 use crate::balance::BalanceSettings;
 use crate::breaker::BreakerSettings;
 use crate::call::CallSettings;
@@ -36,7 +36,7 @@ pub(super) fn has_callees(section: &str) -> bool {
     SECTIONS.contains(&section)
 }
 
-/// Section, service and key of `call.producer.timeout`. None: it is a key of a section for all.
+/// FieldList, service and key of `call.producer.timeout`. None: it is a key of a section for all.
 pub(super) fn split(path: &str) -> Option<(&str, &str, &str)> {
     let (section, rest) = path.split_once('.')?;
     let (callee, key) = rest.split_once('.')?;
@@ -44,11 +44,11 @@ pub(super) fn split(path: &str) -> Option<(&str, &str, &str)> {
 }
 
 /// The path that the rest of a variable's name means, in small letters: `call__front_desk__timeout` is
-/// `call.front-desk.timeout`.
+/// `call.front-desk.timeout`, and `service__front_desk__patience` is `service.front-desk.patience`.
 pub(super) fn path_of_variable(name: &str) -> String {
     let path = name.to_ascii_lowercase().replacen("__", ".", 1);
     match path.split_once('.') {
-        Some((section, rest)) if has_callees(section) => match rest.split_once("__") {
+        Some((section, rest)) if has_callees(section) || section == "service" => match rest.split_once("__") {
             Some((callee, key)) => format!("{section}.{}.{key}", callee.replace('_', "-")),
             None => path,
         },

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
-use super::setting::{Distinct, Ip, List, Maybe, Net, Section, SshKey, Text, Visitor, Word, hostname, time_server};
+use super::setting::{Distinct, FieldList, Ip, List, Maybe, Net, SshKey, Text, Visitor, Word, hostname, time_server};
 
 /// A service that can run on a Pi that was started from the SD card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Default for Pi {
     }
 }
 
-impl Section for Pi {
+impl FieldList for Pi {
     fn visit(&mut self, v: &mut dyn Visitor) {
         v.field("hostname", &mut self.hostname, Text(hostname));
         v.field("roles", &mut self.roles, Distinct(List { of: Word(Self::ROLES), least: 1, most: 8 }));

@@ -24,6 +24,9 @@ use suggest::Keys;
 /// Nobody writes a configuration of this size; a device or a log named by mistake is not read to its end.
 const MAX_FILE: u64 = 1 << 20;
 
+/// The sections of services' own settings are below this one.
+const SERVICES: &str = "service";
+
 /// Begins the name of a variable that sets a key. With a single underscore (`BRAMBLE_LOG`) it means something else.
 const PREFIX: &str = "BRAMBLE__";
 
@@ -170,6 +173,9 @@ impl Reader {
         place: &dyn Fn(Range<usize>) -> Origin,
     ) {
         let (span, name) = (name.span(), name.get_ref().as_ref());
+        if name == SERVICES {
+            return self.services(section, place);
+        }
         let keys = Keys::of(&mut self.config);
         let Some(fields) = section.get_ref().as_table().filter(|_| keys.has_section(name)) else {
             let what = keys.not_a_section(name, section.get_ref());
@@ -224,6 +230,13 @@ impl Reader {
                 return self.mistakes.push(Mistake { origin, key: printable(key), what });
             }
         }
+        if let Some((SERVICES, rest)) = key.split_once('.') {
+            let own = self.config.own.name();
+            let is_of_another = rest.split_once('.').is_some_and(|(name, _)| own.is_none_or(|own| own != name));
+            if is_of_another && origin != Origin::Flag {
+                return; // one environment may serve several services
+            }
+        }
         let mut outcome = assign(&mut self.config, key, &value, false);
         if matches!(outcome, Some(Err(_))) {
             if let Some(Ok(())) = assign(&mut self.config, key, &plain, false) {
@@ -239,6 +252,33 @@ impl Reader {
         let mistakes = whats.into_iter().map(|what| Mistake { origin: origin.clone(), key: key.clone(), what });
         self.mistakes.extend(mistakes);
         self.origins.insert(key, origin);
+    }
+
+    /// The sections `[service.NAME]`. Those of other services are theirs to check.
+    fn services(&mut self, services: &Spanned<DeValue<'_>>, place: &dyn Fn(Range<usize>) -> Origin) {
+        let Some(services) = services.get_ref().as_table() else {
+            let what = "is not a section; write [service.NAME] on a line of its own, and its keys below".to_owned();
+            return self.mistakes.push(Mistake { origin: place(services.span()), key: SERVICES.to_owned(), what });
+        };
+        for (name, section) in services.iter() {
+            let path = format!("{SERVICES}.{}", name.get_ref());
+            match (section.get_ref().as_table(), self.config.own.name()) {
+                (None, _) => {
+                    let what = format!("is not a section; write [{path}] on a line of its own, and its keys below");
+                    self.mistakes.push(Mistake { origin: place(name.span()), key: printable(&path), what });
+                }
+                (Some(fields), Some(own)) if **name.get_ref() == *own => {
+                    for (key, value) in fields.iter() {
+                        self.key(&format!("{path}.{}", key.get_ref()), key.span(), value, place);
+                    }
+                }
+                (Some(_), Some(own)) if suggest::is_near(name.get_ref(), own) => {
+                    let what = format!("is a section of no known service; did you mean [{SERVICES}.{own}]?");
+                    self.mistakes.push(Mistake { origin: place(name.span()), key: printable(&path), what });
+                }
+                (Some(_), _) => {}
+            }
+        }
     }
 
     /// The keys of one service's `[call.NAME]`, `[breaker.NAME]` or `[balance.NAME]`.
@@ -278,6 +318,11 @@ impl Reader {
             let [first, _] = conflict.keys;
             let origin = origin.unwrap_or(Origin::Default);
             self.mistakes.push(Mistake { origin, key: first, what: conflict.why });
+        }
+        if !unread {
+            let key = format!("{SERVICES}.{}", self.config.own.name().unwrap_or_default());
+            let of_own = self.config.own.conflicts().into_iter();
+            self.mistakes.extend(of_own.map(|what| Mistake { origin: Origin::Default, key: key.clone(), what }));
         }
         if self.mistakes.is_empty() { Ok(self.config) } else { Err(ConfigError::new(self.mistakes)) }
     }

@@ -10,8 +10,8 @@ use crate::breaker::BreakerSettings;
 use crate::call::{CallSettings, Fallback};
 
 use super::setting::{
-    Address, Bytes, Count, File, Hedge, List, Maybe, Section, Share, Switch, Table, Text, Time, Visitor, Word, cluster,
-    host_port, interface, language, store, upstream, zone,
+    Address, Bytes, Count, FieldList, File, Hedge, List, Maybe, Share, Switch, Table, Text, Time, Visitor, Word,
+    cluster, host_port, interface, language, store, upstream, zone,
 };
 
 /// `[node]`.
@@ -27,7 +27,7 @@ pub struct Node {
     pub cluster_key_file: Option<PathBuf>,
 }
 
-impl Section for Node {
+impl FieldList for Node {
     fn visit(&mut self, v: &mut dyn Visitor) {
         v.field("cluster", &mut self.cluster, Text(cluster));
         v.field("zone", &mut self.zone, Text(zone));
@@ -51,7 +51,7 @@ pub struct Discovery {
     pub fixed: BTreeMap<String, Vec<SocketAddr>>,
 }
 
-impl Section for Discovery {
+impl FieldList for Discovery {
     fn visit(&mut self, v: &mut dyn Visitor) {
         v.field("mdns", &mut self.mdns, Switch);
         v.field("interfaces", &mut self.interfaces, List { of: Text(interface), least: 0, most: 16 });
@@ -82,7 +82,7 @@ pub struct Server {
     pub drain_timeout: Duration,
 }
 
-impl Section for Server {
+impl FieldList for Server {
     fn visit(&mut self, v: &mut dyn Visitor) {
         v.field("listen", &mut self.listen, Maybe(Address::Own));
         v.field("threads", &mut self.threads, Count(1..=64));
@@ -95,7 +95,7 @@ impl Section for Server {
     }
 }
 
-impl Section for CallSettings {
+impl FieldList for CallSettings {
     fn visit(&mut self, v: &mut dyn Visitor) {
         v.field("timeout", &mut self.timeout, Time::SOME);
         v.field("attempt_timeout", &mut self.attempt_timeout, Time::SOME);
@@ -109,7 +109,7 @@ impl Section for CallSettings {
 // Ten buckets must have a length worth the name, and what an hour old is says nothing about now.
 const WINDOW: Time = Time::within(Duration::from_millis(100), Duration::from_secs(3600));
 
-impl Section for BreakerSettings {
+impl FieldList for BreakerSettings {
     fn visit(&mut self, v: &mut dyn Visitor) {
         v.field("window", &mut self.window, WINDOW);
         v.field("minimum_calls", &mut self.minimum_calls, Count(1..=1_000_000));
@@ -125,7 +125,7 @@ impl Section for BreakerSettings {
     }
 }
 
-impl Section for BalanceSettings {
+impl FieldList for BalanceSettings {
     fn visit(&mut self, v: &mut dyn Visitor) {
         v.field("policy", &mut self.policy, Word(Policy::WORDS));
         v.field("slow_start", &mut self.slow_start, Time::ANY);
@@ -150,7 +150,7 @@ pub struct Cache {
     pub stale_if_error: Duration,
 }
 
-impl Section for Cache {
+impl FieldList for Cache {
     fn visit(&mut self, v: &mut dyn Visitor) {
         v.field("store", &mut self.store, Text(store));
         v.field("password_file", &mut self.password_file, Maybe(File));
@@ -177,7 +177,7 @@ pub struct Producer {
     pub fetch_timeout: Duration,
 }
 
-impl Section for Producer {
+impl FieldList for Producer {
     fn visit(&mut self, v: &mut dyn Visitor) {
         v.field("upstream", &mut self.upstream, Text(upstream));
         v.field("api_key_file", &mut self.api_key_file, Maybe(File));
@@ -194,7 +194,7 @@ pub struct Consumer {
     pub listen: SocketAddr,
 }
 
-impl Section for Consumer {
+impl FieldList for Consumer {
     fn visit(&mut self, v: &mut dyn Visitor) {
         v.field("listen", &mut self.listen, Address::Own);
     }
@@ -207,7 +207,7 @@ pub struct Registry {
     pub listen: SocketAddr,
 }
 
-impl Section for Registry {
+impl FieldList for Registry {
     fn visit(&mut self, v: &mut dyn Visitor) {
         v.field("listen", &mut self.listen, Address::Own);
     }

@@ -103,8 +103,8 @@ impl dyn Visitor + '_ {
     }
 }
 
-/// A section knows its own fields.
-pub(super) trait Section {
+/// The fields of a section of the library's.
+pub(super) trait FieldList {
     fn visit(&mut self, visitor: &mut dyn Visitor);
 }
 

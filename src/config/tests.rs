@@ -23,6 +23,7 @@ fn variable(name: &str, value: &str) -> Result<Config, ConfigError> {
 }
 
 mod callees;
+mod own;
 mod pi;
 mod tolerant;
 

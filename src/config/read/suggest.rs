@@ -18,6 +18,7 @@ impl Keys {
     pub(super) fn of(config: &mut Config) -> Self {
         let mut list = KeyList { section: String::new(), keys: Vec::new() };
         config.visit_sections(&mut list);
+        config.own.visit(&mut list);
         Self(list.keys)
     }
 
@@ -56,7 +57,10 @@ impl Keys {
         if let Some((section, _, key)) = callees::split(path) {
             return self.unknown(&format!("{section}.{key}")); // each has the keys of the section for all
         }
-        let (section, key) = path.split_once('.').unwrap_or((path, ""));
+        let (section, key) = match path.starts_with("service.") {
+            true => path.rsplit_once('.').unwrap_or((path, "")),
+            false => path.split_once('.').unwrap_or((path, "")),
+        };
         if !self.has_section(section) {
             return match nearest(section, self.sections().into_iter()) {
                 Some(near) => format!("is in an unknown section; did you mean {near}?"),
@@ -112,6 +116,11 @@ fn nearest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a 
         .filter(|(far, name)| *far <= name.len().div_ceil(3))
         .min()
         .map(|(_, name)| name)
+}
+
+/// Whether `typed` was probably meant to be `name`.
+pub(super) fn is_near(typed: &str, name: &str) -> bool {
+    typed.len() <= 64 && distance(&typed.to_ascii_lowercase(), name) <= name.len() / 3
 }
 
 /// Levenshtein's: insertions, deletions and replacements, in bytes, by one row of Wagner and Fischer's table.
