@@ -214,7 +214,7 @@ mod tests {
         let answer = smol::block_on(executor.run(producers.weather(&question)));
         assert_eq!(answer.is_ok(), fallback == Fallback::FailSilent);
         let mut page = OpenMetrics::default();
-        producers.metrics(&mut page);
+        host.client().expect("the same").metrics(&mut page);
         let page = page.finish();
         let told =
             page.lines().filter(|line| line.starts_with("bramble_call_fallbacks_total") && !line.ends_with(" 0"));
