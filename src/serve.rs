@@ -70,6 +70,25 @@ pub struct Health {
     phase: AtomicU8,
     /// Notified when draining begins.
     drains: Event,
+    /// Why the service is not ready although it serves, one for each [`NotReady`].
+    reasons: Mutex<Vec<&'static str>>,
+}
+
+/// While there is one, `/readyz` answers 503 with its reason: [`Host::not_ready`].
+#[must_use = "dropped, it says that the service is ready again"]
+#[derive(Debug)]
+pub struct NotReady {
+    health: Arc<Health>,
+    reason: &'static str,
+}
+
+impl Drop for NotReady {
+    fn drop(&mut self) {
+        let mut reasons = self.health.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = reasons.iter().position(|reason| *reason == self.reason) {
+            reasons.remove(place);
+        }
+    }
 }
 
 impl Health {
@@ -86,6 +105,10 @@ impl Health {
             1 => Phase::Ready,
             _ => Phase::Draining,
         }
+    }
+
+    fn reasons(&self) -> Vec<&'static str> {
+        self.reasons.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether the service has begun to end: what streams without end is to end too.
@@ -121,6 +144,10 @@ pub struct Host {
     resolver: Resolver,
     /// Made when it is first asked for.
     client: OnceLock<Client>,
+    /// Where it listens, once it does.
+    addr: OnceLock<SocketAddr>,
+    /// Notified when it listens.
+    listens: Event,
     /// What tells of itself under `/metrics` and the like.
     collected: Mutex<Vec<Arc<dyn Collect>>>,
     /// Or why there is none.
@@ -173,6 +200,8 @@ impl Host {
             wire,
             resolver,
             client,
+            addr: OnceLock::new(),
+            listens: Event::new(),
             collected,
             mdns,
         })
@@ -207,6 +236,24 @@ impl Host {
             client
         });
         Ok(client.clone())
+    }
+
+    /// Where the service listens; resolves once it does. A test that serves at port 0 asks here.
+    pub async fn listening(&self) -> SocketAddr {
+        loop {
+            let listens = self.listens.listen();
+            match self.addr.get() {
+                Some(addr) => return *addr,
+                None => listens.await,
+            }
+        }
+    }
+
+    /// Has `/readyz` answer 503 with `reason` until the value is dropped: a cache that is being filled, a sensor that is not
+    /// there yet.
+    pub fn not_ready(&self, reason: &'static str) -> NotReady {
+        self.health.reasons.lock().unwrap_or_else(PoisonError::into_inner).push(reason);
+        NotReady { health: Arc::clone(&self.health), reason }
     }
 
     /// Shows the numbers and circuits of `source` under `/metrics`, `/circuits` and `/hystrix.stream`, once the service
@@ -283,6 +330,8 @@ impl Host {
 
         let registration = self.mdns.as_ref().ok().and_then(|mdns| self.register(mdns, addr));
         say_listening(addr);
+        let _ = self.addr.set(addr); // a host serves once
+        self.listens.notify(usize::MAX);
         health.set(Phase::Ready);
         let supervisor = Supervisor::of_process();
         supervisor.ready(addr);

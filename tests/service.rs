@@ -106,3 +106,28 @@ fn with_a_cluster_key_a_service_answers_its_cluster_alone_unless_it_is_open_to_a
     }
     std::fs::remove_file(&key).expect("the test's own file");
 }
+
+#[test]
+fn a_service_that_is_not_ready_says_why_until_it_is() {
+    run(|executor| async move {
+        let mut config = config(55_415);
+        config.discovery.mdns = false;
+        let host = Arc::new(Host::new(GREETER, config, Arc::clone(&executor)).expect("a host"));
+        let (cache, sensor) = (host.not_ready("the cache is being filled"), host.not_ready("no sensor is there"));
+        let serving = Arc::clone(&host);
+        let shutdown = ShutdownSignal::when(future::pending());
+        executor.spawn(async move { serving.serve_until(tide::new(), shutdown).await.expect("it serves") }).detach();
+        let addr = host.listening().await;
+        let ready = async || {
+            let mut answer = host.outside().get(format!("http://{addr}/readyz")).send().await.expect("an answer");
+            (u16::from(answer.status()), answer.body_string().await.expect("text"))
+        };
+        let (status, body) = ready().await;
+        assert_eq!(status, 503);
+        assert!(body.contains(r#""reason":"the cache is being filled; no sensor is there""#), "{body}");
+        drop(cache);
+        assert!(!ready().await.1.contains("cache"));
+        drop(sensor);
+        assert_eq!(ready().await.0, 200);
+    });
+}

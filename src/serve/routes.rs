@@ -47,12 +47,17 @@ impl Told {
     }
 
     fn ready(&self) -> Response {
+        let reasons = self.health.reasons();
         let (status, word) = match self.health.phase() {
-            Phase::Ready => (StatusCode::Ok, "ready"),
+            Phase::Ready if reasons.is_empty() => (StatusCode::Ok, "ready"),
+            Phase::Ready => (StatusCode::ServiceUnavailable, "not_ready"),
             Phase::Starting => (StatusCode::ServiceUnavailable, "starting"),
             Phase::Draining => (StatusCode::ServiceUnavailable, "draining"),
         };
         let mut told = json!({"status": word, "id": self.id});
+        if !reasons.is_empty() {
+            told["reason"] = reasons.join("; ").into();
+        }
         for (name, caution) in self.collect.iter().flat_map(|one| one.cautions()) {
             told[name] = caution.into();
         }
