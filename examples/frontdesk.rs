@@ -35,7 +35,7 @@ fn main() -> ExitCode {
             let (client, Desk(patience)) = request.state();
             let greet = Greet { name: request.param("name")?.to_owned() };
             let call = client.call(&GREET, &greet).under(&request).within(*patience);
-            Ok(call.or(|error| Greeting { text: format!("No greeting today: {error}.") }).await.text)
+            Ok(call.or(|error| Greeting { text: format!("No greeting today ({error})") }).await.text)
         });
         Ok(app)
     })

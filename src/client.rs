@@ -36,7 +36,7 @@ use crate::telemetry::Event;
 pub use crate::transport::TIME_LEFT;
 use crate::transport::client::{Error as WireError, Wire};
 use crate::trust::{ClusterKey, Once};
-use attempt::is_forbidden;
+pub(crate) use attempt::is_forbidden;
 pub(crate) use attempt::is_trace;
 use callee::Callee;
 use request::Prepared;
@@ -130,6 +130,12 @@ pub enum Error {
         instance: Arc<str>,
         /// What happened on the wire.
         cause: WireError,
+    },
+    /// The instance answers its own cluster only, and this process is not of it.
+    #[error("{instance} answers its own cluster only: node.cluster_key_file here must name a key of that cluster")]
+    Forbidden {
+        /// The instance that answered.
+        instance: Arc<str>,
     },
     /// The body of the answer is not the JSON that was expected.
     #[error("what {instance} answered with status {status} is not the JSON that was expected: {cause}")]
@@ -277,7 +283,7 @@ impl Client {
     /// Says once of each instance that it refuses this process, and what to do.
     fn log_if_forbidden(&self, answer: &Result<Answer, Error>) {
         let Ok(answer) = answer else { return };
-        if !is_forbidden(answer.status) || !self.inner.forbidden_by.is_first(&answer.from) {
+        if !is_forbidden(answer) || !self.inner.forbidden_by.is_first(&answer.from) {
             return;
         }
         let (from, status) = (&answer.from, answer.status);

@@ -26,7 +26,7 @@
 //! // A service that calls it:
 //! async fn greet(client: &bramble::Client, name: &str) -> Greeting {
 //!     let greet = Greet { name: name.to_owned() };
-//!     client.call(&GREET, &greet).or(|error| Greeting { text: format!("No greeting today: {error}") }).await
+//!     client.call(&GREET, &greet).or(|error| Greeting { text: format!("No greeting today ({error})") }).await
 //! }
 //! ```
 
@@ -132,7 +132,7 @@ impl Rejection {
         Self::new(400, "invalid_input", format!("The input is not understood: {why}."))
     }
 
-    fn read(answer: &Answer) -> Option<Self> {
+    pub(crate) fn read(answer: &Answer) -> Option<Self> {
         let RejectionBody { error } = serde_json::from_slice(&answer.body).ok()?;
         Some(Self::new(answer.status, error.code.into_owned(), error.message.into_owned()))
     }
@@ -152,6 +152,9 @@ where
 {
     /// Adds the operation to `app`: reads the input, has `handler` work on it, and writes what it returns. Input that cannot
     /// be read is answered 400 `invalid_input`.
+    ///
+    /// When the caller has left, the work is dropped at its next `await`, since nobody waits for the answer; what must be done
+    /// to its end all the same is spawned as a task.
     pub fn route<State, Handler, Work>(&self, app: &mut tide::Server<State>, handler: Handler)
     where
         State: Clone + Send + Sync + 'static,
@@ -264,17 +267,24 @@ impl<'a, Out: DeserializeOwned> OperationCall<'a, Out> {
         self
     }
 
-    /// Asks for the output. What is neither an `Out` nor a [`Rejection`] counts as the answer of another server.
+    /// Asks for the output.
     ///
     /// # Errors
-    /// No instance answered, or one rejected the input.
+    /// No instance answered, one rejected the input, or what it answered is not an `Out`
+    /// ([`Unreadable`](client::Error::Unreadable)): then the two sides do not mean the same operation.
     pub async fn send(self) -> Result<Out, CallError> {
         let Self { request, validator, .. } = self;
-        let is_answer = |answer: &Answer| match answer.status {
-            200..300 => answer.json::<Out>().is_ok_and(|output| validator.is_none_or(|is_valid| is_valid(&output))),
-            _ => Rejection::read(answer).is_some(),
+        let is_answer = |answer: &Answer| match (validator, answer.json::<Out>()) {
+            (Some(is_valid), Ok(output)) if answer.status < 300 => is_valid(&output),
+            _ => true,
         };
-        let answer = request.valid_if(&is_answer).send().await?;
+        let answer = match validator {
+            Some(_) => request.valid_if(&is_answer).send().await?,
+            None => request.send().await?,
+        };
+        if client::is_forbidden(&answer) {
+            return Err(client::Error::Forbidden { instance: answer.from }.into());
+        }
         match Rejection::read(&answer).filter(|_| !(200..300).contains(&answer.status)) {
             Some(rejection) => Err(CallError::Rejected { instance: answer.from, rejection }),
             None => Ok(answer.json()?),

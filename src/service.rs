@@ -43,6 +43,7 @@ impl Service {
     ///
     /// # Panics
     /// The name is none; in a constant that is an error of the compiler.
+    #[track_caller]
     pub const fn named(name: &'static str) -> Self {
         assert!(
             is_name(name),
@@ -63,6 +64,7 @@ impl Service {
     }
 
     /// A program in a terminal: it calls services and serves nothing. It also finds services on loopback.
+    #[track_caller]
     pub const fn program(name: &'static str) -> Self {
         Self { is_program: true, ..Self::named(name) }
     }

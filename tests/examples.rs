@@ -97,7 +97,7 @@ fn without_a_greeter_the_front_desk_says_what_is_missing() {
     let addr = line.trim().strip_prefix("listening on http://").and_then(|addr| addr.parse().ok()).expect("it serves");
     let desk = Example { process, addr };
     let answer = desk.get("/greet/Ada");
-    assert!(answer.contains("No greeting today: no greeter"), "{answer}");
+    assert!(answer.contains("No greeting today (no greeter"), "{answer}");
 }
 
 #[test]

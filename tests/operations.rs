@@ -38,6 +38,8 @@ const ASK: Operation<Greet, Greeting> = Operation::get("greeter", "/ask");
 const FORGET: Operation<BTreeMap<String, String>, ()> = Operation::delete("greeter", "/names");
 /// The same path as another service understands it.
 const COUNT: Operation<Greet, u32> = Operation::post("greeter", "/greeting").idempotent();
+/// A path that it does not have.
+const NOWHERE: Operation<Greet, Greeting> = Operation::get("greeter", "/nowhere");
 const LISTS: Operation<[u8; 3], Greeting> = Operation::post("greeter", "/greeting");
 
 /// Longer than anything here takes on a busy machine; reached only when something is broken.
@@ -68,12 +70,17 @@ fn greeter(executor: &Arc<Executor<'static>>) -> (SocketAddr, Arc<AtomicUsize>) 
             false => Ok(()),
         })
     });
+    (serve(executor, app), asked)
+}
+
+/// Serves `app` as long as the executor runs.
+fn serve(executor: &Arc<Executor<'static>>, app: tide::Server<()>) -> SocketAddr {
     let listener = server::listen(([127, 0, 0, 1], 0).into()).expect("a port");
     let addr = listener.get_ref().local_addr().expect("bound");
     let limits = (&Config::default().server).into();
     let options = Options { id: Some("greeter-1".into()), ..Options::new(limits, Arc::clone(executor)) };
     executor.spawn(server::serve(listener, app, options, future::pending())).detach();
-    (addr, asked)
+    addr
 }
 
 fn client(addrs: Vec<SocketAddr>) -> Client {
@@ -141,20 +148,51 @@ fn input_that_is_not_understood_is_rejected_and_not_the_end_of_the_service() {
 }
 
 #[test]
-fn an_output_of_another_type_or_one_that_is_not_accepted_is_asked_for_elsewhere_and_given_to_nobody() {
+fn an_output_of_another_type_is_an_error_that_says_so_and_opens_no_circuit() {
+    run(|executor| async move {
+        let (one, other) = (greeter(&executor), greeter(&executor));
+        let client = client(vec![one.0, other.0]);
+        for (asked, call) in [(1, client.call(&COUNT, &ada())), (2, client.call(&COUNT, &ada()))] {
+            let error = call.send().await.expect_err("a greeting is no number");
+            assert!(matches!(error, CallError::Unanswered(Error::Unreadable { status: 200, .. })), "{error:?}");
+            assert!(error.to_string().contains("invalid type: map, expected u32"), "{error}");
+            assert_eq!(one.1.load(Ordering::Relaxed) + other.1.load(Ordering::Relaxed), asked, "one of them is asked");
+        }
+        let error = client.call(&NOWHERE, &ada()).send().await.expect_err("there is no such path");
+        assert!(matches!(error, CallError::Unanswered(Error::Unreadable { status: 404, .. })), "{error:?}");
+        let circuits = client.circuits();
+        let all = circuits[0]["endpoints"].as_array().expect("a list");
+        assert!(all.iter().all(|one| one["state"] == "closed"), "{circuits:?}");
+    });
+}
+
+#[test]
+fn an_output_that_is_not_accepted_is_asked_for_elsewhere() {
     run(|executor| async move {
         let (one, other) = (greeter(&executor), greeter(&executor));
         let asked = || one.1.load(Ordering::Relaxed) + other.1.load(Ordering::Relaxed);
-        let to_both = || client(vec![one.0, other.0]);
-        let error = to_both().call(&COUNT, &ada()).send().await.expect_err("a greeting is no number");
-        assert!(matches!(error, CallError::Unanswered(Error::WrongPeer { .. })), "{error:?}");
-        assert_eq!(asked(), 2);
-        let client = to_both();
+        let client = client(vec![one.0, other.0]);
         let is_polite = |greeting: &Greeting| !greeting.text.starts_with("HELLO");
+        client.call(&GREET, &named("Ada")).valid_if(&is_polite).send().await.expect("it is polite");
         let error = client.call(&GREET, &ada()).valid_if(&is_polite).send().await.expect_err("it is loud");
         assert!(matches!(error, CallError::Unanswered(Error::WrongPeer { .. })), "{error:?}");
-        assert_eq!(asked(), 4);
-        client.call(&GREET, &named("Ada")).valid_if(&is_polite).send().await.expect("it is polite");
+        assert_eq!(asked(), 3);
+    });
+}
+
+#[test]
+fn a_service_that_answers_its_own_cluster_only_has_not_rejected_the_input() {
+    run(|executor| async move {
+        let mut app = tide::new();
+        GREET.route(&mut app, |_, greet: Greet| {
+            let code = if greet.name == "Ada" { "forbidden" } else { "not_for_you" };
+            future::ready(Err(Rejection::new(403, code, "No.")))
+        });
+        let client = client(vec![serve(&executor, app)]);
+        let error = client.call(&GREET, &named("Bob")).send().await.expect_err("refused");
+        assert!(matches!(error, CallError::Rejected { .. }), "a 403 of the service itself: {error:?}");
+        let error = client.call(&GREET, &named("Ada")).send().await.expect_err("refused");
+        assert!(matches!(error, CallError::Unanswered(Error::Forbidden { .. })), "{error:?}");
     });
 }
 

@@ -13,6 +13,7 @@ use super::request::{Prepared, Validator};
 use super::{Answer, Error};
 use crate::balance::Endpoint;
 use crate::call::{Ask, Ending, Repeat};
+use crate::operation::Rejection;
 use crate::telemetry::Event;
 use crate::transport::client::{Error as WireError, Message, Wire};
 use crate::transport::{ID_HEADER, RETRY_AFTER_MS, TIME_LEFT};
@@ -93,7 +94,7 @@ impl<'a> Attempt<'a> {
             callee.calls.attempted(took, now);
         }
         let answer = match answer {
-            Ok(answer) if ending == Ending::WrongPeer && !is_forbidden(answer.status) => {
+            Ok(answer) if ending == Ending::WrongPeer && !is_forbidden(&answer) => {
                 Err(Error::WrongPeer { instance: answer.from, status: answer.status })
             }
             answer => answer,
@@ -135,15 +136,16 @@ pub(super) fn is_of(service: &str, instance: &str, id: Option<&str>) -> bool {
     id == instance
 }
 
-/// Whether the instance answers to another cluster only.
-pub(super) fn is_forbidden(status: u16) -> bool {
-    matches!(status, 401 | 403)
+/// Whether the instance answers to another cluster only: it says so as [`serve`](crate::serve) does for each service. A
+/// 403 of the service itself is an answer.
+pub(crate) fn is_forbidden(answer: &Answer) -> bool {
+    answer.status == 403 && Rejection::read(answer).is_some_and(|rejection| rejection.code == "forbidden")
 }
 
 /// What an answer shows about its instance. `is_marked`: whether it bears the id of the instance that was asked.
 fn ending(answer: &Answer, is_marked: bool, validator: Option<Validator<'_>>, latency: Duration) -> Ending {
     match answer.status {
-        _ if !is_marked || is_forbidden(answer.status) => Ending::WrongPeer,
+        _ if !is_marked || is_forbidden(answer) => Ending::WrongPeer,
         502 => Ending::UpstreamFailed,
         504 => Ending::UpstreamTimedOut,
         429 | 503 => Ending::NoRoom { retry_after: answer.retry_after },
@@ -192,7 +194,7 @@ pub(super) fn event(result: &Result<Answer, Error>) -> Event {
         Err(Error::DeadlineExceeded { .. }) => Event::Timeout,
         Err(Error::NobodyThere { .. } | Error::AllOpen { .. }) => Event::ShortCircuited,
         Err(Error::InvalidRequest(_)) => Event::BadRequest,
-        Err(Error::Unreadable { .. }) => Event::Failure,
+        Err(Error::Unreadable { .. } | Error::Forbidden { .. }) => Event::Failure,
         Err(Error::Full { .. }) => Event::Full,
     }
 }
@@ -244,9 +246,16 @@ mod tests {
 
     #[test]
     fn a_redirect_a_foreign_cluster_and_an_answer_without_the_id_are_of_a_wrong_peer() {
-        for status in [301, 302, 401, 403] {
+        for status in [301, 302] {
             assert_eq!(ending_of(status), Ending::WrongPeer, "{status}");
         }
+        let refused = |code: &str| Answer {
+            body: format!(r#"{{"error":{{"code":"{code}","message":""}}}}"#).into(),
+            ..answer(403)
+        };
+        assert_eq!(ending(&refused("forbidden"), true, None, Duration::ZERO), Ending::WrongPeer);
+        let of_service = ending(&refused("not_yours"), true, None, Duration::ZERO);
+        assert_eq!(of_service, Ending::Success { latency: Duration::ZERO }, "the service itself says no");
         assert_eq!(ending(&answer(200), false, None, Duration::ZERO), Ending::WrongPeer);
         assert_eq!(ending(&answer(503), false, None, Duration::ZERO), Ending::WrongPeer);
     }

@@ -113,6 +113,9 @@ impl<'a> Request<'a> {
     }
 
     /// Waits at most `time` from now for the answer, all attempts together. Without it: `[call] timeout`.
+    ///
+    /// Each attempt at an instance has `[call] attempt_timeout` of it, 2 s by default: a service whose answers take longer
+    /// needs a longer one (`[call.NAME] attempt_timeout`).
     pub fn within(mut self, time: Duration) -> Self {
         self.deadline = Instant::now().checked_add(time);
         self

@@ -1,6 +1,6 @@
 //! What callers, pages and sources ask the table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use super::{Entry, InstanceTable, State};
 use crate::discovery::news::News;
 use crate::discovery::{Instance, Seen, Source, Standing, Status};
+
+/// The most services that are named where the one that is called was not found.
+const NAMED_MAX: usize = 8;
 
 impl InstanceTable {
     /// The instances of `service` in use, sorted by id.
@@ -92,7 +95,13 @@ impl InstanceTable {
         if let Some(ended) = these(State::InUse).chain(these(State::Ending)).next() {
             return format!("{} has said that it is ending, and no other was found; start another one", named(ended));
         }
-        "none was found; is one running, and is mDNS (UDP 5353) allowed on this network?".into()
+        let others: BTreeSet<&str> = self.in_state(State::InUse).map(|(_, entry)| &*entry.instance.service).collect();
+        let others: Vec<&str> = others.into_iter().filter(|name| *name != service).take(NAMED_MAX).collect();
+        let found = match others.as_slice() {
+            [] => String::new(),
+            others => format!(" (found are {})", others.join(", ")),
+        };
+        format!("none was found{found}; is one running, and is mDNS (UDP 5353) allowed on this network?")
     }
 
     /// Why an announced instance is not in use, as the end of a sentence.
