@@ -81,6 +81,8 @@ struct Entry {
     probed: Option<Instant>,
     /// Failed probes since the last good one.
     failures: u32,
+    /// Whether a call or a health check has failed since the last good probe.
+    is_suspected: bool,
 }
 
 /// The source has stopped telling of an instance.
@@ -107,11 +109,13 @@ impl Entry {
     fn new(instance: Arc<Instance>, addrs: Box<[SocketAddr]>, state: State, now: Instant) -> Self {
         let (ending, schedule) = ((instance.status == Status::Drain).then_some(now), Schedule::Idle);
         let (heard, unheard, probed, failures) = (now, None, None, 0);
-        Self { instance, addrs, state, since: now, ending, heard, unheard, schedule, probed, failures }
+        let is_suspected = false;
+        Self { instance, addrs, state, since: now, ending, heard, unheard, schedule, probed, failures, is_suspected }
     }
 
     fn enter(&mut self, state: State, now: Instant) {
-        (self.state, self.since, self.failures, self.schedule) = (state, now, 0, Schedule::Idle);
+        (self.state, self.since, self.schedule) = (state, now, Schedule::Idle);
+        (self.failures, self.is_suspected) = (0, false);
         self.ending = self.ending.filter(|_| state == State::Ending);
     }
 

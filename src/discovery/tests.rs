@@ -430,10 +430,29 @@ fn an_instance_that_dies_while_nothing_is_called_is_lost_within_a_minute() {
         assert_eq!(result(&directory, ProbeResult::Unclear), now + 60 * SECOND, "two probes a minute are enough");
         assert_eq!(directory.version(), version, "callers hear nothing of it");
         assert_eq!(answer(&directory, None), now + 90 * SECOND);
+        for _ in 0..4 {
+            let failed = answer(&directory, None);
+            assert_eq!(standing(&directory, failed), [("producer-a".into(), Standing::Confirmed)], "packets get lost");
+        }
         let lost = answer(&directory, None);
-        assert!(lost < now + 91 * SECOND);
+        assert!(lost < now + 92 * SECOND);
         assert_eq!(standing(&directory, lost), [("producer-a".into(), Standing::Lost)]);
     }
+}
+
+#[test]
+fn an_instance_that_fails_probes_and_calls_is_lost_sooner_than_one_that_nothing_else_speaks_against() {
+    let now = Instant::now();
+    let directory = Directory::new(Told::Everyone, now);
+    announce(&directory, "a", &[1], now);
+    answer(&directory, Some(1));
+    for _ in 0..3 {
+        answer(&directory, None);
+    }
+    let failed = answer(&directory, None);
+    directory.suspect("producer-a", Suspicion::TimedOut, failed);
+    let lost = answer(&directory, None);
+    assert_eq!(standing(&directory, lost), [("producer-a".into(), Standing::Lost)]);
 }
 
 #[test]

@@ -23,8 +23,11 @@ const CONNECTS_WITHIN: Duration = Duration::from_millis(1500);
 /// The same for the first probe of an announced instance. Most forged addresses are silent; they must not take the seats
 /// of those that answer.
 const FIRST_CONNECTS_WITHIN: Duration = Duration::from_millis(500);
-/// Failed probes of an instance in use after which it is lost. A connection that was refused counts as one.
+/// Failed probes of an instance in use after which it is lost, if a call to it has failed, too. A connection that was
+/// refused counts as one.
 const LOST_AFTER: u32 = 2;
+/// The same where nothing else speaks against it. Of probes on a network that loses every fifth packet one in eight fails.
+const IDLE_LOST_AFTER: u32 = 6;
 /// After this many failed probes of an announced instance the log says so.
 const TOLD_AFTER: u32 = 3;
 
@@ -60,6 +63,7 @@ impl InstanceTable {
         let found =
             entries.find(|((source, _), one)| *source == Source::Mdns && one.is_up() && *one.instance.id == *id);
         let Some((_, entry)) = found else { return false };
+        entry.is_suspected = true;
         let mut at = entry.soonest_probe(now);
         if why == Suspicion::Refused {
             at = at.max(now + Duration::from_millis(self.rng.u64(REFUSED_WAITS_MS)));
@@ -193,7 +197,7 @@ impl InstanceTable {
         let what = super::change_of(entry.state, &old, &entry.instance);
         let was_away = matches!(entry.state, State::Lost | State::Ending);
         if entry.state == State::InUse {
-            entry.failures = 0;
+            (entry.failures, entry.is_suspected) = (0, false);
         } else {
             entry.enter(State::InUse, now);
         }
@@ -221,7 +225,7 @@ impl InstanceTable {
     /// An instance in use is where it was.
     fn stays(&mut self, at: &Key, result: ProbeResult, now: Instant) {
         let Some(entry) = self.entries.get_mut(at) else { return };
-        entry.failures = 0;
+        (entry.failures, entry.is_suspected) = (0, false);
         let instance = Arc::clone(&entry.instance);
         if matches!(result, ProbeResult::Answered(_)) && !entry.addrs.contains(&instance.addr) {
             let (id, addr) = (&instance.id, instance.addr);
@@ -243,7 +247,8 @@ impl InstanceTable {
     fn failed(&mut self, at: &Key, now: Instant) {
         let Some(entry) = self.entries.get_mut(at) else { return };
         entry.failures += 1;
-        if entry.failures < LOST_AFTER && entry.unheard.is_none() {
+        let lost_after = if entry.is_suspected { LOST_AFTER } else { IDLE_LOST_AFTER };
+        if entry.failures < lost_after && entry.unheard.is_none() {
             entry.schedule = Schedule::At(now + SUSPECT_PAUSE);
             return;
         }
