@@ -222,7 +222,7 @@ impl CircuitBreaker {
     pub fn would_admit(&self, now: Instant) -> bool {
         match self.state() {
             State::Open => self.trial_due(now),
-            State::HalfOpen => lock(&self.recovery).probes < self.rules.half_open_calls,
+            State::HalfOpen => lock(&self.recovery).has_trial(self.rules.half_open_calls, now),
             state => state.is_available(),
         }
     }
@@ -298,13 +298,14 @@ impl CircuitBreaker {
             State::Open if self.trial_due(now) => {
                 self.enter(&mut recovery, State::HalfOpen, None, now);
             }
-            State::HalfOpen if recovery.probes >= self.rules.half_open_calls => {
+            State::HalfOpen if !recovery.has_trial(self.rules.half_open_calls, now) => {
                 return Some(Err(Refusal { state: State::HalfOpen, retry_at: None }));
             }
             State::HalfOpen => {}
             _ => return None,
         }
         recovery.probes += 1;
+        recovery.trial_at = now;
         Some(Ok(self.word()))
     }
 

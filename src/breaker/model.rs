@@ -1,5 +1,6 @@
 //! The circuit against a slow, obviously right model: a list of all outcomes, a list of all permits, plain rules.
 
+use super::recovery::{ANOTHER_TRIAL_AFTER, LATE_TRIALS};
 use super::*;
 use proptest::prelude::*;
 
@@ -74,6 +75,7 @@ struct Model {
     outcomes: Vec<(Duration, bool, bool)>,
     streak: u32,
     probes: u32,
+    trial_at: Duration,
     passed: u32,
     open_for: Option<Duration>,
     /// Whether the last trip was for silence.
@@ -95,6 +97,7 @@ impl Model {
             outcomes: Vec::new(),
             streak: 0,
             probes: 0,
+            trial_at: Duration::ZERO,
             passed: 0,
             open_for: None,
             silent: false,
@@ -121,11 +124,19 @@ impl Model {
         }
         self.settle(now);
         match self.state {
-            State::HalfOpen if self.probes < self.config.half_open_calls => self.probes += 1,
+            State::HalfOpen if self.has_trial(now) => {
+                self.probes += 1;
+                self.trial_at = now;
+            }
             State::Open | State::HalfOpen | State::ForcedOpen => return false,
             _ => {}
         }
         true
+    }
+
+    fn has_trial(&self, now: Duration) -> bool {
+        let most = self.config.half_open_calls;
+        self.probes < most || (now - self.trial_at >= ANOTHER_TRIAL_AFTER && self.probes < most + LATE_TRIALS)
     }
 
     fn settle(&mut self, now: Duration) {

@@ -7,14 +7,21 @@ use std::time::{Duration, Instant};
 
 /// Transitions kept for those who report them.
 const EVENTS: usize = 32;
+/// A trial call that is out for so long does not keep the next one back: it may hang at a server that was silent when it
+/// was sent, and is back.
+pub(super) const ANOTHER_TRIAL_AFTER: Duration = Duration::from_secs(2);
+/// Trial calls that may be out besides, while earlier ones hang.
+pub(super) const LATE_TRIALS: u32 = 4;
 /// How much longer than announced a doubled time may last, so that callers who opened together do not probe together.
 const JITTER: f64 = 0.1;
 
 /// Behind the breaker's lock, which no call takes while the circuit is closed.
 #[derive(Debug)]
 pub(super) struct Recovery {
-    /// Not more than `half_open_calls`.
+    /// Trial calls in flight: at most `half_open_calls`, and [`LATE_TRIALS`] more.
     pub(super) probes: u32,
+    /// When the last trial call was admitted.
+    pub(super) trial_at: Instant,
     /// Probes of this half-open time that succeeded, less than `half_open_calls`.
     pub(super) passed: u32,
     /// How long the circuit was open last; None once a recovery has gone through.
@@ -27,7 +34,21 @@ pub(super) struct Recovery {
 
 impl Recovery {
     pub(super) fn new(now: Instant) -> Self {
-        Self { probes: 0, passed: 0, open_for: None, reason: None, since: now, events: VecDeque::with_capacity(EVENTS) }
+        Self {
+            probes: 0,
+            trial_at: now,
+            passed: 0,
+            open_for: None,
+            reason: None,
+            since: now,
+            events: VecDeque::with_capacity(EVENTS),
+        }
+    }
+
+    /// Whether the half-open circuit admits a trial call.
+    pub(super) fn has_trial(&self, at_a_time: u32, now: Instant) -> bool {
+        let is_late = now.saturating_duration_since(self.trial_at) >= ANOTHER_TRIAL_AFTER;
+        self.probes < at_a_time || (is_late && self.probes < at_a_time.saturating_add(LATE_TRIALS))
     }
 
     /// Notes that the circuit opens for `reason`, and returns for how long, jitter included.

@@ -386,6 +386,40 @@ fn a_half_open_circuit_admits_as_many_at_a_time_as_are_set_and_closes_after_as_m
 }
 
 #[test]
+fn a_trial_call_that_hangs_keeps_the_next_one_back_for_two_seconds() {
+    let mut story = Story::new(|config| config.consecutive_failures = 1);
+    story.call(Outcome::Failure);
+    story.wait(seconds(5));
+    let hung = story.permit();
+    story.wait(seconds(2) - Duration::from_millis(1));
+    assert!(!story.breaker.would_admit(story.now));
+    assert_eq!(story.refusal().state, State::HalfOpen);
+    story.wait(Duration::from_millis(1));
+    assert!(story.breaker.would_admit(story.now));
+    let next = story.permit();
+    assert_eq!(story.refusal().state, State::HalfOpen, "one every two seconds");
+    next.record(OK, story.now);
+    assert_eq!(story.breaker.state(), State::Ramping);
+    hung.record(Outcome::Timeout, story.now);
+    assert_eq!(story.breaker.state(), State::Ramping, "it tells of the time before");
+}
+
+#[test]
+fn trial_calls_that_hang_are_bounded() {
+    let mut story = Story::new(|config| config.consecutive_failures = 1);
+    story.call(Outcome::Failure);
+    story.wait(seconds(5));
+    let mut hung = Vec::new();
+    for _ in 0..20 {
+        hung.extend(story.breaker.try_acquire_owned(story.now).ok());
+        story.wait(seconds(2));
+    }
+    assert_eq!(hung.len(), 5);
+    drop(hung.pop());
+    assert!(story.breaker.would_admit(story.now));
+}
+
+#[test]
 fn of_fifty_callers_on_real_threads_a_half_open_circuit_admits_exactly_one() {
     for _ in 0..20 {
         let mut story = Story::new(|_| {});
