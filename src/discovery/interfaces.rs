@@ -28,6 +28,19 @@ impl Chosen {
         Self { configured, also_loopback, looked: Mutex::default() }
     }
 
+    /// What is wrong with the configured interfaces, as a sentence: none of them is there.
+    pub(super) fn problem(&self, root: &Path) -> Option<String> {
+        let there = names(root);
+        if self.configured.is_empty() || there.is_empty() || self.configured.iter().any(|one| there.contains(one)) {
+            return None;
+        }
+        Some(format!(
+            "no interface in [discovery] interfaces ({}) is there yet; there are {}",
+            self.configured.join(", "),
+            there.join(", ")
+        ))
+    }
+
     /// Whether to use the interface called `name`.
     pub(super) fn contains(&self, name: &str) -> bool {
         if !self.configured.is_empty() {
@@ -54,9 +67,15 @@ impl Chosen {
 /// hardened service does not see.
 pub(super) fn used(root: &Path) -> Vec<String> {
     let routes = fs::read_to_string(root.join("proc/self/net/route")).unwrap_or_default();
+    choose(default_route(&routes), &names(root))
+}
+
+/// Every interface of this machine, sorted.
+fn names(root: &Path) -> Vec<String> {
     let entries = fs::read_dir(root.join("sys/class/net")).into_iter().flatten().flatten();
-    let all: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    choose(default_route(&routes), &all)
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
 }
 
 /// The interface of the default route with the lowest metric in the kernel's routing table.
@@ -109,6 +128,21 @@ mod tests {
     #[test]
     fn loopback_is_used_only_where_nothing_else_is_there() {
         assert_eq!(choose(None, &["lo", "docker0"].map(String::from)), ["lo"]);
+    }
+
+    #[test]
+    fn configured_interfaces_of_which_none_is_there_are_named_beside_those_that_are() {
+        let root = std::env::temp_dir().join(format!("bramble-interfaces-{}", std::process::id()));
+        for name in ["lo", "eth0"] {
+            fs::create_dir_all(root.join("sys/class/net").join(name)).expect("a folder");
+        }
+        let problem =
+            |names: &[&str]| Chosen::new(names.iter().map(|name| (*name).to_owned()).collect(), false).problem(&root);
+        assert_eq!(problem(&["eth1", "eth0"]), None);
+        assert_eq!(problem(&[]), None);
+        let said = problem(&["nosuch0"]).expect("it is not there");
+        assert!(said.contains("(nosuch0) is there yet; there are eth0, lo"), "{said}");
+        fs::remove_dir_all(&root).expect("the test's own folder");
     }
 
     #[test]

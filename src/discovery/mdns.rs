@@ -22,6 +22,7 @@ mod registration;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,6 +102,9 @@ impl Mdns {
     /// When the system gives no thread or socket.
     pub fn start(config: &config::Discovery, on_loopback_too: bool) -> Result<Self, Error> {
         let chosen = Chosen::new(config.interfaces.clone(), on_loopback_too);
+        if let Some(problem) = chosen.problem(Path::new("/")) {
+            log::warn!("{problem}");
+        }
         Ok(Self { link: Arc::new(Link::new(chosen, config.port)?), trust: Arc::default() })
     }
 
