@@ -29,7 +29,7 @@ use flight::{Flight, Flights, Landing, fly};
 pub use freshness::{Freshness, Lifetimes};
 pub use memory::Entry;
 pub use shared_store::SharedStore;
-pub use table::{Boarding, CacheTable, Lookup, Origin, Outcome};
+pub use table::{Boarding, CacheTable, FetchOrigin, FetchOutcome, Lookup};
 
 /// Four times what the default 1,024 weather reports take; even at a million entries configured, a flood of long
 /// answers takes no more of a Pi Zero's 512 MB.

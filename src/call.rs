@@ -6,12 +6,12 @@
 //! ```
 //! use bramble::balance::{BalanceSettings, Ending, Target};
 //! use bramble::breaker::BreakerSettings;
-//! use bramble::call::{CallEvent, CallMachine, CallSettings, Question, Service, Step, Verdict};
+//! use bramble::call::{CallEvent, CallMachine, CallSettings, Question, CalledService, Step, Verdict};
 //! use std::time::{Duration, Instant};
 //!
 //! let (call, balance, breaker) = (CallSettings::default(), BalanceSettings::default(), BreakerSettings::default());
 //! let (start, mut rng) = (Instant::now(), fastrand::Rng::new());
-//! let service = Service::new(&call, &balance, &breaker, "", start, rng.u64(..))?;
+//! let service = CalledService::new(&call, &balance, &breaker, "", start, rng.u64(..))?;
 //! let address = ([127, 0, 0, 1], 9001).into();
 //! service.update(&[Target { id: "producer-1".into(), address, weight: 1, zone: String::new(), draining: false }], start);
 //!
@@ -43,7 +43,7 @@ mod tests;
 pub use crate::balance::Ending;
 pub use circuit::ServiceCircuit;
 pub use probes::{PROBE_TIMEOUT, PROBES_MAX, Probe};
-pub use service::Service;
+pub use service::CalledService;
 pub use settings::{CallSettings, Fallback, HedgeDelay};
 
 use crate::balance::{Endpoint, NoPick, Pick, Wanted};
@@ -153,10 +153,10 @@ pub enum Verdict {
     },
 }
 
-/// One call of a [`Service`]. Dropped before it is done, it records nothing of the attempts that are out.
+/// One call of a [`CalledService`]. Dropped before it is done, it records nothing of the attempts that are out.
 #[derive(Debug)]
 pub struct CallMachine<'a> {
-    service: &'a Service,
+    service: &'a CalledService,
     question: Question,
     tried: Vec<Arc<Endpoint>>,
     attempts: Vec<Attempt>,
@@ -196,7 +196,7 @@ enum Reason {
 
 impl<'a> CallMachine<'a> {
     /// A call that has not begun.
-    pub fn new(service: &'a Service, question: Question) -> Self {
+    pub fn new(service: &'a CalledService, question: Question) -> Self {
         Self {
             service,
             question,
@@ -302,17 +302,8 @@ impl<'a> CallMachine<'a> {
     /// is later than that, the health of its instance is checked, and when that has failed another instance is asked.
     fn wait(&mut self, now: Instant, rng: &mut fastrand::Rng) -> Step {
         if take_due(&mut self.late_at, now) {
-            if let Some(pick) = self.pick_well(now, rng) {
-                let waited = self
-                    .attempts
-                    .last()
-                    .map_or(Duration::ZERO, |attempt| now.saturating_duration_since(attempt.started));
-                let more = pick.expected(now).saturating_sub(waited);
-                if !more.is_zero() {
-                    self.late_at = Some(now + more.max(waited.mul_f64(LATE_AGAIN)));
-                } else if self.service.may_hedge(now) {
-                    return Step::Ask(self.send(pick, self.question.key.is_some(), now));
-                }
+            if let Some(copy) = self.copy(now, rng) {
+                return Step::Ask(copy);
             }
         }
         if take_due(&mut self.suspect_at, now) {
@@ -332,6 +323,18 @@ impl<'a> CallMachine<'a> {
         }
         let next = [self.late_at, self.suspect_at, self.checked_at].into_iter().flatten().min();
         Step::Wait(next.map_or(self.question.deadline, |next| next.min(self.question.deadline)))
+    }
+
+    /// A copy of the late attempt, if another endpoint would answer sooner; else when to look again.
+    fn copy(&mut self, now: Instant, rng: &mut fastrand::Rng) -> Option<Ask> {
+        let pick = self.pick_well(now, rng)?;
+        let waited = now.saturating_duration_since(self.attempts.last()?.started);
+        let more = pick.expected(now).saturating_sub(waited);
+        if !more.is_zero() {
+            self.late_at = Some(now + more.max(waited.mul_f64(LATE_AGAIN)));
+            return None;
+        }
+        self.service.may_hedge(now).then(|| self.send(pick, self.question.key.is_some(), now))
     }
 
     /// The endpoints of the attempts that are out.

@@ -144,7 +144,7 @@ pub enum Error {
         instance: Arc<str>,
         /// The status of the answer.
         status: u16,
-        /// What is wrong with the body.
+        /// The error of the JSON parser.
         cause: serde_json::Error,
     },
 }

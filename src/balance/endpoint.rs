@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const NO_ROOM: Duration = Duration::from_millis(300);
 
 /// After a server behind an endpoint has failed, the calls in flight count as waiting for that server for so long: longer
-/// than an attempt, so that a server behind it which stays silent is told again before this is over.
+/// than an attempt, so that the next timeout of a silent upstream renews it before it expires.
 const UPSTREAM_FAILED: Duration = Duration::from_secs(5);
 
 /// An endpoint as it describes itself.

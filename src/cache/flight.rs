@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime};
 use event_listener::Event;
 use futures_lite::{FutureExt, future};
 
-use super::{Entry, Failure, Freshness, Missed, Origin, Outcome, Shared};
+use super::{Entry, Failure, FetchOrigin, FetchOutcome, Freshness, Missed, Shared};
 
 /// Fetches under way, by question.
 pub(super) type Flights<V, E> = HashMap<Arc<str>, Arc<Flight<V, E>>>;
@@ -20,7 +20,7 @@ pub(super) type Flights<V, E> = HashMap<Arc<str>, Arc<Flight<V, E>>>;
 pub(super) struct Flight<V, E> {
     /// What another process had, out of date by now, while something newer is fetched.
     meanwhile: OnceLock<Entry<V>>,
-    outcome: OnceLock<Outcome<V, E>>,
+    outcome: OnceLock<FetchOutcome<V, E>>,
     landed: Event,
 }
 
@@ -30,7 +30,7 @@ impl<V: Clone, E: Clone> Flight<V, E> {
     }
 
     /// The first outcome counts, and wakes all who wait.
-    fn land(&self, outcome: Outcome<V, E>) {
+    fn land(&self, outcome: FetchOutcome<V, E>) {
         let _ = self.outcome.set(outcome);
         self.landed.notify(usize::MAX);
     }
@@ -41,13 +41,13 @@ impl<V: Clone, E: Clone> Flight<V, E> {
         self.landed.notify(usize::MAX);
     }
 
-    fn answer(&self, will_do: impl Fn(&Entry<V>) -> bool) -> Option<Outcome<V, E>> {
+    fn answer(&self, will_do: impl Fn(&Entry<V>) -> bool) -> Option<FetchOutcome<V, E>> {
         let meanwhile = || self.meanwhile.get().filter(|entry| will_do(entry));
-        self.outcome.get().cloned().or_else(|| meanwhile().map(|entry| Ok((entry.clone(), Origin::Store))))
+        self.outcome.get().cloned().or_else(|| meanwhile().map(|entry| Ok((entry.clone(), FetchOrigin::Store))))
     }
 
     /// The outcome, or what `will_do` meanwhile, or [`Missed::Late`] if there is neither by `deadline`.
-    pub(super) async fn wait(&self, deadline: Instant, will_do: impl Fn(&Entry<V>) -> bool) -> Outcome<V, E> {
+    pub(super) async fn wait(&self, deadline: Instant, will_do: impl Fn(&Entry<V>) -> bool) -> FetchOutcome<V, E> {
         loop {
             if let Some(answer) = self.answer(&will_do) {
                 return answer;
@@ -79,7 +79,7 @@ pub(super) struct Landing<V: Clone, E: Failure> {
 }
 
 impl<V: Clone, E: Failure> Landing<V, E> {
-    pub(super) fn land(self, outcome: Outcome<V, E>) {
+    pub(super) fn land(self, outcome: FetchOutcome<V, E>) {
         self.flight.land(outcome);
     }
 }
@@ -102,7 +102,7 @@ where
     if let Some(kept) = shared.look_beyond(&landing.key, now).await {
         let entry = Entry { value: kept.value, stored_at: kept.stored_at };
         match kept.freshness {
-            Freshness::Fresh => return landing.land(Ok((entry, Origin::Store))),
+            Freshness::Fresh => return landing.land(Ok((entry, FetchOrigin::Store))),
             Freshness::StaleWhileRevalidate => landing.flight.offer(entry),
             _ => {}
         }
@@ -122,7 +122,7 @@ where
         Ok(entry) => {
             let is_worth_it = shared.table.fetched(&landing.key, &entry, now);
             let key = Arc::clone(&landing.key);
-            landing.land(Ok((entry.clone(), Origin::Fetch)));
+            landing.land(Ok((entry.clone(), FetchOrigin::Fetch)));
             // After the landing: nobody waits for it.
             if is_worth_it {
                 shared.keep_beyond(&key, &entry).await;

@@ -58,7 +58,7 @@ pub enum Boarding<F, V, E> {
 
 /// Where an answer of a fetch comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum FetchOrigin {
     /// It was fetched.
     Fetch,
     /// Another process had fetched it.
@@ -66,7 +66,7 @@ pub enum Origin {
 }
 
 /// How a fetch ended, as each caller gets it.
-pub type Outcome<V, E> = Result<(Entry<V>, Origin), Missed<E>>;
+pub type FetchOutcome<V, E> = Result<(Entry<V>, FetchOrigin), Missed<E>>;
 
 impl<V: Clone, E: Failure> CacheTable<V, E> {
     /// An empty table. `weigh` says how many bytes a value takes, or None for an empty answer, which is never kept.
@@ -118,7 +118,7 @@ impl<V: Clone, E: Failure> CacheTable<V, E> {
     pub fn conclude(
         &self,
         key: &str,
-        outcome: Outcome<V, E>,
+        outcome: FetchOutcome<V, E>,
         kept: Option<Kept<V>>,
         now: SystemTime,
     ) -> Result<Found<V, E>, Missed<E>> {
@@ -129,9 +129,9 @@ impl<V: Clone, E: Failure> CacheTable<V, E> {
             (Ok((entry, origin)), _) => {
                 let age = entry.age(now).unwrap_or(Duration::ZERO);
                 let (counter, how) = match origin {
-                    Origin::Fetch => (&counters.fetched, How::Fetched),
-                    Origin::Store if age < self.settings.lifetimes.fresh_for => (&counters.fresh, How::Fresh),
-                    Origin::Store => (&counters.revalidating, How::Revalidating),
+                    FetchOrigin::Fetch => (&counters.fetched, How::Fetched),
+                    FetchOrigin::Store if age < self.settings.lifetimes.fresh_for => (&counters.fresh, How::Fresh),
+                    FetchOrigin::Store => (&counters.revalidating, How::Revalidating),
                 };
                 (counter, Ok(Found { value: entry.value, stored_at: entry.stored_at, age, how }))
             }

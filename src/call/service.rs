@@ -29,7 +29,7 @@ const SUSPECT_MIN: Duration = Duration::from_millis(100);
 /// One service that is called: its endpoints with their circuits, its own circuit, and the budgets for second attempts.
 /// Shared by all calls to it, from any number of tasks and threads.
 #[derive(Debug)]
-pub struct Service {
+pub struct CalledService {
     balancer: Balancer,
     circuit: ServiceCircuit,
     retries: Budget,
@@ -43,7 +43,7 @@ pub struct Service {
     hedge_after: HedgeDelay,
 }
 
-impl Service {
+impl CalledService {
     /// A service without endpoints. `zone` is the caller's own, empty if it has none; `seed` any number, another one for
     /// each process.
     ///

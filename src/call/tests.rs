@@ -29,7 +29,7 @@ const NO_ROOM: Ending = Ending::NoRoom { retry_after: None };
 
 /// A service and a clock.
 struct Story {
-    service: Service,
+    service: CalledService,
     start: Instant,
     now: Instant,
     rng: fastrand::Rng,
@@ -46,7 +46,7 @@ impl Story {
         change(&mut call);
         let now = Instant::now();
         let (balance, breaker) = (BalanceSettings::default(), BreakerSettings::default());
-        let service = Service::new(&call, &balance, &breaker, "", now, 5).expect("valid settings");
+        let service = CalledService::new(&call, &balance, &breaker, "", now, 5).expect("valid settings");
         service.update(&(0..count).map(target).collect::<Vec<_>>(), now);
         Self { service, start: now, now, rng: fastrand::Rng::with_seed(17) }
     }

@@ -22,7 +22,7 @@ pub(super) struct Callee {
     pub(super) service: Arc<str>,
     pub(super) settings: CalleeSettings,
     /// Its endpoints, circuits and budgets.
-    pub(super) rules: call::Service,
+    pub(super) rules: call::CalledService,
     /// Generation of the service's circuit that the log has.
     logged: AtomicU64,
     pub(super) bulkhead: Arc<Bulkhead>,
@@ -45,7 +45,7 @@ impl Callee {
         let CalleeSettings { call, breaker, balance } = &settings;
         Ok(Self {
             service: service.into(),
-            rules: call::Service::new(call, balance, breaker, zone, now, fastrand::u64(..))?,
+            rules: call::CalledService::new(call, balance, breaker, zone, now, fastrand::u64(..))?,
             logged: AtomicU64::new(0),
             bulkhead: Bulkhead::new(service, call.max_concurrent),
             fallbacks: Bulkhead::new("fallback", call.max_concurrent),

@@ -161,7 +161,7 @@ impl InstanceTable {
         }
     }
 
-    /// What is to be done because of the changes since this was last asked.
+    /// The effects of all changes since the last call.
     pub fn take_effects(&mut self) -> Effects {
         std::mem::take(&mut self.effects)
     }

@@ -5,7 +5,7 @@
 //! has the same result on every machine. [`score`] compares Bramble's rules with the baselines', row by row, and
 //! [`board`] runs and prints everything.
 //!
-//! Of Bramble it drives the shipped rules: `CallMachine` and `Service` (with `Balancer`, `CircuitBreaker` and `Budget`) in
+//! Of Bramble it drives the shipped rules: `CallMachine` and `CalledService` (with `Balancer`, `CircuitBreaker` and `Budget`) in
 //! its clients, `Limiter` before its servers' workers, and, where a scenario has mDNS, `InstanceTable`, which is told of
 //! announcements, goodbyes, failed calls and health checks as the client tells it. The servers' caches are `CacheTable` for
 //! every contestant; before the API behind them, Bramble's servers have a `CircuitBreaker` with the producer's settings.

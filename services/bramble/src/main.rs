@@ -49,7 +49,7 @@ fn main() -> ExitCode {
 /// The last words of a command, for a person.
 fn say_failed(failure: &Failure) {
     let (Failure::Usage(text) | Failure::Running(text)) = failure;
-    // Nobody may be reading; the exit code says it too.
+    // Standard error may be closed; the exit code tells of the failure as well.
     let _ = writeln!(std::io::stderr(), "bramble: {text}");
 }
 

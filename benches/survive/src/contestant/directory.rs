@@ -96,7 +96,7 @@ impl Directory {
         }
     }
 
-    /// What is to be done because of the changes since this was last asked.
+    /// The effects of all changes since the last call.
     pub fn take_effects(&self) -> Effects {
         self.table.borrow_mut().take_effects()
     }

@@ -6,7 +6,7 @@ use crate::contestant::{
 };
 use bramble::balance::{self, BalanceSettings, Endpoint};
 use bramble::breaker::BreakerSettings;
-use bramble::call::{self, CallMachine, CallSettings, Service, Verdict};
+use bramble::call::{self, CallMachine, CallSettings, CalledService, Verdict};
 use bramble::discovery::{Status, Suspicion};
 use fastrand::Rng;
 use std::cell::RefCell;
@@ -43,7 +43,7 @@ impl Contestant for BrambleRules {
     }
 
     fn client(&self, options: ClientOptions<'_>, now: Instant) -> Box<dyn Client> {
-        let service = Service::new(&self.call, &self.balance, &self.breaker, options.zone, now, options.seed);
+        let service = CalledService::new(&self.call, &self.balance, &self.breaker, options.zone, now, options.seed);
         let service = service.expect("settings that make sense");
         let directory = Directory::new(now, options.seed);
         Box::new(RulesClient { service, probes: RefCell::default(), directory, epochs: RefCell::default() })
@@ -51,7 +51,7 @@ impl Contestant for BrambleRules {
 }
 
 struct RulesClient {
-    service: Service,
+    service: CalledService,
     /// The probes in flight.
     probes: RefCell<BTreeMap<u64, call::Probe>>,
     directory: Directory,

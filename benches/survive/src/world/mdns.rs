@@ -13,7 +13,7 @@ use bramble::discovery::table::ProbeResult;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// How long what was heard is remembered.
+/// How long a received record is remembered.
 const TTL: Duration = Duration::from_secs(120);
 /// When a record is asked for again that runs out, in percent of its time; at the last it is gone (RFC 6762, 5.2).
 const ASKED_AT: [u32; 5] = [80, 85, 90, 95, 100];
@@ -41,7 +41,7 @@ pub(super) enum MdnsEvent {
     Announced(usize),
     /// A server answers the question of one client.
     Answered(ClientId, usize),
-    /// What was heard then has to be asked for again, or is gone.
+    /// Records that were received then are queried again, or have expired.
     RunsOut {
         client: ClientId,
         name: Name,
@@ -248,7 +248,7 @@ impl World<'_> {
         let (server, process) = name;
         let Some(record) = self.clients[client].browser.records.get_mut(&name) else { return };
         if record.heard != heard || record.due != self.now {
-            return; // it was heard again, or has said goodbye
+            return; // it was announced again, or has sent a goodbye packet
         }
         let age = self.now - heard;
         match ASKED_AT.into_iter().map(|percent| TTL * percent / 100).find(|at| *at > age) {

@@ -10,7 +10,7 @@ mod tests;
 use super::{AttemptId, Event, Reply, World};
 use crate::scenario::{UpstreamCondition, UpstreamSpec};
 use bramble::breaker::{BreakerSettings, CircuitBreaker, Outcome, Permit};
-use bramble::cache::{Boarding, CacheTable, Entry, Failure, Found, Lookup, Missed, Origin, Settings};
+use bramble::cache::{Boarding, CacheTable, Entry, Failure, FetchOrigin, Found, Lookup, Missed, Settings};
 use bramble::config::Config;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -206,7 +206,7 @@ impl World<'_> {
             Ok(()) => {
                 let entry = Entry { value: (), stored_at: fetch.asked };
                 server.cache.table.fetched(&key.to_string(), &entry, now);
-                Ok((entry, Origin::Fetch))
+                Ok((entry, FetchOrigin::Fetch))
             }
             Err(error) => {
                 let missed = Missed::Failed(error);
@@ -236,7 +236,7 @@ impl World<'_> {
         id: usize,
         attempt: AttemptId,
         key: u64,
-        outcome: Result<(Entry<()>, Origin), Missed<FetchError>>,
+        outcome: Result<(Entry<()>, FetchOrigin), Missed<FetchError>>,
         asked: SystemTime,
     ) {
         let answer = self.servers[id].cache.table.conclude(&key.to_string(), outcome, None, asked);
