@@ -3,7 +3,7 @@
 use crate::run::{self, Workspace};
 
 /// Workspaces of their own: what they compare Bramble with, or fuzz it with, is no dependency of Bramble.
-const OUTSIDE: [&str; 3] = ["benches/http", "benches/resilience", "tests/fuzz"];
+pub(crate) const OUTSIDE: [&str; 3] = ["benches/http", "benches/resilience", "tests/fuzz"];
 
 /// Fails if a file is not as `cargo fmt` leaves it.
 pub(crate) fn check(workspace: &Workspace) -> Result<Option<String>, String> {

@@ -13,6 +13,7 @@ mod format;
 mod hosts;
 mod image;
 mod install;
+mod lints;
 mod manifests;
 mod openmetrics;
 mod overlay;

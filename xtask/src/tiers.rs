@@ -8,7 +8,7 @@ use crate::install::{self, Package};
 use crate::retry::{MOST_FLAKY, TestName};
 use crate::run::{self, Workspace};
 use crate::{
-    Failure, browser, card, deny, format, hosts, manifests, overlay, package, release, rules, rust_version, unit,
+    Failure, browser, card, deny, format, hosts, lints, manifests, overlay, package, release, rules, rust_version, unit,
 };
 
 /// Steps with the same needs.
@@ -128,6 +128,7 @@ const UNIT: &[Step] = &[
     Step { name: "every interleaving of what is lock-free", work: Work::Beside(unit::interleavings) },
     Step { name: "rules without the feature net", work: Work::Beside(rules::check) },
     Step { name: "doctests", work: Work::Beside(unit::doctests) },
+    Step { name: "lints of benches and fuzz targets", work: Work::Beside(lints::outside) },
     Step { name: "tests", work: Work::Tests(unit::test) },
 ];
 
