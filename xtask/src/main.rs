@@ -28,6 +28,7 @@ mod spdx;
 mod suite;
 mod tiers;
 mod unit;
+mod words;
 
 use run::Workspace;
 

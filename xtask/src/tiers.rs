@@ -8,7 +8,7 @@ use crate::install::{self, Package};
 use crate::retry::{MOST_FLAKY, TestName};
 use crate::run::{self, Workspace};
 use crate::{
-    Failure, browser, card, deny, format, hosts, manifests, overlay, package, release, rules, rust_version, unit,
+    Failure, browser, card, deny, format, hosts, manifests, overlay, package, release, rules, rust_version, unit, words,
 };
 
 /// Steps with the same needs.
@@ -84,7 +84,7 @@ const TIERS: &[Tier] = &[
 ];
 
 /// How many of the first steps of [`UNIT`] look at the code and run nothing of it.
-const CHECKS: usize = 7;
+const CHECKS: usize = 8;
 
 const PACKAGE: &[Step] = &[
     Step { name: "units of systemd", work: Work::Call(package::units) },
@@ -94,6 +94,7 @@ const PACKAGE: &[Step] = &[
 
 const UNIT: &[Step] = &[
     Step { name: "format", work: Work::Call(format::check) },
+    Step { name: "plain words", work: Work::Call(words::check) },
     Step {
         name: "lints",
         work: Work::Cargo(
