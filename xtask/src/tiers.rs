@@ -132,7 +132,7 @@ const UNIT: &[Step] = &[
     Step { name: "tests", work: Work::Tests(unit::test) },
 ];
 
-/// What can be seen without running anything. What could not be checked, and why.
+/// Runs the checks, which run nothing of the code. Returns what could not be checked, and why.
 pub(crate) fn checks(workspace: &Workspace) -> Result<Option<String>, String> {
     let tier = Tier { name: "check", about: "", needs: &[], steps: &UNIT[..CHECKS] };
     let report = tier.run(workspace, &mut Vec::new());
@@ -174,13 +174,13 @@ pub(crate) fn test(workspace: &Workspace, only: &[&str]) -> Result<(), Failure> 
     if failed || flaky.len() > MOST_FLAKY { Err(Failure::Run("Failed.".to_owned())) } else { Ok(()) }
 }
 
-/// What came out of a tier.
+/// Results of a tier.
 struct Report {
     took: Duration,
     steps: Vec<StepReport>,
 }
 
-/// What came out of a step: a note, or why it failed.
+/// Result of a step: a note, or why it failed.
 struct StepReport {
     name: &'static str,
     took: Duration,

@@ -119,12 +119,12 @@ pub async fn run(host: Host, extras: Extras) -> Result<(), Error> {
 /// `/api/pi`.
 pub fn app(state: State) -> tide::Server<State> {
     let mut app = tide::with_state(state);
-    page::SITE.furnish(&mut app);
+    page::SITE.install(&mut app);
     app.at(page::LIVE.path).get(|request: Request<State>| async move { Ok(page::LIVE.answer(&request)) });
     if app.state().demo.is_some() {
         app.at("/demo/*deed").post(demo::press).all(demo::is_a_button);
     }
-    pi::furnish(&mut app);
+    pi::add_routes(&mut app);
     app.at("/").get(services);
     app.at("/api/services").get(services_as_json);
     app.at("/events").get(changes);

@@ -78,7 +78,7 @@ fn read_text(file: &Path) -> io::Result<(String, u64)> {
 }
 
 /// Adds the page and its JSON, if there is a file to read.
-pub(crate) fn furnish(app: &mut tide::Server<State>) {
+pub(crate) fn add_routes(app: &mut tide::Server<State>) {
     let Some(file) = app.state().pi.clone() else { return };
     app.at("/pi").get(shown(Arc::clone(&file)));
     app.at("/api/pi").get(move |_| {
