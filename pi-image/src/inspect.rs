@@ -46,11 +46,7 @@ pub fn inspect(file: &Path, scratch: &Path) -> Result<String, Error> {
     let _ = write!(text, "\nPackages and licences\n{}", indented(&String::from_utf8_lossy(&list)));
     let secrets = ["api-key", "cluster-key"].into_iter().filter(|name| files.join(name).exists());
     for name in secrets {
-        let _ = writeln!(
-            text,
-            "
-        It holds a secret, the file {name}: do not give it away."
-        );
+        let _ = writeln!(text, "\nIt holds a secret, the file {name}: do not give it away.");
     }
     Ok(text)
 }
