@@ -87,10 +87,10 @@ pub struct Balancer {
     updating: Mutex<u64>,
 }
 
-/// Which endpoint is wanted.
+/// Constraints on the endpoint of a pick.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wanted<'a> {
-    /// Those that were tried for this call already: any other.
+    /// Endpoints that were tried for this call already: any other is wanted.
     pub tried: &'a [Arc<Endpoint>],
     /// Equal questions have equal keys, and go to the same endpoint while it is well.
     pub key: Option<u64>,
@@ -98,7 +98,7 @@ pub struct Wanted<'a> {
     pub only_well: bool,
 }
 
-/// What is asked in one pick.
+/// Arguments of one pick.
 struct Ask<'a> {
     roster: &'a Roster,
     wanted: &'a Wanted<'a>,
@@ -281,7 +281,7 @@ impl Balancer {
         }
     }
 
-    /// One candidate of `group`, each as likely as its weight and share say. None: no draw found one.
+    /// Draws a candidate of `group`, each as likely as its weight and share say. None: no draw found one.
     fn draw<'a>(&self, ask: &Ask<'a>, group: &'a Group, rng: &mut fastrand::Rng) -> Option<&'a Member> {
         let mut rejected = None;
         for _ in 0..DRAWS {

@@ -83,7 +83,7 @@ pub struct CircuitBreaker {
     until: AtomicU64,
     /// When the last ramp began.
     ramp_from: AtomicU64,
-    /// What the last health check of the open circuit found: [`UNCHECKED`], [`PASSED`] or [`FAILED`].
+    /// Result of the last health check of the open circuit: [`UNCHECKED`], [`PASSED`] or [`FAILED`].
     checked: AtomicU64,
     /// Failures in a row, under the generation.
     streak: Tally,
@@ -242,7 +242,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// What the circuit shows. Waits for no call, and no call of a closed circuit waits for it.
+    /// State and counts of the circuit. Waits for no call, and no call of a closed circuit waits for it.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         self.settle(now);
         let recovery = lock(&self.recovery);

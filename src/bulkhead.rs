@@ -1,7 +1,7 @@
 //! How many calls may be in flight at a time.
 //!
-//! A queue only moves the wait to where nobody sees it: the caller's time runs out in it, and the work is done for
-//! nobody. So there is none; beyond the bound a call is refused at once, by name.
+//! A queue only moves the wait to where it is not seen: the caller's time runs out in it, and the work is done for no
+//! one. So there is none; beyond the bound a call is refused at once, by name.
 
 use crate::sync::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub struct Bulkhead {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("all {max} calls that {name} may have in flight are (call.max_concurrent)")]
 pub struct Full {
-    /// Whose seats are taken.
+    /// Name of the bulkhead whose seats are taken.
     pub name: Arc<str>,
     /// How many there are.
     pub max: usize,

@@ -35,7 +35,7 @@ pub use table::{Boarding, CacheTable, FetchOrigin, FetchOutcome, Lookup};
 /// answers takes no more of a Pi Zero's 512 MB.
 pub const MAX_BYTES: usize = 4 << 20;
 
-/// What bounds a cache.
+/// Bounds and lifetimes of a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     /// How long an answer is good for what.
@@ -60,7 +60,7 @@ impl Settings {
     }
 }
 
-/// What a cache has done since its start.
+/// Counters of a cache since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Questions answered from fresh entries, of this process or another.
@@ -92,7 +92,7 @@ pub struct Cache<V: Clone, E: Failure = Infallible> {
 struct Shared<V: Clone, E: Failure> {
     table: CacheTable<V, E>,
     store: Option<SharedStore<V>>,
-    /// One for each question that is being fetched; at most `max_in_flight`.
+    /// A flight for each question that is being fetched; at most `max_in_flight`.
     flights: Mutex<Flights<V, E>>,
 }
 
@@ -116,12 +116,13 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
         Self { shared: Arc::new(shared), executor }
     }
 
-    /// What is kept for `key`, if it is still good for anything.
+    /// Reads the answer kept for `key`, if it is still good for anything.
     pub async fn peek(&self, key: &str, now: SystemTime) -> Option<Kept<V>> {
         self.shared.table.look(key, now)
     }
 
-    /// What this process holds for `key`, without a fetch: a fresh answer, or the error of a fetch a moment ago that no
+    /// Answer that this process holds for `key`, without a fetch: a fresh answer, or the error of a fetch a moment ago
+    /// that no
     /// old answer may stand in for. `None`: it would have to be fetched.
     pub fn held(&self, key: &str, now: SystemTime) -> Option<Result<Found<V, E>, Missed<E>>> {
         self.shared.table.held(key, now)
@@ -130,8 +131,8 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
     /// Keeps an answer that was asked for at `stored_at`. False if it is not kept: it is empty, too large or too old,
     /// or what is there is newer.
     ///
-    /// Whoever puts the answer of another process, whose clock may be off, hands in its own `now` less the age it was
-    /// told: an entry from the future has an age that nobody knows, and is not kept.
+    /// To put the answer of another process, whose clock may be off, the caller hands in its own `now` less the age it
+    /// was told: an entry from the future has an unknown age, and is not kept.
     pub async fn put(&self, key: &str, value: V, stored_at: SystemTime, now: SystemTime) -> bool {
         self.shared.table.keep(key, &Entry { value, stored_at }, now)
     }
@@ -139,7 +140,7 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
     /// The answer to the question `key`: kept and fresh, or kept and stale while one `fetch` refreshes it, or fetched,
     /// or kept and stale because the fetch failed. `fetch` is called when nothing fresh is kept here, and must not block;
     /// what it returns is dropped without a poll if a shared store has a fresh answer. At most one fetch of a question
-    /// is under way at any time; it runs on the executor up to [`Settings::fetch_for`], whether or not somebody still
+    /// is under way at any time; it runs on the executor up to [`Settings::fetch_for`], whether or not a caller still
     /// waits.
     ///
     /// # Errors
@@ -183,7 +184,7 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
         table.conclude(key, outcome, kept, now)
     }
 
-    /// What it has done since its start.
+    /// Counters since the start of the cache.
     pub fn counts(&self) -> Counts {
         self.shared.table.counts()
     }

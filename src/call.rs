@@ -59,7 +59,7 @@ const LATE_AGAIN: f64 = 0.1;
 /// The result of a health check is there after so long.
 const CHECKED_AFTER: Duration = PROBE_TIMEOUT.saturating_add(Duration::from_millis(50));
 
-/// What is asked of a service.
+/// A question to a service: key, urgency and whether it may be repeated.
 #[derive(Debug, Clone, Copy)]
 pub struct Question {
     /// When the answer must be there.
@@ -90,7 +90,7 @@ pub enum Repeat {
     Never,
 }
 
-/// What has happened.
+/// Input of the machine.
 #[derive(Debug, Clone, Copy)]
 pub enum CallEvent {
     /// The call begins.
@@ -99,21 +99,21 @@ pub enum CallEvent {
     Woken,
     /// An attempt has ended.
     Ended {
-        /// Its number, from [`Ask`].
+        /// Number of the attempt, from [`Ask`].
         attempt: usize,
         /// How it ended.
         ending: Ending,
     },
     /// An attempt has ended before anything was sent.
     Unsent {
-        /// Its number, from [`Ask`].
+        /// Number of the attempt, from [`Ask`].
         attempt: usize,
         /// How it ended.
         ending: Ending,
     },
 }
 
-/// What the driver does next.
+/// Output of the machine: the next action of the driver.
 #[derive(Debug)]
 pub enum Step {
     /// Send a request; then step again with [`CallEvent::Woken`].
@@ -153,14 +153,15 @@ pub enum Verdict {
     },
 }
 
-/// One call of a [`CalledService`]. Dropped before it is done, it records nothing of the attempts that are out.
+/// State machine of one call of a [`CalledService`]. Dropped before it is done, it records nothing of the attempts that
+/// are out.
 #[derive(Debug)]
 pub struct CallMachine<'a> {
     service: &'a CalledService,
     question: Question,
     tried: Vec<Arc<Endpoint>>,
     attempts: Vec<Attempt>,
-    /// What the next attempt is made for. None: there is no reason for one.
+    /// Reason of the next attempt. None: there is no reason for one.
     next: Option<Reason>,
     /// When the attempt that is out is late. None: no copy is sent, or one was.
     late_at: Option<Instant>,

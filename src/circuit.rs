@@ -35,7 +35,7 @@ pub fn show(circuit: &Snapshot, now: Instant) -> Map<String, Value> {
     }
 }
 
-/// What follows the name. `then` is the circuit as it was at that moment, if it has not changed since.
+/// Sentence after the name. `then` is the circuit as it was at that moment, if it has not changed since.
 fn sentence(change: &Transition, then: &Snapshot) -> String {
     match (change.to, change.from) {
         (State::Open, _) => {

@@ -310,7 +310,7 @@ impl Limiter {
         self.contention.wait_inside().max(self.processor.mean())
     }
 
-    /// What ends now, and its processor time.
+    /// Gives back `permit`: the run that ends now, and its processor time.
     fn give_back(&mut self, mut permit: RequestPermit, now: Instant) -> (Run, Duration) {
         self.pause(&mut permit, now);
         let RequestPermit { since, served, processor, ahead, answered, .. } = permit;

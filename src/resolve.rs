@@ -50,7 +50,7 @@ pub enum Error {
     /// Not a host name.
     #[error("\"{0}\" is not a host name; it needs 1 to 253 letters, digits, dots and dashes")]
     BadName(String),
-    /// Nobody to ask.
+    /// There is no server to ask.
     #[error("cannot look up {0}: /etc/resolv.conf names no server; is the network up?")]
     NoServer(String),
     /// The name does not exist.
@@ -66,7 +66,7 @@ pub enum Error {
     ServerFailed {
         /// The last one asked.
         server: SocketAddr,
-        /// What for.
+        /// Name that was asked for.
         name: String,
         /// `SERVFAIL`, or what the system said.
         why: String,
@@ -76,7 +76,7 @@ pub enum Error {
     TimedOut {
         /// The last one asked.
         server: SocketAddr,
-        /// What for.
+        /// Name that was asked for.
         name: String,
     },
 }
@@ -115,7 +115,7 @@ enum Source {
 
 #[derive(Debug, Default)]
 struct Cache {
-    /// What the names were looked up with; others make them worthless.
+    /// Configuration that the names were looked up with; another one makes them worthless.
     config: Option<Arc<Config>>,
     /// At most [`CACHED`], with the end of each.
     names: HashMap<String, (Vec<IpAddr>, Instant)>,
@@ -161,7 +161,8 @@ impl Resolver {
         self.find(host, deadline, true).await
     }
 
-    /// As [`Resolver::lookup`], but asks again whatever the cache says: for who watches a name, because servers give
+    /// Looks up `host` as [`Resolver::lookup`] does, but asks again whatever the cache says: for watching a name,
+    /// because servers give
     /// out times to live that have nothing to do with how long an instance lives (Docker's: ten minutes).
     ///
     /// # Errors
@@ -171,7 +172,7 @@ impl Resolver {
         self.find(host, deadline, false).await
     }
 
-    /// Whether every server there is to ask is a program of this host, so that asking often costs nobody else anything.
+    /// Whether every configured server is a program of this host, so that asking often costs no other machine anything.
     pub fn is_on_this_host(&self) -> bool {
         self.config().servers.iter().all(|server| server.ip().is_loopback())
     }

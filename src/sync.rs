@@ -1,7 +1,8 @@
 //! Counting that many threads share without waiting for each other.
 //!
-//! A counter that every core writes makes a call slower the more cores there are: its cache line wanders. So what is
-//! written at every call is kept once a shard, a thread writes to its own, and only who wants the sum reads them all.
+//! A counter that every core writes makes a call slower the more cores there are: its cache line wanders. So values
+//! that every call writes are kept once a shard, a thread writes to its own, and only a reader of the sum reads them
+//! all.
 //!
 //! Under `--cfg bramble_loom` the primitives are loom's, and loom tries every order in which threads can interleave.
 
@@ -35,7 +36,7 @@ pub(crate) fn shard() -> usize {
     SHARD.with(|shard| *shard)
 }
 
-/// One value a shard, each on cache lines of its own (128 bytes: two lines are fetched together).
+/// A value for each shard, each on cache lines of its own (128 bytes: two lines are fetched together).
 #[derive(Debug)]
 pub(crate) struct Sharded<T>([Padded<T>; SHARDS]);
 

@@ -1,5 +1,5 @@
-//! What a process tells of itself. Whoever has something to tell implements [`Collect`]; nobody is asked on the way of
-//! a request, and reading holds no lock that a call waits for: calls write words of fixed rings, readers add them up.
+//! Metrics of a process. A part of a service that has numbers implements [`Collect`]; collecting is never part of a
+//! request, and reading holds no lock that a call waits for: calls write words of fixed rings, readers add them up.
 //!
 //! `record` says where each number is counted, `rolling` and `latency` how; [`OpenMetrics`] is the page for Prometheus,
 //! [`hystrix`] one circuit as Netflix's dashboard reads it, and `stream` sends that to up to five readers.
@@ -20,22 +20,22 @@ pub use openmetrics::{Kind, OpenMetrics};
 pub use record::{Calls, Event, Noted, Tally};
 pub use rolling::WINDOW;
 
-/// Something with numbers to show under `/metrics` and, if it guards calls, under `/circuits` and `/hystrix.stream`.
+/// Source of numbers under `/metrics` and, if it guards calls, under `/circuits` and `/hystrix.stream`.
 pub trait Collect: Send + Sync {
     /// Writes its numbers.
     fn metrics(&self, to: &mut OpenMetrics);
 
-    /// Its circuits as JSON: one object a service that is called. None if it calls nobody.
+    /// Circuits as JSON: one object a service that is called. None if no service is.
     fn circuits(&self) -> Vec<serde_json::Value> {
         Vec::new()
     }
 
-    /// What it does without at the moment, by name, for `/readyz`: the service is ready all the same.
+    /// Parts that it does without at the moment, by name, for `/readyz`: the service is ready all the same.
     fn cautions(&self) -> Vec<(&'static str, String)> {
         Vec::new()
     }
 
-    /// Its circuits at `now` as commands of Hystrix: services first, then their instances.
+    /// Circuits at `now` as commands of Hystrix: services first, then their instances.
     fn commands(&self, now: Instant) -> Vec<hystrix::Command> {
         let _ = now;
         Vec::new()

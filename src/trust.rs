@@ -1,6 +1,6 @@
-//! Who may be believed. On a LAN anybody can say anything: that a producer is there, that it is elsewhere, that it is
-//! gone; and anybody can ask. So what can be measured is measured (`links`), and where the cluster has a
-//! [`key`], `record`s and [`request`]s are signed with it.
+//! Trust between the processes of a cluster. On a LAN any host can say anything: that a producer is there, that it is
+//! elsewhere, that it is gone; and any can ask. So what can be measured is measured (`links`), and where the cluster
+//! has a [`key`], `record`s and [`request`]s are signed with it.
 //!
 //! | | without a key | with a key |
 //! | --- | --- | --- |
@@ -8,8 +8,8 @@
 //! | an address of a DNS name or of the configuration | is believed | is believed |
 //! | a call to a producer | is answered | must be signed; else 403 |
 //!
-//! What a signature does not give: secrecy (the weather is none), and protection from who records a signed GET and
-//! sends it again (it gets what it has seen already). Whoever can read the key file of one node is in.
+//! A signature does not give secrecy (the weather is none), nor protection from an attacker that records a signed GET
+//! and sends it again (it gets what it has seen already). A reader of the key file of one node is in.
 
 pub mod key;
 pub(crate) mod links;
@@ -31,7 +31,7 @@ use refusals::Refusals;
 /// Signed instances whose expiry is remembered: as many as a directory holds.
 const MAX_SIGNED: usize = 1024;
 
-/// What one process judges others by, and whom it has turned away.
+/// Rules by which a process judges others, and the instances that it has turned away.
 #[derive(Debug, Default)]
 pub struct Trust {
     key: Option<ClusterKey>,
@@ -41,7 +41,7 @@ pub struct Trust {
     judged: Mutex<Judged>,
 }
 
-/// What this process itself is to others.
+/// Names and addresses of this process itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Own {
     /// `consumer-5f0c2a9be81d4477`.
@@ -77,7 +77,7 @@ impl Trust {
         }
     }
 
-    /// Who is refused now, and how many records more there was no room to remember.
+    /// Instances that are refused now, and how many records more there was no room to remember.
     pub fn refused(&self) -> (Vec<Refusal>, u64) {
         self.judged().refusals.all()
     }
@@ -87,7 +87,7 @@ impl Trust {
         self.links.leads_to(ip, interface)
     }
 
-    /// This machine's addresses on the interfaces that are `chosen` by name.
+    /// Addresses of this machine on the interfaces that are `chosen` by name.
     pub(crate) fn own_addresses(&self, chosen: impl Fn(&str) -> bool) -> Vec<Ipv4Addr> {
         self.links.own(chosen)
     }
@@ -102,7 +102,7 @@ impl Trust {
         }
     }
 
-    /// What is registered under this full name is believed, until its signature, if it has one, expires.
+    /// Believes the record under this full name until its signature, if it has one, expires.
     pub(crate) fn believe(&self, fullname: &str, signed_until: Option<u64>) {
         let mut judged = self.judged();
         judged.refusals.remove(fullname);
@@ -124,12 +124,12 @@ impl Trust {
         self.judged().signed_until.get(fullname).is_some_and(|until| !record::is_over(*until, now))
     }
 
-    /// What is registered under this full name is refused; it is said once, at `level`.
+    /// Refuses the record under this full name; logged once, at `level`.
     pub(crate) fn refuse(&self, fullname: &str, refusal: Refusal, level: log::Level) {
         self.judged().refusals.add(fullname, refusal, level);
     }
 
-    /// What was registered under this full name is no longer heard of.
+    /// Forgets the record under this full name, which is no longer heard of.
     pub(crate) fn forget(&self, fullname: &str) {
         self.judged().refusals.gone(fullname);
     }
@@ -147,12 +147,12 @@ pub fn key_of(node: &crate::config::Node) -> Result<Option<ClusterKey>, KeyError
     node.cluster_key_file.as_deref().map(ClusterKey::from_file).transpose()
 }
 
-/// What has been said already, so that it is said once. Bounded: when it is full, it begins anew.
+/// Messages that were logged already, so that each is logged once. Bounded: when it is full, it begins anew.
 #[derive(Debug, Default)]
 pub(crate) struct Once(Mutex<BTreeSet<Box<str>>>);
 
 impl Once {
-    /// Whoever says more different things than this is told of again.
+    /// Different messages that are remembered; beyond, one may be logged again.
     const MOST: usize = 256;
 
     /// True the first time.
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_poses_as_this_process() {
+    fn no_other_process_poses_as_this_one() {
         let trust = Trust::default();
         let here = Ipv4Addr::LOCALHOST;
         assert!(!trust.poses_as_own("producer-b", "producer", here, 8088), "nothing is known yet");

@@ -22,15 +22,15 @@ use futures_lite::FutureExt as _;
 use simple_dns::rdata::{A, RData};
 use simple_dns::{CLASS, Name, RCODE, ResourceRecord};
 use smol::{Executor, Timer};
-use support::dns_server::{Asked, Dns, GUARD};
+use support::dns_server::{Dns, GUARD, Question};
 
 /// Docker's, for what may change the next moment.
 const TTL: u32 = 600;
 const PORT: u16 = 0;
 
-/// What the name answers: the last bytes of its addresses, or the code of a failure.
+/// Answer of the name: the last bytes of its addresses, or the code of a failure.
 #[derive(Debug, Clone)]
-enum Says {
+enum NameAnswer {
     Addresses(Vec<u8>),
     Fails(RCODE),
     Nothing,
@@ -39,7 +39,7 @@ enum Says {
 /// A cluster with a name that stands for its replicas.
 struct Cluster {
     executor: Arc<Executor<'static>>,
-    says: Arc<Mutex<Says>>,
+    says: Arc<Mutex<NameAnswer>>,
     dns: Dns,
     directory: Directory,
     client: Client,
@@ -51,15 +51,15 @@ struct Cluster {
 static NETS: AtomicU8 = AtomicU8::new(1);
 
 impl Cluster {
-    fn new(executor: &Arc<Executor<'static>>, says: Says) -> Self {
+    fn new(executor: &Arc<Executor<'static>>, says: NameAnswer) -> Self {
         let net = NETS.fetch_add(1, Ordering::SeqCst);
         let says = Arc::new(Mutex::new(says));
         let told = Arc::clone(&says);
         let dns = Dns::new(move |asked| match &*told.lock().expect("no panic") {
-            Says::Nothing => vec![],
-            Says::Fails(code) => asked.code(*code),
-            Says::Addresses(_) if asked.ipv6 => asked.records(vec![]),
-            Says::Addresses(last) => addresses(asked, net, last),
+            NameAnswer::Nothing => vec![],
+            NameAnswer::Fails(code) => asked.code(*code),
+            NameAnswer::Addresses(_) if asked.ipv6 => asked.records(vec![]),
+            NameAnswer::Addresses(last) => addresses(asked, net, last),
         });
         let mut config = Config::default();
         config.discovery.mdns = false;
@@ -74,7 +74,7 @@ impl Cluster {
         Self { executor: Arc::clone(executor), says, dns, directory, client, port, net }
     }
 
-    fn say(&self, says: Says) {
+    fn say(&self, says: NameAnswer) {
         *self.says.lock().expect("no panic") = says;
     }
 
@@ -128,18 +128,18 @@ impl Cluster {
     /// Waits until so many are known.
     async fn until_known(&self, count: usize) {
         while self.known().len() != count {
-            self.directory.changed().or_else_after(Duration::from_millis(50)).await;
+            self.directory.changed().or_timeout(Duration::from_millis(50)).await;
         }
     }
 }
 
 /// A listener that is not waited for for ever.
-trait OrAfter {
-    async fn or_else_after(self, time: Duration);
+trait Timeout {
+    async fn or_timeout(self, time: Duration);
 }
 
-impl<F: Future> OrAfter for F {
-    async fn or_else_after(self, time: Duration) {
+impl<F: Future> Timeout for F {
+    async fn or_timeout(self, time: Duration) {
         let late = async {
             Timer::after(time).await;
         };
@@ -162,7 +162,7 @@ impl Replica {
     }
 }
 
-fn addresses(asked: &Asked<'_>, net: u8, last: &[u8]) -> Vec<Vec<u8>> {
+fn addresses(asked: &Question<'_>, net: u8, last: &[u8]) -> Vec<Vec<u8>> {
     let record = |last: &u8| {
         let name = Name::new_unchecked(&asked.name);
         ResourceRecord::new(name, CLASS::IN, TTL, RData::A(A::from(Ipv4Addr::new(127, 0, net, *last))))
@@ -184,17 +184,17 @@ const AT_ONCE: Duration = Duration::ZERO;
 #[test]
 fn new_replicas_have_calls_within_two_seconds_removed_ones_none_and_no_request_fails() {
     run(|executor| async move {
-        let cluster = Cluster::new(&executor, Says::Addresses(vec![1]));
+        let cluster = Cluster::new(&executor, NameAnswer::Addresses(vec![1]));
         let replicas: Vec<Replica> = (1..=5).map(|last| cluster.replica(last, AT_ONCE)).collect();
         cluster.light_load(Duration::from_millis(700)).await;
-        cluster.say(Says::Addresses(vec![3, 1, 5, 2, 4]));
+        cluster.say(NameAnswer::Addresses(vec![3, 1, 5, 2, 4]));
         let scaled = Instant::now();
         cluster.light_load(Duration::from_millis(2500)).await;
         for (number, replica) in replicas.iter().enumerate().skip(1) {
             let first = replica.asked().first().copied().expect("a new replica has calls");
             assert!(first - scaled < Duration::from_secs(2), "replica {number} waits for {:?}", first - scaled);
         }
-        cluster.say(Says::Addresses(vec![2, 4]));
+        cluster.say(NameAnswer::Addresses(vec![2, 4]));
         cluster.until_known(2).await;
         let removed = Instant::now();
         cluster.light_load(Duration::from_millis(700)).await;
@@ -208,7 +208,7 @@ fn new_replicas_have_calls_within_two_seconds_removed_ones_none_and_no_request_f
 #[test]
 fn a_removed_replica_finishes_what_it_has_and_a_killed_one_costs_no_request() {
     run(|executor| async move {
-        let cluster = Cluster::new(&executor, Says::Addresses(vec![1]));
+        let cluster = Cluster::new(&executor, NameAnswer::Addresses(vec![1]));
         let first = cluster.replica(1, Duration::from_millis(600));
         cluster.until_known(1).await;
         let in_flight = cluster.ask();
@@ -217,7 +217,7 @@ fn a_removed_replica_finishes_what_it_has_and_a_killed_one_costs_no_request() {
                 Timer::after(Duration::from_millis(5)).await;
             }
             let second = cluster.replica(2, AT_ONCE);
-            cluster.say(Says::Addresses(vec![2]));
+            cluster.say(NameAnswer::Addresses(vec![2]));
             first.stop.send(()).await.expect("it runs"); // its address is known for up to a second more
             while cluster.known() != [cluster.addr(2).to_string()] {
                 Timer::after(Duration::from_millis(5)).await;
@@ -229,7 +229,7 @@ fn a_removed_replica_finishes_what_it_has_and_a_killed_one_costs_no_request() {
         assert_eq!(answer.expect("it was being answered").status, 200);
         assert_eq!(first.ended.await.cut, 0);
         let third = cluster.replica(3, AT_ONCE);
-        cluster.say(Says::Addresses(vec![2, 3]));
+        cluster.say(NameAnswer::Addresses(vec![2, 3]));
         cluster.until_known(2).await;
         second.ended.cancel().await; // its sockets close at once; the name still leads to it
         cluster.light_load(Duration::from_millis(500)).await;
@@ -240,7 +240,7 @@ fn a_removed_replica_finishes_what_it_has_and_a_killed_one_costs_no_request() {
 #[test]
 fn a_refused_connection_has_the_name_looked_up_at_once_but_a_storm_of_them_only_once_a_second() {
     run(|executor| async move {
-        let cluster = Cluster::new(&executor, Says::Addresses(vec![1]));
+        let cluster = Cluster::new(&executor, NameAnswer::Addresses(vec![1]));
         cluster.until_known(1).await;
         let queries = cluster.dns.queries();
         while cluster.dns.queries() == queries {
@@ -249,7 +249,7 @@ fn a_refused_connection_has_the_name_looked_up_at_once_but_a_storm_of_them_only_
         Timer::after(Duration::from_millis(50)).await; // the other family's query
         let before = cluster.dns.queries();
         let began = Instant::now();
-        assert!(cluster.ask().await.is_err(), "nobody listens there");
+        assert!(cluster.ask().await.is_err(), "no producer listens there");
         while cluster.dns.queries() == before {
             Timer::after(Duration::from_millis(5)).await;
         }
@@ -267,10 +267,14 @@ fn a_refused_connection_has_the_name_looked_up_at_once_but_a_storm_of_them_only_
 #[test]
 fn a_name_that_fails_keeps_its_replicas_and_one_that_never_answered_says_what_to_look_at() {
     run(|executor| async move {
-        let cluster = Cluster::new(&executor, Says::Addresses(vec![1]));
+        let cluster = Cluster::new(&executor, NameAnswer::Addresses(vec![1]));
         let _replica = cluster.replica(1, AT_ONCE);
         cluster.light_load(Duration::from_millis(100)).await;
-        for says in [Says::Fails(RCODE::NameError), Says::Addresses(vec![]), Says::Fails(RCODE::ServerFailure)] {
+        for says in [
+            NameAnswer::Fails(RCODE::NameError),
+            NameAnswer::Addresses(vec![]),
+            NameAnswer::Fails(RCODE::ServerFailure),
+        ] {
             cluster.say(says);
             while cluster.directory.aliases(Instant::now())[0].problem.is_none() {
                 cluster.light_load(Duration::from_millis(50)).await;
@@ -278,18 +282,18 @@ fn a_name_that_fails_keeps_its_replicas_and_one_that_never_answered_says_what_to
             let problem = cluster.directory.aliases(Instant::now())[0].problem.clone().expect("just seen");
             assert!(problem.contains("going on with the last 1 address of producer"), "{problem}");
             cluster.light_load(Duration::from_millis(100)).await;
-            cluster.say(Says::Addresses(vec![1]));
+            cluster.say(NameAnswer::Addresses(vec![1]));
             while cluster.directory.aliases(Instant::now())[0].problem.is_some() {
                 Timer::after(Duration::from_millis(20)).await;
             }
         }
     });
     run(|executor| async move {
-        let cluster = Cluster::new(&executor, Says::Fails(RCODE::NameError));
+        let cluster = Cluster::new(&executor, NameAnswer::Fails(RCODE::NameError));
         while cluster.directory.is_settling(Instant::now()) {
             Timer::after(Duration::from_millis(50)).await;
         }
-        let error = cluster.ask().await.expect_err("nobody is there").to_string();
+        let error = cluster.ask().await.expect_err("no producer is there").to_string();
         assert!(error.contains(&format!("producer:{} has no address", cluster.port)), "{error}");
         assert!(error.contains("there is no host producer") && error.contains("same network"), "{error}");
     });
@@ -298,10 +302,10 @@ fn a_name_that_fails_keeps_its_replicas_and_one_that_never_answered_says_what_to
 #[test]
 fn a_silent_server_is_no_outage_either() {
     run(|executor| async move {
-        let cluster = Cluster::new(&executor, Says::Addresses(vec![1]));
+        let cluster = Cluster::new(&executor, NameAnswer::Addresses(vec![1]));
         let _replica = cluster.replica(1, AT_ONCE);
         cluster.until_known(1).await;
-        cluster.say(Says::Nothing);
+        cluster.say(NameAnswer::Nothing);
         cluster.light_load(Duration::from_millis(1500)).await;
     });
 }
@@ -309,7 +313,7 @@ fn a_silent_server_is_no_outage_either() {
 #[test]
 fn one_that_mdns_and_the_name_both_know_counts_once_under_the_name_that_mdns_gives_it() {
     run(|executor| async move {
-        let cluster = Cluster::new(&executor, Says::Addresses(vec![1, 2]));
+        let cluster = Cluster::new(&executor, NameAnswer::Addresses(vec![1, 2]));
         let replicas = [cluster.replica(1, AT_ONCE), cluster.replica(2, AT_ONCE)];
         cluster.until_known(2).await;
         let by_mdns = |status| Instance {
@@ -348,13 +352,13 @@ fn one_that_mdns_and_the_name_both_know_counts_once_under_the_name_that_mdns_giv
 fn a_hundred_replicas_are_all_known() {
     run(|executor| async move {
         let all: Vec<u8> = (1..=100).collect();
-        let cluster = Cluster::new(&executor, Says::Addresses(all));
+        let cluster = Cluster::new(&executor, NameAnswer::Addresses(all));
         cluster.until_known(100).await;
         let version = cluster.directory.version();
         let seen = AtomicUsize::new(cluster.dns.queries());
         while cluster.dns.queries() < seen.load(Ordering::Relaxed) + 4 {
             Timer::after(Duration::from_millis(20)).await;
         }
-        assert_eq!(cluster.directory.version(), version, "nobody comes or goes");
+        assert_eq!(cluster.directory.version(), version, "no instance comes or goes");
     });
 }

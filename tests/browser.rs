@@ -11,21 +11,21 @@ mod support {
     pub(crate) mod process;
 }
 
+#[path = "browser/appearance.rs"]
+mod appearance;
 #[path = "browser/buttons.rs"]
 mod buttons;
 #[path = "browser/cluster.rs"]
 mod cluster;
 #[path = "browser/driver.rs"]
 mod driver;
-#[path = "browser/looks.rs"]
-mod looks;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use appearance::look_at;
 use cluster::Cluster;
 use driver::{Browser, ENTER, Script, TAB};
-use looks::look_at;
 use support::http::get;
 
 /// Each answer is asked for anew, and an old one is good for a day.
@@ -54,7 +54,7 @@ fn the_form_works_by_keyboard(script: Script) {
     assert!(summary.contains("postal code"), "{summary}");
     browser.press(&format!("{TAB}{ENTER}"));
     browser.soon("the link leads to the field", |browser| browser.url().ends_with("#zip"));
-    // Whoever follows the link can type at once, after at most one Tab.
+    // A user that follows the link can type at once, after at most one Tab.
     if browser.focused("id") != "zip" {
         browser.press(TAB);
     }
@@ -155,7 +155,7 @@ fn the_page_of_all_services_shows_a_circuit_open_ramp_and_close() {
                 std::thread::sleep(Duration::from_millis(50));
             }
         });
-        let _ends = Ends(&ended);
+        let _ends = StopOnDrop(&ended);
         let circuits = |browser: &Browser| browser.reads("#service-producer table");
         browser.soon("both are called", |browser| circuits(browser).matches("gets its full share").count() == 2);
         cluster.producers[0].signal("STOP");
@@ -170,10 +170,10 @@ fn the_page_of_all_services_shows_a_circuit_open_ramp_and_close() {
     });
 }
 
-/// Ends the load also when a test fails.
-struct Ends<'a>(&'a AtomicBool);
+/// StopOnDrop the load also when a test fails.
+struct StopOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Ends<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }

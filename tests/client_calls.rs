@@ -22,7 +22,7 @@ use futures_lite::future::{or, poll_once};
 use serde_json::Value;
 use smol::{Timer, block_on};
 
-use support::fake_producer::{Does, FakeProducer};
+use support::fake_producer::{Behaviour, FakeProducer};
 use support::patience::patience;
 
 const SERVICE: &str = "producer";
@@ -46,7 +46,7 @@ impl Bench {
         config.balance.policy = Policy::RoundRobin;
         config.call.hedge_after = HedgeDelay::Off;
         tune(&mut config);
-        // One that is no longer settling: who is not there now is not waited for.
+        // Is no longer settling: an instance that is not there now is not waited for.
         let directory = Directory::new(Told::Nobody, Instant::now() - ms(5000));
         let bench = Self { client: client(config, &directory), directory };
         for addr in addrs {
@@ -90,7 +90,7 @@ impl Bench {
         answers
     }
 
-    /// What the client tells in `/metrics`.
+    /// Text of `/metrics`.
     fn metrics(&self) -> String {
         let mut page = OpenMetrics::default();
         self.client.metrics(&mut page);
@@ -127,8 +127,8 @@ fn list(directory: &Directory, addr: SocketAddr, status: Status) {
     directory.apply(Source::Fixed, &addr.to_string(), Change::Is(instance), Instant::now());
 }
 
-/// An address where nobody listens: nothing else here uses this part of the loopback.
-fn nobody() -> SocketAddr {
+/// An address where no server listens: nothing else here uses this part of the loopback.
+fn unused_address() -> SocketAddr {
     TcpListener::bind("127.0.0.99:0").expect("a free port").local_addr().expect("bound")
 }
 
@@ -143,8 +143,8 @@ fn soon(what: &str, is_so: impl Fn() -> bool) {
 
 #[test]
 fn a_failed_call_goes_to_an_instance_that_was_not_tried_yet() {
-    for failure in [Does::Answer(500), Does::Answer(503), Does::Close] {
-        let (bad, good) = (FakeProducer::start(failure), FakeProducer::start(Does::Answer(200)));
+    for failure in [Behaviour::Answer(500), Behaviour::Answer(503), Behaviour::Close] {
+        let (bad, good) = (FakeProducer::start(failure), FakeProducer::start(Behaviour::Answer(200)));
         let bench = Bench::of([&bad, &good], |_| {});
         let answers = bench.ask_until_it_is_the_turn_of(&bad);
         for answer in &answers {
@@ -155,8 +155,8 @@ fn a_failed_call_goes_to_an_instance_that_was_not_tried_yet() {
 }
 
 #[test]
-fn who_has_no_better_answer_gets_the_one_there_is() {
-    let (one, other) = (FakeProducer::start(Does::Answer(500)), FakeProducer::start(Does::Answer(503)));
+fn a_call_without_a_better_answer_gets_the_one_there_is() {
+    let (one, other) = (FakeProducer::start(Behaviour::Answer(500)), FakeProducer::start(Behaviour::Answer(503)));
     let answer = Bench::of([&one, &other], |_| {}).ask().expect("a failure is an answer");
     assert!(matches!(answer.status, 500 | 503));
     assert_eq!((one.calls(), other.calls()), (1, 1), "each is asked once");
@@ -164,14 +164,14 @@ fn who_has_no_better_answer_gets_the_one_there_is() {
 
 #[test]
 fn the_only_instance_is_not_asked_twice_for_one_call() {
-    let bad = FakeProducer::start(Does::Answer(500));
+    let bad = FakeProducer::start(Behaviour::Answer(500));
     assert_eq!(Bench::of([&bad], |_| {}).ask().expect("a failure is an answer").status, 500);
     assert_eq!(bad.calls(), 1);
 }
 
 #[test]
 fn an_instance_that_refuses_the_connection_is_left_alone_at_once_and_the_others_are_used() {
-    let (gone, good) = (nobody(), FakeProducer::start(Does::Answer(200)));
+    let (gone, good) = (unused_address(), FakeProducer::start(Behaviour::Answer(200)));
     let bench = Bench::new(&[gone, good.addr], |_| {});
     let mut asked = 0;
     let circuit = loop {
@@ -187,10 +187,10 @@ fn an_instance_that_refuses_the_connection_is_left_alone_at_once_and_the_others_
 }
 
 #[test]
-fn a_refused_connection_was_no_work_for_anybody_and_costs_no_budget() {
-    let good = FakeProducer::start(Does::Answer(200));
+fn a_refused_connection_was_no_work_for_any_server_and_costs_no_budget() {
+    let good = FakeProducer::start(Behaviour::Answer(200));
     for _ in 0..10 {
-        let bench = Bench::new(&[nobody(), nobody(), nobody(), good.addr], |config| {
+        let bench = Bench::new(&[unused_address(), unused_address(), unused_address(), good.addr], |config| {
             config.balance.policy = Policy::Random;
             config.call.retry_budget = 0.0;
         });
@@ -200,7 +200,7 @@ fn a_refused_connection_was_no_work_for_anybody_and_costs_no_budget() {
 
 #[test]
 fn the_timeout_of_one_attempt_leaves_time_for_another() {
-    let (hung, good) = (FakeProducer::start(Does::Hang), FakeProducer::start(Does::Answer(200)));
+    let (hung, good) = (FakeProducer::start(Behaviour::Hang), FakeProducer::start(Behaviour::Answer(200)));
     let bench = Bench::of([&hung, &good], |config| config.call.attempt_timeout = ms(150));
     let started = Instant::now();
     assert!(bench.ask_until_it_is_the_turn_of(&hung).iter().all(|answer| answer.status == 200));
@@ -212,16 +212,16 @@ fn the_timeout_of_one_attempt_leaves_time_for_another() {
 #[test]
 fn the_deadline_of_a_call_holds_though_everybody_hangs() {
     for hedge_after in [HedgeDelay::Off, HedgeDelay::After(ms(50))] {
-        let hung = [(); 3].map(|()| FakeProducer::start(Does::Answer(200)));
+        let hung = [(); 3].map(|()| FakeProducer::start(Behaviour::Answer(200)));
         let bench = Bench::of(hung.each_ref(), |config| {
             config.call.attempt_timeout = ms(300);
             config.call.hedge_after = hedge_after;
             config.call.retry_budget = 1.0;
         });
         bench.ask_often(6); // what they did not spend pays for what comes
-        hung.iter().for_each(|one| one.does(Does::Hang));
+        hung.iter().for_each(|one| one.set_behaviour(Behaviour::Hang));
         let started = Instant::now();
-        let error = bench.get("/", ms(500)).expect_err("nobody answers");
+        let error = bench.get("/", ms(500)).expect_err("no producer answers");
         let took = started.elapsed();
         assert!(matches!(error, Error::DeadlineExceeded { .. }), "{error:?}");
         assert!(took >= ms(450) && took < ms(1500), "{took:?}");
@@ -232,7 +232,7 @@ fn the_deadline_of_a_call_holds_though_everybody_hangs() {
 
 #[test]
 fn one_call_more_than_allowed_is_refused_at_once_and_a_cancelled_one_makes_room() {
-    let hung = FakeProducer::start(Does::Hang);
+    let hung = FakeProducer::start(Behaviour::Hang);
     let bench = Bench::of([&hung], |config| config.call.max_concurrent = 2);
     block_on(async {
         let (mut one, mut other) =
@@ -243,14 +243,14 @@ fn one_call_more_than_allowed_is_refused_at_once_and_a_cancelled_one_makes_room(
         assert!(refused.to_string().contains("call.max_concurrent"), "{refused}");
         drop((one, other));
     });
-    hung.does(Does::Answer(200));
+    hung.set_behaviour(Behaviour::Answer(200));
     assert_eq!(bench.ask().expect("there is room").status, 200);
 }
 
 #[test]
-fn nobody_there_is_said_at_once_and_with_what_to_look_for() {
+fn a_call_without_instances_fails_at_once_and_says_what_to_look_for() {
     let error = block_on(poll_once(Bench::new(&[], |_| {}).get_async("/", *PATIENCE)));
-    let error = error.expect("no waiting").expect_err("nobody is there");
+    let error = error.expect("no waiting").expect_err("no instance is there");
     assert!(matches!(error, Error::NobodyThere { .. }), "{error:?}");
     assert!(error.to_string().starts_with("no producer is available: none was found; "), "{error}");
     assert!(error.to_string().contains("mDNS"), "{error}");
@@ -264,8 +264,8 @@ fn a_call_of_a_new_process_that_finds_no_instance_in_all_its_time_says_so_and_no
 }
 
 #[test]
-fn in_the_first_moments_of_a_process_who_is_not_there_yet_is_waited_for() {
-    let good = FakeProducer::start(Does::Answer(200));
+fn in_the_first_moments_of_a_process_an_instance_that_is_not_there_yet_is_waited_for() {
+    let good = FakeProducer::start(Behaviour::Answer(200));
     let directory = Directory::new(Told::Nobody, Instant::now());
     let client = client(Config::default(), &directory);
     block_on(async {
@@ -278,21 +278,21 @@ fn in_the_first_moments_of_a_process_who_is_not_there_yet_is_waited_for() {
 
 #[test]
 fn a_service_of_which_every_instance_fails_is_asked_all_the_same_and_well_as_soon_as_one_is() {
-    let bad = [(); 2].map(|()| FakeProducer::start(Does::Answer(500)));
+    let bad = [(); 2].map(|()| FakeProducer::start(Behaviour::Answer(500)));
     let bench = Bench::of(bad.each_ref(), |config| config.breaker.consecutive_failures = 1);
     for calls in 1..=10 {
         assert_eq!(bench.ask().expect("the failure itself").status, 500);
         assert!(bad.iter().map(FakeProducer::calls).sum::<usize>() >= calls, "no call is refused");
     }
     assert!(bad.iter().all(|one| bench.circuit(one.addr)["state"] != "closed"));
-    bad.iter().for_each(|one| one.does(Does::Answer(200)));
+    bad.iter().for_each(|one| one.set_behaviour(Behaviour::Answer(200)));
     assert_eq!(bench.ask().expect("an answer").status, 200);
 }
 
 #[test]
 fn what_a_server_behind_an_instance_did_opens_no_circuit_and_one_other_is_asked() {
     for status in [502, 504] {
-        let bad = [(); 3].map(|()| FakeProducer::start(Does::Answer(status)));
+        let bad = [(); 3].map(|()| FakeProducer::start(Behaviour::Answer(status)));
         let bench = Bench::of(bad.each_ref(), |config| config.breaker.consecutive_failures = 1);
         for _ in 0..3 {
             assert_eq!(bench.ask().expect("an answer").status, status);
@@ -313,7 +313,8 @@ fn what_a_server_behind_an_instance_did_opens_no_circuit_and_one_other_is_asked(
 #[test]
 fn a_stranger_at_an_address_costs_no_call_and_is_taken_out() {
     for status in [200, 301, 403, 404, 500, 503] {
-        let (stranger, good) = (FakeProducer::start(Does::Stranger(status)), FakeProducer::start(Does::Answer(200)));
+        let (stranger, good) =
+            (FakeProducer::start(Behaviour::Stranger(status)), FakeProducer::start(Behaviour::Answer(200)));
         let bench = Bench::of([&stranger, &good], |config| config.call.retry_budget = 0.0);
         for answer in bench.ask_often(10) {
             assert_eq!((answer.status, &*answer.from), (200, &*good.addr.to_string()), "{status}");
@@ -325,7 +326,7 @@ fn a_stranger_at_an_address_costs_no_call_and_is_taken_out() {
 
 #[test]
 fn an_answer_that_its_caller_does_not_accept_is_asked_for_elsewhere() {
-    let both = [(); 2].map(|()| FakeProducer::start(Does::Answer(200)));
+    let both = [(); 2].map(|()| FakeProducer::start(Behaviour::Answer(200)));
     let bench = Bench::of(both.each_ref(), |_| {});
     let wrong = both[0].addr.to_string();
     let is_valid = |answer: &Answer| *answer.from != *wrong;
@@ -338,7 +339,7 @@ fn an_answer_that_its_caller_does_not_accept_is_asked_for_elsewhere() {
 
 #[test]
 fn equal_questions_go_to_the_same_instance_and_its_copies_ask_for_what_is_cached() {
-    let all = [(); 5].map(|()| FakeProducer::start(Does::Answer(200)));
+    let all = [(); 5].map(|()| FakeProducer::start(Behaviour::Answer(200)));
     let bench = Bench::of(all.each_ref(), |config| config.call.hedge_after = HedgeDelay::After(ms(50)));
     let ask = |home: &str| {
         block_on(bench.client.get(SERVICE, "/").home(home).within(*PATIENCE).send()).expect("an answer").from
@@ -351,11 +352,11 @@ fn equal_questions_go_to_the_same_instance_and_its_copies_ask_for_what_is_cached
     let slow = all.iter().find(|one| *one.addr.to_string() == *home).expect("one of them");
     let copies = || all.iter().flat_map(FakeProducer::heads).filter(|head| head.contains("only-if-cached")).count();
     let before = copies();
-    slow.does(Does::Late(ms(300), 200));
+    slow.set_behaviour(Behaviour::Late(ms(300), 200));
     ask("70569");
     assert_eq!(copies() - before, 1);
 
-    all.iter().filter(|one| one.addr != slow.addr).for_each(|one| one.does(Does::Answer(504)));
+    all.iter().filter(|one| one.addr != slow.addr).for_each(|one| one.set_behaviour(Behaviour::Answer(504)));
     assert_eq!(ask("70569"), home, "what is not in the other cache is waited for");
     for outcome in ["failure", "upstream_failed"] {
         assert!(all.iter().all(|one| bench.circuit(one.addr)["total"][outcome] == 0), "a miss is no failure");
@@ -363,29 +364,29 @@ fn equal_questions_go_to_the_same_instance_and_its_copies_ask_for_what_is_cached
 }
 
 #[test]
-fn who_has_just_come_is_asked_though_all_before_had_failed() {
-    let (bad, good) = (FakeProducer::start(Does::Answer(500)), FakeProducer::start(Does::Answer(200)));
+fn a_new_instance_is_asked_though_all_before_had_failed() {
+    let (bad, good) = (FakeProducer::start(Behaviour::Answer(500)), FakeProducer::start(Behaviour::Answer(200)));
     let bench = Bench::of([&bad], |config| config.breaker.consecutive_failures = 1);
     assert_eq!(bench.ask().expect("the failure itself").status, 500);
     assert_eq!(bench.ask().expect("the failure itself").status, 500);
     bench.list(good.addr, Status::Up);
-    assert_eq!(bench.ask().expect("there is somebody else").status, 200);
+    assert_eq!(bench.ask().expect("there is another instance").status, 200);
 }
 
 #[test]
-fn callers_who_wait_too_short_a_time_open_no_circuit() {
-    let slow = FakeProducer::start(Does::Hang);
+fn callers_that_wait_too_short_a_time_open_no_circuit() {
+    let slow = FakeProducer::start(Behaviour::Hang);
     let bench = Bench::of([&slow], |config| config.breaker.consecutive_failures = 1);
     for _ in 0..3 {
-        bench.get("/", ms(20)).expect_err("too short for anybody");
+        bench.get("/", ms(20)).expect_err("too short for any instance");
     }
-    slow.does(Does::Answer(200));
+    slow.set_behaviour(Behaviour::Answer(200));
     assert_eq!(bench.ask().expect("nothing was held against it").status, 200);
 }
 
 #[test]
 fn an_instance_that_drains_gets_no_new_calls() {
-    let (ending, good) = (FakeProducer::start(Does::Answer(200)), FakeProducer::start(Does::Answer(200)));
+    let (ending, good) = (FakeProducer::start(Behaviour::Answer(200)), FakeProducer::start(Behaviour::Answer(200)));
     let bench = Bench::of([&ending, &good], |_| {});
     bench.ask_often(4);
     let before = ending.calls();
@@ -398,7 +399,7 @@ fn an_instance_that_drains_gets_no_new_calls() {
 #[test]
 fn when_all_calls_fail_the_budget_keeps_retries_from_becoming_a_storm() {
     const CALLS: usize = 200;
-    let bad = [(); 3].map(|()| FakeProducer::start(Does::Answer(500)));
+    let bad = [(); 3].map(|()| FakeProducer::start(Behaviour::Answer(500)));
     let bench = Bench::of(bad.each_ref(), |config| {
         // No circuit helps the budget here.
         config.breaker.consecutive_failures = 1_000_000;
@@ -417,7 +418,7 @@ fn when_all_calls_fail_the_budget_keeps_retries_from_becoming_a_storm() {
 
 #[test]
 fn an_instance_is_told_how_long_its_answer_is_waited_for() {
-    let good = FakeProducer::start(Does::Answer(200));
+    let good = FakeProducer::start(Behaviour::Answer(200));
     let bench = Bench::of([&good], |config| config.call.attempt_timeout = ms(1300));
     bench.get("/", ms(5000)).expect("an answer");
     bench.get("/", ms(400)).expect("an answer");
@@ -434,7 +435,7 @@ fn an_instance_is_told_how_long_its_answer_is_waited_for() {
 
 #[test]
 fn a_trace_is_passed_on_with_the_id_of_the_request_if_it_is_one() {
-    let good = FakeProducer::start(Does::Answer(200));
+    let good = FakeProducer::start(Behaviour::Answer(200));
     let bench = Bench::of([&good], |_| {});
     for trace in [TRACE, "00-evil\r\nx-forged: 1", ""] {
         block_on(bench.client.get(SERVICE, "/").trace(trace).send()).expect("an answer");
@@ -452,7 +453,7 @@ fn a_trace_is_passed_on_with_the_id_of_the_request_if_it_is_one() {
 
 #[test]
 fn an_unknown_place_is_an_answer_and_asked_for_once() {
-    let all = [(); 3].map(|()| FakeProducer::start(Does::Answer(404)));
+    let all = [(); 3].map(|()| FakeProducer::start(Behaviour::Answer(404)));
     let bench = Bench::of(all.each_ref(), |config| config.breaker.consecutive_failures = 1);
     for calls in 1..=9 {
         assert_eq!(bench.ask().expect("an answer").status, 404);
@@ -463,7 +464,7 @@ fn an_unknown_place_is_an_answer_and_asked_for_once() {
 
 #[test]
 fn an_instance_that_asks_for_patience_gets_it() {
-    let (limited, good) = (FakeProducer::start(Does::Limit(30)), FakeProducer::start(Does::Answer(200)));
+    let (limited, good) = (FakeProducer::start(Behaviour::Limit(30)), FakeProducer::start(Behaviour::Answer(200)));
     let bench = Bench::of([&limited, &good], |_| {});
     assert!(bench.ask_often(12).iter().all(|answer| answer.status == 200));
     assert_eq!(limited.calls(), 1);
@@ -477,7 +478,7 @@ fn hedging(config: &mut Config) {
 
 #[test]
 fn a_copy_elsewhere_wins_over_a_late_answer_and_the_late_one_is_cancelled() {
-    let (slow, fast) = (FakeProducer::start(Does::Hang), FakeProducer::start(Does::Answer(200)));
+    let (slow, fast) = (FakeProducer::start(Behaviour::Hang), FakeProducer::start(Behaviour::Answer(200)));
     let bench = Bench::of([&slow, &fast], hedging);
     let started = Instant::now();
     let answers = bench.ask_until_it_is_the_turn_of(&slow);
@@ -494,7 +495,7 @@ fn a_copy_elsewhere_wins_over_a_late_answer_and_the_late_one_is_cancelled() {
 
 #[test]
 fn an_answer_that_is_not_late_makes_no_copy() {
-    let both = [(); 2].map(|()| FakeProducer::start(Does::Answer(200)));
+    let both = [(); 2].map(|()| FakeProducer::start(Behaviour::Answer(200)));
     let bench = Bench::of(both.each_ref(), |config| {
         config.call.hedge_after = HedgeDelay::After(ms(1000));
     });
@@ -504,8 +505,10 @@ fn an_answer_that_is_not_late_makes_no_copy() {
 
 #[test]
 fn whichever_of_the_two_fails_waits_for_the_other() {
-    let late = |time, status| FakeProducer::start(Does::Late(ms(time), status));
-    for (one, other) in [(late(120, 500), late(250, 200)), (late(250, 200), FakeProducer::start(Does::Answer(500)))] {
+    let late = |time, status| FakeProducer::start(Behaviour::Late(ms(time), status));
+    for (one, other) in
+        [(late(120, 500), late(250, 200)), (late(250, 200), FakeProducer::start(Behaviour::Answer(500)))]
+    {
         // Whichever of the two is asked first.
         let bench = Bench::of([&one, &other], hedging);
         for answer in bench.ask_often(2) {
@@ -516,7 +519,8 @@ fn whichever_of_the_two_fails_waits_for_the_other() {
 
 #[test]
 fn copies_have_a_budget_of_their_own_and_without_it_the_late_answer_counts() {
-    let (slow, fast) = (FakeProducer::start(Does::Late(ms(80), 200)), FakeProducer::start(Does::Late(ms(80), 200)));
+    let (slow, fast) =
+        (FakeProducer::start(Behaviour::Late(ms(80), 200)), FakeProducer::start(Behaviour::Late(ms(80), 200)));
     let bench = Bench::of([&slow, &fast], |config| {
         hedging(config);
         config.call.retry_budget = 0.0;
@@ -528,7 +532,7 @@ fn copies_have_a_budget_of_their_own_and_without_it_the_late_answer_counts() {
 
 #[test]
 fn the_answer_of_a_cancelled_call_never_reaches_another_one() {
-    let slow = FakeProducer::start(Does::Late(ms(40), 200));
+    let slow = FakeProducer::start(Behaviour::Late(ms(40), 200));
     let bench = Bench::of([&slow], |config| {
         config.breaker.consecutive_failures = 1000;
         config.breaker.minimum_calls = 1000;
@@ -553,7 +557,7 @@ fn the_answer_of_a_cancelled_call_never_reaches_another_one() {
 #[test]
 fn every_change_of_a_circuit_is_one_line_in_the_log() {
     listen();
-    let (flaky, good) = (FakeProducer::start(Does::Answer(500)), FakeProducer::start(Does::Answer(200)));
+    let (flaky, good) = (FakeProducer::start(Behaviour::Answer(500)), FakeProducer::start(Behaviour::Answer(200)));
     let bench = Bench::of([&flaky, &good], |config| {
         config.breaker.consecutive_failures = 1;
         config.breaker.open_for = ms(200);
@@ -562,7 +566,7 @@ fn every_change_of_a_circuit_is_one_line_in_the_log() {
     });
     bench.ask_until_it_is_the_turn_of(&flaky);
     assert_eq!(bench.circuit(flaky.addr)["state"], "open");
-    flaky.does(Does::Answer(200));
+    flaky.set_behaviour(Behaviour::Answer(200));
     soon("the circuit is closed again", || {
         bench.ask().expect("an answer");
         bench.circuit(flaky.addr)["state"] == "closed"

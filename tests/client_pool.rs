@@ -9,14 +9,14 @@ mod apart;
 mod bodies;
 #[path = "client_pool/deadlines.rs"]
 mod deadlines;
-#[path = "client_pool/kept.rs"]
-mod kept;
 #[path = "client_pool/malformed.rs"]
 mod malformed;
 #[path = "client_pool/many.rs"]
 mod many;
 #[path = "support/peer.rs"]
 mod peer;
+#[path = "client_pool/reuse.rs"]
+mod reuse;
 #[path = "support/silent.rs"]
 mod silent;
 
@@ -85,6 +85,6 @@ fn echo(door: &Door, connections: usize, body: &'static str) -> usize {
         })
         .collect();
     let answered = peers.into_iter().map(|peer| peer.join().expect("a connection's part")).sum();
-    assert!(door.knock().is_none(), "one connection more than {connections}");
+    assert!(door.try_accept().is_none(), "one connection more than {connections}");
     answered
 }

@@ -21,7 +21,7 @@ use http_types::{Body, Method};
 use serde_json::json;
 use smol::block_on;
 
-use support::fake_producer::{Does, FakeProducer};
+use support::fake_producer::{Behaviour, FakeProducer};
 use support::patience::patience;
 use support::silent::silent;
 
@@ -46,8 +46,8 @@ fn send(request: Request<'_>) -> Result<Answer, Error> {
 }
 
 /// Whether a failing instance, asked first, has the request sent to the one that is well. It is asked once in any case.
-fn is_sent_elsewhere(failure: Does, request: impl Fn(&Client) -> Request<'_>) -> bool {
-    let (bad, good) = (FakeProducer::start(failure), FakeProducer::start(Does::Answer(200)));
+fn is_sent_elsewhere(failure: Behaviour, request: impl Fn(&Client) -> Request<'_>) -> bool {
+    let (bad, good) = (FakeProducer::start(failure), FakeProducer::start(Behaviour::Answer(200)));
     let client = client(&[bad.addr, good.addr], |_| {});
     loop {
         let before = good.calls();
@@ -65,7 +65,7 @@ fn is_sent_elsewhere(failure: Does, request: impl Fn(&Client) -> Request<'_>) ->
 
 #[test]
 fn a_request_says_what_it_was_given() {
-    let good = FakeProducer::start(Does::Answer(200));
+    let good = FakeProducer::start(Behaviour::Answer(200));
     let client = client(&[good.addr], |_| {});
     let request = client.post(SERVICE, "/greeting?loud=1").query(&[("name", "Ada & Bob"), ("town", "Köln")]);
     let answer = send(request.header("X-Desk", "7").json(&json!({"name": "Ada"}))).expect("an answer");
@@ -81,7 +81,7 @@ fn a_request_says_what_it_was_given() {
 #[test]
 fn an_answer_is_read_as_json_or_is_an_error_that_says_of_which_instance() {
     const JSON: &str = "HTTP/1.1 200 OK\r\nx-bramble-id: producer-1\r\ncontent-length: 14\r\n\r\n{\"text\":\"Hi!\"}";
-    let good = FakeProducer::start(Does::Say(JSON));
+    let good = FakeProducer::start(Behaviour::Say(JSON));
     let answer = send(client(&[good.addr], |_| {}).get(SERVICE, "/")).expect("an answer");
     assert_eq!(answer.json::<BTreeMap<String, String>>().expect("JSON")["text"], "Hi!");
     let error = answer.json::<Vec<u8>>().expect_err("not a list");
@@ -89,8 +89,8 @@ fn an_answer_is_read_as_json_or_is_an_error_that_says_of_which_instance() {
 }
 
 #[test]
-fn a_request_that_cannot_be_sent_says_why_and_asks_nobody() {
-    let good = FakeProducer::start(Does::Answer(200));
+fn a_request_that_cannot_be_sent_says_why_and_no_instance_is_asked() {
+    let good = FakeProducer::start(Behaviour::Answer(200));
     let client = client(&[good.addr], |_| {});
     for (request, why) in [
         (client.get(SERVICE, "greeting"), "path"),
@@ -110,16 +110,16 @@ fn a_request_that_cannot_be_sent_says_why_and_asks_nobody() {
 #[test]
 fn what_may_be_done_twice_is_asked_of_another_instance_after_a_failure() {
     for method in [Method::Get, Method::Head, Method::Options, Method::Put, Method::Delete] {
-        assert!(is_sent_elsewhere(Does::Close, |client| client.request(method, SERVICE, "/")), "{method}");
+        assert!(is_sent_elsewhere(Behaviour::Close, |client| client.request(method, SERVICE, "/")), "{method}");
     }
-    for failure in [Does::Close, Does::Answer(500), Does::Answer(503), Does::Stranger(200)] {
+    for failure in [Behaviour::Close, Behaviour::Answer(500), Behaviour::Answer(503), Behaviour::Stranger(200)] {
         assert!(is_sent_elsewhere(failure, |client| client.post(SERVICE, "/").json(&1).idempotent()), "{failure:?}");
     }
 }
 
 #[test]
 fn what_may_not_be_done_twice_is_sent_to_one_instance() {
-    for failure in [Does::Close, Does::Answer(500), Does::Answer(503), Does::Stranger(200)] {
+    for failure in [Behaviour::Close, Behaviour::Answer(500), Behaviour::Answer(503), Behaviour::Stranger(200)] {
         for method in [Method::Post, Method::Patch] {
             assert!(!is_sent_elsewhere(failure, |client| client.request(method, SERVICE, "/").json(&1)), "{failure:?}");
         }
@@ -131,7 +131,7 @@ fn what_may_not_be_done_twice_goes_elsewhere_while_nothing_of_it_was_sent() {
     let refuses = TcpListener::bind("127.0.0.97:0").and_then(|there| there.local_addr()).expect("an address");
     let (drops, _listener, _queue) = silent("127.0.0.1:0");
     for gone in [refuses, drops] {
-        let good = FakeProducer::start(Does::Answer(200));
+        let good = FakeProducer::start(Behaviour::Answer(200));
         let client = client(&[gone, good.addr], |_| {});
         for answered in 1..=2 {
             let answer = send(client.post(SERVICE, "/").json(&1)).expect("the other one answers");
@@ -142,8 +142,8 @@ fn what_may_not_be_done_twice_goes_elsewhere_while_nothing_of_it_was_sent() {
 
 #[test]
 fn all_attempts_of_an_idempotent_request_have_one_key_and_another_request_has_another() {
-    let bad = [(); 2].map(|()| FakeProducer::start(Does::Close));
-    let good = FakeProducer::start(Does::Answer(200));
+    let bad = [(); 2].map(|()| FakeProducer::start(Behaviour::Close));
+    let good = FakeProducer::start(Behaviour::Answer(200));
     let client = client(&[bad[0].addr, bad[1].addr, good.addr], |config| config.call.retry_budget = 1.0);
     let keys = || {
         let all = bad.iter().chain([&good]).flat_map(FakeProducer::heads);
@@ -165,7 +165,7 @@ fn all_attempts_of_an_idempotent_request_have_one_key_and_another_request_has_an
 fn a_body_that_is_large_or_a_stream_is_sent_whole_and_once() {
     let large = vec![7_u8; 100 << 10];
     let stream = || Body::from_reader(futures_lite::io::Cursor::new(large.clone()), Some(large.len()));
-    let good = FakeProducer::start(Does::Answer(200));
+    let good = FakeProducer::start(Behaviour::Answer(200));
     let put = |client: &Client, body: Body| send(client.request(Method::Put, SERVICE, "/").body(body));
     let client_of_good = client(&[good.addr], |_| {});
     for body in [Body::from_bytes(large.clone()), stream()] {
@@ -181,7 +181,7 @@ fn a_body_that_is_large_or_a_stream_is_sent_whole_and_once() {
 
 #[test]
 fn a_call_waits_as_long_as_the_settings_of_its_own_service_say() {
-    let hung = FakeProducer::start(Does::Hang);
+    let hung = FakeProducer::start(Behaviour::Hang);
     let client = client(&[hung.addr], |config| {
         let own = "[call.producer]\ntimeout = \"200ms\"\nattempt_timeout = \"200ms\"\n[call]\ntimeout = \"1h\"\n";
         *config = Config::load(&Sources::text(own)).expect("right");
@@ -192,7 +192,7 @@ fn a_call_waits_as_long_as_the_settings_of_its_own_service_say() {
 
 #[test]
 fn a_late_request_that_changes_something_is_not_copied() {
-    let both = [(); 2].map(|()| FakeProducer::start(Does::Late(Duration::from_millis(300), 200)));
+    let both = [(); 2].map(|()| FakeProducer::start(Behaviour::Late(Duration::from_millis(300), 200)));
     let client = client(&both.each_ref().map(|one| one.addr), |config| {
         config.call.hedge_after = HedgeDelay::After(Duration::from_millis(20));
     });
@@ -209,7 +209,7 @@ fn a_late_request_that_changes_something_is_not_copied() {
 #[test]
 fn a_request_under_another_one_has_its_trace_and_the_time_that_is_left_of_it() {
     const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let good = FakeProducer::start(Does::Answer(200));
+    let good = FakeProducer::start(Behaviour::Answer(200));
     let upstream = client(&[good.addr], |_| {});
     let mut app = tide::with_state(upstream);
     app.at("/").get(|request: tide::Request<Client>| async move {

@@ -1,4 +1,5 @@
-//! The client's wire over TLS: who is trusted, who is not and why, and that an end that may be an attacker's is no end.
+//! The HTTP client over TLS: which certificates it trusts, why it refuses others, and that an end that may be an
+//! attacker's is no end.
 
 mod support {
     pub(crate) mod peer;
@@ -258,7 +259,7 @@ fn a_whole_answer_needs_no_farewell() {
 }
 
 #[test]
-fn an_answer_whose_end_anybody_could_have_made_is_refused() {
+fn an_answer_whose_end_is_not_authenticated_is_refused() {
     let authority = Authority::new("cut");
     for (answer, close, expected) in [
         ("HTTP/1.1 200 OK\r\n\r\nhello", true, Some("hello")),

@@ -50,7 +50,7 @@ fn a_person_gets_the_weather_through_the_form_and_goes_on_getting_it_when_a_prod
 #[test]
 fn the_terminal_finds_what_the_demo_runs() {
     let demo = Demo::start("terminal");
-    // It gives up after its three seconds, as on a machine so busy that nobody has answered its first question.
+    // Gives up after its three seconds, as on a machine so busy that no instance has answered its first question.
     let began = Instant::now();
     let asked = loop {
         let asked = demo.command(&["weather", "70569", "DE", "--json"]);
@@ -113,7 +113,7 @@ fn is_page_of_failure(answer: &str, says: &str) -> bool {
     frame.iter().chain([&says]).all(|text| answer.contains(text))
 }
 
-/// Waits until `reached`, as a person would who looks again and again.
+/// Waits until `reached`, as a person would that looks again and again.
 fn until(what: &str, reached: impl Fn() -> bool) {
     let since = Instant::now();
     while !reached() {
@@ -140,7 +140,7 @@ fn the_buttons_do_what_they_say_and_no_other_site_can_press_them() {
     until("the first is dead", || !is_running(first));
     assert_eq!(press(&demo, "producers/2/stop", &own), 303);
     until("the second has ended", || !is_running(second));
-    assert_eq!(press(&demo, "producers/1/slow", &own), 409, "nobody is there to be slowed");
+    assert_eq!(press(&demo, "producers/1/slow", &own), 409, "no process is there to be slowed");
     let (status, page) = answer_to_press(&demo, "producers/9/kill", &own);
     assert_eq!(status, 409);
     assert!(is_page_of_failure(&page, "There is no producer 9."), "{page}");

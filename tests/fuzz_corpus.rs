@@ -1,5 +1,5 @@
-//! What comes from outside, a network or a person, must never bring a service down. Fuzzing needs a nightly compiler
-//! and hours; this finds the simple cases in seconds, on every machine, with every `cargo test`.
+//! Fuzzing in seconds: input from outside, a network or a person, must never bring a service down. Fuzzing proper needs
+//! a nightly compiler and hours; this finds the simple cases on every machine, with every `cargo test`.
 //!
 //! `BRAMBLE_FUZZ_SECONDS` sets the time for each target (2), `BRAMBLE_FUZZ_SEED` repeats a run.
 
@@ -100,7 +100,7 @@ fn run(target: &Target, input: &[u8], seed: u64) {
     assert!(took < SLOW, "{name} took {took:?} (BRAMBLE_FUZZ_SEED={seed}) for b\"{}\"", input.escape_ascii());
 }
 
-/// One input in eight is noise; the others are one of the corpus with a few changes, and so get deeper.
+/// Makes an input: one in eight is noise; the others are one of the corpus with a few changes, and so get deeper.
 fn make(rng: &mut Rng, corpus: &[Vec<u8>]) -> Vec<u8> {
     let mut input = match rng.choice(corpus) {
         Some(input) if rng.u8(..8) > 0 => input.clone(),

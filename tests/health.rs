@@ -1,5 +1,5 @@
-//! What whoever runs a service asks it and is told: `bramble health` as the health check of a container runs it, the
-//! end that SIGTERM begins, and what systemd hears.
+//! Health of a service as its surroundings see it: `bramble health` as the health check of a container runs it, the end
+//! that SIGTERM begins, and the messages to systemd.
 
 mod support {
     pub(crate) mod bramble;
@@ -40,15 +40,15 @@ fn a_service_that_answers_is_well_however_it_is_named() {
 }
 
 #[test]
-fn where_nobody_listens_the_check_fails_and_says_so() {
+fn the_check_fails_where_no_service_listens_and_says_so() {
     let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
     let (code, said) = health(&["--port", &port.to_string()], &[]);
     assert_eq!(code, Some(1));
-    assert!(said.contains(&format!("nobody listens at 127.0.0.1:{port}")), "{said}");
+    assert!(said.contains(&format!("no service listens at 127.0.0.1:{port}")), "{said}");
 }
 
 #[test]
-fn who_accepts_but_never_answers_fails_the_check_in_time() {
+fn a_service_that_accepts_but_never_answers_fails_the_check_in_time() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = silent.local_addr().expect("bound").port().to_string();
     let started = Instant::now();
@@ -87,7 +87,7 @@ fn what_cannot_be_asked_is_a_failed_check_too() {
     }
 }
 
-/// What `/readyz` says, unless the service has just ended.
+/// Body of `/readyz`, unless the service has just ended.
 fn readyz(addr: SocketAddr) -> Option<String> {
     let mut stream = TcpStream::connect(addr).ok()?;
     write!(stream, "GET /readyz HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n").ok()?;
@@ -126,7 +126,7 @@ fn systemd_is_told_when_it_serves_that_it_lives_and_that_it_ends() {
 }
 
 #[test]
-fn who_is_told_to_end_says_so_and_serves_on_while_a_name_may_still_lead_to_it() {
+fn a_service_told_to_end_says_so_and_serves_on_while_a_name_may_still_lead_to_it() {
     let consumer = Service::start(&["consumer"], &[]);
     let (_, instances) = consumer.get("/instances");
     assert!(instances.contains("off: [discovery] mdns is false"), "{instances}");

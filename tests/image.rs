@@ -37,7 +37,7 @@ mod ssh;
 #[path = "image/web.rs"]
 mod web;
 
-/// Something to be said at the end of the run; `BRAMBLE_TEST_NOTES` names the file for it.
+/// Prints a line at the end of the run; `BRAMBLE_TEST_NOTES` names the file for it.
 fn note(what: &str) {
     println!("note: {what}");
     let Some(file) = std::env::var_os("BRAMBLE_TEST_NOTES") else { return };

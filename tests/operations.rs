@@ -199,9 +199,9 @@ fn a_service_that_answers_its_own_cluster_only_has_not_rejected_the_input() {
 #[test]
 fn a_fallback_takes_the_place_of_the_output_and_is_counted_as_one() {
     run(|executor| async move {
-        let to_nobody = client(vec![]);
-        let instead = to_nobody.call(&GREET, &ada()).or(|error| hello(&error.to_string())).await;
-        assert!(instead.text.contains("greeter"), "{instead:?}");
+        let unanswered = client(vec![]);
+        let fallback = unanswered.call(&GREET, &ada()).or(|error| hello(&error.to_string())).await;
+        assert!(fallback.text.contains("greeter"), "{fallback:?}");
         let good = client(vec![greeter(&executor).0]);
         assert_eq!(good.call(&GREET, &named("Ada")).or(|_| hello("nothing")).await, hello("Hello, Ada!"));
         let kept = good.call(&GREET, &named("Bob")).or_else(|_| future::ready(Ok(hello("Bye!")))).await;
@@ -215,7 +215,7 @@ fn a_fallback_takes_the_place_of_the_output_and_is_counted_as_one() {
             let json = text.trim().strip_prefix("data: ").expect("an event");
             serde_json::from_str::<serde_json::Value>(json).expect("JSON")[event].clone()
         };
-        assert_eq!(count(&to_nobody, "rollingCountFallbackSuccess"), 1);
+        assert_eq!(count(&unanswered, "rollingCountFallbackSuccess"), 1);
         assert_eq!(count(&good, "rollingCountFallbackSuccess"), 1);
         assert_eq!(count(&good, "rollingCountFallbackFailure"), 1);
     });

@@ -27,7 +27,7 @@ use futures_lite::prelude::*;
 use smol::Executor;
 use smol::channel::{Sender, bounded};
 
-/// What a call of the server takes: a capacity of 30 calls a second.
+/// Time that a call takes the server: a capacity of 30 calls a second.
 const SERVICE: Duration = Duration::from_millis(33);
 const CAPACITY: f64 = 1.0 / 0.033;
 /// The server's mark.
@@ -35,7 +35,7 @@ const ID: &str = "slow-0123456789abcdef";
 /// How long a caller waits: `[call] attempt_timeout`.
 const PATIENCE: Duration = Duration::from_millis(1300);
 
-/// A server on a thread of its own, so that handlers that compute hold up nobody but it.
+/// A server on a thread of its own, so that handlers that compute hold up no other server.
 struct Server {
     addr: SocketAddr,
     stats: Arc<Stats>,
@@ -106,7 +106,7 @@ fn app(runs: &Arc<AtomicUsize>) -> tide::Server<()> {
     app
 }
 
-/// What came of one call.
+/// Outcome of one call.
 #[derive(Debug, Clone, Copy)]
 struct Outcome {
     began: Duration,

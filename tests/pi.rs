@@ -42,8 +42,8 @@ impl Pi {
         pi.write("dev/tty1", "");
         pi.write("dev/ttyAMA0", "");
         fs::create_dir_all(pi.folder.join("bin")).expect("a folder");
-        // Its services are other users, who need not be able to reach the program where it was built. Copied by another
-        // process: written by this one, it would be busy while any other test starts a process.
+        // Its services run as other users, which need not be able to reach the program where it was built. Copied by
+        // another process: written by this one, it would be busy while any other test starts a process.
         let copied = Command::new("cp").arg(BRAMBLE).arg(pi.folder.join("bin/bramble")).status().expect("cp is there");
         assert!(copied.success());
         pi

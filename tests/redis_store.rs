@@ -1,5 +1,5 @@
 //! Answers shared through a real `redis-server` on loopback: found by others and by those that come after, and never in
-//! the way when it is killed, hangs, refuses or holds what nobody understands.
+//! the way when it is killed, hangs, refuses or holds bytes that are no answer.
 
 mod support {
     pub(crate) mod bramble;
@@ -85,7 +85,7 @@ fn circuit(producer: &Service) -> Value {
     ours.next().expect("a circuit named redis")["endpoints"][0].take()
 }
 
-/// What became of reads and writes.
+/// Counter of reads and writes by result.
 fn count(producer: &Service, result: &str) -> u64 {
     producer.metric(&format!("bramble_shared_cache_calls_total{{result=\"{result}\"}}"))
 }
@@ -151,7 +151,7 @@ fn a_redis_that_is_killed_under_load_costs_no_answer_and_is_used_again_when_it_i
     assert!(places.len() > Config::default().cache.capacity);
     std::thread::scope(|scope| {
         // A panic here must end the load too.
-        let _ended = Ends(&end);
+        let _ended = StopOnDrop(&end);
         let load: Vec<_> = (0..3)
             .map(|thread| {
                 let (places, end, asked, addr) = (&places, &end, &asked, producer.addr());
@@ -185,9 +185,9 @@ fn a_redis_that_is_killed_under_load_costs_no_answer_and_is_used_again_when_it_i
     assert_eq!(producer.logged("shared through redis").len(), 2, "{:?}", producer.logged("redis"));
 }
 
-struct Ends<'a>(&'a AtomicBool);
+struct StopOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Ends<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -242,7 +242,7 @@ fn a_redis_that_hangs_costs_a_short_time_three_times_and_then_nothing() {
 }
 
 #[test]
-fn what_nobody_understands_is_as_good_as_nothing_and_is_told_of_once() {
+fn bytes_that_are_no_answer_are_as_good_as_nothing_and_are_logged_once() {
     let (redis, upstream) = (RedisServer::start(&[]), Upstream::start());
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_millis();
     let entry =
@@ -398,7 +398,7 @@ impl Bench {
         smol::block_on(self.executor.run(future))
     }
 
-    /// One answer from a process that has ended since.
+    /// Leaves an answer of a process that has ended since.
     async fn leave_one(&self) {
         let (cache, _redis) = self.cache().await;
         self.ask(&cache, 0, async { Ok("one".to_owned()) }).await.expect("fetched");
@@ -476,7 +476,7 @@ fn equal_questions_at_once_are_one_there_too() {
 }
 
 #[test]
-fn the_connection_ends_with_the_last_who_uses_it() {
+fn the_connection_ends_with_its_last_user() {
     let bench = Bench::new();
     bench.run(async {
         let clients = || {

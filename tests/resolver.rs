@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bramble::resolve::{Answer, Config, Error, Resolver};
 use simple_dns::rdata::{CNAME, RData};
 use simple_dns::{Name, PacketFlag, RCODE};
-use support::dns_server::{Dns, GUARD, Over, a, aaaa, bytes, record, sockets, v4, v6};
+use support::dns_server::{Dns, GUARD, Protocol, a, aaaa, bytes, record, sockets, v4, v6};
 
 fn run<T>(test: impl Future<Output = T>) -> T {
     smol::block_on(smol::future::or(test, async {
@@ -82,12 +82,12 @@ fn aliases_within_an_answer_are_followed() {
 fn an_answer_that_does_not_fit_is_fetched_over_tcp() {
     let dns = Dns::new(|asked| match (asked.ipv6, asked.over) {
         (true, _) => asked.records(vec![]),
-        (false, Over::Udp) => {
+        (false, Protocol::Udp) => {
             let mut reply = asked.reply();
             reply.set_flags(PacketFlag::TRUNCATION);
             bytes(&reply)
         }
-        (false, Over::Tcp) => asked.records((1..=30).map(|last| a(&asked.name, last)).collect()),
+        (false, Protocol::Tcp) => asked.records((1..=30).map(|last| a(&asked.name, last)).collect()),
     });
     let addrs = lookup(&asking(&[&dns]), "many.example.org").expect("over TCP");
     assert_eq!(addrs, (1..=30).map(v4).collect::<Vec<_>>());
@@ -141,10 +141,10 @@ fn servers_that_are_all_silent_are_a_timeout_at_the_deadline() {
 }
 
 #[test]
-fn nobody_at_the_port_is_known_at_once() {
+fn a_port_without_a_server_is_known_at_once() {
     let gone = sockets().0.local_addr().expect("bound");
     let begin = Instant::now();
-    let error = lookup(&Resolver::with_servers(vec![gone], ""), "pi.example.org").expect_err("nobody there");
+    let error = lookup(&Resolver::with_servers(vec![gone], ""), "pi.example.org").expect_err("no server there");
     assert!(matches!(error, Error::ServerFailed { .. }), "{error:?}");
     assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
 }
@@ -206,7 +206,7 @@ fn a_domain_whose_server_fails_does_not_hide_the_next_one() {
 }
 
 #[test]
-fn who_watches_a_name_gets_what_the_server_says_now() {
+fn a_watched_name_gives_what_the_server_says_now() {
     let last = Arc::new(AtomicUsize::new(1));
     let now = Arc::clone(&last);
     let dns = Dns::new(move |asked| match asked.ipv6 {

@@ -8,14 +8,14 @@ mod admission;
 mod answers;
 #[path = "server_protocol/bodies.rs"]
 mod bodies;
-#[path = "server_protocol/ends.rs"]
-mod ends;
 #[path = "server_protocol/handlers.rs"]
 mod handlers;
 #[path = "server_protocol/patience.rs"]
 mod patience;
 #[path = "server_protocol/requests.rs"]
 mod requests;
+#[path = "server_protocol/shutdown.rs"]
+mod shutdown;
 
 use std::future::Future;
 use std::io;
@@ -86,7 +86,7 @@ impl AsyncRead for Endless {
     }
 }
 
-/// What a body is made of, part by part: `Ok` bytes or an error.
+/// Makes a body of parts: `Ok` bytes or an error.
 fn parts(of: impl Stream<Item = io::Result<Vec<u8>>> + Unpin + Send + Sync + 'static, len: Option<usize>) -> Body {
     struct Parts<S>(S);
     impl<S: Stream<Item = io::Result<Vec<u8>>> + Unpin> AsyncRead for Parts<S> {
@@ -270,11 +270,11 @@ impl Peer {
 
     async fn ask_whatever(&mut self, request: &str) -> String {
         self.send(request).await;
-        self.whatever_comes().await
+        self.read_available().await
     }
 
     /// All until the end of the connection, reset or not.
-    async fn whatever_comes(&mut self) -> String {
+    async fn read_available(&mut self) -> String {
         while self.more().await.is_ok_and(|n| n > 0) {}
         String::from_utf8_lossy(&std::mem::take(&mut self.read)).into_owned()
     }
@@ -289,7 +289,7 @@ impl Peer {
         }
     }
 
-    /// One answer with a content-length.
+    /// Reads an answer with a content-length.
     async fn answer(&mut self) -> Answer {
         let head = self.until("\r\n\r\n").await;
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();

@@ -1,4 +1,4 @@
-//! A service of one's own: its name, its registration, and whom it answers.
+//! A service of one's own: its name, its registration, and which requests it answers.
 
 #[path = "support/patience.rs"]
 mod patience;

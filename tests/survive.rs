@@ -30,7 +30,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use cluster::{Cluster, Service, id_of, ms, soon};
-use people::{Load, OUT_OF_DATE, PLACES, UNREACHABLE, answered_by, nobody_noticed};
+use people::{Load, OUT_OF_DATE, PLACES, UNREACHABLE, answered_by, none_failed};
 use support::http::get;
 
 const UNKNOWN_SO_FAR: &str = "79098";
@@ -41,7 +41,7 @@ fn has_a_share(consumer: &Service, id: &str) {
 }
 
 #[test]
-fn a_producer_that_is_killed_under_load_is_noticed_by_nobody() {
+fn a_producer_that_is_killed_under_load_fails_no_question() {
     let (_cluster, mut producers, consumer) = Cluster::with_producers::<3>("kill");
     let victim = id_of(&producers[0]);
     has_a_share(&consumer, &victim);
@@ -52,7 +52,7 @@ fn a_producer_that_is_killed_under_load_is_noticed_by_nobody() {
     thread::sleep(ms(4000));
     let asked = load.end();
     assert!(asked.len() > 200, "that was no load: {}", asked.len());
-    nobody_noticed(&asked);
+    none_failed(&asked);
     let (before, after): (Vec<_>, Vec<_>) = asked.into_iter().partition(|one| one.at < killed);
     assert!(answered_by(&before).contains(&*victim), "it had its share before");
     let after = answered_by(&after);
@@ -62,7 +62,7 @@ fn a_producer_that_is_killed_under_load_is_noticed_by_nobody() {
 }
 
 #[test]
-fn a_producer_that_is_told_to_end_under_load_is_noticed_by_nobody() {
+fn a_producer_that_is_told_to_end_under_load_fails_no_question() {
     let (_cluster, mut producers, consumer) = Cluster::with_producers::<3>("term");
     let leaving = id_of(&producers[0]);
     has_a_share(&consumer, &leaving);
@@ -74,7 +74,7 @@ fn a_producer_that_is_told_to_end_under_load_is_noticed_by_nobody() {
     thread::sleep(ms(1000));
     let asked = load.end();
     assert!(asked.len() > 100, "that was no load: {}", asked.len());
-    nobody_noticed(&asked);
+    none_failed(&asked);
     let (before, after): (Vec<_>, Vec<_>) = asked.into_iter().partition(|one| one.at < ended);
     assert!(answered_by(&before).contains(&*leaving), "it had its share before");
     assert!(!answered_by(&after).contains(&*leaving));
@@ -93,7 +93,7 @@ fn a_producer_that_hangs_loses_its_traffic_within_a_second() {
     thread::sleep(ms(5000));
     producers[0].signal("CONT");
     let asked = load.end();
-    nobody_noticed(&asked);
+    none_failed(&asked);
 
     // One in its place is asked as soon as its health check has failed, and the circuit is open from then on.
     let attempt_timeout = ms(1300);

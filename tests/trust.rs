@@ -30,7 +30,7 @@ const QUESTION: &str = "weather?zip=70569&country=DE";
 const OLD: &str = "spring:the first secret of this test";
 const NEW: &str = "autumn:another secret of this test";
 
-/// What the processes of one test have in common.
+/// Settings and folder that the processes of one test share.
 struct Bench {
     cluster: String,
     mdns_port: u16,
@@ -186,7 +186,7 @@ fn is_live(answer: &(u16, Value)) -> bool {
 }
 
 #[test]
-fn with_the_same_key_everything_works_and_a_producer_answers_nobody_else() {
+fn with_the_same_key_everything_works_and_a_producer_answers_no_other_client() {
     let bench = Bench::new("same", 55_401);
     let producer = bench.start("producer", Some(OLD));
     let consumer = bench.start("consumer", Some(OLD));
@@ -226,7 +226,7 @@ fn without_the_key_a_consumer_is_told_once_what_to_do_and_takes_the_producer_for
     assert_eq!(circuit["reason"], "answered by another server or cluster", "{circuit}");
 }
 
-/// Somebody who says he is a producer, without the key.
+/// A server that claims to be a producer, without the key.
 struct Rogue {
     door: TcpListener,
     mdns: Mdns,
@@ -256,7 +256,7 @@ impl Rogue {
         Self { door, mdns, registration }
     }
 
-    /// True if nobody has ever come.
+    /// Whether no client has ever connected.
     fn is_alone(&self) -> bool {
         self.door.set_nonblocking(true).expect("a socket");
         self.door.accept().is_err()

@@ -1,5 +1,5 @@
-//! What a weather API that is slow or down costs those who ask, with real processes on loopback: the stand-in for the API,
-//! a producer, and the form.
+//! Cost of a slow or failing weather API for its users, with real processes on loopback: the stand-in for the API, a
+//! producer, and the form.
 
 mod support {
     pub(crate) mod bramble;
@@ -60,7 +60,7 @@ impl Cluster {
         self.stand_in.json("/sim/calls")["total"].as_u64().expect("a number")
     }
 
-    /// What the form says as JSON.
+    /// Status and JSON of the form's answer.
     fn weather(&self) -> (u16, Value) {
         let (status, body) = self.form.get(&format!("/api/weather?{BUESNAU}"));
         (status, serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
@@ -173,7 +173,7 @@ fn only_if_cached_asks_no_weather_api() {
     assert_eq!(cluster.calls(), 1);
 }
 
-/// What the form answers to a question, as JSON.
+/// Status and JSON of the form's answer to a question.
 fn asked(cluster: &Cluster, place: &str) -> (u16, Value) {
     let (status, body) = cluster.form.get(&format!("/api/weather?{place}"));
     (status, serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")))

@@ -1,4 +1,4 @@
-//! Everyone who is measured, each as it would be used: one function that makes one guarded call, for one thread.
+//! The contestants, each as it would be used: one function that makes one guarded call, for one thread.
 
 #![allow(missing_docs)]
 

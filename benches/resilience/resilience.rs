@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 const COUNTED: u64 = 1000;
 
-/// One line: nanoseconds a call on one thread, on all cores at once, and allocations a call.
+/// A line of the table: nanoseconds a call on one thread, on all cores at once, and allocations a call.
 struct Line {
     what: String,
-    who: &'static str,
+    program: &'static str,
     one: f64,
     all: f64,
     allocations: f64,
@@ -35,18 +35,18 @@ impl Bench {
     }
 
     /// `caller` makes what one thread calls.
-    fn measure(&mut self, what: &str, who: &'static str, caller: impl Fn() -> Box<dyn FnMut(u64)> + Sync) {
+    fn measure(&mut self, what: &str, program: &'static str, caller: impl Fn() -> Box<dyn FnMut(u64)> + Sync) {
         let mut counted = caller();
         counted(COUNTED); // what is made once is no cost of a call
         let allocations = allocation_counter::measure(|| counted(COUNTED)).count_total as f64 / COUNTED as f64;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let one = self.median(&format!("{what} {who} one"), |calls| {
+        let one = self.median(&format!("{what} {program} one"), |calls| {
             let mut call = caller();
             let start = Instant::now();
             call(calls);
             start.elapsed()
         });
-        let all = self.median(&format!("{what} {who} all"), |calls| {
+        let all = self.median(&format!("{what} {program} all"), |calls| {
             let barrier = Barrier::new(cores);
             std::thread::scope(|scope| {
                 let run = || {
@@ -61,7 +61,7 @@ impl Bench {
                 times.sum::<Duration>() / cores as u32
             })
         });
-        self.lines.push(Line { what: what.into(), who, one, all, allocations });
+        self.lines.push(Line { what: what.into(), program, one, all, allocations });
     }
 
     /// Median nanoseconds of one call, as criterion estimates it.
@@ -76,13 +76,13 @@ impl Bench {
 
     fn print(&self) {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        println!("\n| what | who | ns, 1 thread | x ours | ns, {cores} threads | x ours | allocations |");
+        println!("\n| what | program | ns, 1 thread | x ours | ns, {cores} threads | x ours | allocations |");
         println!("| --- | --- | ---: | ---: | ---: | ---: | ---: |");
         for line in &self.lines {
             let ours = self.lines.iter().find(|ours| ours.what == line.what).expect("the first of its kind is ours");
-            let Line { what, who, one, all, allocations } = line;
+            let Line { what, program, one, all, allocations } = line;
             let (times, times_all) = (one / ours.one, all / ours.all);
-            println!("| {what} | {who} | {one:.1} | {times:.1} | {all:.1} | {times_all:.1} | {allocations:.1} |");
+            println!("| {what} | {program} | {one:.1} | {times:.1} | {all:.1} | {times_all:.1} | {allocations:.1} |");
         }
     }
 }

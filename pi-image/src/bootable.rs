@@ -1,7 +1,8 @@
 //! Whether the firmware finds what it needs. A Pi whose kernel has no device tree shows nothing at all, neither on HDMI nor
 //! on the serial line, so it has to be found out while the card can still be read elsewhere.
 
-/// What will keep a Pi 2 from starting, a sentence each: `config` is config.txt, `has` tells whether a file is on the card.
+/// Faults that keep a Pi 2 from starting, a sentence each: `config` is config.txt, `has` tells whether a file is on the
+/// card.
 pub(crate) fn faults(config: Option<&str>, has: impl Fn(&str) -> bool) -> Vec<String> {
     let mut faults = Vec::new();
     for name in ["bootcode.bin", "start.elf", "fixup.dat"].into_iter().filter(|name| !has(name)) {

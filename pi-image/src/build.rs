@@ -14,21 +14,21 @@ use crate::root::{self, read};
 use crate::sbom::{self, Subject};
 use crate::{Error, run};
 
-/// What was built.
+/// Image and lists that a build wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Built {
+pub struct BuildOutput {
     /// To be written to a card as it is.
     pub image: PathBuf,
     /// The same for a download: `xz`.
     pub compressed: PathBuf,
-    /// What is in it, as SPDX.
+    /// List of the image's contents, as SPDX.
     pub sbom: PathBuf,
     /// SHA-256 of the other three.
     pub sums: PathBuf,
-    /// What was not as one would expect, a sentence each.
+    /// Irregularities of the build, a sentence each.
     pub notes: Vec<String>,
-    /// What of a person's secrets is in the image now, for example "the cluster's key".
+    /// Secrets of the user that are in the image now, for example "the cluster's key".
     pub secrets: Vec<&'static str>,
 }
 
@@ -36,7 +36,7 @@ pub struct Built {
 ///
 /// # Errors
 /// If an option is wrong, a package cannot be had, or a program fails.
-pub fn build(options: &Options) -> Result<Built, Error> {
+pub fn build(options: &Options) -> Result<BuildOutput, Error> {
     let personal = options.files()?;
     let origin = Origin::of(&options.workspace)?;
     let scratch = Scratch::new(&options.workspace)?;
@@ -61,7 +61,7 @@ pub fn build(options: &Options) -> Result<Built, Error> {
     Ok(built)
 }
 
-/// Which state of the sources this is.
+/// State of the sources: commit and time.
 struct Origin {
     /// Of the workspace.
     version: String,
@@ -106,7 +106,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // If it cannot be removed, it lies in target/, where nobody minds.
+        // If it cannot be removed, it lies in target/, where it does no harm.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
@@ -201,7 +201,7 @@ fn unpacked(store: &Store, packages: &[&Package], workspace: &Path) -> Result<Pa
     let sums: String = packages.iter().map(|package| package.sha256.get(..4).unwrap_or_default()).collect();
     let folder = folder(workspace).join("unpacked").join(sums);
     if folder.is_dir() {
-        // Still to be had, or a build from the lock alone would fail elsewhere without anybody knowing.
+        // Still to be had, or a build from the lock alone would fail elsewhere without a warning here.
         store.fetch(packages)?;
     } else {
         std::fs::create_dir_all(folder.parent().expect("it was joined")).map_err(Error::file(&folder))?;
@@ -211,7 +211,7 @@ fn unpacked(store: &Store, packages: &[&Package], workspace: &Path) -> Result<Pa
 }
 
 /// Moves the card to where it is wanted, with its companions.
-fn deliver(options: &Options, origin: &Origin, card: &Path, parts: &[Part]) -> Result<Built, Error> {
+fn deliver(options: &Options, origin: &Origin, card: &Path, parts: &[Part]) -> Result<BuildOutput, Error> {
     let out = options.out_folder();
     std::fs::create_dir_all(&out).map_err(Error::file(&out))?;
     let name = format!("bramble-pi2-{}.img", origin.version);
@@ -239,7 +239,7 @@ fn deliver(options: &Options, origin: &Origin, card: &Path, parts: &[Part]) -> R
         .zip(listed)
         .map(|(sum, path)| format!("{sum}  {}\n", path.file_name().unwrap_or_default().to_string_lossy()));
     std::fs::write(&sums, lines.collect::<String>()).map_err(Error::file(&sums))?;
-    Ok(Built { image, compressed, sbom, sums, notes: Vec::new(), secrets: Vec::new() })
+    Ok(BuildOutput { image, compressed, sbom, sums, notes: Vec::new(), secrets: Vec::new() })
 }
 
 /// Also onto another file system. Holes stay holes.

@@ -1,5 +1,5 @@
-//! What runs on a Pi, or in a container of nothing else, must not miss a library there: `bramble` is linked with all it
-//! needs. The compiler for armv7 is rustup's where it has one, else Debian's, unpacked beside the downloads.
+//! Compiles `bramble` for a Pi, or for a container of nothing else: linked with all it needs, so that it misses no
+//! library there. The compiler for armv7 is rustup's where it has one, else Debian's, unpacked beside the downloads.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::str::FromStr;
 use crate::packages::{Lock, Package, Packages, Store};
 use crate::{CROSS_COMPILER, Error, run};
 
-/// What `bramble` is compiled for.
+/// Architecture that `bramble` is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// PCs, for containers.
@@ -147,7 +147,7 @@ fn rustup_has(workspace: &Path, target: Target) -> bool {
     said.is_ok_and(|folder| Path::new(folder.trim()).is_dir())
 }
 
-/// What the compilers are told besides what cargo says.
+/// Compiler flags besides those that cargo gives.
 struct Flags {
     /// Folders of this machine, and what stands in the binary instead.
     hidden: Vec<(String, &'static str)>,
@@ -228,7 +228,8 @@ impl Compiler {
         run::output(run::command("chmod").arg("755").arg(&self.rustc)).map(|_| ())
     }
 
-    /// They come from two releases of Debian; the compiler would refuse another's library with many words.
+    /// Fails if the libraries come from two releases of Debian; the compiler would refuse another's library with many
+    /// words.
     fn libraries_are_of_one_compiler(&self) -> Result<(), Error> {
         let said = run::text(Command::new(&self.rustc).arg("--version"))?;
         let version = said.trim();
@@ -263,8 +264,8 @@ mod tests {
 
     #[test]
     fn the_folders_of_this_machine_are_hidden() {
-        let flags = Flags::new(Path::new("/home/somebody/bramble"), Path::new("/home/somebody/bramble/target"));
-        assert!(flags.rust().contains("\x1f--remap-path-prefix=/home/somebody/bramble=/bramble\x1f"));
-        assert!(flags.c().ends_with("-ffile-prefix-map=/home/somebody/bramble/target=/target"));
+        let flags = Flags::new(Path::new("/home/user/bramble"), Path::new("/home/user/bramble/target"));
+        assert!(flags.rust().contains("\x1f--remap-path-prefix=/home/user/bramble=/bramble\x1f"));
+        assert!(flags.c().ends_with("-ffile-prefix-map=/home/user/bramble/target=/target"));
     }
 }

@@ -1,4 +1,4 @@
-//! Who made what is on the card, and under which terms: a card is handed on, and its licences with it.
+//! Authors and licences of everything on the card: a card is handed on, and its licences with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -58,7 +58,7 @@ fn in_short(copyright: &str) -> String {
     if names.is_empty() { "see its text".to_owned() } else { names.into_iter().collect::<Vec<_>>().join(", ") }
 }
 
-/// What is linked into `bramble`, without what only compiled it.
+/// Crates that are linked into `bramble`, without those that only compiled it.
 pub(crate) fn crates(workspace: &Path, target: Target) -> Result<Vec<Part>, Error> {
     let mut cargo = run::command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace).args([
@@ -77,7 +77,7 @@ pub(crate) fn crates(workspace: &Path, target: Target) -> Result<Vec<Part>, Erro
     Ok(parts.into_iter().collect())
 }
 
-/// What the compilers bring along.
+/// Libraries that the compilers bring along.
 pub(crate) fn libraries(compiler: &Versions) -> Vec<Part> {
     let part = |name: &str, version: &str, licence: &str| Part {
         from: From::Compiler,
@@ -103,7 +103,7 @@ fn linked(line: &str, sums: &BTreeMap<(String, String), String>) -> Option<Part>
     Some(Part { from: From::Crate(sum), name, version, licence })
 }
 
-/// What Cargo.lock says of each crate by name and version.
+/// Checksums in Cargo.lock by name and version of the crate.
 fn sums(lock: &str) -> BTreeMap<(String, String), String> {
     let value = |block: &str, key: &str| {
         let line = block.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = \""));
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn debians_licences_are_named_once_each() {
         assert_eq!(in_short("License: GPL-2\n text\nLicense: BSD\nLicense: GPL-2\nLicense:\n"), "BSD, GPL-2");
-        assert_eq!(in_short("Copyright by somebody"), "see its text");
+        assert_eq!(in_short("Copyright by the authors"), "see its text");
     }
 
     #[test]

@@ -9,7 +9,7 @@ const MAGIC: &[u8] = b"070701";
 const HEADER: usize = 110;
 const END: &str = "TRAILER!!!";
 
-/// What a path is. Everything belongs to root.
+/// Type of a path with its content. Everything belongs to root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
     /// With these permissions.

@@ -1,4 +1,4 @@
-//! What can go wrong while building, each with what to do about it.
+//! Errors of a build, each with what to do about it.
 
 use std::path::PathBuf;
 
@@ -9,17 +9,17 @@ pub enum Error {
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     File {
-        /// Which one.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: std::io::Error,
     },
     /// A program is not on this machine.
     #[error("{program} is not installed; on Debian, `sudo apt-get install {package}` brings it")]
     Missing {
-        /// Its name.
+        /// Name of the program.
         program: String,
-        /// Who has it.
+        /// Debian package that has the program.
         package: String,
     },
     /// A program ran and failed.
@@ -27,7 +27,7 @@ pub enum Error {
     Program {
         /// The command as one would type it.
         command: String,
-        /// What it wrote to stderr, or how it ended.
+        /// The command's stderr, or how it ended.
         said: String,
     },
     /// The lock is not what `image refresh` writes.
@@ -37,15 +37,15 @@ pub enum Error {
         path: PathBuf,
         /// Counted from one.
         line: usize,
-        /// What is wrong with the line.
+        /// Mistake in the line.
         why: &'static str,
     },
     /// The lock has no such package.
     #[error("packages.lock names no package {name} for {arch}; run `cargo xtask image refresh`")]
     NotLocked {
-        /// Its name.
+        /// Name of the package.
         name: String,
-        /// Its architecture.
+        /// Architecture of the package.
         arch: String,
     },
     /// Debian has replaced a package by a newer one since the lock was written.
@@ -54,17 +54,17 @@ pub enum Error {
         /// File names of the packages.
         names: Vec<String>,
     },
-    /// What was downloaded is not what the lock says.
+    /// A download has another checksum than the lock.
     #[error("{name} has SHA-256 {found}, but packages.lock says {expected}; nothing of it was used")]
     Checksum {
         /// The package's file name.
         name: String,
-        /// What it has.
+        /// Checksum of the download.
         found: String,
-        /// What it should have.
+        /// Checksum in the lock.
         expected: String,
     },
-    /// Something else, said in a sentence.
+    /// Any other failure, in a sentence.
     #[error("{0}")]
     Other(String),
 }

@@ -1,4 +1,4 @@
-//! What is in an image, read from the image itself: nothing here knows how it was built.
+//! Contents of an image, read from the image itself: nothing here knows how it was built.
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -10,7 +10,7 @@ use crate::cpio::{Archive, Entry};
 use crate::root::{read, sorted};
 use crate::{Error, bootable, run};
 
-/// What is in the image `file`, `.img` or `.img.xz`, for a person. `scratch` is an empty folder for what is taken out.
+/// Describes the image `file`, `.img` or `.img.xz`, for a person. `scratch` is an empty folder for what is taken out.
 ///
 /// # Errors
 /// If it is no such image.
@@ -46,7 +46,7 @@ pub fn inspect(file: &Path, scratch: &Path) -> Result<String, Error> {
     let _ = write!(text, "\nPackages and licences\n{}", indented(&String::from_utf8_lossy(&list)));
     let secrets = ["api-key", "cluster-key"].into_iter().filter(|name| files.join(name).exists());
     for name in secrets {
-        let _ = writeln!(text, "\nIt holds a secret, the file {name}: give it to nobody.");
+        let _ = writeln!(text, "\nIt holds a secret, the file {name}: do not give it away.");
     }
     Ok(text)
 }
@@ -121,7 +121,7 @@ fn initramfs(path: &Path) -> Result<Archive, Error> {
     Archive::read(&bytes).ok_or_else(|| Error::Other(format!("{} is no cpio archive", path.display())))
 }
 
-/// Its files, without busybox's hundreds of names.
+/// Files of the archive, without busybox's hundreds of names.
 fn contents(root: &Archive) -> String {
     let mut text = String::new();
     let (mut links, mut total) = (0, 0);

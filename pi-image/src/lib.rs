@@ -5,7 +5,7 @@
 //! ([`compile`]), and the same inputs give the same bytes. Formats are written by the programs that everybody uses for
 //! them, as an ordinary user, without loop devices or mounts.
 
-#![allow(clippy::print_stderr, reason = "minutes pass; the person who waits is told for what")]
+#![allow(clippy::print_stderr, reason = "a build takes minutes; progress is shown")]
 
 mod bootable;
 mod build;
@@ -23,7 +23,7 @@ mod run;
 pub mod sbom;
 mod twice;
 
-pub use build::{Built, build};
+pub use build::{BuildOutput, build};
 pub use error::Error;
 pub use inspect::{inspect, partition};
 pub use options::Options;

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use crate::cpio::{Archive, Entry};
 use crate::{Error, run};
 
-/// What busybox reads of what depmod writes.
+/// Files of depmod that busybox reads.
 const TABLES: &[&str] = &["modules.dep", "modules.alias", "modules.symbols", "modules.softdep"];
-/// What depmod wants to know of the kernel.
+/// Files of the kernel that depmod reads.
 const OF_THE_KERNEL: &[&str] = &["modules.builtin", "modules.builtin.modinfo", "modules.order"];
 
 /// A kernel package as it was unpacked.
@@ -29,7 +29,7 @@ impl Kernel {
         Ok(Self { folder: folder.to_owned(), version })
     }
 
-    /// Its compressed image.
+    /// Path of the compressed kernel image.
     pub(crate) fn image(&self) -> PathBuf {
         self.folder.join("boot").join(format!("vmlinuz-{}", self.version))
     }

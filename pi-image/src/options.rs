@@ -1,5 +1,5 @@
-//! What a person bakes into a card. It is looked at before minutes are spent on building: a card with a wrong key is found
-//! out only at the Pi.
+//! Options of a card, checked before minutes are spent on building: a card with a wrong key is found out only at the
+//! Pi.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use crate::packages::Packages;
 use crate::root::read;
 use crate::{Error, run};
 
-/// What is to be built.
+/// Options of a build.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
@@ -18,7 +18,7 @@ pub struct Options {
     pub out: Option<PathBuf>,
     /// The card's bramble.toml; `etc/bramble.toml`, if none.
     pub config: Option<PathBuf>,
-    /// Public keys of those who may log in.
+    /// Public keys that may log in.
     pub ssh_key: Option<PathBuf>,
     /// The key of the weather API.
     pub api_key: Option<PathBuf>,
@@ -38,7 +38,7 @@ impl Options {
         self.out.clone().unwrap_or_else(|| self.workspace.join("dist"))
     }
 
-    /// What a person has for the card, looked at.
+    /// Reads and checks the user's files for the card.
     pub(crate) fn files(&self) -> Result<Personal, Error> {
         let default = self.workspace.join("etc/bramble.toml");
         let config = self.config.as_ref().unwrap_or(&default);
@@ -83,11 +83,11 @@ impl Options {
     }
 }
 
-/// What is baked in for one person.
+/// Files of one user that are baked in.
 #[derive(Debug)]
 pub(crate) struct Personal {
     pub(crate) files: Vec<FatFile>,
-    /// What of it nobody else may have.
+    /// Names of those among the files that are secret.
     pub(crate) secrets: Vec<&'static str>,
 }
 
@@ -141,7 +141,7 @@ fn is_public_key(line: &str) -> bool {
 mod tests {
     use super::*;
 
-    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB5bJmMzXqzYhqFqj0r4l2k5w1u3v8m2s9b7e6d5c4b3 somebody";
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB5bJmMzXqzYhqFqj0r4l2k5w1u3v8m2s9b7e6d5c4b3 user@host";
 
     struct Folder(PathBuf);
 

@@ -12,20 +12,20 @@ mod store;
 pub use apt::refresh;
 pub use store::Store;
 
-/// One Debian package in exactly one version.
+/// A Debian package in exactly one version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Package {
     /// `trixie`, `bookworm-security`, ...
     pub suite: String,
     /// `armhf`, `amd64` or `all`.
     pub arch: String,
-    /// Its name.
+    /// Name of the package.
     pub name: String,
     /// As Debian writes it, with epoch.
     pub version: String,
     /// In lower-case hex.
     pub sha256: String,
-    /// Its path on a mirror, below `debian/` or `debian-security/`.
+    /// Path on a mirror, below `debian/` or `debian-security/`.
     pub pool: String,
 }
 
@@ -110,7 +110,7 @@ impl Lock {
         Ok(Self::new(packages))
     }
 
-    /// Its packages.
+    /// Packages of the lock.
     pub fn packages(&self) -> impl Iterator<Item = &Package> {
         self.packages.iter()
     }
@@ -144,10 +144,10 @@ impl fmt::Display for Lock {
     }
 }
 
-/// Which packages are taken.
+/// Choice of packages for a build.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Packages {
-    /// Those of packages.lock, or none.
+    /// The packages of packages.lock, or none.
     #[default]
     Locked,
     /// If the mirror has not got one of them any more, what it has today instead, and a note that says so. For tests, which

@@ -22,7 +22,7 @@ const FOLDERS: &[(&str, u32)] = &[
     ("tmp", 0o755),
 ];
 
-/// What goes into the archive besides modules.
+/// Parts of the archive besides modules.
 pub(crate) struct Parts<'a> {
     /// All packages but the kernel, unpacked over each other.
     pub(crate) packages: &'a Path,
@@ -128,7 +128,7 @@ fn needed(file: &Path) -> Result<Vec<String>, Error> {
     Ok(named.filter_map(|line| Some(line.split_once('[')?.1.split_once(']')?.0.to_owned())).collect())
 }
 
-/// Copies a folder as it is; a file that somebody may execute, all may.
+/// Copies a folder as it is; a file that any user may execute, all may.
 fn put_folder(folder: &Path, path: &str, archive: &mut Archive) -> Result<(), Error> {
     use std::os::unix::fs::PermissionsExt as _;
     for file in sorted(folder)? {
@@ -160,7 +160,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(Error::file(path))
 }
 
-/// What is in a folder, by name.
+/// Paths in a folder, by name.
 pub(crate) fn sorted(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = std::fs::read_dir(folder).map_err(Error::file(folder))?;
     let mut paths: Vec<PathBuf> =

@@ -10,7 +10,7 @@ use crate::contents::{self, From, Part};
 
 const IMAGE: &str = "SPDXRef-Image";
 
-/// What the list is of.
+/// Subject of the list: the image or the program.
 pub(crate) struct Subject<'a> {
     /// `bramble-pi2-0.1.0.img`
     pub(crate) file: &'a str,
@@ -41,7 +41,7 @@ pub(crate) fn document(subject: &Subject<'_>, parts: &[Part]) -> Value {
     })
 }
 
-/// What is in the program alone: `file`, compiled for `target`, of this SHA-256; `time` in seconds since 1970. As JSON.
+/// List of the program alone: `file`, compiled for `target`, of this SHA-256; `time` in seconds since 1970. As JSON.
 ///
 /// # Errors
 /// If cargo cannot say what is linked.

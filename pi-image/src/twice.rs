@@ -1,14 +1,15 @@
-//! The same inputs give the same bytes: else nobody could tell whether an image is made of the sources it claims.
+//! Compares two builds: the same inputs give the same bytes, else no one could tell whether an image is made of the
+//! sources it claims.
 
 use std::path::{Path, PathBuf};
 
-use crate::{Built, Error, Options, build, inspect};
+use crate::{BuildOutput, Error, Options, build, inspect};
 
 /// Builds into `folder/one` and `folder/two`, and compares all files. The first build.
 ///
 /// # Errors
 /// If one cannot be built, or they are not the same: then it says where they begin to differ.
-pub fn build_twice(options: &Options, folder: &Path) -> Result<Built, Error> {
+pub fn build_twice(options: &Options, folder: &Path) -> Result<BuildOutput, Error> {
     let build_in = |name: &str| build(&Options { out: Some(folder.join(name)), ..options.clone() });
     let one = build_in("one")?;
     // File systems count in steps of two seconds at most; what takes the time of day would differ now.
@@ -25,7 +26,7 @@ pub fn build_twice(options: &Options, folder: &Path) -> Result<Built, Error> {
 }
 
 /// All that was written; the image first, since a difference in it makes all others differ.
-fn files(built: &Built) -> [&PathBuf; 4] {
+fn files(built: &BuildOutput) -> [&PathBuf; 4] {
     [&built.image, &built.compressed, &built.sbom, &built.sums]
 }
 

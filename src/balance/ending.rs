@@ -20,7 +20,7 @@ pub enum Ending {
         /// For how long it asks to be avoided.
         retry_after: Option<Duration>,
     },
-    /// Something else than the service answered at this address.
+    /// Another program than the service answered at this address.
     WrongPeer,
     /// 500, or a connection that broke.
     Failed,
@@ -37,7 +37,7 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// What the circuit of the endpoint takes in.
+    /// Outcome for the circuit of the endpoint.
     pub(super) fn outcome(self) -> Outcome {
         match self {
             Self::Success { latency } => Outcome::Success { latency },

@@ -1,4 +1,5 @@
-//! One server, and what is known of it. What calls write is atomic; what describes it is in [`Target`].
+//! An endpoint: a server, with the measures of its calls. Values that calls write are atomic; its description is in
+//! [`Target`].
 
 use super::ending::Ending;
 use super::peak_ewma::{FailureShare, Latency, PeerLatencies};
@@ -92,7 +93,7 @@ impl Endpoint {
         self.address
     }
 
-    /// Its own circuit.
+    /// Circuit of the endpoint.
     pub fn breaker(&self) -> &CircuitBreaker {
         &self.breaker
     }

@@ -1,6 +1,6 @@
 //! Least request: of two drawn at random, the one with fewer calls in flight for its weight.
 //!
-//! Looking for the least of all sends everyone to the same one; of two is nearly as good, and nobody herds
+//! Looking for the least of all sends every caller to the same one; of two is nearly as good, without herds
 //! (Mitzenmacher, "The Power of Two Choices", 2001).
 
 use super::endpoint::Endpoint;

@@ -17,8 +17,8 @@ const DECAY: Duration = Duration::from_secs(5);
 const UNKNOWN: f64 = 1.0;
 /// A second choice must be this much cheaper: a smaller difference is noise, and the first is drawn by weight.
 const CLEARLY: f64 = 1.25;
-/// What a share of failures of 1 adds to the cost, as a multiple of the latency. With 0 a server that fails fast looks
-/// fast; a cost in seconds of its own outweighs the latencies of a LAN for a minute.
+/// Cost of a share of failures of 1, as a multiple of the latency. With 0 a server that fails fast looks fast; a cost
+/// in seconds of its own outweighs the latencies of a LAN for a minute.
 const PENALTY: f64 = 5.0;
 
 /// Whether `second` is clearly the cheaper.

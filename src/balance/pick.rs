@@ -1,4 +1,4 @@
-//! What a choice comes to: an endpoint with the permission to call it, or the reason why there is none.
+//! Result of a choice: an endpoint with the permission to call it, or the reason why there is none.
 
 use super::ending::Ending;
 use super::endpoint::{Busy, Endpoint};
@@ -15,10 +15,10 @@ pub enum NoPick {
     /// Each has been tried for this call.
     #[error("every endpoint has been tried")]
     AllTried,
-    /// Those that were not tried have no room.
+    /// The endpoints that were not tried have no room.
     #[error("no endpoint has room")]
     NoRoom,
-    /// Those that were not tried are silent: not worth a second attempt.
+    /// The endpoints that were not tried are silent: not worth a second attempt.
     #[error("no other endpoint answers")]
     AllOut,
     /// The circuits of those that are left were forced open by hand.

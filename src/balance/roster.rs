@@ -44,7 +44,7 @@ impl Group {
         Self { members, turns: Turns::new(turn), alias: Alias::new(&weights), highest }
     }
 
-    /// One of the members by weight, at random or in turn. Instead of `not` its neighbour, so that two draws differ
+    /// Draws a member by weight, at random or in turn. Instead of `not` its neighbour, so that two draws differ
     /// without drawing again. None if there is none.
     pub(super) fn draw(&self, policy: Policy, not: Option<&Member>, rng: &mut fastrand::Rng) -> Option<&Member> {
         let count = self.members.len();
@@ -67,7 +67,7 @@ impl Group {
 pub(super) struct Roster {
     pub(super) own: Group,
     pub(super) others: Group,
-    /// They get no calls, but the endings of those they have are still taken in.
+    /// Members that get no calls, while the endings of those they have are still taken in.
     pub(super) draining: Vec<Member>,
     peers: Arc<PeerLatencies>,
     /// When it was counted (32 bits), and the place of a candidate whose trial call is due, plus 1 (32 bits; 0: none).

@@ -5,7 +5,7 @@
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// Whose turn it is.
+/// Counter of turns.
 #[derive(Debug)]
 pub(super) struct Turns(AtomicU64);
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Which of several endpoints is called: the section `[balance]`.
+/// Choice between endpoints: the section `[balance]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BalanceSettings {
     /// How one endpoint is chosen.
@@ -23,7 +23,7 @@ impl Default for BalanceSettings {
 /// How one of several endpoints is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// One after the other.
+    /// Each in turn.
     RoundRobin,
     /// Any.
     Random,

@@ -9,9 +9,9 @@ use std::time::Duration;
 pub(crate) struct CircuitCounts {
     /// Endpoints that are not draining.
     pub(crate) all: usize,
-    /// Those whose circuits are open or half-open.
+    /// Endpoints whose circuits are open or half-open.
     pub(crate) out: usize,
-    /// Those of them that refused a connection: to ask them again costs the caller no time.
+    /// Endpoints of these that refused a connection: to ask them again costs the caller no time.
     pub(crate) refused: usize,
 }
 
@@ -22,7 +22,7 @@ pub struct Snapshot {
     pub endpoints: Vec<EndpointSnapshot>,
 }
 
-/// One endpoint at one moment.
+/// An endpoint at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndpointSnapshot {
     /// How it describes itself.
@@ -37,6 +37,6 @@ pub struct EndpointSnapshot {
     pub share: f64,
     /// Whether it has just said that it has no room.
     pub full: bool,
-    /// Its circuit.
+    /// Circuit of the endpoint.
     pub breaker: breaker::Snapshot,
 }

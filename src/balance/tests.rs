@@ -76,7 +76,7 @@ impl Story {
         Pick { permit: Permit::acquire(busy, self.now).expect("admitted"), started: self.now, weight: 1 }
     }
 
-    /// One call to this one endpoint.
+    /// Makes a call to this one endpoint.
     fn call(&self, number: usize, ending: Ending) {
         self.pick_of(number).finish(ending, self.now);
     }

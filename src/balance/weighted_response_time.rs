@@ -13,5 +13,5 @@ pub(super) fn keep(endpoint: &Endpoint, fastest: f64, now: u64) -> f64 {
     }
 }
 
-/// Even the slowest is asked at times, or nobody would learn that it has become fast.
+/// Least share: even the slowest is asked at times, or it would not be seen that it has become fast.
 const FLOOR: f64 = 1.0 / 256.0;

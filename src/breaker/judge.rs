@@ -1,4 +1,4 @@
-//! What the end of a call does to a circuit.
+//! Effect of the end of a call on a circuit.
 
 use super::state::{State, Word};
 use super::{CircuitBreaker, Outcome, RETRY_AFTER_MAX, TripReason};

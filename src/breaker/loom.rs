@@ -74,7 +74,7 @@ fn loom_a_failure_and_a_success_at_once_that_complete_the_minimum_open_the_circu
         let thread = thread::spawn(move || theirs.expect("closed").record(Outcome::Failure, now));
         mine.expect("closed").record(OK, now);
         thread.join().expect("no panic");
-        assert_eq!(breaker.state(), State::Open, "one of two failed, whoever came last");
+        assert_eq!(breaker.state(), State::Open, "one of two failed, in either order");
     });
 }
 

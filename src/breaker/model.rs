@@ -4,7 +4,7 @@ use super::recovery::{ANOTHER_TRIAL_AFTER, LATE_TRIALS};
 use super::*;
 use proptest::prelude::*;
 
-/// One step of a random history.
+/// Step of a random history.
 #[derive(Debug, Clone)]
 enum Step {
     Acquire,

@@ -1,4 +1,4 @@
-//! What goes into a circuit breaker and what comes out of it.
+//! Input and output of a circuit breaker.
 
 use super::State;
 use std::fmt;
@@ -32,14 +32,14 @@ pub enum Outcome {
     Ignored,
 }
 
-/// What a health check of a server found.
+/// Result of a health check of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HealthCheck {
-    /// It answered, as the one that it is meant to be.
+    /// The server answered, as the one that it is meant to be.
     Alive,
-    /// It refused the connection, or its host is unreachable: an answer, of a kind, that takes no time.
+    /// The server refused the connection, or its host is unreachable: an answer, of a kind, that takes no time.
     Refused,
-    /// It did not answer in time, or something else did.
+    /// The server did not answer in time, or another program did.
     Silent,
 }
 
@@ -49,9 +49,9 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// Why a circuit opened.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum TripReason {
-    /// This share of the calls in the window failed.
+    /// Share of the calls in the window that failed.
     FailureRate(f64),
-    /// This share of the calls in the window was slow.
+    /// Share of the calls in the window that was slow.
     SlowRate(f64),
     /// So many calls in a row failed.
     ConsecutiveFailures(u64),
@@ -59,7 +59,7 @@ pub enum TripReason {
     Refused,
     /// A health check failed.
     Unreachable,
-    /// Something else than the server answered at its address.
+    /// Another program than the server answered at its address.
     WrongPeer,
     /// The server asked to be left alone for so long.
     RetryAfter(Duration),
@@ -99,7 +99,7 @@ pub struct Refusal {
     pub retry_at: Option<Instant>,
 }
 
-/// One change of state.
+/// A change of state.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Transition {
     /// The state before.

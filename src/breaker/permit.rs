@@ -43,7 +43,7 @@ impl<B: AsRef<CircuitBreaker>> Permit<B> {
         !self.admitted
     }
 
-    /// What leads to the breaker.
+    /// The holder of the breaker.
     pub fn holder(&self) -> &B {
         &self.holder
     }

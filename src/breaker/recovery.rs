@@ -5,14 +5,15 @@ use crate::sync::{mix, unit};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Transitions kept for those who report them.
+/// Transitions that are kept until they are reported.
 const EVENTS: usize = 32;
 /// A trial call that is out for so long does not keep the next one back: it may hang at a server that was silent when it
 /// was sent, and is back.
 pub(super) const ANOTHER_TRIAL_AFTER: Duration = Duration::from_secs(2);
 /// Trial calls that may be out besides, while earlier ones hang.
 pub(super) const LATE_TRIALS: u32 = 4;
-/// How much longer than announced a doubled time may last, so that callers who opened together do not probe together.
+/// Share by which a doubled time may last longer than announced, so that callers that opened together do not probe
+/// together.
 const JITTER: f64 = 0.1;
 
 /// Behind the breaker's lock, which no call takes while the circuit is closed.

@@ -12,9 +12,9 @@ const MOST_CALLS: u32 = 1_000_000; // far below where a counter is full
 pub struct InvalidSetting {
     /// Section and key, as in the file: `breaker.failure_rate`.
     pub key: &'static str,
-    /// What was given.
+    /// Value that was given.
     pub value: String,
-    /// What would be accepted.
+    /// Values that would be accepted.
     pub must: &'static str,
 }
 

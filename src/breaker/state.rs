@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What a circuit does with calls.
+/// State of a circuit: whether calls pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum State {

@@ -433,7 +433,7 @@ fn of_fifty_callers_on_real_threads_a_half_open_circuit_admits_exactly_one() {
                     barrier.wait();
                     let permit = breaker.try_acquire(now);
                     admitted.fetch_add(usize::from(permit.is_ok()), Ordering::Relaxed);
-                    barrier.wait(); // nobody gives back before all have asked
+                    barrier.wait(); // no thread gives back before all have asked
                 });
             }
         });
@@ -575,7 +575,7 @@ fn what_failed_before_an_outage_is_forgotten_after_it() {
 }
 
 #[test]
-fn a_circuit_forced_open_admits_nobody_until_it_is_closed_by_hand() {
+fn a_circuit_forced_open_admits_no_call_until_it_is_closed_by_hand() {
     let mut story = Story::new(|_| {});
     assert_eq!(story.breaker.set(State::ForcedOpen, story.now), Ok(true));
     story.wait(seconds(100_000));

@@ -1,4 +1,4 @@
-//! What happened lately, in ten buckets that slide.
+//! Sliding window of counts, in ten buckets.
 //!
 //! A window that is emptied all at once forgets an outage at its every end; ten buckets forget a tenth at a time.
 //! The ring is never swept: every count carries the tick it belongs to, and a count of another tick is no count.
@@ -12,7 +12,7 @@ pub(crate) const BUCKETS: usize = 10; // 1 s steps over the default window of 10
 pub(crate) const BUCKETS: usize = 2;
 
 /// Ticks by which one generation lies after the one before. More than a window, so that nothing of an earlier
-/// generation is ever in it, whoever adds late; far more, so that clocks read a moment apart cannot bridge it.
+/// generation is ever in it, however late a thread adds; far more, so that clocks read a moment apart cannot bridge it.
 const GENERATION_TICKS: u64 = 1024;
 
 /// Counts of `KINDS` kinds of events in a sliding time. Lock-free; adding takes one write to the thread's own shard.
@@ -46,8 +46,8 @@ impl<const KINDS: usize> Window<KINDS> {
 
     /// Events of each kind in the window that ends with `tick`.
     ///
-    /// The last kind is read first, while other threads go on adding. So who counts a whole and its parts makes the
-    /// whole kind 0 and adds to it first: then a share is never seen larger than it was at some moment. And of
+    /// The last kind is read first, while other threads go on adding. A caller that counts a whole and its parts makes
+    /// the whole kind 0 and adds to it first: then a share is never seen larger than it was at some moment. And of
     /// threads that each add and then sum, the last sees all.
     pub(crate) fn sum(&self, tick: u64) -> [u64; KINDS] {
         settle();

@@ -11,9 +11,10 @@ const AFTER_LOSS: Duration = Duration::from_secs(1);
 /// No failure is remembered longer, whatever it says of itself.
 pub(super) const MAX_REMEMBERED: Duration = Duration::from_secs(300);
 
-/// What a cache must know of an error of its fetches.
+/// Properties of a fetch's error that a cache must know.
 pub trait Failure: Clone + Send + Sync + 'static {
-    /// Whether an old answer is better than this error: yes if nobody could say (5xx, timeout, unreachable, 429), no if
+    /// Whether an old answer is better than this error: yes if the source could not say (5xx, timeout, unreachable,
+    /// 429), no if
     /// the answer is known (404, a bad question).
     fn stale_may_stand_in(&self) -> bool;
 
@@ -37,7 +38,7 @@ pub enum Missed<E> {
     /// The fetch failed, now or a moment ago.
     #[error(transparent)]
     Failed(E),
-    /// The caller's time is over; the fetch goes on for those who come after.
+    /// The caller's time is over; the fetch goes on for later callers.
     #[error("no answer in the time the caller has")]
     Late,
     /// The fetch took longer than any may.
@@ -104,7 +105,7 @@ pub struct Kept<V> {
     pub stored_at: SystemTime,
     /// How long ago that is.
     pub age: Duration,
-    /// What it is good for.
+    /// Use that the answer is good for.
     pub freshness: Freshness,
 }
 

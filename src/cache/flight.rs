@@ -1,6 +1,6 @@
 //! Many people ask the same question at the same moment, and one answer serves them all.
 //!
-//! A flight is one fetch under way. It belongs to nobody who waits for it: a caller that gives up takes nothing down.
+//! A flight is one fetch under way. It belongs to none of its waiters: a caller that gives up takes nothing down.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -16,9 +16,9 @@ use super::{Entry, Failure, FetchOrigin, FetchOutcome, Freshness, Missed, Shared
 /// Fetches under way, by question.
 pub(super) type Flights<V, E> = HashMap<Arc<str>, Arc<Flight<V, E>>>;
 
-/// One fetch under way, or just over.
+/// A fetch under way, or just over.
 pub(super) struct Flight<V, E> {
-    /// What another process had, out of date by now, while something newer is fetched.
+    /// Answer that another process had, out of date by now, while a newer one is fetched.
     meanwhile: OnceLock<Entry<V>>,
     outcome: OnceLock<FetchOutcome<V, E>>,
     landed: Event,
@@ -29,13 +29,13 @@ impl<V: Clone, E: Clone> Flight<V, E> {
         Self { meanwhile: OnceLock::new(), outcome: OnceLock::new(), landed: Event::new() }
     }
 
-    /// The first outcome counts, and wakes all who wait.
+    /// Lands with an outcome, which wakes all waiters. The first outcome counts.
     fn land(&self, outcome: FetchOutcome<V, E>) {
         let _ = self.outcome.set(outcome);
         self.landed.notify(usize::MAX);
     }
 
-    /// Gives those who wait, and can do with it, an answer before the fetch has one.
+    /// Offers an answer to waiters that can do with it, before the fetch has one.
     fn offer(&self, entry: Entry<V>) {
         let _ = self.meanwhile.set(entry);
         self.landed.notify(usize::MAX);
@@ -123,7 +123,7 @@ where
             let is_worth_it = shared.table.fetched(&landing.key, &entry, now);
             let key = Arc::clone(&landing.key);
             landing.land(Ok((entry.clone(), FetchOrigin::Fetch)));
-            // After the landing: nobody waits for it.
+            // After the landing: no caller waits for it.
             if is_worth_it {
                 shared.keep_beyond(&key, &entry).await;
             }

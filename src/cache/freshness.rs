@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config;
 
-/// What an answer of some age is good for (RFC 5861).
+/// Use of an answer by its age (RFC 5861).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
     /// Given without asking anew.
@@ -40,7 +40,7 @@ impl From<&config::Cache> for Lifetimes {
 }
 
 impl Lifetimes {
-    /// What an answer of this age is good for. At exactly `fresh_for` it is stale.
+    /// Freshness of an answer of this age. At exactly `fresh_for` it is stale.
     pub fn at(&self, age: Duration) -> Freshness {
         match age.checked_sub(self.fresh_for) {
             None => Freshness::Fresh,

@@ -8,20 +8,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// Clocks of nodes that ask each other for the time (NTP) differ by less. An entry that much from the future is age 0,
-/// one beyond it has an age that nobody knows.
+/// Largest difference of clocks: those of nodes that ask each other for the time (NTP) differ by less. An entry that
+/// much from the future is age 0, one beyond it has an unknown age.
 const MAX_SKEW: Duration = Duration::from_secs(60);
 
-/// What an entry costs besides its key and its value: the slot, a hash bucket, a node in each tree, the key's counts.
+/// Bytes of an entry besides its key and its value: the slot, a hash bucket, a node in each tree, the key's counts.
 const OVERHEAD: usize = 256;
 
-/// One entry takes at most this share of all bytes, so that one huge answer cannot drive out all others.
+/// Divisor of all bytes for the largest entry, so that one huge answer cannot drive out all others.
 const LARGEST_SHARE: usize = 16;
 
 /// A value, and when it was asked for by the wall clock: a time that other processes understand, and that outlives ours.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry<V> {
-    /// What is kept.
+    /// Value that is kept.
     pub value: V,
     /// When it was asked for.
     pub stored_at: SystemTime,
@@ -58,9 +58,9 @@ pub struct Memory<V> {
 
 struct Table<V> {
     slots: HashMap<Arc<str>, Slot<V>>,
-    /// One pair for each slot: its `used` and its key.
+    /// A pair for each slot: its `used` and its key.
     by_use: BTreeMap<u64, Arc<str>>,
-    /// One pair for each slot: its `stored_at`, its `born`, and its key.
+    /// A pair for each slot: its `stored_at`, its `born`, and its key.
     by_age: BTreeMap<(SystemTime, u64), Arc<str>>,
     /// Never given twice; 2^64 of them outlast any process.
     ticket: u64,
@@ -90,7 +90,7 @@ impl<V: Clone> Memory<V> {
         Self { bounds, table: Mutex::new(table) }
     }
 
-    /// What is kept for `key`, unless it is too old by `now`.
+    /// Entry for `key`, unless it is too old by `now`.
     pub fn get(&self, key: &str, now: SystemTime) -> Option<Entry<V>> {
         let mut table = self.lock();
         let slot = table.slots.get(key)?;
@@ -131,7 +131,7 @@ impl<V: Clone> Memory<V> {
         self.lock().remove(key);
     }
 
-    /// Entries kept, the expired that nobody asked for included.
+    /// Number of entries, the expired that were not asked for included.
     pub fn len(&self) -> usize {
         self.lock().slots.len()
     }
@@ -289,7 +289,7 @@ mod tests {
         let memory = memory(2);
         memory.put("a", entry(1, 1000), 4, at(1000));
         assert_eq!(memory.get("a", at(990)).and_then(|entry| entry.age(at(990))), Some(Duration::ZERO));
-        assert_eq!(memory.get("a", at(0)), None, "an hour back, nobody knows how old it is");
+        assert_eq!(memory.get("a", at(0)), None, "an hour back, its age is unknown");
         memory.put("b", entry(1, 1000), 4, at(1000));
         assert!(memory.put("b", entry(2, 0), 4, at(0)), "what comes from the future does not block what is new");
         assert_eq!(memory.get("b", at(0)), Some(entry(2, 0)));

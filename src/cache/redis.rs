@@ -1,5 +1,5 @@
-//! What one producer was told the others need not ask for: a Redis keeps answers for all of them, and for those that
-//! start after them. It is a help and never a need, so nothing here makes an answer wait for long.
+//! Answers shared through Redis, by producers that run and by those that start later. It is a help and never a need, so
+//! nothing here makes an answer wait for long.
 //!
 //! One task, the keeper, holds the one connection and makes it anew when it breaks. While there is none, questions pass
 //! by at once; a Redis that hangs costs a few of them [`OPERATION_FOR`], then the circuit opens and the keeper drops the
@@ -40,17 +40,18 @@ pub const OPERATION_FOR: Duration = Duration::from_millis(100);
 /// The largest value that is written or read. A weather report has less than 1 KiB.
 pub const MAX_VALUE: usize = 16 << 10;
 
-/// For a name, a connection and a password. Nobody waits for them.
+/// Time for a name, a connection and a password. No caller waits for them.
 const CONNECT_FOR: Duration = Duration::from_secs(1);
 
 /// A connection that breaks sooner is not made anew before that.
 const LEAST_LIFE: Duration = Duration::from_secs(1);
 
-/// Entries that anybody wants are written anew long before.
+/// Longest life of an entry; one that is asked for is written anew long before.
 const LONGEST_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Three calls in a row that hang are no accident on a LAN, and all that the others wait for. Trying again costs a
-/// connection of the keeper's and nobody's time, so it is tried often; and a cache that is back may have all its load.
+/// Rules of the circuit. Three calls in a row that hang are no accident on a LAN, and all that the others wait for.
+/// Trying again costs a connection of the keeper's and no caller's time, so it is tried often; and a cache that is back
+/// may have all its load.
 const BREAKER: BreakerSettings = BreakerSettings {
     window: Duration::from_secs(10),
     minimum_calls: 10,
@@ -73,14 +74,14 @@ pub struct Redis {
     _keeper: Arc<smol::Task<()>>,
 }
 
-/// What there is for a key.
+/// Result of a read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Read {
-    /// Nothing, or nobody to ask.
+    /// No entry, or no connection.
     Nothing,
     /// A value of at most [`MAX_VALUE`].
     Bytes(Vec<u8>),
-    /// Something that no cache has written.
+    /// Bytes that no cache has written.
     Alien(&'static str),
 }
 
@@ -156,9 +157,9 @@ impl Redis {
         self.link.standing().connection.is_some()
     }
 
-    /// What is kept under `key`. Whether bytes are of use shows later; see [`count_found`](Self::count_found).
+    /// Reads the value under `key`. Whether bytes are of use shows later; see [`count_found`](Self::count_found).
     pub(super) async fn read(&self, key: &str) -> Read {
-        // A range, so that no more is sent than can be used, whatever somebody has put there.
+        // A range, so that no more is sent than can be used, whatever the key holds.
         let command = command("GETRANGE", |command| command.arg(key).arg(0).arg(MAX_VALUE));
         let counters = &self.link.counters;
         let (counter, read) = match self.link.ask(&command).await {
@@ -179,7 +180,7 @@ impl Redis {
         read
     }
 
-    /// Keeps `value` under `key` for `keep_for`, if there is anybody to keep it.
+    /// Keeps `value` under `key` for `keep_for`, if there is a connection.
     pub(super) async fn write(&self, key: &str, value: &[u8], keep_for: Duration) {
         let milliseconds = keep_for.min(LONGEST_LIFE).as_millis();
         if milliseconds == 0 || value.len() > MAX_VALUE {
@@ -232,7 +233,7 @@ async fn keep(link: Arc<Link>) {
                 link.is_here(connection);
                 future::or(driver, link.until_tripped()).await;
                 link.standing().connection = None;
-                // One that was idle and closed for that is made anew before anybody notices.
+                // One that was idle and closed for that is made anew before a caller notices.
                 if Instant::now() < begun + LEAST_LIFE {
                     link.is_gone_for_a_while();
                     Timer::at(begun + LEAST_LIFE).await;
@@ -361,7 +362,7 @@ impl Link {
         }
     }
 
-    /// It answers, but not as one who keeps things for us: out of memory, read-only, not permitted.
+    /// Logs that Redis answers, but refuses to keep things: out of memory, read-only, not permitted.
     fn say_refused(&self, error: &redis::ServerError) {
         if !self.refused.swap(true, Ordering::Relaxed) {
             log::warn!("redis at {} refuses: {}", self.place, words(error));
@@ -369,7 +370,7 @@ impl Link {
     }
 }
 
-/// What `future` gives by `deadline`.
+/// Result of `future` by `deadline`.
 async fn by<T>(deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
     let late = async {
         Timer::at(deadline).await;

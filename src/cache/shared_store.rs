@@ -1,7 +1,8 @@
-//! What other processes keep is of use only if both mean the same by it: an entry says in which format it is, and when
-//! its answer was asked for.
+//! Format of shared entries: an entry says in which format it is, and when its answer was asked for, since it is of use
+//! only to processes that mean the same by it.
 //!
-//! Anybody may write into a Redis, by mistake or an older version's hand. What cannot be read is as good as nothing.
+//! Any program may write into a Redis, by mistake or as an older version. Bytes that cannot be read are as good as
+//! nothing.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -43,7 +44,7 @@ impl<V> SharedStore<V> {
         Self { redis, prefix: prefix.into(), encode: encode::<V>, decode: decode::<V>, said: AtomicBool::new(false) }
     }
 
-    /// What there is for `key`, if its age is known at `now`.
+    /// Finds the entry for `key`, if its age is known at `now`.
     pub(super) async fn find(&self, key: &str, now: SystemTime) -> Option<Entry<V>> {
         let key = self.key(key);
         let why = match self.redis.read(&key).await {

@@ -34,18 +34,18 @@ struct Remembered<E> {
     until: SystemTime,
 }
 
-/// What is kept for a question.
+/// Result of a lookup of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lookup<V, E> {
-    /// It is fresh: nothing is fetched.
+    /// The answer is fresh: nothing is fetched.
     Fresh(Found<V, E>),
-    /// It is stale and given at once; it is to be fetched anew, if [`CacheTable::board`] says so.
+    /// The answer is stale and given at once; it is to be fetched anew, if [`CacheTable::board`] says so.
     Stale(Found<V, E>),
     /// The caller waits for a fetch. What is kept may stand in if there is none.
     Missing(Option<Kept<V>>),
 }
 
-/// What a question that needs a fetch comes upon, if not a fetch of its own.
+/// Result for a question that needs a fetch, if not a fetch of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Boarding<F, V, E> {
     /// The fetch of an equal question, which is under way.
@@ -59,7 +59,7 @@ pub enum Boarding<F, V, E> {
 /// Where an answer of a fetch comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FetchOrigin {
-    /// It was fetched.
+    /// By a fetch.
     Fetch,
     /// Another process had fetched it.
     Store,
@@ -77,7 +77,7 @@ impl<V: Clone, E: Failure> CacheTable<V, E> {
         Self { settings, weigh, answers, failures, counters: Counters::default() }
     }
 
-    /// What is kept for `key`, and whether it is to be fetched.
+    /// Looks up `key`, and tells whether it is to be fetched.
     pub fn look_up(&self, key: &str, now: SystemTime) -> Lookup<V, E> {
         match self.look(key, now) {
             Some(kept) if kept.freshness == Freshness::Fresh => Lookup::Fresh(self.give_fresh(kept)),
@@ -111,7 +111,7 @@ impl<V: Clone, E: Failure> CacheTable<V, E> {
         (count >= self.settings.max_in_flight).then_some(Boarding::Refused(Missed::Busy))
     }
 
-    /// What a caller gets whose fetch had this outcome, or that waits no longer. `kept`: what it found before.
+    /// Concludes for a caller whose fetch had this outcome, or that waits no longer. `kept`: what it found before.
     ///
     /// # Errors
     /// There is no answer, and no kept one may stand in.
@@ -146,7 +146,7 @@ impl<V: Clone, E: Failure> CacheTable<V, E> {
         result
     }
 
-    /// What is kept for `key` and fresh, or the error of a fetch a moment ago that no old answer may stand in for.
+    /// Fresh answer for `key`, or the error of a fetch a moment ago that no old answer may stand in for.
     /// None: it would have to be fetched.
     pub fn held(&self, key: &str, now: SystemTime) -> Option<Result<Found<V, E>, Missed<E>>> {
         if let Some(kept) = self.look(key, now).filter(|kept| kept.freshness == Freshness::Fresh) {
@@ -181,7 +181,7 @@ impl<V: Clone, E: Failure> CacheTable<V, E> {
         }
     }
 
-    /// What is kept for `key`, if it is still good for anything.
+    /// Answer kept for `key`, if it is still good for anything.
     pub fn look(&self, key: &str, now: SystemTime) -> Option<Kept<V>> {
         let entry = self.answers.get(key, now)?;
         let age = entry.age(now)?;
@@ -190,7 +190,7 @@ impl<V: Clone, E: Failure> CacheTable<V, E> {
         (freshness != Freshness::Expired).then_some(kept)
     }
 
-    /// What it has done since its start.
+    /// Counters since the start of the cache.
     pub fn counts(&self) -> Counts {
         let Self { counters, answers, .. } = self;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

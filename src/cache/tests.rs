@@ -148,7 +148,7 @@ fn a_stale_answer_stands_in_for_an_error_but_not_for_a_known_answer() {
         assert_eq!(
             bench.ask("a", at(4300), Err(Trouble::Unreachable)).await,
             Err(Missed::Failed(Trouble::Unreachable)),
-            "what is older than stale_if_error is given to nobody"
+            "an answer older than stale_if_error is given to no caller"
         );
     });
 }
@@ -257,7 +257,7 @@ fn a_fetch_that_hangs_is_given_up_and_its_caller_may_go_sooner() {
         assert_eq!(bench.fetches(), 0);
         let over = Instant::now();
         assert_eq!(bench.cache.get_or_fetch("b", at(0), over, pending).await, Err(Missed::Late));
-        assert!(bench.cache.shared.flights().is_empty(), "nothing is begun for who has no time");
+        assert!(bench.cache.shared.flights().is_empty(), "nothing is begun for a caller without time");
     });
 }
 
@@ -322,7 +322,7 @@ fn an_empty_answer_never_replaces_a_good_one() {
     let bench = bench();
     bench.run(async {
         bench.ask("a", at(0), Ok("one")).await.expect("fetched");
-        assert_eq!(bench.ask("a", at(700), Ok("")).await.expect("fetched").value, "", "who asks gets what there is");
+        assert_eq!(bench.ask("a", at(700), Ok("")).await.expect("fetched").value, "", "a caller gets what there is");
         assert!(!bench.cache.put("a", "", at(701), at(701)).await);
         let kept = bench.cache.peek("a", at(702)).await.expect("still there");
         assert_eq!((kept.value, kept.freshness), ("one", Freshness::StaleIfError));

@@ -1,4 +1,4 @@
-//! Which endpoints are due for a health check in the background.
+//! Schedule of health checks in the background, by endpoint.
 //!
 //! Open circuits of a service that is in use are checked here, so that no call has to find out whether a server is back.
 //! An endpoint that timed out, or is much later than others, is checked at once: it may be silent.

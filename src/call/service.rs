@@ -1,4 +1,4 @@
-//! What a caller keeps of one service that it calls.
+//! State that a caller keeps of one service that it calls.
 
 use super::circuit::ServiceCircuit;
 use super::latencies::RecentLatencies;
@@ -26,7 +26,7 @@ const PROBE_AFTER_MAX: Duration = Duration::from_millis(300);
 /// which is overtaken each time, would never become warm.
 const SUSPECT_MIN: Duration = Duration::from_millis(100);
 
-/// One service that is called: its endpoints with their circuits, its own circuit, and the budgets for second attempts.
+/// Service that is called: its endpoints with their circuits, its own circuit, and the budgets for second attempts.
 /// Shared by all calls to it, from any number of tasks and threads.
 #[derive(Debug)]
 pub struct CalledService {

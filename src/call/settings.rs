@@ -16,7 +16,7 @@ pub struct CallSettings {
     pub retry_budget: f64,
     /// Calls in flight to one service; one more is refused.
     pub max_concurrent: usize,
-    /// What the caller gets when no instance answers.
+    /// Fallback for a call that no instance answers.
     pub fallback: Fallback,
 }
 
@@ -45,7 +45,7 @@ pub enum HedgeDelay {
     Off,
 }
 
-/// What a caller gets when no instance answers.
+/// Fallback for a call that no instance answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fallback {
     /// The error, at once.

@@ -43,16 +43,16 @@ const SHORTEST_OF: Duration = Duration::from_secs(30);
 /// A time per place below this is none: the quantile could not grow from zero.
 const LEAST_PLACE: f64 = 1e-6;
 
-/// What is known of a request that ends.
+/// Measures of a request that ends.
 #[derive(Debug)]
 pub(super) struct Run {
     /// When it started, or last went on after a pause.
     pub(super) since: Instant,
     /// How long it ran.
     pub(super) served: Duration,
-    /// Others that ran when it started.
+    /// Number of others that ran when it started.
     pub(super) ahead: usize,
-    /// Others that were answered while it ran.
+    /// Number of others that were answered while it ran.
     pub(super) others: u64,
 }
 

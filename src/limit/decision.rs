@@ -1,4 +1,4 @@
-//! What the limiter decides: a permit, a ticket of the queue, or a refusal.
+//! Decisions of the limiter: a permit, a ticket of the queue, or a refusal.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ pub struct RequestPermit {
     pub(super) served: Duration,
     /// Processor time so far.
     pub(super) processor: Duration,
-    /// Others that ran when it started.
+    /// Number of others that ran when it started.
     pub(super) ahead: usize,
     /// Requests that had been answered by then, in all.
     pub(super) answered: u64,
@@ -35,10 +35,10 @@ pub enum Reason {
     /// The queue is as long as it may get.
     #[error("the queue of requests is full")]
     QueueFull,
-    /// It would wait too long, or has.
+    /// The request would wait too long, or has.
     #[error("requests wait too long for their turn")]
     TooSlow,
-    /// Its caller would no longer wait for the answer.
+    /// The caller would no longer wait for the answer.
     #[error("the answer would come after the caller's timeout")]
     TooLate,
 }
@@ -55,10 +55,10 @@ pub struct RequestRefusal {
 /// The decision about a request that has just arrived.
 #[derive(Debug)]
 pub enum Admission {
-    /// It runs now.
+    /// The request runs now.
     Run(RequestPermit),
-    /// It waits until [`super::Limiter::call`] returns its ticket.
+    /// The request waits until [`super::Limiter::call`] returns its ticket.
     Queue(Ticket),
-    /// It is not worked on.
+    /// The request is not worked on.
     Refuse(RequestRefusal),
 }

@@ -38,7 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a request is doing.
+/// State of a request.
 #[derive(Debug)]
 enum State {
     Waiting { called: bool },
@@ -177,7 +177,7 @@ impl Model {
         }
     }
 
-    /// Everything that runs ends, and everything that waits is called.
+    /// Ends every request that runs, and calls every one that waits.
     fn drain(&mut self) {
         loop {
             let before = (self.tickets.len(), self.running());

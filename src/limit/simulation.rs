@@ -9,7 +9,7 @@ use super::*;
 
 /// How long a caller waits.
 const PATIENCE: Duration = Duration::from_millis(1300);
-/// What a request takes of a resource that serves 30 a second.
+/// Time that a request takes of a resource that serves 30 a second.
 const SERVICE: Duration = Duration::from_millis(33);
 
 fn millis(millis: u64) -> Duration {
@@ -20,7 +20,7 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// What the handler of the server does.
+/// Work of the server's handler.
 enum Handler {
     /// Waits for something that others do not wait for, as long as the function says.
     Wait(Box<dyn FnMut(&mut Rng) -> Duration>),
@@ -48,7 +48,7 @@ enum Event {
     Leave(usize),
 }
 
-/// What came of a request.
+/// Outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Pending,
@@ -260,7 +260,7 @@ fn handlers_that_wait_for_each_other_are_found_out_whatever_concurrency_is_set()
 }
 
 #[test]
-fn a_slow_upstream_throttles_nobody() {
+fn a_slow_upstream_throttles_no_request() {
     for cold in [10, 50, 90, 95, 100] {
         for (least, most) in [(1200, 1200), (1000, 1290), (2500, 2700)] {
             let time = move |rng: &mut Rng| millis(rng.u64(least..=most));

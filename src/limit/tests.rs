@@ -179,7 +179,7 @@ fn handlers_that_compute_little_have_a_slice_together() {
 }
 
 #[test]
-fn a_request_that_waits_for_its_body_holds_up_nobody() {
+fn a_request_that_waits_for_its_body_holds_up_no_other() {
     let mut now = Instant::now();
     let mut limiter = limiter(1, millis(10), &mut now);
     let mut slow = run(&mut limiter, now);

@@ -1,4 +1,4 @@
-//! One question to one server: both families in two datagrams over one socket, TCP for what does not fit.
+//! A question to one server: both families in two datagrams over one socket, TCP for what does not fit.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -20,7 +20,7 @@ const MAX_DATAGRAMS: usize = 64;
 /// How long one family waits for the other once it has addresses (RFC 8305, 3).
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 
-/// What a server knows about a name.
+/// Answer of a server about a name.
 #[derive(Debug)]
 pub(super) enum Known {
     Addresses {
@@ -61,7 +61,7 @@ pub(super) async fn ask(server: SocketAddr, name: &str, deadline: Instant) -> Re
     sum_up(replies)
 }
 
-/// What two replies say together.
+/// Sums up the replies for both families.
 fn sum_up(replies: [Option<Reply>; 2]) -> Result<Known, Useless> {
     let mut addrs = Vec::new();
     let mut ttl = Duration::MAX;
@@ -96,7 +96,7 @@ async fn by_datagram(
     replies: &mut [Option<Reply>; 2],
 ) -> Result<(), Useless> {
     let local: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    // Port 0: the system chooses one at random. Connected: datagrams of anybody else are not even seen.
+    // Port 0: the system chooses one at random. Connected: datagrams of other senders are not even seen.
     let socket = Async::<UdpSocket>::bind((local, 0)).map_err(Useless::Io)?;
     socket.get_ref().connect(server).map_err(Useless::Io)?;
     for question in questions {
@@ -145,7 +145,7 @@ async fn by_stream(server: SocketAddr, question: &Question<'_>) -> io::Result<Re
     parse_answer(&answer, question).ok_or_else(invalid)
 }
 
-/// What `work` gives, if it does before `instant`.
+/// Result of `work`, if it has one before `instant`.
 async fn until<T>(instant: Instant, work: impl Future<Output = T>) -> Option<T> {
     let late = async {
         Timer::at(instant).await;
@@ -154,7 +154,7 @@ async fn until<T>(instant: Instant, work: impl Future<Output = T>) -> Option<T> 
     future::or(async { Some(work.await) }, late).await
 }
 
-/// Two different ids nobody can guess: the standard library keys its hash with the system's random numbers.
+/// Two different ids that cannot be guessed: the standard library keys its hash with the system's random numbers.
 fn unpredictable() -> [u16; 2] {
     let bits = RandomState::new().build_hasher().finish();
     let [first, second] = [bits as u16, (bits >> 16) as u16];

@@ -18,7 +18,7 @@ const GOES_ON_FOR: Duration = Duration::from_secs(10);
 /// Where lookups go on, and which do.
 #[derive(Debug)]
 pub(super) struct Background {
-    /// Its tasks hold resolvers, so a resolver must not hold it.
+    /// The executor. Its tasks hold resolvers, so a resolver must not hold it.
     executor: Weak<Executor<'static>>,
     /// At most [`AT_ONCE`].
     names: Arc<Mutex<HashSet<String>>>,

@@ -1,5 +1,5 @@
-//! Questions and answers of the DNS (RFC 1035). What comes in is written by whoever can reach the socket, so reading it
-//! is a pure function that trusts nothing and keeps little.
+//! Questions and answers of the DNS (RFC 1035). Any host that can reach the socket may have written the bytes, so
+//! reading them is a pure function that trusts nothing and keeps little.
 //!
 //! The only file that names simple_dns.
 
@@ -34,7 +34,7 @@ pub enum Kind {
     Aaaa,
 }
 
-/// What was asked.
+/// Name and type of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Question<'a> {
     /// Connects the answer with the question.
@@ -45,7 +45,7 @@ pub struct Question<'a> {
     pub kind: Kind,
 }
 
-/// What a server said.
+/// Reply of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// The name has these addresses for so long; at least one.
@@ -78,7 +78,7 @@ impl Question<'_> {
     }
 }
 
-/// What `packet` answers to `question`. None: it is no answer to it, whoever sent it, and must be ignored.
+/// Answer of `packet` to `question`. None: it is no answer to it, whatever its sender, and must be ignored.
 pub fn parse_answer(packet: &[u8], question: &Question<'_>) -> Option<Reply> {
     if !is_plausible(packet) {
         return None;

@@ -1,4 +1,4 @@
-//! Which names are asked for, and which servers, one after the other.
+//! Search order: which names are asked for, and which servers, one after the other.
 
 use std::time::{Duration, Instant};
 

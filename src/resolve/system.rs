@@ -1,5 +1,5 @@
-//! What the machine knows about names: `/etc/hosts` and `/etc/resolv.conf`. Both are small and change when a network
-//! comes or goes, so they are looked at before each query and read again when they are others.
+//! Name settings of the machine: `/etc/hosts` and `/etc/resolv.conf`. Both are small and change when a network comes or
+//! goes, so they are looked at before each query and read again when they are others.
 
 use std::collections::HashMap;
 use std::fs;
@@ -87,7 +87,7 @@ pub fn parse_hosts(text: &str) -> HashMap<String, Vec<IpAddr>> {
     hosts
 }
 
-/// What a file was when it was read: changed, replaced or gone shows in one of these.
+/// Metadata of a file when it was read: changed, replaced or gone shows in one of these.
 type Stamp = Option<(u64, u64, i64, i64)>;
 
 /// The two files, and what they said last.
@@ -103,7 +103,7 @@ impl Files {
         Self { resolv_conf: resolv_conf.into(), hosts: hosts.into(), read: Mutex::new(None) }
     }
 
-    /// What the files say now, the same value as long as they are the same.
+    /// Settings as the files have them now, the same value as long as they are the same.
     pub(super) fn config(&self) -> Arc<Config> {
         let stamps = [stamp(&self.resolv_conf), stamp(&self.hosts)];
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
@@ -125,7 +125,7 @@ fn stamp(path: &Path) -> Stamp {
     Some((file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
 }
 
-/// Nothing, if it cannot be read: a machine without the file is no error.
+/// Content of a file; empty if it cannot be read: a machine without the file is no error.
 fn content(path: &Path) -> Vec<u8> {
     use std::io::Read;
     let mut content = Vec::new();

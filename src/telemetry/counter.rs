@@ -23,7 +23,7 @@ impl Counter {
         self.value.fetch_add(more, Ordering::Relaxed);
     }
 
-    /// What was counted so far.
+    /// Count so far.
     pub fn value(&self) -> u64 {
         self.value.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! One circuit as Netflix's dashboard reads it. Its page asks for every field by name and drops an event that lacks one,
+//! A circuit as Netflix's dashboard reads it. Its page asks for every field by name and drops an event that lacks one,
 //! so all fields are here that `HystrixMetricsPoller` (hystrix-metrics-event-stream 1.5.18) writes for a
 //! `HystrixCommand`, in its order and with its types.
 //!
@@ -22,23 +22,23 @@ use crate::call::CallSettings;
 /// A circuit, ready to be written.
 #[derive(Debug, Clone)]
 pub struct Command {
-    /// Its own name, unique in the process.
+    /// Name of the command, unique in the process.
     pub name: String,
-    /// What it belongs to: the service that is called.
+    /// Group of the command: the service that is called.
     pub group: String,
     /// Whether calls are turned away at present.
     pub is_open: bool,
-    /// Whether somebody has set it by hand.
+    /// State that was set by hand, if one was.
     pub by_hand: Option<State>,
     /// Calls in flight.
     pub in_flight: usize,
-    /// What was noted of its calls.
+    /// Record of its calls.
     pub noted: Noted,
-    /// Its settings.
+    /// Settings of the circuit.
     pub settings: Settings,
 }
 
-/// What is configured, as far as Hystrix has a name for it.
+/// Settings, as far as Hystrix has a name for them.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// Calls below which rates are unknown.

@@ -21,7 +21,7 @@ const PACKED: usize = 3;
 const COUNT_BITS: u32 = 14;
 const COUNT_MAX: u64 = (1 << COUNT_BITS) - 1;
 
-/// Latencies of the last ten seconds. Observing waits for nobody; fixed in size.
+/// Latencies of the last ten seconds. Observing never waits; fixed in size.
 #[derive(Debug)]
 pub(super) struct Latencies {
     steps: Steps<STEPS>,
@@ -71,7 +71,7 @@ impl Latencies {
         }
     }
 
-    /// What the last ten seconds show.
+    /// Summary of the last ten seconds.
     pub(super) fn summary(&self, now: Instant) -> Summary {
         let (step, _) = self.steps.at(now);
         let mut seen = Seen { counts: [0; BUCKETS], min: u64::MAX, max: 0 };
@@ -103,9 +103,9 @@ pub const PERCENTS: [f64; 9] = [0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 1
 pub struct Summary {
     /// How many.
     pub count: u64,
-    /// Their mean.
+    /// Mean of the latencies.
     pub mean: Duration,
-    /// Those of [`PERCENTS`], in its order; the first and the last are exact, those between within 7 %.
+    /// Percentiles by [`PERCENTS`], in its order; the first and the last are exact, those between within 7 %.
     pub percentiles: [Duration; PERCENTS.len()],
 }
 
@@ -171,10 +171,10 @@ fn lowest(bucket: usize) -> u64 {
 /// Upper ends of the buckets of a [`Histogram`], in seconds: from a cached answer on the LAN to the longest deadline.
 pub const BOUNDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
-/// Durations since the start, for somebody else's arithmetic: only ever grows.
+/// Durations since the start, for rates that the reader computes: only ever grows.
 #[derive(Debug, Default)]
 pub struct Histogram {
-    /// One for each of [`BOUNDS`], and one for the rest; each counted in one only.
+    /// A count for each of [`BOUNDS`], and one for the rest; each duration is counted in one only.
     counts: [AtomicU64; BOUNDS.len() + 1],
     micros: AtomicU64,
 }

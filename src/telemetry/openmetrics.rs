@@ -1,12 +1,12 @@
 //! OpenMetrics 1.0 is strict where Prometheus' own format was not: a family that is told of twice, or in two places,
-//! makes a scraper drop the whole page. Who collects does not know of the others; so the page puts them together.
+//! makes a scraper drop the whole page. Collectors do not know of each other; so the page puts their families together.
 
 use std::collections::HashSet;
 use std::fmt::{Display, Write as _};
 
 use super::latency::{BOUNDS, Histogram, PERCENTS, Summary};
 
-/// What kind of number a family holds.
+/// Type of the numbers in a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Only grows; its samples get the ending `_total`.
@@ -17,7 +17,7 @@ pub enum Kind {
     Histogram,
     /// Durations of the last ten seconds by percentile; see [`OpenMetrics::summary`].
     Summary,
-    /// One of several states; see [`OpenMetrics::state`].
+    /// Set of states, of which one holds; see [`OpenMetrics::state`].
     StateSet,
     /// Is always 1 and carries labels; its sample gets the ending `_info`.
     Info,
@@ -85,7 +85,7 @@ impl OpenMetrics {
     pub const CONTENT_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
     /// Begins a family, or goes on with it. `name` ends in its base unit (`_seconds`, `_bytes`, `_ratio`) if it has one,
-    /// and in no ending that a [`Kind`] adds. Whoever goes on with it as another kind is not heard.
+    /// and in no ending that a [`Kind`] adds. Samples under another type than the first are dropped.
     pub fn family(&mut self, name: &str, kind: Kind, help: &str) {
         let known = self.families.iter().position(|family| family.name == name);
         self.current = match known {
@@ -101,7 +101,7 @@ impl OpenMetrics {
         };
     }
 
-    /// One number of the family that was begun last: a counter, a gauge or an info.
+    /// A number of the family that was begun last: a counter, a gauge or an info.
     pub fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
         self.metric(labels, |family, labels| family.line(family.kind.ending(), labels, "", &value));
     }
@@ -132,7 +132,7 @@ impl OpenMetrics {
         });
     }
 
-    /// Which of `all` states it is in: 1 for `now`, 0 for the others.
+    /// State of a [`Kind::StateSet`] among `all`: 1 for `now`, 0 for the others.
     pub fn state(&mut self, labels: &[(&str, &str)], all: &[&str], now: &str) {
         self.metric(labels, |family, labels| {
             for state in all {
@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(page.finish(), expected);
     }
 
-    /// Every kind, with hostile labels, from two who do not know of each other.
+    /// A page with every type, with hostile labels, from two collectors that do not know of each other.
     fn everything() -> String {
         let mut page = OpenMetrics::default();
         let durations = Histogram::default();
@@ -237,8 +237,8 @@ mod tests {
         let latencies = crate::telemetry::latency::Latencies::new(Instant::now());
         let now = Instant::now();
         latencies.observe(Duration::from_millis(7), now);
-        for who in ["producer", "a \"b\" \\ c\nd"] {
-            let labels = [("service", who)];
+        for service in ["producer", "a \"b\" \\ c\nd"] {
+            let labels = [("service", service)];
             page.family("bramble_calls", Kind::Counter, "Calls; \"all\" \\ of\nthem.");
             page.sample(&labels, 3);
             page.family("bramble_call_duration_seconds", Kind::Histogram, "How long.");
@@ -248,7 +248,7 @@ mod tests {
             page.family("bramble_circuit_state", Kind::StateSet, "Its state.");
             page.state(&labels, &["open", "closed"], "closed");
             page.family("bramble_build", Kind::Info, "What runs.");
-            page.sample(&[("version", who)], 1);
+            page.sample(&[("version", service)], 1);
         }
         page.finish()
     }

@@ -1,4 +1,4 @@
-//! What is noted of calls as they end, so that there is something to show. Each number is counted in one place only:
+//! Records of calls, written as they end, so that there is something to show. Each number is counted in one place only:
 //!
 //! - [`Attempts`], one for each endpoint: when an attempt ends, beside what teaches its circuit. What was cancelled, such
 //!   as the loser of two hedged copies, is not counted, as it teaches the circuit nothing.
@@ -12,26 +12,26 @@ use super::latency::{Histogram, Latencies, Summary};
 use super::rolling::{Counts, Peak};
 use crate::breaker::Outcome;
 
-/// What is counted.
+/// Outcome or event of a call that is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// An answer that was good.
     Success,
-    /// Any other 5xx, a broken connection, nobody listening.
+    /// Any other 5xx, a broken connection, no listener.
     Failure,
     /// No answer in time.
     Timeout,
     /// The server has no room: 429 or 503.
     Rejected,
-    /// Any other 4xx: the question was at fault, not who was asked.
+    /// Any other 4xx: the question was at fault, not the instance.
     BadRequest,
     /// 502 or 504 of an instance: a server behind it failed, and the instance did not.
     UpstreamFailed,
     /// Not sent: as many calls were in flight as may be.
     Full,
-    /// Not sent: nobody is there, or every circuit is open.
+    /// Not sent: there is no instance, or every circuit is open.
     ShortCircuited,
-    /// Something else was given in the place of an answer.
+    /// A fallback was given in the place of an answer.
     FallbackSuccess,
     /// There was nothing to give in its place.
     FallbackFailure,
@@ -67,7 +67,7 @@ impl Event {
     /// How a fallback can end.
     pub const OF_FALLBACKS: &'static [Self] = Self::ALL.split_at(8).1.split_at(4).0;
 
-    /// Its name in `/metrics` and `/circuits`.
+    /// Name in `/metrics` and `/circuits`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -124,7 +124,7 @@ impl<const KINDS: usize> From<[u64; KINDS]> for Tally {
     }
 }
 
-/// What was noted, at one moment.
+/// Counts and latencies at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Noted {
     /// Events of the last ten seconds.
@@ -139,7 +139,7 @@ pub struct Noted {
     pub max_in_flight: u64,
 }
 
-/// What is noted of the attempts at one endpoint: 2.4 kB, fixed.
+/// Record of the attempts at one endpoint: 2.4 kB, fixed.
 #[derive(Debug)]
 pub(crate) struct Attempts {
     counts: Counts<{ Event::OF_ATTEMPTS.len() }>,
@@ -152,12 +152,12 @@ impl Attempts {
         Self { counts: Counts::new(now), latencies: Latencies::new(now), in_flight: Peak::new(now) }
     }
 
-    /// One begins; `in_flight` with it.
+    /// Records the begin of an attempt; `in_flight` with it.
     pub(crate) fn begun(&self, in_flight: usize, now: Instant) {
         self.in_flight.note(in_flight as u64, now);
     }
 
-    /// One has ended so; `took`: if it is worth a latency.
+    /// Records the end of an attempt; `took`: if it is worth a latency.
     pub(crate) fn ended(&self, event: Event, took: Option<Duration>, now: Instant) {
         self.counts.add(event as usize, now);
         if let Some(took) = took {
@@ -177,7 +177,7 @@ impl Attempts {
     }
 }
 
-/// What is noted of the calls to one service: 5 kB, fixed, and no call waits to note something.
+/// Record of the calls to one service: 5 kB, fixed, and no call waits to record something.
 #[derive(Debug)]
 pub struct Calls {
     counts: Counts<{ Event::ALL.len() }>,
@@ -188,7 +188,7 @@ pub struct Calls {
 }
 
 impl Calls {
-    /// Nothing yet. Time is counted from `now`.
+    /// An empty record. Time is counted from `now`.
     pub fn new(now: Instant) -> Self {
         Self {
             counts: Counts::new(now),
@@ -199,7 +199,7 @@ impl Calls {
         }
     }
 
-    /// One begins; `in_flight` with it.
+    /// Records the begin of a call; `in_flight` with it.
     pub fn begun(&self, in_flight: usize, now: Instant) {
         self.in_flight.note(in_flight as u64, now);
     }
@@ -209,7 +209,7 @@ impl Calls {
         self.attempts.observe(took, now);
     }
 
-    /// One has ended so after `took`, which counts as a latency if it was sent.
+    /// Records the end of a call after `took`, which counts as a latency if it was sent.
     pub fn ended(&self, event: Event, took: Duration, now: Instant) {
         self.note(event, now);
         if event.was_sent() {
@@ -218,7 +218,7 @@ impl Calls {
         }
     }
 
-    /// Something else happened to one.
+    /// Records another event of a call.
     pub fn note(&self, event: Event, now: Instant) {
         self.counts.add(event as usize, now);
     }
@@ -228,7 +228,7 @@ impl Calls {
         &self.durations
     }
 
-    /// What there is to see at `now`.
+    /// Counts and latencies at `now`.
     pub fn noted(&self, now: Instant) -> Noted {
         Noted {
             recent: self.counts.rolling(now).into(),

@@ -1,7 +1,7 @@
 //! Numbers of the last ten seconds, in memory that never grows and that no two calls wait for.
 //!
 //! Each word of a ring carries the step of time it belongs to beside its value, so a ring needs no sweeper and no lock:
-//! who writes the first value of a new step replaces the old one in the same exchange, and who reads passes over words
+//! the writer of the first value of a new step replaces the old one in the same exchange, and readers pass over words
 //! whose step is over.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -71,7 +71,7 @@ impl<const N: usize> Steps<N> {
     }
 }
 
-/// One step a second, as Hystrix has it.
+/// Steps of a second, as Hystrix has it.
 const SECONDS: usize = 10;
 
 /// Events of `KINDS` kinds: how many lately, and how many since the start.
@@ -173,7 +173,7 @@ mod tests {
         word.update(5, |count| count + 7);
         word.update(TAGS + 6, |count| count + 1);
         assert_eq!((word.within(10, TAGS + 6), word.within(10, TAGS / 2)), (1, 0));
-        word.update(TAGS / 2, |count| count + 1); // nobody called for two months
+        word.update(TAGS / 2, |count| count + 1); // no call for two months
         assert_eq!(word.within(10, TAGS / 2), 1);
     }
 

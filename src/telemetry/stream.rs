@@ -20,7 +20,7 @@ use crate::bulkhead::Seat;
 pub(crate) const READERS: usize = 5;
 /// Hystrix's default of `delay`.
 const DELAY: Duration = Duration::from_millis(500);
-/// Faster than anybody looks.
+/// Shortest interval: faster than people look.
 const DELAY_MIN: Duration = Duration::from_millis(100);
 /// Slower, and a proxy between takes the stream for dead.
 const DELAY_MAX: Duration = Duration::from_secs(10);
@@ -44,7 +44,7 @@ pub(crate) struct Feed {
     delay: Duration,
     /// When the next round is due.
     next: Timer,
-    /// What is left of this round, last first.
+    /// Commands that are left of this round, last first.
     round: Vec<Command>,
     event: Vec<u8>,
     /// How much of `event` has been taken.

@@ -2,7 +2,8 @@
 //! late answer of one request to the next caller; here an exchange owns its connection until the last byte, and only a
 //! connection whose exchange has ended well is used again.
 //!
-//! hyper speaks the protocol, driven by whoever waits for the answer: no task, no thread, no timer of its own a call.
+//! hyper speaks the protocol, driven by the task that waits for the answer: no task, no thread, no timer of its own a
+//! call.
 
 mod answer;
 mod connect;
@@ -47,7 +48,7 @@ use crate::resolve::Resolver;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadline(pub Instant);
 
-/// What a [`Wire`] may use, and how long it waits.
+/// Limits and timeouts of a [`Wire`].
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// How long one address may take to accept, and then the TLS handshake.
@@ -106,7 +107,7 @@ struct Inner {
     config: Config,
 }
 
-/// Who is called.
+/// Server of a request.
 #[derive(Clone, Copy)]
 struct Target<'a> {
     https: bool,

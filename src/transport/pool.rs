@@ -12,7 +12,7 @@ use super::client::Connection;
 /// Idle connections to one endpoint, the one used last at the end, so that the others grow old.
 type Idle = Vec<Box<Connection>>;
 
-/// What the pool may hold.
+/// Limits of the pool.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) idle_timeout: Duration,

@@ -151,10 +151,10 @@ impl Stats {
     }
 }
 
-/// What [`serve`] needs besides the routes.
+/// Options of [`serve`] besides the routes.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// What a peer may take.
+    /// Limits for a peer.
     pub limits: Limits,
     /// Where connections run.
     pub executor: Arc<smol::Executor<'static>>,
@@ -180,7 +180,7 @@ pub struct Drained {
     pub cut: usize,
 }
 
-/// Somebody else listens there already.
+/// Another program listens there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("port {} is taken; is another instance running?", .0.port())]
 pub struct PortTaken(pub SocketAddr);
@@ -200,7 +200,7 @@ pub fn listen(addr: SocketAddr) -> io::Result<Async<TcpListener>> {
     })
 }
 
-/// What all connections of a server share.
+/// State that all connections of a server share.
 struct Shared<S> {
     app: tide::Server<S>,
     limits: Limits,
@@ -235,7 +235,7 @@ impl Stop {
 
 /// Serves `app` until `shutdown` resolves, then ends: idle connections at once, busy ones after their answer.
 ///
-/// Connections run on `options.executor`, which must be driven by somebody.
+/// Connections run on `options.executor`, which another thread or task must drive.
 pub async fn serve<S: Clone + Send + Sync + 'static>(
     listener: Async<TcpListener>,
     app: tide::Server<S>,
@@ -356,7 +356,7 @@ async fn run<S: Clone + Send + Sync + 'static>(
     }
 }
 
-/// One of `max_connections`; given back when dropped.
+/// A place among `max_connections`; given back when dropped.
 struct Place<S>(Arc<Shared<S>>);
 
 impl<S> Place<S> {

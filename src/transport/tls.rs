@@ -1,4 +1,5 @@
-//! TLS towards upstreams, paid for only by those who use it: the system's roots are some 140 certificates and half a
+//! TLS towards upstreams, paid for only by processes that use it: the system's roots are some 140 certificates and half
+//! a
 //! megabyte, so they are read at the first `https` call and never by a process that makes none.
 //!
 //! The only file that names rustls.
@@ -28,7 +29,7 @@ pub enum Error {
     Unreadable {
         /// As configured.
         path: PathBuf,
-        /// What the system or the PEM reader said.
+        /// Error of the system or the PEM reader.
         why: String,
     },
     /// The file of certificate authorities has none.
@@ -40,11 +41,11 @@ pub enum Error {
     /// The system has no roots.
     #[error("this system has no root certificates; install the package ca-certificates, or set a CA file")]
     NoRoots,
-    /// What was asked for cannot stand in a certificate.
+    /// A name that cannot stand in a certificate.
     #[error("\"{0}\" cannot be the name of a TLS server; check the URL")]
     BadName(String),
-    /// The certificate is for somebody else.
-    #[error("the certificate of {0} is for another name; check the URL, or who answers at that address")]
+    /// The certificate is for another name.
+    #[error("the certificate of {0} is for another name; check the URL, or which server answers at that address")]
     WrongName(String),
     /// The certificate's time is over, or this machine's clock is wrong.
     #[error("the certificate of {0} has expired; is this machine's clock right?")]
@@ -52,15 +53,15 @@ pub enum Error {
     /// The certificate's time has not come, or this machine's clock is wrong.
     #[error("the certificate of {0} is not valid yet; is this machine's clock right?")]
     NotValidYet(String),
-    /// Nobody we trust has signed the certificate.
+    /// The certificate's signer is not trusted.
     #[error("the certificate of {0} is signed by an authority unknown here; set the CA file if it is your own")]
     UnknownAuthority(String),
-    /// Anything else of TLS: no common version, an alert, bytes that are not TLS.
+    /// Any other error of TLS: no common version, an alert, bytes that are not TLS.
     #[error("no TLS with {host}: {why}; does it speak HTTPS at this port?")]
     Handshake {
-        /// Who was called.
+        /// Host that was called.
         host: String,
-        /// What the TLS library said.
+        /// Error of the TLS library.
         why: String,
     },
 }
@@ -92,7 +93,7 @@ impl Tls {
     }
 }
 
-/// What `error` of a handshake or a read with `host` means.
+/// Meaning of `error` of a handshake or a read with `host`.
 fn refusal(host: &str, error: &io::Error) -> Error {
     let host = host.to_owned();
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());

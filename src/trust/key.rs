@@ -1,5 +1,5 @@
-//! One secret for the whole cluster: whoever knows it belongs to it. Two may be in force at a time, so that the secret
-//! can be changed node by node while everybody goes on talking to everybody.
+//! The secret of a cluster: every process that knows it belongs to it. Two may be in force at a time, so that the
+//! secret can be changed node by node while all go on talking to all.
 
 use std::fmt;
 use std::fs::File;
@@ -23,7 +23,7 @@ const TAG: usize = 16;
 /// names of the keys, never a secret.
 #[derive(Clone)]
 pub struct ClusterKey {
-    /// One or two, with different names.
+    /// The keys, one or two, with different names.
     keys: Arc<[Key]>,
 }
 
@@ -40,7 +40,7 @@ pub enum KeyError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         cause: std::io::Error,
     },
     /// The file is no text of at most 4 KiB.
@@ -60,7 +60,7 @@ pub enum KeyError {
          besides until every node has the new one"
     )]
     TooMany(PathBuf),
-    /// What stands before the colon is no name.
+    /// The text before the colon is no name.
     #[error(
         "line {line} of {path} ([node] cluster_key_file): before the colon stands the key's name, 1 to 16 of a-z, 0-9 \
          and -; write NAME:SECRET, or a secret without a colon"
@@ -82,7 +82,7 @@ pub enum KeyError {
         /// Counted from 1.
         line: usize,
     },
-    /// Both keys have the same name, so nobody could tell which one signed.
+    /// Both keys have the same name, so it could not be told which one signed.
     #[error(
         "{0} ([node] cluster_key_file) has two keys of the same name, or the same secret twice; name them NAME:SECRET"
     )]
@@ -92,9 +92,9 @@ pub enum KeyError {
 /// Why a signature is none of the cluster's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mismatch {
-    /// It names a key that is not here.
+    /// The signature names a key that is not here.
     UnknownKey,
-    /// It was made with another secret, or of something else.
+    /// The signature was made with another secret, or of something else.
     Wrong,
 }
 

@@ -1,5 +1,5 @@
-//! Which networks this machine is on, and by which interface. What claims to be on the LAN must be on the very network
-//! its record came by: else a record could send our calls anywhere. The only file that names if-addrs.
+//! Networks of this machine, by interface. An instance that claims to be on the LAN must be on the very network its
+//! record came by: else a record could send our calls anywhere. The only file that names if-addrs.
 
 use std::net::Ipv4Addr;
 use std::sync::{Mutex, PoisonError};
@@ -9,8 +9,8 @@ use if_addrs::IfAddr;
 
 /// Records come in flocks; the system is asked once for all of them.
 const GOOD_FOR: Duration = Duration::from_secs(1);
-/// Before somebody is turned away for being on no network of ours, a look this old is renewed: a cable may just have
-/// been plugged in.
+/// Age up to which a look is good enough to turn an instance away for being on no network of ours; an older one is
+/// renewed first: a cable may just have been plugged in.
 const BEFORE_REFUSING: Duration = Duration::from_millis(100);
 
 /// The IPv4 networks of this machine.

@@ -1,4 +1,5 @@
-//! What an instance says of itself is signed with the cluster's key, so that nobody else on the network can put one in.
+//! Signed records: an instance signs its announcement with the cluster's key, so that no other host on the network can
+//! put one in.
 //!
 //! The address records of an instance differ from interface to interface, and its TXT record is the same on all of
 //! them; so the TXT record lists the addresses, and that list is signed.
@@ -16,7 +17,7 @@ const NO_CLOCK_BEFORE: Duration = Duration::from_secs(1_767_225_600);
 /// Keeps a record's signature from ever being a request's.
 const DOMAIN: &[u8] = b"bramble record 1";
 
-/// What is signed, each as the text that is sent.
+/// Fields that are signed, each as the text that is sent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Record<'a> {
     /// First label of the name it is registered under.

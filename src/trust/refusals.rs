@@ -1,5 +1,5 @@
-//! Who was turned away, for the page and, once each, for the log. A flood of forged records must neither fill the
-//! memory nor the card.
+//! Refused instances, for the page and, once each, for the log. A flood of forged records must neither fill the memory
+//! nor the card.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -65,14 +65,15 @@ impl Refusals {
         self.entries.insert(key.into(), refusal);
     }
 
-    /// It is no longer announced. It is remembered for a while, so that one that comes and goes is told of once.
+    /// Notes that a refused instance is no longer announced. It is remembered for a while, so that one that comes and
+    /// goes is logged once.
     pub(super) fn gone(&mut self, key: &str) {
         if let Some(refusal) = self.entries.get_mut(key) {
             refusal.is_there = false;
         }
     }
 
-    /// It is believed now.
+    /// Removes an instance that is believed now.
     pub(super) fn remove(&mut self, key: &str) {
         self.entries.remove(key);
     }

@@ -28,7 +28,7 @@ fn click_until(browser: &Browser, number: usize, path: &str, state: &str) {
     browser.soon(state, |browser| legend(browser, number).ends_with(state));
 }
 
-/// What the table of the producers says of the instances at `addr`: `up`, `silent`, `lost` or `ending` for each.
+/// States of the instances at `addr` in the table of the producers: `up`, `silent`, `lost` or `ending` for each.
 fn statuses(browser: &Browser, addr: &str) -> Vec<String> {
     let script = format!(
         "return [...document.querySelectorAll('#service-producer tbody tr')]

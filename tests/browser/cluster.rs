@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::support::http::{ask, get};
 use crate::support::process::{BRAMBLE, PATIENCE, kill, lines_of};
 
-/// One process. Dropped, it is killed.
+/// A process of the cluster. Dropped, it is killed.
 pub(crate) struct Service {
     process: Child,
     pub(crate) addr: SocketAddr,
@@ -69,8 +69,8 @@ impl Cluster {
         let settings = [&[&*upstream, &*key], producer].concat();
         let producers: Vec<_> = (0..2).map(|_| start("producer", &settings, &name)).collect();
         let (consumer, registry) = (start("consumer", consumer, &name), start("registry", &[], &name));
-        for who in [&consumer, &registry] {
-            soon("both producers are found", || who.producers() == 2);
+        for service in [&consumer, &registry] {
+            soon("both producers are found", || service.producers() == 2);
         }
         Self { name, folder, stand_in, producers, consumer, registry }
     }
@@ -91,7 +91,7 @@ impl Cluster {
         start_with("registry", &["--pi-state", &file.display().to_string()], &[], &self.name)
     }
 
-    /// A form in this cluster that sees nobody.
+    /// A form in this cluster that finds no producer.
     pub(crate) fn lonely_consumer(&self, settings: &[&str]) -> Service {
         start("consumer", &[&["discovery.mdns=false"], settings].concat(), &self.name)
     }

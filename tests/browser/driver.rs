@@ -26,7 +26,7 @@ pub(crate) enum Script {
     Off,
 }
 
-/// One browser. Dropped, it and all it wrote are gone.
+/// A browser. Dropped, it and all it wrote are gone.
 pub(crate) struct Browser {
     driver: Child,
     addr: SocketAddr,
@@ -74,7 +74,7 @@ impl Browser {
         browser
     }
 
-    /// One command. What WebDriver calls an error fails the test.
+    /// Sends a command. An error of WebDriver fails the test.
     fn tell(&self, method: &str, path: &str, body: &Value) -> Value {
         self.try_to(method, path, body).unwrap_or_else(|error| panic!("{method} {path} {body}: {error}"))
     }
@@ -148,12 +148,12 @@ impl Browser {
         Some(found[ELEMENT].as_str()?.to_owned())
     }
 
-    /// What a script returns. It runs even where pages may run none.
+    /// Result of a script. It runs even where pages may run none.
     pub(crate) fn run(&self, script: &str) -> Value {
         self.tell("POST", "/execute/sync", &json!({"script": script, "args": []}))
     }
 
-    /// What a script hands to its callback.
+    /// Value that a script hands to its callback.
     pub(crate) fn run_async(&self, script: &str) -> Value {
         self.tell("POST", "/execute/async", &json!({"script": script, "args": []}))
     }

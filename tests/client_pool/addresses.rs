@@ -12,10 +12,10 @@ use crate::peer::{run, serve};
 use crate::{echo, failure, get, settings, silent, wire};
 
 #[test]
-fn nobody_at_the_port_is_a_refusal() {
+fn a_port_without_a_listener_is_a_refusal() {
     let gone = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     run(async {
-        let error = get(&wire(), gone).await.expect_err("nobody listens");
+        let error = get(&wire(), gone).await.expect_err("no server listens");
         let error = Error::of(&error).expect("typed");
         assert!(error.is_refused() && error.is_before_sending() && !error.is_timeout(), "{error:?}");
         assert!(error.to_string().contains(&gone.to_string()), "{error}");
@@ -26,7 +26,7 @@ fn nobody_at_the_port_is_a_refusal() {
 fn surf_shows_the_typed_error() {
     let gone = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     run(async {
-        let error = wire().into_surf().get(format!("http://{gone}/")).await.expect_err("nobody listens");
+        let error = wire().into_surf().get(format!("http://{gone}/")).await.expect_err("no server listens");
         assert!(error.downcast_ref::<Error>().is_some_and(Error::is_refused), "{error:?}");
         assert_eq!(error.status(), 502);
     });

@@ -95,7 +95,7 @@ fn closed_while_idle(method: Method) {
         assert!(second.head().starts_with(method.as_ref()));
         second.answer("two");
         drop(second);
-        assert!(door.knock().is_none());
+        assert!(door.try_accept().is_none());
     });
     run(async {
         let wire = wire();
@@ -157,7 +157,7 @@ fn but_not_twice_and_not_on_a_new_connection() {
         assert_eq!(body_of(&wire, addr).await, "one");
         assert!(failure(&wire, request(Method::Get, addr)).await.starts_with("Closed"));
     });
-    assert!(server.join().expect("the server's part").knock().is_none(), "a third try");
+    assert!(server.join().expect("the server's part").try_accept().is_none(), "a third try");
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_post_is_never_sent_twice() {
         assert_eq!(body_of(&wire, addr).await, "one");
         assert!(failure(&wire, request(Method::Post, addr)).await.starts_with("Closed"));
     });
-    assert!(server.join().expect("the server's part").knock().is_none(), "the POST was sent again");
+    assert!(server.join().expect("the server's part").try_accept().is_none(), "the POST was sent again");
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_get_whose_answer_has_begun_is_not_sent_again() {
         assert_eq!(body_of(&wire, addr).await, "one");
         assert!(failure(&wire, request(Method::Get, addr)).await.starts_with("Closed"));
     });
-    assert!(server.join().expect("the server's part").knock().is_none());
+    assert!(server.join().expect("the server's part").try_accept().is_none());
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn a_second_answer_to_one_request_is_thrown_away_with_its_connection() {
 }
 
 #[test]
-fn an_answer_sent_while_nobody_asks_is_thrown_away_with_its_connection() {
+fn an_answer_sent_while_no_request_runs_is_thrown_away_with_its_connection() {
     let (asked, wait) = mpsc::channel();
     let (done, sent) = mpsc::channel();
     let (addr, server) = serve(move |door| {

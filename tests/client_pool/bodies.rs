@@ -99,7 +99,7 @@ fn request_bodies_have_their_length_or_come_in_chunks() {
 #[test]
 fn a_body_shorter_than_it_said_is_an_error_and_no_request() {
     let (addr, server) = serve(|door| {
-        if let Some(mut peer) = door.knock() {
+        if let Some(mut peer) = door.try_accept() {
             peer.sees_close();
         }
     });

@@ -1,4 +1,4 @@
-//! Nothing waits for ever.
+//! Deadlines: no request waits for ever.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ fn the_deadline_covers_the_connection() {
     run(async {
         let begin = Instant::now();
         let request = within(request(Method::Get, addr), Duration::from_millis(100));
-        let error = wire().send(request).await.expect_err("nobody accepts");
+        let error = wire().send(request).await.expect_err("no server accepts");
         assert!(is_timeout(&error, Phase::Connect), "{error:?}");
         assert!(Error::of(&error).is_some_and(Error::is_before_sending));
         assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
@@ -29,7 +29,7 @@ fn so_does_the_connect_timeout_without_a_deadline() {
     run(async {
         let begin = Instant::now();
         let wire = Wire::new(Settings { connect_timeout: Duration::from_millis(100), ..settings() });
-        let error = wire.expect("no CA file").send(request(Method::Get, addr)).await.expect_err("nobody accepts");
+        let error = wire.expect("no CA file").send(request(Method::Get, addr)).await.expect_err("no server accepts");
         assert!(is_timeout(&error, Phase::Connect), "{error:?}");
         assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
     });
@@ -113,7 +113,7 @@ fn a_deadline_that_has_passed_costs_no_connection() {
         let error = wire().send(within(request(Method::Get, door.addr()), Duration::ZERO)).await.expect_err("late");
         assert!(Error::of(&error).is_some_and(Error::is_timeout), "{error:?}");
     });
-    assert!(door.knock().is_none());
+    assert!(door.try_accept().is_none());
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn answers_without_a_body_give_their_connection_back_at_once() {
             peer.send(answer);
         }
         peer.sees_close();
-        assert!(door.knock().is_none());
+        assert!(door.try_accept().is_none());
     });
     run(async {
         let wire = wire();

@@ -1,4 +1,4 @@
-//! What is no answer, or has no end.
+//! Bytes that are no answer, or have no end.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use http_types::Method;
 use crate::peer::{run, serve};
 use crate::{body_of, failure, get, request, settings, wire};
 
-/// What a GET comes to when the server sends `bytes` and closes.
+/// Outcome of a GET when the server sends `bytes` and closes.
 fn outcome(bytes: &'static [u8]) -> String {
     let (addr, server) = serve(move |door| {
         let mut peer = door.accept();
@@ -57,7 +57,7 @@ fn what_is_not_http_is_a_protocol_error() {
     }
 }
 
-/// What a GET comes to when the server sends `start`, then `more` for ever, and how much of it the client let in.
+/// Outcome of a GET when the server sends `start`, then `more` for ever, and how much of it the client let in.
 fn flooded(start: &'static str, more: &'static str) -> (String, usize) {
     let (addr, server) = serve(move |door| {
         let mut peer = door.accept();

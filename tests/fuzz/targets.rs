@@ -1,5 +1,5 @@
-//! What must hold for any input. Each function panics when it does not; libFuzzer and `tests/fuzz_corpus.rs` call the
-//! same ones. A target has a program for libFuzzer in `fuzz_targets/`.
+//! Targets of fuzzing, each with the properties that hold for any input. Each function panics when one does not;
+//! libFuzzer and `tests/fuzz_corpus.rs` call the same ones. A target has a program for libFuzzer in `fuzz_targets/`.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use bramble::config::{ConfigFile, Origin, Sources};
 use bramble::resolve::{Kind, Question, Reply, parse_answer};
 use bramble_producer::{openweathermap, routes};
 
-/// Something that reads what others wrote.
+/// A parser of foreign input.
 pub(crate) struct Target {
     pub(crate) name: &'static str,
     /// Folders of the repository with inputs to begin with.
@@ -62,7 +62,7 @@ pub(crate) fn config(data: &[u8]) {
     let _ = Config::load(&sources);
 }
 
-/// What a server of the DNS answers is ignored, or bounded and of the family that was asked for.
+/// Checks that an answer of a DNS server is ignored, or bounded and of the family that was asked for.
 pub(crate) fn dns(data: &[u8]) {
     for kind in [Kind::A, Kind::Aaaa] {
         // The question that the packets of the corpus answer.

@@ -1,11 +1,12 @@
-//! Somebody on the LAN who lies, or shouts. There is no cluster key here: these are the rules that hold without one.
+//! An attacker on the LAN that lies, or floods. There is no cluster key here: these are the rules that hold without
+//! one.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::cluster::Cluster;
-use crate::dns::{Claim, Mouth};
+use crate::dns::{Announcer, Claim};
 use crate::lan::ip;
 use crate::node::{PATIENCE, StandIn, View};
 
@@ -36,11 +37,11 @@ fn id_of(cluster: &Cluster, addr: SocketAddr) -> String {
 
 /// The attacker says `packets` again and again while the consumer is watched.
 fn attack(cluster: &Cluster, packets: &[Vec<u8>], lasts: Duration, watch: impl Fn(&View)) {
-    let mouth = cluster.lan.inside(ATTACKER, Mouth::open);
+    let announcer = cluster.lan.inside(ATTACKER, Announcer::open);
     let began = Instant::now();
     while began.elapsed() < lasts {
         for packet in packets {
-            mouth.say(packet);
+            announcer.say(packet);
         }
         watch(&View::of(&cluster.lan, &cluster.consumer));
         sleep(SECOND / 10);
@@ -66,7 +67,7 @@ fn a_forged_goodbye_takes_no_living_producer_out_of_use() {
 }
 
 #[test]
-fn a_poisoned_record_leads_nobody_away_from_a_living_producer() {
+fn a_poisoned_record_leads_no_caller_away_from_a_living_producer() {
     let cluster = cluster();
     let user = cluster.user();
     let victim = cluster.producers[0].addr;
@@ -108,11 +109,11 @@ fn forged_producers_get_no_call_before_they_prove_that_they_are_there() {
     let stranger = StandIn::start(&cluster.lan, ATTACKER, 0, None);
     let other = StandIn::start(&cluster.lan, ATTACKER, 0, Some("producer-0000000000000bad"));
     let user = cluster.user();
-    let nobody = Ipv4Addr::new(10, 77, 0, 200); // no host has it
+    let unused = Ipv4Addr::new(10, 77, 0, 200); // no host has it
     let at = [
         (ip(ATTACKER), 9000), // refuses
-        (nobody, 9000),
-        (nobody, 9001),
+        (unused, 9000),
+        (unused, 9001),
         (ip(ATTACKER), stranger.port()),
         (ip(ATTACKER), other.port()),
     ];
@@ -139,11 +140,11 @@ fn a_flood_of_forged_producers_makes_no_service_scan_the_network_and_hides_no_ne
     let mut cluster = cluster();
     let user = cluster.user();
     let victim = StandIn::start(&cluster.lan, ATTACKER, 0, None);
-    let mouth = cluster.lan.inside(ATTACKER, Mouth::open);
+    let announcer = cluster.lan.inside(ATTACKER, Announcer::open);
     let began = Instant::now();
     for number in 0..2_000 {
         let id = format!("producer-{number:016x}");
-        mouth.say(&Claim::whole(&id, SocketAddr::from((ip(ATTACKER), victim.port()))).packet());
+        announcer.say(&Claim::whole(&id, SocketAddr::from((ip(ATTACKER), victim.port()))).packet());
         sleep(SECOND / 500);
     }
     let took = began.elapsed();
@@ -167,7 +168,7 @@ fn ten_thousand_malformed_packets_change_nothing() {
     let cluster_name = good.windows(10).position(|bytes| bytes == b"cl=bramble").expect("it is in the TXT record");
     good[cluster_name + 3] = b'o';
     let mut rng = fastrand::Rng::with_seed(4711);
-    let mouth = cluster.lan.inside(ATTACKER, Mouth::open);
+    let announcer = cluster.lan.inside(ATTACKER, Announcer::open);
     for number in 0..10_000 {
         let mut packet = good.clone();
         match number % 3 {
@@ -178,7 +179,7 @@ fn ten_thousand_malformed_packets_change_nothing() {
             }),
             _ => rng.fill(&mut packet),
         }
-        mouth.say(&packet);
+        announcer.say(&packet);
         if number % 100 == 0 {
             sleep(SECOND / 100);
             all_in_use(&cluster, &View::of(&cluster.lan, &cluster.consumer));
@@ -191,10 +192,10 @@ fn ten_thousand_malformed_packets_change_nothing() {
 
 /// No other test runs meanwhile: the library's thread gives memory back once it has read what has come, which is never if the others take its processor.
 #[test]
-fn a_flood_of_a_minute_takes_no_memory_and_hides_nobody() {
+fn a_flood_of_a_minute_takes_no_memory_and_hides_no_producer() {
     let mut cluster = with_room_for_an_attacker(Cluster::alone(3));
     let user = cluster.user();
-    let mouth = cluster.lan.inside(ATTACKER, Mouth::open);
+    let announcer = cluster.lan.inside(ATTACKER, Announcer::open);
     let (began, mut number, mut most) = (Instant::now(), 0_u64, 0);
     while began.elapsed() < 60 * SECOND {
         for _ in 0..100 {
@@ -203,7 +204,7 @@ fn a_flood_of_a_minute_takes_no_memory_and_hides_nobody() {
             let mut claim = Claim::whole(&id, SocketAddr::from((ip(ATTACKER), 9000)));
             claim.ttl = 1_000_000;
             claim.kinds = ["ptr srv txt a", "a", "srv", "txt"][number as usize % 4];
-            mouth.say(&claim.packet());
+            announcer.say(&claim.packet());
         }
         sleep(SECOND / 20);
         if number % 1_000 == 0 {
@@ -220,7 +221,8 @@ fn a_flood_of_a_minute_takes_no_memory_and_hides_nobody() {
     let third = cluster.start_producer(3);
     cluster.producers.push(third);
     let third = cluster.producers[2].addr;
-    // The forged ones go 5 s after the last look, and then the next one, after 10 s, finds who was left out for them.
+    // The forged ones go 5 s after the last look, and then the next one, after 10 s, finds the one that was left out
+    // for them.
     cluster.until(20 * SECOND, |found| found.iter().any(|(addr, _)| *addr == third));
     user.was_always_answered();
 }

@@ -19,7 +19,7 @@ fn table() {
         found.push(found_within(&mut cluster));
         gone.push(gone_after(&mut cluster, "TERM", *PATIENCE));
     }
-    // A dead one is noticed by who calls it.
+    // A dead one is noticed by its callers.
     let user = cluster.user();
     for _ in 0..RUNS {
         found_within(&mut cluster);
@@ -41,7 +41,7 @@ fn row(what: &str, times: &mut [Duration], eureka: &str) {
     println!("{what:<34} {:>6.2} s {:>6.2} s {:>6.2} s   {eureka}", at(50), at(95), at(100));
 }
 
-/// Memory and wake-ups of a consumer with three producers, when nobody asks.
+/// Memory and wake-ups of a consumer with three producers, without requests.
 fn idle(cluster: &Cluster) -> String {
     sleep(Duration::from_secs(5));
     let (began, before) = (Instant::now(), cluster.consumer.sleeps());

@@ -1,4 +1,4 @@
-//! Producers on hosts of their own, and on host 1 a consumer with somebody who asks it all the time.
+//! Producers on hosts of their own, and on host 1 a consumer with a user that asks it all the time.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// One producer on each of the hosts 2 to `producers` + 1, and all of them found.
+    /// Starts a producer on each of the hosts 2 to `producers` + 1, and waits until all of them are found.
     pub(crate) fn new(producers: u8) -> Self {
         Self::on(Lan::new(producers + 1), producers)
     }
@@ -77,12 +77,12 @@ impl Cluster {
         until(&self.lan, &self.consumer, within, |view| wanted(&view.instances("producer")))
     }
 
-    /// Waits until the consumer uses nobody at `addr` any more.
+    /// Waits until the consumer uses no instance at `addr` any more.
     pub(crate) fn until_gone(&self, addr: SocketAddr, within: Duration) -> Duration {
         self.until(within, |found| found.iter().all(|(there, _)| *there != addr))
     }
 
-    /// Somebody begins to ask.
+    /// Starts a user.
     pub(crate) fn user(&self) -> User {
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, self.consumer.addr.port()));
         let (namespace, stop) = (self.lan.name(1), Arc::new(AtomicBool::new(false)));
@@ -100,7 +100,7 @@ impl Cluster {
                     Ok((status, body)) => Some(format!("{status} {body}")),
                     Err(error) => Some(error.to_string()),
                 };
-                seen.push(Asked { asked_at, answered_at: Instant::now(), failed });
+                seen.push(Question { asked_at, answered_at: Instant::now(), failed });
                 thread::sleep(ASKED_EVERY);
             }
             seen
@@ -116,17 +116,17 @@ impl Drop for Cluster {
 }
 
 /// A question of a user.
-struct Asked {
+struct Question {
     asked_at: Instant,
     answered_at: Instant,
     /// Why it was not answered by a producer.
     failed: Option<String>,
 }
 
-/// A user who asks the consumer, one question after the other.
+/// A user that asks the consumer, one question after the other.
 pub(crate) struct User {
     stop: Arc<AtomicBool>,
-    asking: Option<JoinHandle<Vec<Asked>>>,
+    asking: Option<JoinHandle<Vec<Question>>>,
     began: Instant,
 }
 
@@ -162,7 +162,7 @@ impl User {
         (first, good as f64 / later.len() as f64)
     }
 
-    fn end(&mut self) -> Vec<Asked> {
+    fn end(&mut self) -> Vec<Question> {
         self.stop.store(true, Ordering::Relaxed);
         let asking = self.asking.take();
         asking.map(|asking| asking.join().expect("the user does not panic")).unwrap_or_default()

@@ -10,7 +10,7 @@ use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, Resou
 const GROUP: (Ipv4Addr, u16) = (Ipv4Addr::new(224, 0, 0, 251), 5353);
 const SERVICE: &str = "_bramble._tcp.local";
 
-/// What a record claims.
+/// Claims of a record.
 #[derive(Debug, Clone)]
 pub(crate) struct Claim {
     pub(crate) id: String,
@@ -18,12 +18,12 @@ pub(crate) struct Claim {
     pub(crate) addr: SocketAddr,
     /// Seconds; 0 says goodbye.
     pub(crate) ttl: u32,
-    /// Which records it has.
+    /// Types of the records.
     pub(crate) kinds: &'static str,
 }
 
 impl Claim {
-    /// Everything that a producer announces.
+    /// A claim with everything that a producer announces.
     pub(crate) fn whole(id: &str, addr: SocketAddr) -> Self {
         Self { id: id.into(), host: id.into(), addr, ttl: 120, kinds: "ptr srv txt a" }
     }
@@ -74,9 +74,9 @@ fn name(text: &str) -> Name<'static> {
 }
 
 /// Where mDNS is spoken, from the thread's own host.
-pub(crate) struct Mouth(UdpSocket);
+pub(crate) struct Announcer(UdpSocket);
 
-impl Mouth {
+impl Announcer {
     /// From the port that responders use.
     pub(crate) fn open() -> Self {
         // A process that another test is just starting holds a copy of every socket for a moment.

@@ -1,4 +1,5 @@
-//! Others that speak mDNS: Debian's avahi and PyPI's zeroconf see us, and we see them, on another host and on our own.
+//! Other implementations of mDNS: Debian's avahi and PyPI's zeroconf see us, and we see them, on another host and on
+//! our own.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,9 +13,9 @@ use crate::name::PiNet;
 use crate::node::{PATIENCE, StandIn, View};
 
 /// A program that is no service of ours. Dropped, it is killed.
-struct Other(Child);
+struct PeerProcess(Child);
 
-impl Drop for Other {
+impl Drop for PeerProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -36,7 +37,7 @@ struct Avahi<'a> {
     lan: &'a Lan,
     host: u8,
     folder: PathBuf,
-    _running: [Other; 2],
+    _running: [PeerProcess; 2],
 }
 
 impl<'a> Avahi<'a> {
@@ -57,14 +58,14 @@ impl<'a> Avahi<'a> {
         std::fs::write(&conf, config).expect("writable");
         let mut dbus = on(lan, host, "dbus-daemon");
         dbus.args(["--nofork", "--nopidfile", &format!("--config-file={}", bus.display())]);
-        let dbus = Other(dbus.spawn().expect("ip is there"));
+        let dbus = PeerProcess(dbus.spawn().expect("ip is there"));
         wait_for("the message bus", || folder.join("bus").exists());
         // Its pid file has a fixed place, which is hidden for this one by a file system of its own.
         let script = "mkdir -p /run/avahi-daemon && mount -t tmpfs tmpfs /run/avahi-daemon && \
                       exec avahi-daemon --no-drop-root --no-chroot --no-rlimits --file \"$0\"";
         let mut daemon = on(lan, host, "sh");
         daemon.args(["-c", script]).arg(&conf).env("DBUS_SYSTEM_BUS_ADDRESS", address(&folder));
-        let daemon = Other(daemon.stderr(Stdio::null()).spawn().expect("ip is there"));
+        let daemon = PeerProcess(daemon.stderr(Stdio::null()).spawn().expect("ip is there"));
         let avahi = Self { lan, host, folder, _running: [daemon, dbus] };
         wait_for("avahi", || avahi.command("avahi-browse").arg("-at").output().is_ok_and(|out| out.status.success()));
         avahi
@@ -125,7 +126,7 @@ fn with_avahi(host: u8) {
     let mut publish = avahi.command("avahi-publish");
     publish.args(["-s", "producer-avahi", "_bramble._tcp", "9999"]).args(txt);
     let answers = StandIn::start(&cluster.lan, host, published.port(), Some("producer-avahi"));
-    let mut publish = Other(publish.stdout(Stdio::null()).spawn().expect("it runs"));
+    let mut publish = PeerProcess(publish.stdout(Stdio::null()).spawn().expect("it runs"));
     cluster.until(*PATIENCE, |found| found.iter().any(|(addr, _)| *addr == published));
     drop(answers);
     publish.0.kill().expect("own child"); // avahi says goodbye for it

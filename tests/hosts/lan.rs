@@ -10,7 +10,7 @@ use std::thread;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// All names begin so, then comes the number of this process: who finds one left behind knows whose it was.
+/// Prefix of all names, followed by the number of this process: so one that is left behind tells whose it was.
 const PREFIX: &str = "bramble";
 
 /// A LAN with hosts 1 to `hosts` at 10.77.0.1 and so on, each with a default route over `eth0`.
@@ -20,7 +20,7 @@ pub(crate) struct Lan {
     _turn: Turn,
 }
 
-/// One LAN at a time, or any number.
+/// Lock for one LAN at a time, or any number.
 static TURNS: RwLock<()> = RwLock::new(());
 
 /// A test has one LAN: one that waits for a second while it has a first may wait for ever.

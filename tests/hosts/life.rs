@@ -20,7 +20,7 @@ pub(crate) fn found_within(cluster: &mut Cluster) -> Duration {
 
 /// From SIGTERM to the consumer's no longer using it.
 pub(crate) fn gone_after(cluster: &mut Cluster, signal: &str, within: Duration) -> Duration {
-    let producer = cluster.producers.pop().expect("somebody is there");
+    let producer = cluster.producers.pop().expect("a producer is there");
     let began = Instant::now();
     producer.signal(signal);
     cluster.until_gone(producer.addr, within);
@@ -109,7 +109,7 @@ fn two_hundred_instances_are_complete_within_five_seconds() {
             })
         })
         .collect();
-    std::thread::sleep(3 * SECOND); // the announcements are over: who comes now must ask
+    std::thread::sleep(3 * SECOND); // the announcements are over: a process that starts now must ask
     let began = Instant::now();
     let registry = Node::start(&lan, 5, &["registry"], &[]);
     until(&lan, &registry, *PATIENCE, |view| view.instances("producer").len() == 200);

@@ -69,7 +69,7 @@ impl Drop for PiNet {
     }
 }
 
-/// Who has `name`, as a host without a name of its own sees it.
+/// Addresses of `name`, as a host without a name of its own sees it.
 pub(crate) fn resolved(lan: &Lan, host: u8, name: &str) -> Vec<std::net::Ipv4Addr> {
     lan.inside(host, || addresses_of(name))
 }
@@ -109,8 +109,8 @@ fn the_second_of_two_hosts_with_one_name_gets_a_number() {
 fn of_two_hosts_that_start_at_once_with_one_name_each_ends_up_with_its_own() {
     let lan = Lan::new(3);
     let pis = [1, 2].map(|host| PiNet::start(&lan, host, &["--hostname", "pi", "--ntp", "127.0.0.1"]));
-    // Which of them is a matter of milliseconds: whoever hears the other before its own look ends gives way, and where
-    // both have announced the name by then, the lower address.
+    // Which of them is a matter of milliseconds: a host that hears the other before its own look ends gives way, and
+    // where both have announced the name by then, the lower address.
     let began = Instant::now();
     loop {
         let mut found = [resolved(&lan, 3, "pi"), resolved(&lan, 3, "pi-2")];
@@ -154,7 +154,7 @@ fn a_name_follows_the_address_and_comes_with_the_first_one() {
 #[test]
 fn the_time_of_a_server_on_the_network_is_told() {
     let lan = Lan::new(2);
-    let server = lan.inside(2, || UdpSocket::bind(("0.0.0.0", 123))).expect("nobody else is there");
+    let server = lan.inside(2, || UdpSocket::bind(("0.0.0.0", 123))).expect("the port is free");
     thread::spawn(move || {
         let mut packet = [0; 128];
         while let Ok((length, from)) = server.recv_from(&mut packet) {

@@ -1,4 +1,4 @@
-//! What happens to the network: cables, addresses, partitions, loss, and interfaces of container engines.
+//! Events of the network: cables, addresses, partitions, loss, and interfaces of container engines.
 
 use std::net::SocketAddr;
 use std::thread::sleep;
@@ -170,7 +170,7 @@ fn with_the_cables_of_five_of_seven_producers_out_users_are_answered_by_the_two_
 }
 
 #[test]
-fn where_every_fifth_packet_is_lost_nobody_living_is_thrown_out_of_use() {
+fn where_every_fifth_packet_is_lost_no_living_instance_is_thrown_out_of_use() {
     let cluster = Cluster::new(4);
     cluster.lan.lose_every_fifth();
     let began = Instant::now();

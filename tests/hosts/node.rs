@@ -177,7 +177,7 @@ pub(crate) fn get(addr: SocketAddr, path: &str) -> std::io::Result<(u16, String)
     Ok((status, body.to_owned()))
 }
 
-/// What a service sees of others; asked on its own host, so that a broken LAN is not in the way.
+/// Other instances as a service sees them; asked on its own host, so that a broken LAN is not in the way.
 pub(crate) struct View {
     seen: Value,
 }
@@ -221,7 +221,7 @@ impl View {
         all.filter(|one| one["service"] == service).map(|one| text(&one["id"])).collect()
     }
 
-    /// What happened, newest first: `registered producer-...`.
+    /// Events, newest first: `registered producer-...`.
     pub(crate) fn events(&self) -> Vec<(String, SocketAddr)> {
         let events = self.seen["events"].as_array().expect("a list").iter();
         events.map(|one| (text(&one["what"]), text(&one["addr"]).parse().expect("an address"))).collect()

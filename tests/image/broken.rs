@@ -8,7 +8,7 @@ use crate::pi::{PAGE, Pi, Wiring};
 use crate::room::{API_KEY, GATEWAY, Room, Upstream, local};
 use crate::web;
 
-/// What the Pi writes is looked at afterwards.
+/// Wiring of a card that is looked at after the Pi has written to it.
 const WRITABLE: Wiring = Wiring { cable: None, writable: true, whole: false };
 
 fn has_settled(state: &serde_json::Value) -> bool {
@@ -49,7 +49,7 @@ fn mistakes_in_the_settings_and_an_empty_data_partition_are_told_and_the_rest_co
     let network = &state["network"];
     assert_eq!((&network["origin"], &network["address"]), (&"fixed".into(), &"10.0.2.15/24".into()));
     it_says(&pi, &state, &[&["barista"], &["adress"], &["api-key"], &["data partition", "made anew"]]);
-    assert!(!ssh_greets(), "somebody answers at the port of SSH, though no key was given");
+    assert!(!ssh_greets(), "a program answers at the port of SSH, though no key was given");
     assert_eq!(state["ssh"], false);
     pi.cut();
     assert!(card.bytes(1) == fat, "the FAT partition has changed");

@@ -150,8 +150,8 @@ impl Card {
         self.overwrite(2, &fs::read(&image).expect("it was written"));
     }
 
-    /// What `e2fsck` finds wrong with the data partition; it changes nothing. A journal that has to be replayed, as after
-    /// any power cut, is replayed first, as the kernel does when it mounts.
+    /// Faults of the data partition by `e2fsck`; it changes nothing. A journal that has to be replayed, as after any
+    /// power cut, is replayed first, as the kernel does when it mounts.
     pub(crate) fn data_faults(&self) -> Option<String> {
         let image = self.folder.join("data");
         fs::write(&image, self.bytes(2)).expect("the folder is ours");

@@ -1,10 +1,10 @@
-//! What the VideoCore firmware of a real Pi 2 does with the card before Linux starts, as far as this card makes use of it.
+//! The VideoCore firmware of a real Pi 2, as far as this card makes use of it before Linux starts.
 
 use std::process::Command;
 
 use crate::card::{Card, Folder};
 
-/// What config.txt names.
+/// Files and settings in config.txt.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Firmware {
     kernel: String,

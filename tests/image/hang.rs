@@ -41,7 +41,7 @@ fn a_killed_role_is_started_again_and_one_that_hangs_restarts_the_pi() {
     key.sh(&format!("kill -STOP {hung}"));
     let began = Instant::now();
     let said = pi.serial.wait_for(&["the consumer has not answered"], began + *PATIENCE);
-    assert!(said.is_some(), "the console says who hangs");
+    assert!(said.is_some(), "the console names the service that hangs");
     // The producer's new start is forgotten with the Pi that saw it.
     pi_state(*PATIENCE + *BOOT, |state| {
         all_roles_are_healthy(state) && ["producer", "consumer"].iter().all(|name| role(state, name)["restarts"] == 0)

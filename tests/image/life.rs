@@ -42,9 +42,9 @@ pub(crate) fn knows_its_data(state: &Value) -> bool {
     state["data"] != "unknown"
 }
 
-/// One boot, many looks: with all four processors a boot costs a minute.
+/// Boots once and looks many times: with all four processors a boot costs a minute.
 #[test]
-fn a_pi_started_from_the_card_serves_tells_how_it_is_and_lets_in_nobody_but_the_key() {
+fn a_pi_started_from_the_card_serves_tells_how_it_is_and_lets_in_only_the_key() {
     let _room = Room::enter();
     let (upstream, key) = (Upstream::start(GATEWAY), Key::new());
     time_server();
@@ -62,21 +62,21 @@ fn a_pi_started_from_the_card_serves_tells_how_it_is_and_lets_in_nobody_but_the_
             && state["clock"]["source"] == "ntp"
             && state["ssh"] == true
     });
-    it_says_who_it_is(&state);
+    it_gives_its_name(&state);
     let (status, page) = web::page(local(PAGE), "/pi").expect("the page answers");
     assert_eq!(status, 200);
     assert!(page.contains("berry") && page.contains("Raspberry Pi 2 Model B"), "{page}");
 
     key.until_in();
     only_keys_are_let_in(&key);
-    nobody_listens_but_us(&key, &state);
+    only_our_ports_are_open(&key, &state);
     only_init_and_its_helpers_are_root(&key);
     roles_can_write_nowhere_else(&key);
     secrets_are_their_owners_alone(&key, &pi);
     memory_is_small(&key, &state);
 }
 
-fn it_says_who_it_is(state: &Value) {
+fn it_gives_its_name(state: &Value) {
     assert_eq!(state["hostname"], "berry", "{state:#}");
     assert!(state["model"].as_str().is_some_and(|model| model.contains("Raspberry Pi 2 Model B")), "{state:#}");
     assert_eq!(state["network"]["origin"], "dhcp", "{state:#}");
@@ -102,7 +102,7 @@ fn only_keys_are_let_in(key: &Key) {
 }
 
 /// Reads the kernel's own tables, IPv4 and IPv6.
-fn nobody_listens_but_us(key: &Key, state: &Value) {
+fn only_our_ports_are_open(key: &Key, state: &Value) {
     let port_of = |url: &str| url.trim_end_matches('/').rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
     let urls = state["roles"].as_array().expect("a list").iter().filter_map(|role| role["url"].as_str());
     let mut wanted: BTreeSet<u16> = urls.filter_map(port_of).collect();
@@ -166,8 +166,8 @@ fn only_init_and_its_helpers_are_root(key: &Key) {
 
 fn roles_can_write_nowhere_else(key: &Key) {
     let open = key.sh("find / -xdev ! -type l ! -type c -perm -0002; find /run /dev /tmp /data -xdev ! -type l ! -type c -perm -0002 2>/dev/null; true");
-    let open: Vec<&str> = open.lines().filter(|path| *path != "/dev/log").collect(); // whoever runs may write a log
-    assert!(open.is_empty(), "anybody may write there: {open:?}");
+    let open: Vec<&str> = open.lines().filter(|path| *path != "/dev/log").collect(); // every process may write a log
+    assert!(open.is_empty(), "any user may write there: {open:?}");
     for (role, uid) in [("producer", 901), ("consumer", 902), ("registry", 903), ("net", 904)] {
         let own = key.sh(&format!("for d in / /run /dev /tmp /data; do [ -d $d ] && find $d -xdev \\( -user {uid} -o -group {uid} \\) 2>/dev/null; done; true"));
         let home = format!("/run/bramble/{role}");
@@ -202,7 +202,7 @@ fn memory_is_small(key: &Key, state: &Value) {
     assert!(limits.trim().parse::<u32>().is_ok_and(|limited| limited >= 3), "roles with a limit of memory: {limits}");
 }
 
-/// What the port for SSH says first.
+/// First line at the port for SSH.
 pub(crate) fn ssh_greets() -> bool {
     let Ok(mut stream) = TcpStream::connect(local(22)) else { return false };
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a valid time");

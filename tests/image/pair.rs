@@ -11,7 +11,7 @@ use crate::pi::{BOOT, FORM, PAGE, Pi, QUESTION, Wiring};
 use crate::room::{API_KEY, HERE, Room, Upstream};
 use crate::web;
 
-/// What the DHCP server gives them.
+/// First address that the DHCP server gives.
 const FIRST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 11);
 const SECOND: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 12);
 
@@ -54,7 +54,7 @@ fn two_pis_find_each_other_with_and_without_dhcp_and_the_form_outlives_the_produ
     let first = Pi::start(&cards[0], &wired(1, &cables[0]));
     let second = Pi::start(&cards[1], &wired(2, &cables[1]));
 
-    // Nobody gives addresses, so each takes one, the one without a cable too.
+    // Without a DHCP server each takes an address, the one without a cable too.
     let (lonely, form) = (chosen_by(&first), chosen_by(&second));
     assert_ne!(lonely, form);
     state_of(form, *BOOT, |state| role_is_healthy(state, "consumer") && state["network"]["origin"] == "link-local");

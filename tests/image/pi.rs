@@ -21,11 +21,11 @@ use crate::web;
 pub(crate) static BOOT: LazyLock<Duration> = LazyLock::new(|| patience(120));
 pub(crate) const FORM: u16 = 8088;
 pub(crate) const PAGE: u16 = 8761;
-/// What is asked of the form.
+/// Question to the form.
 pub(crate) const QUESTION: &str = "/api/weather?zip=70569&country=DE";
-/// For one look whether it serves: longer than an answer takes, and short, since QEMU's own network accepts a connection
-/// before anybody listens, and what is sent then is lost.
-const GLANCE: Duration = Duration::from_secs(2);
+/// Timeout of one look whether the form serves: longer than an answer takes, and short, since QEMU's own network
+/// accepts a connection before a program listens, and what is sent then is lost.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 /// The three other processors of most emulated Pis wait for ever to be called. Otherwise QEMU has a thread for each of them,
 /// and stops all four whenever one flushes an address, which Linux does a million times when it lets go of the start-up code
 /// of drivers; that takes half of the time of a boot. And those that are not called yet turn in circles meanwhile.
@@ -37,9 +37,9 @@ const AT_ONCE: usize = 2;
 /// How a Pi is wired and started.
 #[derive(Clone, Default)]
 pub(crate) struct Wiring {
-    /// Its place on the room's bridge; none: QEMU's own network, its ports on the room's loopback address.
+    /// Port of the room's bridge; none: QEMU's own network, its ports on the room's loopback address.
     pub(crate) cable: Option<(u8, String)>,
-    /// What it writes stays on the card.
+    /// Whether the card keeps what the Pi writes.
     pub(crate) writable: bool,
     /// Linux has all four processors, and nothing stands on its command line but what stands on the card.
     pub(crate) whole: bool,
@@ -53,13 +53,13 @@ pub(crate) struct Pi {
     complaints: Serial,
     pub(crate) started: Instant,
     _folder: Folder,
-    _seat: Seat,
+    _place: PiPlace,
 }
 
 impl Pi {
     /// Switches it on.
     pub(crate) fn start(card: &Card, wiring: &Wiring) -> Self {
-        let (seat, folder) = (Seat::take(), Folder::new());
+        let (place, folder) = (PiPlace::take(), Folder::new());
         let mut command = Command::new("qemu-system-arm");
         command.args(["-M", "raspi2b", "-display", "none", "-monitor", "none", "-serial", "stdio"]);
         let besides = if wiring.whole {
@@ -72,13 +72,13 @@ impl Pi {
         let snapshot = if wiring.writable { "off" } else { "on" };
         command.arg("-drive").arg(format!("if=sd,format=raw,snapshot={snapshot},file={}", card.file.display()));
         command.args(network(wiring));
-        let mut command = tied(&seat.bound(&command));
+        let mut command = tied(&place.bound(&command));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let started = Instant::now();
         let mut process = command.spawn().expect("setpriv is there");
         let serial = Serial::listen(process.stdout.take().expect("piped"));
         let complaints = Serial::listen(process.stderr.take().expect("piped"));
-        Self { process, serial, complaints, started, _folder: folder, _seat: seat }
+        Self { process, serial, complaints, started, _folder: folder, _place: place }
     }
 
     /// Switches it on and waits until the form has answered with weather.
@@ -107,7 +107,7 @@ impl Pi {
     pub(crate) fn serves(&self, within: Duration) -> Option<Duration> {
         while self.started.elapsed() < within {
             assert!(!self.serial.has_ended(), "QEMU has ended by itself: {}", self.complaints.text());
-            if matches!(web::get_within(local(FORM), QUESTION, GLANCE), Ok((200, _))) {
+            if matches!(web::get_within(local(FORM), QUESTION, LOOK_TIMEOUT), Ok((200, _))) {
                 return Some(self.started.elapsed());
             }
             sleep(Duration::from_millis(50));
@@ -149,13 +149,13 @@ fn network(wiring: &Wiring) -> [String; 4] {
     ["-netdev".into(), netdev, "-device".into(), format!("usb-net,netdev=n0,mac={}", mac(number))]
 }
 
-/// One of the few places for running Pis, by its number.
-struct Seat(usize);
+/// A place for a running Pi, by its number; there are few.
+struct PiPlace(usize);
 
 static TAKEN: Mutex<[bool; AT_ONCE]> = Mutex::new([false; AT_ONCE]);
 static FREED: Condvar = Condvar::new();
 
-impl Seat {
+impl PiPlace {
     fn take() -> Self {
         let taken = TAKEN.lock().unwrap_or_else(|broken| broken.into_inner());
         let free = FREED.wait_while(taken, |taken| taken.iter().all(|taken| *taken));
@@ -165,7 +165,7 @@ impl Seat {
         Self(number)
     }
 
-    /// The same command on this seat's processor alone.
+    /// The same command on this place's processor alone.
     fn bound(&self, command: &Command) -> Command {
         let ours = rustix::thread::sched_getaffinity(None).expect("of this very thread");
         let processors: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|number| ours.is_set(*number)).collect();
@@ -176,7 +176,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for PiPlace {
     fn drop(&mut self) {
         TAKEN.lock().unwrap_or_else(|broken| broken.into_inner())[self.0] = false;
         FREED.notify_one();

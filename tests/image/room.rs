@@ -15,7 +15,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::card::{Folder, run};
 
-/// As the rooms of tests/hosts are called, so that whoever runs next removes what a killed run left.
+/// Prefix as of the rooms of tests/hosts, so that the next run removes what a killed run left.
 const PREFIX: &str = "bramble";
 /// The key of the weather API in all tests.
 pub(crate) const API_KEY: &str = "0123456789abcdef-of-a-test";
@@ -66,7 +66,7 @@ impl Room {
         ip(&format!("link set {cable} {}", if is_in { "master br0" } else { "nomaster" }));
     }
 
-    /// Gives addresses to who asks: 10.77.0.10 + N to the Pi with cable N.
+    /// Gives addresses by DHCP: 10.77.0.10 + N to the Pi with cable N.
     pub(crate) fn dhcp(&self) -> Helper {
         let log = self.folder.join("dhcp.log");
         let mut command = Command::new("dnsmasq");
@@ -139,7 +139,7 @@ pub(crate) fn tied(command: &Command) -> Command {
 /// The stand-in for the weather API.
 pub(crate) struct Upstream {
     _process: Helper,
-    /// What a Pi has as its `producer.upstream`.
+    /// URL for a Pi's `producer.upstream`.
     pub(crate) url: String,
 }
 
@@ -160,7 +160,7 @@ impl Upstream {
     }
 }
 
-/// A time server on the room's loopback address: it tells the time of this machine to who asks.
+/// A time server on the room's loopback address that tells the time of this machine.
 pub(crate) fn time_server() {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 123)).expect("a room of its own");
     socket.set_read_timeout(Some(Duration::from_secs(600))).expect("a valid time");

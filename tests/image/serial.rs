@@ -1,4 +1,4 @@
-//! What a Pi says on its serial line. It is all that is known of one that does not start, so a failed test shows it.
+//! Serial line of a Pi: all that is known of one that does not start, so a failed test shows it.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -11,10 +11,10 @@ const LINES: usize = 4000;
 const LINE_BYTES: u64 = 4096;
 
 #[derive(Clone, Default)]
-pub(crate) struct Serial(Arc<(Mutex<Said>, Condvar)>);
+pub(crate) struct Serial(Arc<(Mutex<ConsoleText>, Condvar)>);
 
 #[derive(Default)]
-struct Said {
+struct ConsoleText {
     /// At most `LINES`.
     lines: std::collections::VecDeque<String>,
     ended: bool,
@@ -50,8 +50,8 @@ impl Serial {
         serial
     }
 
-    fn said(&self) -> MutexGuard<'_, Said> {
-        self.0.0.lock().expect("nobody panics while holding it")
+    fn said(&self) -> MutexGuard<'_, ConsoleText> {
+        self.0.0.lock().expect("no thread panics while holding it")
     }
 
     /// Whether the other end has closed.
@@ -70,7 +70,7 @@ impl Serial {
             if said.ended || left == Duration::ZERO {
                 return None;
             }
-            (said, _) = self.0.1.wait_timeout(said, left).expect("nobody panics while holding it");
+            (said, _) = self.0.1.wait_timeout(said, left).expect("no thread panics while holding it");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Logging in to a Pi with a key, as a person would who put it onto the card.
+//! Logging in to a Pi with a key, as its owner would that put it onto the card.
 
 use std::fs;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ impl Key {
         Self { private, public, _folder: folder }
     }
 
-    /// What a shell on the Pi prints when it is given `script`; fails if that fails.
+    /// Output of a shell on the Pi for `script`; fails if that fails.
     pub(crate) fn sh(&self, script: &str) -> String {
         let output = self.ssh(&["-o", "PreferredAuthentications=publickey"], script);
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -38,11 +38,11 @@ impl Key {
         out.into_owned()
     }
 
-    /// Waits until somebody can log in.
+    /// Waits until a login succeeds.
     pub(crate) fn until_in(&self) {
         let deadline = Instant::now() + *PATIENCE;
         while !self.ssh(&[], "true").status.success() {
-            assert!(Instant::now() < deadline, "nobody can log in within {:?}", *PATIENCE);
+            assert!(Instant::now() < deadline, "no login within {:?}", *PATIENCE);
             sleep(Duration::from_millis(200));
         }
     }

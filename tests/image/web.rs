@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// For one question. QEMU's own network accepts a connection also while nobody listens on the Pi, so a lost question must not
-/// cost much; a form with no producer answers within 3 s.
+/// Timeout of one question. QEMU's own network accepts a connection also while no program listens on the Pi, so a lost
+/// question must not cost much; a form with no producer answers within 3 s.
 const ONE: Duration = Duration::from_secs(4);
 
 /// Status and body of a GET.

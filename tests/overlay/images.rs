@@ -12,13 +12,13 @@ use crate::machine::{command, containers, docker, json, prepared, said_by, scrat
 /// A node pulls no more than this.
 const LARGEST: u64 = 6_000_000;
 
-/// Everything that the registry gives for the name with its digest, by digest.
+/// Manifests and blobs that the registry gives for the name with its digest, by digest.
 struct ReadBack {
     blobs: BTreeMap<String, Vec<u8>>,
     list: Value,
 }
 
-/// What lies in the image of one platform.
+/// Files in the image of one platform.
 struct Image<'a> {
     back: &'a ReadBack,
     platform: String,
@@ -78,7 +78,7 @@ impl Image<'_> {
         all.map(|layer| self.back.blob(layer)).collect()
     }
 
-    /// Its file system in a folder.
+    /// Unpacks the file system of the image into a folder.
     fn unpacked(&self) -> PathBuf {
         let folder = scratch(&format!("root-{}", self.platform.replace('/', "-")));
         let archive = folder.with_extension("tar.gz");

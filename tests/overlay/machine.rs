@@ -13,7 +13,7 @@ use crate::patience::patience;
 /// Longer than anything here takes on a busy machine; reached only when something is broken.
 pub(crate) static PATIENCE: LazyLock<Duration> = LazyLock::new(|| patience(60));
 
-/// What `cargo xtask test --only overlay` says with a variable.
+/// Value of a variable that `cargo xtask test --only overlay` sets.
 pub(crate) fn prepared(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| panic!("no {variable}: run `cargo xtask test --only overlay`"))
 }
@@ -86,7 +86,7 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A port that nobody has right now.
+/// A port that is free right now.
 pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("bound").port()

@@ -14,7 +14,7 @@ fn key_file(name: &str) -> String {
     file.display().to_string()
 }
 
-/// What takes away what Compose has made.
+/// Command that takes away what Compose has made.
 struct Down(Command);
 
 impl Drop for Down {

@@ -1,11 +1,11 @@
-//! What cannot work is said in a sentence, before anything has changed or with everything as it was.
+//! Refusals: an order that cannot work ends with a sentence, before anything has changed or with everything as it was.
 
 use std::process::Command;
 
 use crate::machine::{Made, containers, docker, free_port, lines, prepared, refusal_of, until};
 use crate::user::get;
 
-/// Nothing of a stack is there.
+/// Checks that no part of a stack is there.
 fn nothing_is_left_of(stack: &str) {
     let label = format!("label=com.docker.stack.namespace={stack}");
     for kind in ["service", "network"] {
@@ -31,10 +31,10 @@ fn a_stack_without_its_secret_or_its_image_is_not_begun_and_all_that_is_missing_
 
 #[test]
 fn a_registry_that_is_down_is_named_by_push_and_deploy() {
-    let (stack, nobody) = ("bramble-test-down", format!("127.0.0.1:{}", free_port()));
-    let image = format!("{nobody}/bramble:1");
+    let (stack, unused) = ("bramble-test-down", format!("127.0.0.1:{}", free_port()));
+    let image = format!("{unused}/bramble:1");
     for why in [refusal_of(&mut deploy(stack, &image)), refusal_of(&mut containers(&["push", &image]))] {
-        assert!(why.contains(&format!("no registry answers at {nobody}; is docker-registry running there")), "{why}");
+        assert!(why.contains(&format!("no registry answers at {unused}; is docker-registry running there")), "{why}");
     }
     nothing_is_left_of(stack);
 }
@@ -61,9 +61,9 @@ fn an_alias_that_never_resolves_is_said_in_the_log_and_on_the_form() {
     let run = ["run", "--detach", "--name", name, "--network", name, "--publish", &publish];
     let bounds = ["--read-only", "--cap-drop", "ALL", "--env", alias, "--env", "BRAMBLE__DISCOVERY__MDNS=false"];
     docker(&[&run[..], &bounds, &[&prepared("BRAMBLE_IMAGE"), "consumer"]].concat());
-    // The first may wait for somebody to be found.
+    // The first may wait for an instance to be found.
     let answer = || get(port, "/api/weather?zip=70569&country=DE").ok().filter(|(status, _)| *status == 503);
-    let (_, body) = until("the form says that nobody answers", answer);
+    let (_, body) = until("the form says that no producer answers", answer);
     assert!(body.contains("unavailable"), "{body}");
     let said = || {
         let output = Command::new("docker").args(["logs", name]).output().expect("docker is there");

@@ -1,4 +1,4 @@
-//! The registry as `etc/registry/config.yml` sets it up: TLS, and a password for all who come.
+//! The registry as `etc/registry/config.yml` sets it up: TLS, and a password for all clients.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -48,7 +48,7 @@ impl Registry {
         self.folder.join(name).display().to_string()
     }
 
-    /// What curl gets for a password.
+    /// Status of a request with a password, by curl.
     fn status_for(&self, password: &str) -> String {
         let (user, url) = (format!("bramble:{password}"), format!("https://{}/v2/", self.name));
         let authority = self.file("trusted/ca.crt");
@@ -87,7 +87,7 @@ impl Drop for Registry {
 }
 
 #[test]
-fn who_has_the_password_pushes_by_tls_and_who_has_not_is_told_where_it_is_asked_for() {
+fn a_client_with_the_password_pushes_by_tls_and_one_without_is_told_where_it_is_asked_for() {
     let registry = Registry::start();
     assert_eq!(registry.status_for("a-guess"), "401");
     let why = refusal_of(&mut registry.push("a-guess"));

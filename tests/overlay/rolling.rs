@@ -1,4 +1,4 @@
-//! Updates: a good one is noticed by nobody who asks producers, a bad one by nobody at all.
+//! Updates: a good one fails no question to producers, a bad one fails none at all.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::stack::{STACK, Stack, deploy, deployment, images};
 const FORM_AWAY_AT_MOST: Duration = Duration::from_secs(15);
 
 #[test]
-fn a_rolling_update_to_a_new_tag_fails_nobody_but_while_the_form_itself_is_replaced() {
+fn a_rolling_update_to_a_new_tag_fails_no_question_but_while_the_form_itself_is_replaced() {
     let stack = Stack::with_producers(2);
     let user = stack.user();
     let began = Instant::now();
@@ -32,7 +32,7 @@ fn a_rolling_update_to_a_new_tag_fails_nobody_but_while_the_form_itself_is_repla
 }
 
 #[test]
-fn a_bad_update_is_taken_back_and_nobody_notices() {
+fn a_bad_update_is_taken_back_and_fails_no_question() {
     let stack = Stack::with_producers(2);
     let before = images();
     let user = stack.user();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::machine::{PATIENCE, containers, docker, json, lines, prepared, said_by, until};
 use crate::user::{User, get};
 
-/// What is here is gone with the Swarm that the tier has made.
+/// Name of the stack, which is gone with the Swarm that the tier has made.
 pub(crate) const STACK: &str = "bramble-test";
 const PRODUCER: &str = "bramble-test_producer";
 
@@ -87,7 +87,7 @@ fn containers_of(service: &str) -> Vec<String> {
     lines(&["ps", "--quiet", "--no-trunc", "--filter", &label])
 }
 
-/// What the producers call themselves when they answer, by container.
+/// Names that the producers give in their answers, by container.
 fn by_container() -> BTreeMap<String, String> {
     let name = |container: String| {
         let said = docker(&["exec", &container, "/bramble", "health"]);
@@ -138,7 +138,7 @@ fn new_producers_have_questions_within_two_seconds_removed_ones_none_and_none_fa
     let stack = Stack::with_producers(1);
     let user = stack.user();
     let began = Instant::now();
-    until("somebody answers", || (!user.answered_since(began).is_empty()).then_some(()));
+    until("a producer answers", || (!user.answered_since(began).is_empty()).then_some(()));
     stack.scale(5);
     let mut up = Vec::new(); // when so many ran
     let five = Instant::now();

@@ -1,4 +1,4 @@
-//! Somebody who asks the form all the time, and notes who answered.
+//! A user that asks the form all the time, and notes which producer answered.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -23,18 +23,18 @@ pub(crate) fn get(port: u16, path: &str) -> std::io::Result<(u16, String)> {
     http::ask(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), "GET", path, "")
 }
 
-/// What came of a question.
+/// Outcome of a question.
 #[derive(Debug, Clone)]
-struct Asked {
+struct Question {
     at: Instant,
-    /// Who answered, or what was wrong.
+    /// Producer that answered, or what was wrong.
     by: Result<String, String>,
 }
 
 /// Asks until it is dropped.
 pub(crate) struct User {
     stop: Arc<AtomicBool>,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<Question>>>,
     asking: Option<JoinHandle<()>>,
 }
 
@@ -50,20 +50,20 @@ impl User {
                 }
                 let at = Instant::now();
                 let by = answer(get(port, &format!("/api/weather?zip={zip}&country={country}")));
-                list.lock().expect("no panic").push(Asked { at, by });
+                list.lock().expect("no panic").push(Question { at, by });
                 thread::sleep(ASKED_EVERY);
             }
         });
         Self { stop, asked, asking: Some(asking) }
     }
 
-    fn since(&self, at: Instant) -> Vec<Asked> {
+    fn since(&self, at: Instant) -> Vec<Question> {
         let mut all = self.asked.lock().expect("no panic").clone();
         all.retain(|asked| asked.at >= at);
         all
     }
 
-    /// Everybody who has answered since.
+    /// Producers that have answered since.
     pub(crate) fn answered_since(&self, at: Instant) -> BTreeSet<String> {
         self.since(at).into_iter().filter_map(|asked| asked.by.ok()).collect()
     }

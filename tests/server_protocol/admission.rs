@@ -1,4 +1,4 @@
-//! Which requests are worked on, which wait, and what the others are told.
+//! Admission: which requests are worked on, which wait, and what the others are told.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::{GET, ID, Peer, SOON, Server, limits, status, with_server};
 
 const GATE: &str = "GET /gate HTTP/1.1\r\nhost: a\r\n\r\n";
 
-/// One request runs, and `queue` wait.
+/// Limits by which one request runs, and `queue` wait.
 fn one_at_a_time(queue: usize) -> Limits {
     Limits { requests: LimiterSettings { concurrency: 1, queue, ..LimiterSettings::default() }, ..limits() }
 }
@@ -184,7 +184,7 @@ fn health_is_told_whatever_else_waits() {
 }
 
 #[test]
-fn a_body_that_comes_slowly_holds_up_nobody() {
+fn a_body_that_comes_slowly_holds_up_no_other_request() {
     with_server(one_at_a_time(8), async |server| {
         let mut slow = Vec::new();
         for _ in 0..4 {

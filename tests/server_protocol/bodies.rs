@@ -35,7 +35,7 @@ fn a_body_is_413_by_its_length_at_once_and_by_its_chunks_when_too_many() {
 }
 
 #[test]
-fn whoever_sends_64_mib_reads_413() {
+fn a_body_of_64_mib_is_answered_with_413() {
     with_server(limits(), async |server| {
         for head in ["content-length: 67108864", "transfer-encoding: chunked"] {
             let mut peer = server.connect().await;
@@ -46,7 +46,7 @@ fn whoever_sends_64_mib_reads_413() {
                     break;
                 }
             }
-            let answer = peer.whatever_comes().await;
+            let answer = peer.read_available().await;
             assert_eq!(status(&answer), "413", "{head}: {answer}");
         }
         server.is_well().await;
@@ -64,7 +64,7 @@ fn an_endless_chunk_line_ends() {
 }
 
 #[test]
-fn a_body_is_continued_only_if_somebody_reads_it() {
+fn a_body_is_continued_only_if_the_handler_reads_it() {
     with_server(limits(), async |server| {
         let mut peer = server.connect().await;
         peer.send("POST /echo HTTP/1.1\r\nhost: a\r\nExpect: 100-Continue\r\ncontent-length: 5\r\n\r\n").await;
@@ -74,7 +74,7 @@ fn a_body_is_continued_only_if_somebody_reads_it() {
 
         let head = "POST /ignore HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n";
         let answer = server.ask(head).await;
-        assert_eq!(status(&answer), "200", "no 100 for a body nobody wants: {answer}");
+        assert_eq!(status(&answer), "200", "no 100 for a body that is not read: {answer}");
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
     });
 }
@@ -100,7 +100,7 @@ fn a_body_that_comes_after_its_answer_is_no_request_either() {
             peer.send(head).await;
             assert_eq!(peer.answer().await.body, "ignored");
             let _ = peer.stream.write_all(body.as_bytes()).await; // the server may be gone, and rightly
-            assert_eq!(peer.whatever_comes().await, "", "after {body:?}");
+            assert_eq!(peer.read_available().await, "", "after {body:?}");
 
             // Head and first chunk fill hyper's reads to the byte, so that it skips the rest when the answer is out.
             let length = 16384 + body.len();
@@ -109,7 +109,7 @@ fn a_body_that_comes_after_its_answer_is_no_request_either() {
             let pad = "x".repeat(8192 - 4 - start.len());
             peer.send(format!("{start}{pad}\r\n\r\n{}{body}", "x".repeat(16384))).await;
             assert_eq!(peer.answer().await.body, "ignored");
-            assert_eq!(peer.whatever_comes().await, "", "after {body:?} at once");
+            assert_eq!(peer.read_available().await, "", "after {body:?} at once");
         }
     });
 }
@@ -140,7 +140,7 @@ fn no_damaged_request_makes_anything_panic() {
             let mut peer = server.connect().await;
             peer.send(&request).await;
             peer.stream.get_ref().shutdown(Shutdown::Write).unwrap();
-            peer.whatever_comes().await;
+            peer.read_available().await;
             let shown = String::from_utf8_lossy(&request);
             assert_eq!(server.stats.snapshot().handler_panics, 0, "{shown:?}");
         }

@@ -1,4 +1,4 @@
-//! What a handler sees, and what one can do wrong.
+//! Handlers: the request as they see it, and what they can do wrong.
 
 use bramble::transport::server::Limits;
 
@@ -28,7 +28,7 @@ fn a_target_means_what_it_says() {
 }
 
 #[test]
-fn headers_that_are_not_ascii_are_left_out_and_harm_nobody() {
+fn headers_that_are_not_ascii_are_left_out_and_do_no_harm() {
     with_server(limits(), async |server| {
         let mut peer = server.connect().await;
         peer.send(
@@ -91,7 +91,7 @@ fn one_connection_too_many_is_503_unless_it_asks_for_health_and_the_others_are_s
         let health = server.ask("GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await;
         assert!(health.starts_with("HTTP/1.1 200 ") && health.contains("\r\nconnection: close\r\n"), "{health}");
         assert_eq!(server.stats.snapshot().refused_connections, 1);
-        // A flood of peers that neither send nor close holds up nobody.
+        // A flood of peers that neither send nor close holds up no request.
         let mut silent = Vec::new();
         for _ in 0..200 {
             silent.push(server.connect().await);

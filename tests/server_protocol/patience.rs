@@ -1,4 +1,4 @@
-//! Who takes too long.
+//! Timeouts of clients that are too slow.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ fn a_head_byte_by_byte_is_408_although_bytes_keep_coming() {
                 break;
             }
         }
-        let answer = peer.whatever_comes().await;
+        let answer = peer.read_available().await;
         assert_eq!(status(&answer), "408", "{answer}");
         server.is_well().await;
     });
@@ -84,7 +84,7 @@ fn a_body_that_takes_too_long_is_408() {
         while begun.elapsed() < SOON * 4 && slow.stream.write_all(b"x").await.is_ok() {
             Timer::after(Duration::from_millis(2)).await;
         }
-        let answer = slow.whatever_comes().await;
+        let answer = slow.read_available().await;
         assert_eq!(status(&answer), "408", "{answer}");
         server.is_well().await;
     });
@@ -98,6 +98,6 @@ fn a_peer_that_takes_nothing_is_cut() {
         peer.send("GET /endless HTTP/1.1\r\nhost: a\r\n\r\n").await;
         server.dropped.recv().await.unwrap();
         server.until(|stats| stats.open_connections == 0).await;
-        assert!(!peer.whatever_comes().await.ends_with("0\r\n\r\n"), "a cut answer must not look whole");
+        assert!(!peer.read_available().await.ends_with("0\r\n\r\n"), "a cut answer must not look whole");
     });
 }

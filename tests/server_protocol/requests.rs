@@ -1,4 +1,4 @@
-//! What is a request, and what is refused as none.
+//! Requests, and bytes that are refused as none.
 
 use async_io::Timer;
 use futures_lite::prelude::*;
@@ -165,7 +165,7 @@ fn heads_are_bounded_however_they_grow() {
             peer.send(start).await;
             // Ends by the server's reset, else by the guard.
             while peer.stream.write_all(&[b'x'; 4096]).await.is_ok() {}
-            let answer = peer.whatever_comes().await;
+            let answer = peer.read_available().await;
             assert_eq!(status(&answer), if start == "GET /" { "414" } else { "431" }, "{answer}");
         }
         server.is_well().await;

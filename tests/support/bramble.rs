@@ -107,7 +107,7 @@ impl Drop for Service {
 
 /// Status and body of a GET.
 pub(crate) fn get(addr: SocketAddr, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect_timeout(&addr, *PATIENCE).expect("somebody listens");
+    let mut stream = TcpStream::connect_timeout(&addr, *PATIENCE).expect("a service listens");
     stream.set_read_timeout(Some(*PATIENCE)).expect("a valid time");
     write!(stream, "GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n").expect("sent");
     let mut answer = String::new();

@@ -17,20 +17,20 @@ pub(crate) const GUARD: Duration = Duration::from_secs(20);
 
 /// How a datagram came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Over {
+pub(crate) enum Protocol {
     Udp,
     Tcp,
 }
 
-/// What was asked.
-pub(crate) struct Asked<'a> {
+/// Question of a query.
+pub(crate) struct Question<'a> {
     pub(crate) name: String,
     pub(crate) ipv6: bool,
-    pub(crate) over: Over,
+    pub(crate) over: Protocol,
     query: &'a Packet<'a>,
 }
 
-impl Asked<'_> {
+impl Question<'_> {
     /// An answer without records.
     pub(crate) fn reply(&self) -> Packet<'_> {
         let mut reply = Packet::new_reply(self.query.id());
@@ -88,7 +88,7 @@ pub(crate) struct Dns {
 
 impl Dns {
     /// Answers each query with the datagrams that `respond` makes of it.
-    pub(crate) fn new(respond: impl Fn(&Asked<'_>) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(respond: impl Fn(&Question<'_>) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Self {
         let (udp, tcp) = sockets();
         let addr = udp.local_addr().expect("bound");
         let (queries, names) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
@@ -99,7 +99,7 @@ impl Dns {
                 let query = Packet::parse(query).expect("a valid query");
                 assert!(query.has_flags(PacketFlag::RECURSION_DESIRED));
                 let [question] = &*query.questions else { panic!("one question") };
-                let asked = Asked {
+                let asked = Question {
                     name: question.qname.to_string(),
                     ipv6: question.qtype == QTYPE::TYPE(TYPE::AAAA),
                     over,
@@ -117,7 +117,7 @@ impl Dns {
             let mut buffer = [0; 512];
             while !stopped.load(Ordering::SeqCst) {
                 let Ok((n, peer)) = udp.recv_from(&mut buffer) else { continue };
-                for datagram in also(&buffer[..n], Over::Udp) {
+                for datagram in also(&buffer[..n], Protocol::Udp) {
                     udp.send_to(&datagram, peer).expect("loopback takes it");
                 }
             }
@@ -135,7 +135,7 @@ impl Dns {
                 stream.read_exact(&mut length).expect("a length");
                 let mut query = vec![0; usize::from(u16::from_be_bytes(length))];
                 stream.read_exact(&mut query).expect("a query");
-                for answer in respond(&query, Over::Tcp) {
+                for answer in respond(&query, Protocol::Tcp) {
                     let length = u16::try_from(answer.len()).expect("short");
                     stream.write_all(&length.to_be_bytes()).expect("the client reads");
                     stream.write_all(&answer).expect("the client reads");

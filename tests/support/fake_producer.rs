@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 /// The header by which an answer names its instance.
 const ID: &str = "x-bramble-id: producer-0000000000000001\r\n";
 
-/// What it does with a request.
+/// Behaviour towards a request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Does {
+pub(crate) enum Behaviour {
     /// Answers with this status.
     Answer(u16),
     /// Answers with this status after this time.
@@ -32,7 +32,7 @@ pub(crate) enum Does {
 
 #[derive(Debug)]
 struct State {
-    does: Mutex<Does>,
+    behaviour: Mutex<Behaviour>,
     /// The head of each request, in small letters.
     heads: Mutex<Vec<String>>,
     /// The body of each request that had a length.
@@ -50,10 +50,10 @@ pub(crate) struct FakeProducer {
 }
 
 impl FakeProducer {
-    pub(crate) fn start(does: Does) -> Self {
+    pub(crate) fn start(behaviour: Behaviour) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let (heads, bodies, abandoned) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let state = State { does: Mutex::new(does), heads, bodies, abandoned };
+        let state = State { behaviour: Mutex::new(behaviour), heads, bodies, abandoned };
         let fake = Self { addr: listener.local_addr().expect("bound"), state: Arc::new(state), listener };
         let (state, listener) = (Arc::clone(&fake.state), fake.listener.try_clone().expect("a second handle"));
         thread::spawn(move || {
@@ -65,8 +65,8 @@ impl FakeProducer {
         fake
     }
 
-    pub(crate) fn does(&self, does: Does) {
-        *self.state.does.lock().expect("no panic") = does;
+    pub(crate) fn set_behaviour(&self, behaviour: Behaviour) {
+        *self.state.behaviour.lock().expect("no panic") = behaviour;
     }
 
     pub(crate) fn heads(&self) -> Vec<String> {
@@ -101,7 +101,7 @@ impl State {
         stream.set_nodelay(true).expect("own socket");
         let mut reader = BufReader::new(stream);
         while let Some(head) = read_head(&mut reader) {
-            let does = *self.does.lock().expect("no panic");
+            let behaviour = *self.behaviour.lock().expect("no panic");
             let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
             if let Some(length) = length {
@@ -112,17 +112,17 @@ impl State {
                 self.bodies.lock().expect("no panic").push(body);
             }
             self.heads.lock().expect("no panic").push(head);
-            if let Does::Say(answer) = does {
+            if let Behaviour::Say(answer) = behaviour {
                 let _ = reader.get_mut().write_all(answer.as_bytes()); // a caller that has gone wants no answer
                 return;
             }
-            let (status, extra) = match does {
-                Does::Answer(status) => (status, ID.to_owned()),
-                Does::Stranger(status) => (status, String::new()),
-                Does::Limit(seconds) => (429, format!("{ID}retry-after: {seconds}\r\n")),
-                Does::Late(time, status) if !self.is_abandoned(&mut reader, time) => (status, ID.to_owned()),
-                Does::Hang if !self.is_abandoned(&mut reader, Duration::from_secs(60)) => (200, ID.to_owned()),
-                Does::Late(..) | Does::Hang | Does::Close | Does::Say(_) => return,
+            let (status, extra) = match behaviour {
+                Behaviour::Answer(status) => (status, ID.to_owned()),
+                Behaviour::Stranger(status) => (status, String::new()),
+                Behaviour::Limit(seconds) => (429, format!("{ID}retry-after: {seconds}\r\n")),
+                Behaviour::Late(time, status) if !self.is_abandoned(&mut reader, time) => (status, ID.to_owned()),
+                Behaviour::Hang if !self.is_abandoned(&mut reader, Duration::from_secs(60)) => (200, ID.to_owned()),
+                Behaviour::Late(..) | Behaviour::Hang | Behaviour::Close | Behaviour::Say(_) => return,
             };
             // The body tells which question it answers, so that a mix-up shows.
             let length = path.len();

@@ -68,7 +68,7 @@ pub(crate) fn page(page: &str) -> Result<BTreeSet<String>, String> {
     Ok(known)
 }
 
-/// One sample of a metric: the ending of its name, its label that only this type has, and its value.
+/// A sample of a metric: the ending of its name, its label that only this type has, and its value.
 struct Entry<'a> {
     ending: &'a str,
     own: Option<String>,
@@ -191,7 +191,7 @@ fn is_name(name: &str) -> bool {
         && chars.all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':')
 }
 
-/// What the reference parser says of the page. Without it, nothing, and a line that says so.
+/// Judgement of the reference parser on the page. Without it, nothing, and a line that says so.
 #[allow(clippy::print_stderr, reason = "a test that checks nothing says so")]
 pub(crate) fn by_reference(page: &str) -> Result<(), String> {
     const PROGRAM: &str = "import sys\n\

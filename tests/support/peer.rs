@@ -43,16 +43,16 @@ impl Door {
     pub(crate) fn accept(&self) -> Peer {
         let end = Instant::now() + GUARD;
         loop {
-            if let Some(peer) = self.knock() {
+            if let Some(peer) = self.try_accept() {
                 return peer;
             }
-            assert!(Instant::now() < end, "nobody connects");
+            assert!(Instant::now() < end, "no client connects");
             thread::sleep(Duration::from_millis(1));
         }
     }
 
     /// The connection that is there already, if one is.
-    pub(crate) fn knock(&self) -> Option<Peer> {
+    pub(crate) fn try_accept(&self) -> Option<Peer> {
         match self.0.accept() {
             Ok((stream, _)) => {
                 stream.set_nonblocking(false).expect("a stream can be");

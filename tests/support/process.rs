@@ -13,7 +13,7 @@ pub(crate) const BRAMBLE: &str = env!("CARGO_BIN_EXE_bramble");
 /// Longer than anything here takes on a busy machine; reached only when something is broken.
 pub(crate) static PATIENCE: LazyLock<Duration> = LazyLock::new(|| patience(30));
 
-/// What a process prints, line by line.
+/// Output of a process, line by line.
 pub(crate) fn lines_of(out: impl Read + Send + 'static) -> Receiver<String> {
     let (to, lines) = channel();
     thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| to.send(line)));

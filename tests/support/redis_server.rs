@@ -56,7 +56,7 @@ impl RedisServer {
         panic!("redis-server does not start");
     }
 
-    /// What `[cache] store` names.
+    /// URL for `[cache] store`.
     pub(crate) fn store(&self) -> String {
         format!("redis://localhost:{}", self.addr.port())
     }
@@ -92,7 +92,7 @@ impl RedisServer {
         say(self.addr, words).expect("redis-server answers")
     }
 
-    /// What is kept under `key`.
+    /// Value under `key`.
     pub(crate) fn get(&self, key: &str) -> Option<String> {
         self.say(&[b"GET", key.as_bytes()])
     }
@@ -103,7 +103,7 @@ impl RedisServer {
             if self.process.try_wait().expect("own child").is_some() {
                 return false;
             }
-            // Whoever wants a password is up as well.
+            // A server that wants a password is up as well.
             if say(self.addr, &[b"PING"])
                 .is_ok_and(|said| said.is_some_and(|said| said == "PONG" || said.contains("NOAUTH")))
             {
@@ -158,7 +158,7 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// One command on a connection of its own (RESP2).
+/// Sends a command on a connection of its own (RESP2).
 fn say(addr: SocketAddr, words: &[&[u8]]) -> std::io::Result<Option<String>> {
     let mut stream = TcpStream::connect_timeout(&addr, *PATIENCE)?;
     stream.set_read_timeout(Some(*PATIENCE))?;

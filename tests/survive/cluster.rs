@@ -16,11 +16,11 @@ pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// One process. Dropped, it is killed.
+/// A process of the cluster. Dropped, it is killed.
 pub(crate) struct Service {
     process: Child,
     pub(crate) addr: SocketAddr,
-    /// What it wrote to its log so far.
+    /// Lines of its log so far.
     log: Arc<Mutex<Vec<String>>>,
 }
 
@@ -65,7 +65,7 @@ impl Service {
         seen["instances"].as_array().expect("a list").iter().filter(|one| one["service"] == service).count()
     }
 
-    /// What each circuit is in, by the id of who is called.
+    /// State of each circuit, by the id of the instance that is called.
     pub(crate) fn circuits(&self) -> Vec<(String, Value)> {
         let (_, body) = get(self.addr, "/circuits");
         let shown: Value = serde_json::from_str(&body).expect("JSON");

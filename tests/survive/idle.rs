@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread::sleep;
 
 use crate::cluster::{Cluster, ms};
-use crate::people::{Crowd, Score, Whom};
+use crate::people::{Crowd, Score, Target};
 use crate::support::http::get;
 use crate::support::process::PATIENCE;
 
@@ -25,7 +25,7 @@ fn kept(addr: SocketAddr) -> TcpStream {
 #[test]
 fn a_producer_full_of_idle_connections_is_alive_and_answers_those_it_knows_and_others_are_sent_elsewhere() {
     let (_cluster, producers, form) = Cluster::with_producers::<2>("idle");
-    let crowd = Crowd::come(Whom::Form(form.addr), 20);
+    let crowd = Crowd::come(Target::Form(form.addr), 20);
     sleep(ms(2000));
     let full = producers[0].addr;
     let idle: Vec<_> = (0..MAX_CONNECTIONS).map(|_| kept(full)).collect();

@@ -1,4 +1,4 @@
-//! People who ask a form, or producers by a plain client, and what they get.
+//! People that ask a form, or producers by a plain client, and what they get.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -22,9 +22,9 @@ pub(crate) const UNREACHABLE: &str = "CAUTION - Response out of date, producer u
 /// `[call] timeout` of a consumer.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// One request of a person.
+/// A request of a person.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct PersonRequest {
     /// When it was asked.
     pub(crate) at: Instant,
     pub(crate) took: Duration,
@@ -35,12 +35,12 @@ pub(crate) struct Asked {
     pub(crate) answer: Value,
 }
 
-impl Asked {
-    fn new(whom: &Whom, zip: &'static str) -> Self {
+impl PersonRequest {
+    fn new(target: &Target, zip: &'static str) -> Self {
         let at = Instant::now();
-        let answer = match whom {
-            Whom::Form(form) => ask(*form, "GET", &format!("/api/weather?zip={zip}&country=DE"), ""),
-            Whom::Producers(client) => client.get(&format!("/weather?zip={zip}&country=DE")),
+        let answer = match target {
+            Target::Form(form) => ask(*form, "GET", &format!("/api/weather?zip={zip}&country=DE"), ""),
+            Target::Producers(client) => client.get(&format!("/weather?zip={zip}&country=DE")),
         };
         let took = at.elapsed();
         let (status, body) = answer.unwrap_or_else(|error| (0, format!("\"{error}\"")));
@@ -69,10 +69,10 @@ impl Asked {
     }
 }
 
-/// Four people who ask for one place after the other until told to end.
+/// Four people that ask for one place after the other until told to end.
 pub(crate) struct Load {
     ends: Arc<AtomicBool>,
-    people: Vec<JoinHandle<Vec<Asked>>>,
+    people: Vec<JoinHandle<Vec<PersonRequest>>>,
 }
 
 impl Load {
@@ -86,7 +86,7 @@ impl Load {
                     if ends.load(Ordering::Relaxed) {
                         break;
                     }
-                    asked.push(Asked::new(&Whom::Form(form), zip));
+                    asked.push(PersonRequest::new(&Target::Form(form), zip));
                     thread::sleep(ms(20)); // people read what they get
                 }
                 asked
@@ -95,34 +95,34 @@ impl Load {
         Self { people: people.collect(), ends }
     }
 
-    /// What became of every request.
-    pub(crate) fn end(self) -> Vec<Asked> {
+    /// Outcomes of every request.
+    pub(crate) fn end(self) -> Vec<PersonRequest> {
         self.ends.store(true, Ordering::Relaxed);
         self.people.into_iter().flat_map(|one| one.join().expect("no panic")).collect()
     }
 }
 
-/// What is asked.
+/// Service that is asked.
 #[derive(Debug)]
-pub(crate) enum Whom {
+pub(crate) enum Target {
     Form(SocketAddr),
     /// Without a form: the baseline.
     Producers(RoundRobin),
 }
 
-/// People who come at a fixed rate, whatever becomes of those before them.
+/// People that come at a fixed rate, whatever becomes of those before them.
 pub(crate) struct Crowd {
     ends: Arc<AtomicBool>,
-    door: JoinHandle<Vec<JoinHandle<Asked>>>,
+    door: JoinHandle<Vec<JoinHandle<PersonRequest>>>,
 }
 
 impl Crowd {
     /// `rate` people a second, for one place after the other.
-    pub(crate) fn come(whom: Whom, rate: u32) -> Self {
+    pub(crate) fn come(target: Target, rate: u32) -> Self {
         let ends = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&ends);
         let door = thread::spawn(move || {
-            let (whom, began) = (Arc::new(whom), Instant::now());
+            let (target, began) = (Arc::new(target), Instant::now());
             let mut people = Vec::new();
             for (number, zip) in (0..).zip(PLACES.iter().cycle()) {
                 thread::sleep(
@@ -131,23 +131,23 @@ impl Crowd {
                 if told.load(Ordering::Relaxed) {
                     break;
                 }
-                let whom = Arc::clone(&whom);
-                people.push(thread::spawn(move || Asked::new(&whom, zip)));
+                let target = Arc::clone(&target);
+                people.push(thread::spawn(move || PersonRequest::new(&target, zip)));
             }
             people
         });
         Self { ends, door }
     }
 
-    /// What became of every request, in their order.
-    pub(crate) fn end(self) -> Vec<Asked> {
+    /// Outcomes of every request, in their order.
+    pub(crate) fn end(self) -> Vec<PersonRequest> {
         self.ends.store(true, Ordering::Relaxed);
         let people = self.door.join().expect("no panic");
         people.into_iter().map(|one| one.join().expect("no panic")).collect()
     }
 }
 
-/// What people got.
+/// Counts of answers by quality.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Score {
     pub(crate) asked: usize,
@@ -160,21 +160,21 @@ pub(crate) struct Score {
 }
 
 impl Score {
-    pub(crate) fn of<'a>(asked: impl IntoIterator<Item = &'a Asked>) -> Self {
-        let all: Vec<&Asked> = asked.into_iter().collect();
-        let count = |is: &dyn Fn(&Asked) -> bool| all.iter().filter(|one| is(one)).count();
+    pub(crate) fn of<'a>(asked: impl IntoIterator<Item = &'a PersonRequest>) -> Self {
+        let all: Vec<&PersonRequest> = asked.into_iter().collect();
+        let count = |is: &dyn Fn(&PersonRequest) -> bool| all.iter().filter(|one| is(one)).count();
         let mut times: Vec<_> = all.iter().map(|one| one.took).collect();
         times.sort();
         Self {
             asked: all.len(),
-            good: count(&Asked::is_good),
+            good: count(&PersonRequest::is_good),
             kept: count(&|one| one.status == 200 && one.answer["source"] == "stale"),
             p99: times.get((times.len() * 99).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default(),
             slowest: times.last().copied().unwrap_or_default(),
         }
     }
 
-    /// Percent of those who got a current report.
+    /// Percent of questions that got a current report.
     pub(crate) fn good_percent(&self) -> f64 {
         100.0 * self.good as f64 / self.asked.max(1) as f64
     }
@@ -188,8 +188,8 @@ impl fmt::Display for Score {
     }
 }
 
-/// Fails if any request of a person did, or was answered as if nobody had been there.
-pub(crate) fn nobody_noticed(asked: &[Asked]) {
+/// Fails if any request of a person did, or was answered as if no producer had been there.
+pub(crate) fn none_failed(asked: &[PersonRequest]) {
     let noticed: Vec<_> =
         asked.iter().filter(|one| one.status != 200 || one.answer["message"] == UNREACHABLE).collect();
     assert!(noticed.is_empty(), "{} of {}: {:?}", noticed.len(), asked.len(), noticed.first());
@@ -197,6 +197,6 @@ pub(crate) fn nobody_noticed(asked: &[Asked]) {
     assert!(slowest < TIMEOUT, "{slowest:?}");
 }
 
-pub(crate) fn answered_by(asked: &[Asked]) -> BTreeSet<&str> {
-    asked.iter().map(Asked::by).collect()
+pub(crate) fn answered_by(asked: &[PersonRequest]) -> BTreeSet<&str> {
+    asked.iter().map(PersonRequest::by).collect()
 }

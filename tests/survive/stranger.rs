@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::thread::sleep;
 
 use crate::cluster::{Cluster, ms};
-use crate::people::{Asked, Crowd, Score, Whom};
-use crate::support::fake_producer::{Does, FakeProducer};
+use crate::people::{Crowd, PersonRequest, Score, Target};
+use crate::support::fake_producer::{Behaviour, FakeProducer};
 use crate::support::round_robin::RoundRobin;
 
-/// What servers say that are no producers.
+/// Answers of servers that are no producers.
 const STRANGERS: [(&str, &str); 5] = [
     ("404", "HTTP/1.1 404 Not Found\r\ncontent-type: text/html\r\ncontent-length: 9\r\n\r\nnot found"),
     ("301", "HTTP/1.1 301 Moved Permanently\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n"),
@@ -30,12 +30,12 @@ fn a_stranger_at_one_of_two_or_three_addresses_costs_few_questions_and_is_never_
     let producers = [(); 2].map(|()| cluster.producer("127.0.0.1:0", &["discovery.mdns=false"]));
     let producers = producers.each_ref().map(|one| one.addr);
     for (name, says) in STRANGERS {
-        let stranger = FakeProducer::start(Does::Say(says));
+        let stranger = FakeProducer::start(Behaviour::Say(says));
         for count in [2, 3] {
             let addrs: Vec<SocketAddr> = std::iter::once(stranger.addr).chain(producers).take(count).collect();
             let form = cluster.consumer_of(&addrs);
-            let crowds = [Whom::Form(form.addr), Whom::Producers(RoundRobin::new(&addrs))];
-            let crowds = crowds.map(|whom| Crowd::come(whom, 100));
+            let crowds = [Target::Form(form.addr), Target::Producers(RoundRobin::new(&addrs))];
+            let crowds = crowds.map(|target| Crowd::come(target, 100));
             sleep(ms(1000));
             let [asked, plain] = crowds.map(Crowd::end);
             let (score, of_plain) = (Score::of(&asked), Score::of(&plain));
@@ -45,7 +45,7 @@ fn a_stranger_at_one_of_two_or_three_addresses_costs_few_questions_and_is_never_
             assert!(score.asked >= 95, "that was no load: {score}");
             assert!(score.asked - score.good <= 4, "{name} at 1 of {count}: {score}");
             assert!(score.good_percent() >= of_plain.good_percent() - 1.0, "{name}: {score}; baseline {of_plain}");
-            assert!(!asked.iter().any(Asked::is_of_another_place), "{name} at 1 of {count}");
+            assert!(!asked.iter().any(PersonRequest::is_of_another_place), "{name} at 1 of {count}");
             assert!(stranger.calls() > 0, "it was asked");
         }
     }

@@ -16,7 +16,7 @@ enum How {
     Bench,
     /// `cargo run` of this member of the workspace.
     Member(&'static str),
-    /// What tests hosts, with a watch in its hand.
+    /// Tests of the hosts tier, with a stopwatch.
     Hosts,
     /// Likewise what tests the card.
     Card,
@@ -30,7 +30,7 @@ const BENCHES: &[Bench] = &[
         how: How::Member("bramble-survive"),
         about: "what callers get under faults, simulated, beside simple rules; [--lost] [WORD]... for some",
     },
-    Bench { name: "discovery", how: How::Hosts, about: "how long hosts take to know who comes and goes" },
+    Bench { name: "discovery", how: How::Hosts, about: "how long hosts take to know what comes and goes" },
     Bench {
         name: "image",
         how: How::Card,
@@ -38,7 +38,7 @@ const BENCHES: &[Bench] = &[
     },
 ];
 
-/// Their names and what they measure, for a person.
+/// Names of the benches and what they measure, for a person.
 pub(crate) fn list() -> String {
     BENCHES.iter().map(|bench| format!("  {:12} {}\n", bench.name, bench.about)).collect()
 }

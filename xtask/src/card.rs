@@ -12,7 +12,7 @@ use crate::retry::TestName;
 use crate::run::{self, Workspace};
 use crate::suite::{self, Suite};
 
-/// What an emulated Pi, its network and its card need, besides what builds the card.
+/// Packages that an emulated Pi, its network and its card need, besides those that build the card.
 pub(crate) const NEEDS: &[Package] = &[
     Package { program: "qemu-system-arm", package: "qemu-system-arm" },
     Package { program: "mcopy", package: "mtools" },

@@ -1,7 +1,7 @@
 //! Images, the registry they lie in, and the stack that runs from it.
 //!
 //! Each command looks first at everything it needs and only then changes something, and takes back what it made if it
-//! cannot finish: who reads the sentence has nothing to clean up.
+//! cannot finish: its user has nothing to clean up.
 
 use crate::Failure;
 use crate::run::Workspace;

@@ -5,15 +5,15 @@ use crate::run::{self, Workspace};
 
 const VERSION: &str = "0.20.2";
 
-/// What needs no network.
+/// Checks licences, sources and bans, without a network.
 pub(crate) fn check(workspace: &Workspace) -> Result<Option<String>, String> {
     let program = install::crates_io(workspace, "cargo-deny", VERSION)?;
     run::finish(workspace.command(program).args(["check", "bans", "licenses", "sources"]))?;
     Ok(None)
 }
 
-/// Fails on an advisory that `deny.toml` does not accept. Without a network there is no database to look into; a
-/// build must not depend on somebody else's server, so this is said and no failure.
+/// Fails on an advisory that `deny.toml` does not accept. Without a network there is no database to look into; a build
+/// must not depend on a server of others, so this is said and no failure.
 pub(crate) fn advisories(workspace: &Workspace) -> Result<Option<String>, String> {
     let program = install::crates_io(workspace, "cargo-deny", VERSION)?;
     match run::output(workspace.command(program).args(["check", "advisories"])) {

@@ -7,7 +7,7 @@ use crate::retry::TestName;
 use crate::run::{self, Workspace};
 use crate::suite::{self, Suite};
 
-/// What the hosts are made of, and who else speaks mDNS on them.
+/// Packages that the hosts are made of, with other implementations of mDNS.
 pub(crate) const NEEDS: &[Package] = &[
     Package { program: "ip", package: "iproute2" },
     Package { program: "nft", package: "nftables" },
@@ -30,7 +30,7 @@ pub(crate) fn test(workspace: &Workspace, flaky: &mut Vec<TestName>) -> Result<O
     Ok(None)
 }
 
-/// Prints how long others take to know who comes and goes.
+/// Prints how long hosts take to know what comes and goes.
 pub(crate) fn bench(workspace: &Workspace) -> Result<(), String> {
     install::packages(NEEDS)?;
     let python = python(workspace)?;

@@ -54,7 +54,7 @@ pub(crate) fn image(workspace: &Workspace, arguments: &[&str]) -> Result<(), Fai
     }
 }
 
-/// `--NAME FILE` or `--NAME=FILE`. Paths are those of who calls, wherever that is.
+/// Parses `--NAME FILE` or `--NAME=FILE`. Relative paths are the caller's, wherever that is.
 fn understood(workspace: &Workspace, arguments: &[&str]) -> Result<Options, Failure> {
     let mut options = Options::new(&workspace.root);
     let mut rest = arguments.iter();
@@ -87,7 +87,7 @@ fn build(options: &Options) -> Result<(), String> {
     }
     built.notes.iter().for_each(|note| println!("{note}"));
     if !built.secrets.is_empty() {
-        println!("The image holds secrets now: {}. Give it to nobody.", built.secrets.join(", "));
+        println!("The image holds secrets now: {}. Do not give it away.", built.secrets.join(", "));
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! What a step needs and a machine may lack. The system is changed by root on Debian only; elsewhere one is told.
+//! Installs what a step needs and a machine may lack. The system is changed by root on Debian only; elsewhere one is
+//! told.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -107,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_may_not_install_is_told_what_is_missing() {
+    fn a_user_that_may_not_install_is_told_what_is_missing() {
         let needed = [
             Package { program: "cargo", package: "cargo" },
             Package { program: "no-such-program", package: "no-such-package" },

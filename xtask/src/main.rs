@@ -29,6 +29,7 @@ mod spdx;
 mod suite;
 mod tiers;
 mod unit;
+mod words;
 
 use run::Workspace;
 

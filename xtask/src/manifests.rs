@@ -1,4 +1,4 @@
-//! What other programs read, and none of ours: judged by their own schemas and linters, all of PyPI.
+//! Checks files that only other programs read by their own schemas and linters, all of PyPI.
 
 use std::path::{Path, PathBuf};
 

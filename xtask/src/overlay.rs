@@ -8,7 +8,7 @@ use crate::retry::TestName;
 use crate::run::{self, Workspace};
 use crate::suite::Suite;
 
-/// What the tests run besides the engine.
+/// Packages that the tests run besides the engine.
 pub(crate) const NEEDS: &[Package] = &[
     Package { program: "skopeo", package: "skopeo" },
     Package { program: "docker-registry", package: "docker-registry" },

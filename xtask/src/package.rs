@@ -12,13 +12,13 @@ use crate::{Failure, image};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const CARGO_DEB: &str = "3.6.0";
-/// What is asked of systemd's judgement of the unit: 0 is safe, 10 is not.
+/// Highest exposure that systemd's judgement of the unit may find: 0 is safe, 10 is not.
 const EXPOSURE_AT_MOST: &str = "20"; // tenths
 /// Keys that this version of systemd began to know (its NEWS). The unit has some; an older one says so, and goes on.
 const KNOWS_STEPS: u32 = 254;
 const ROLES: [&str; 3] = ["producer", "consumer", "registry"];
 
-/// What a machine must have for [`check`], [`units`] and [`release::check`].
+/// Packages for [`check`], [`units`] and [`release::check`].
 pub(crate) const NEEDS: &[install::Package] = &[
     install::Package { program: "lintian", package: "lintian" },
     install::Package { program: "man", package: "man-db" },

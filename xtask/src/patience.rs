@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// Where tests find the factor (tests/support/patience.rs). One that is set already is left as it is.
 pub(crate) const VARIABLE: &str = "BRAMBLE_TEST_PATIENCE";
-/// What [`work`] takes on the machine that the deadlines were chosen on, idle: two cores of an AMD EPYC, xtask as
+/// Time that [`work`] takes on the machine that the deadlines were chosen on, idle: two cores of an AMD EPYC, xtask as
 /// `cargo xtask` builds it.
 const REFERENCE: Duration = Duration::from_millis(150);
 const MOST: f64 = 4.0;

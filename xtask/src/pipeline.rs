@@ -17,7 +17,7 @@ enum Work {
     /// `cargo xtask` with these words.
     Xtask(&'static [&'static str]),
     /// A function. What it returns is said again at the end: what was left out, and why.
-    Call(fn(&mut Yard<'_>) -> Result<Option<String>, String>),
+    Call(fn(&mut StepContext<'_>) -> Result<Option<String>, String>),
 }
 
 const ENGINE: &str = "a Docker engine in no Swarm; the images of `images`";
@@ -27,7 +27,7 @@ const STEPS: &[Step] = &[
         name: "check",
         about: "format, lints, documentation, dependencies, manifests",
         needs: "cargo",
-        work: Work::Call(|yard| tiers::checks(yard.workspace)),
+        work: Work::Call(|context| tiers::checks(context.workspace)),
     },
     Step {
         name: "test",
@@ -39,7 +39,7 @@ const STEPS: &[Step] = &[
         name: "compile",
         about: "the static program for amd64 and armv7",
         needs: "cargo; on Debian, a cross compiler is installed",
-        work: Work::Call(|yard| containers::programs(yard.workspace).map(|_| None)),
+        work: Work::Call(|context| containers::programs(context.workspace).map(|_| None)),
     },
     Step {
         name: "images",
@@ -51,13 +51,13 @@ const STEPS: &[Step] = &[
         name: "registry",
         about: "the images into a throw-away registry, and back by digest",
         needs: ENGINE,
-        work: Work::Call(|yard| yard.pushed().and_then(|image| containers::pull(&image)).map(|()| None)),
+        work: Work::Call(|context| context.pushed().and_then(|image| containers::pull(&image)).map(|()| None)),
     },
     Step {
         name: "stack",
         about: "the stack on a throw-away Swarm",
         needs: ENGINE,
-        work: Work::Call(|yard| yard.form().map(|_| None)),
+        work: Work::Call(|context| context.form().map(|_| None)),
     },
     Step {
         name: "smoke",
@@ -91,15 +91,15 @@ const STEPS: &[Step] = &[
     },
 ];
 
-/// What steps have in common: a registry and a Swarm to try things on, made when the first step wants them.
-struct Yard<'a> {
+/// Context that steps share: a registry and a Swarm for trials, made when the first step wants them.
+struct StepContext<'a> {
     workspace: &'a Workspace,
     playground: Option<Playground>,
     pushed: Option<Reference>,
     form: Option<u16>,
 }
 
-impl Yard<'_> {
+impl StepContext<'_> {
     fn playground(&mut self) -> Result<Playground, String> {
         match &self.playground {
             Some(there) => Ok(there.clone()),
@@ -136,24 +136,24 @@ impl Yard<'_> {
     }
 }
 
-fn images(yard: &mut Yard<'_>) -> Result<Option<String>, String> {
-    let programs = containers::programs(yard.workspace)?;
-    containers::build(yard.workspace, None, &programs).map(|()| None)
+fn images(context: &mut StepContext<'_>) -> Result<Option<String>, String> {
+    let programs = containers::programs(context.workspace)?;
+    containers::build(context.workspace, None, &programs).map(|()| None)
 }
 
-fn smoke(yard: &mut Yard<'_>) -> Result<Option<String>, String> {
+fn smoke(context: &mut StepContext<'_>) -> Result<Option<String>, String> {
     let url = match std::env::var("BRAMBLE_SMOKE_URL") {
         Ok(url) => url,
-        Err(_) => format!("http://127.0.0.1:{}/", yard.form()?),
+        Err(_) => format!("http://127.0.0.1:{}/", context.form()?),
     };
     containers::smoke(&url).map(|()| None)
 }
 
-fn sign(yard: &mut Yard<'_>) -> Result<Option<String>, String> {
+fn sign(context: &mut StepContext<'_>) -> Result<Option<String>, String> {
     let key = std::env::var("BRAMBLE_SIGNING_KEY").ok().filter(|key| !key.is_empty());
     match &key {
-        Some(key) => yard.xtask(&["sign", "--key", key]).map(|()| None),
-        None => yard.xtask(&["sign"]).map(|()| Some("not signed: BRAMBLE_SIGNING_KEY names no key".to_owned())),
+        Some(key) => context.xtask(&["sign", "--key", key]).map(|()| None),
+        None => context.xtask(&["sign"]).map(|()| Some("not signed: BRAMBLE_SIGNING_KEY names no key".to_owned())),
     }
 }
 
@@ -162,7 +162,7 @@ pub(crate) fn run(workspace: &Workspace, only: &[&str]) -> Result<(), Failure> {
     if let Some(unknown) = only.iter().find(|name| !STEPS.iter().any(|step| step.name == **name)) {
         return Err(Failure::Usage(format!("There is no step {unknown:?}; there are:\n{}", list().trim_end())));
     }
-    let mut yard = Yard { workspace, playground: None, pushed: None, form: None };
+    let mut context = StepContext { workspace, playground: None, pushed: None, form: None };
     let mut summary = Vec::new();
     let mut failed = false;
     for step in STEPS {
@@ -173,7 +173,7 @@ pub(crate) fn run(workspace: &Workspace, only: &[&str]) -> Result<(), Failure> {
         }
         println!("\n== pipeline: {}: {}", step.name, step.about);
         let began = Instant::now();
-        let result = step.run(&mut yard);
+        let result = step.run(&mut context);
         failed = result.is_err();
         let word = if failed { "FAILED " } else { "passed " };
         summary.push(format!("{word}  {:9} {} ({:.0?})", step.name, step.about, began.elapsed()));
@@ -182,17 +182,17 @@ pub(crate) fn run(workspace: &Workspace, only: &[&str]) -> Result<(), Failure> {
             Err(why) => println!("-- {} FAILED: {why}\nIt needs {}.", step.name, step.needs),
         }
     }
-    let closed = yard.close();
+    let closed = context.close();
     println!("\n== summary\n{}", summary.join("\n"));
     closed.map_err(Failure::Run)?;
     if failed { Err(Failure::Run("Failed.".to_owned())) } else { Ok(()) }
 }
 
 impl Step {
-    fn run(&self, yard: &mut Yard<'_>) -> Result<Option<String>, String> {
+    fn run(&self, context: &mut StepContext<'_>) -> Result<Option<String>, String> {
         match self.work {
-            Work::Call(work) => work(yard),
-            Work::Xtask(words) => yard.xtask(words).map(|()| None),
+            Work::Call(work) => work(context),
+            Work::Xtask(words) => context.xtask(words).map(|()| None),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What goes beside the files that are given away: a list of what is in the program, checksums, and a signature.
+//! Lists and checksums beside the files that are given away: what is in the program, checksums, and a signature.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::{Failure, image};
 
 const SUMS: &str = "SHA256SUMS";
 const SIGNATURE: &str = "SHA256SUMS.sig";
-/// What the signature is for (ssh-keygen(1), -n): one made for something else proves nothing here.
+/// Purpose of the signature (ssh-keygen(1), -n): one made for something else proves nothing here.
 const NAMESPACE: &str = "bramble";
 
 /// `cargo xtask sbom [amd64|armv7]`: a list of what is in the program, into dist/.
@@ -33,7 +33,7 @@ pub(crate) fn sbom(workspace: &Workspace, arguments: &[&str]) -> Result<(), Fail
     Ok(())
 }
 
-/// What is in `program`, as SPDX.
+/// List of what is in `program`, as SPDX.
 pub(crate) fn list(workspace: &Workspace, target: Target, program: &Path) -> Result<String, String> {
     let sum = run::output(workspace.command("sha256sum").arg(program))?;
     let sum = sum.split_whitespace().next().unwrap_or_default();

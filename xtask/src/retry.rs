@@ -1,5 +1,5 @@
-//! Which failed tests may be run again, and how many: a test that holds a real clock against processes fails now and
-//! then on a machine that does something else meanwhile; any other test that fails shows a defect.
+//! Second attempts of failed tests: which may have one, and how many. A test that holds a real clock against processes
+//! fails now and then on a machine that does something else meanwhile; any other test that fails shows a defect.
 
 use std::fmt;
 
@@ -75,7 +75,7 @@ fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// What becomes of the tests that failed.
+/// Plan for the tests that failed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// To be run again, once, with the reason.
@@ -104,7 +104,7 @@ pub(crate) fn plan(failed: Vec<TestName>, flaky: usize) -> Plan {
 /// Reads the names of failed tests from what libtest prints, line by line.
 #[derive(Default)]
 pub(crate) struct HarnessOutput {
-    /// What is in the block that began with the last `failures:`; the names are in the last one.
+    /// Lines of the block that began with the last `failures:`; the names are in the last one.
     names: Vec<String>,
     in_block: bool,
     result: Option<String>,

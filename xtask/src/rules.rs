@@ -2,7 +2,7 @@
 
 use crate::run::{self, Workspace};
 
-/// What the rules depend on, and what those bring: thiserror's macros run at build time only.
+/// Packages that the rules depend on, and those that these bring: thiserror's macros run at build time only.
 const PACKAGES: &[&str] =
     &["bramble", "fastrand", "proc-macro2", "quote", "syn", "thiserror", "thiserror-impl", "unicode-ident"];
 

@@ -9,7 +9,7 @@ pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
     /// Programs that are built once and kept between checkouts.
     pub(crate) tools: PathBuf,
-    /// What is run has the lowest priority, and is shown once it has ended: a step beside others.
+    /// Commands have the lowest priority, and their output is shown once they have ended: a step beside others.
     pub(crate) in_background: bool,
 }
 
@@ -70,7 +70,7 @@ impl Workspace {
 }
 
 /// The checkout that `folder` lies in. Two checkouts that share a target directory share this program, so where it was
-/// compiled says nothing; and whoever starts it, `cargo xtask` or a test that cargo runs, does so from inside.
+/// compiled says nothing; `cargo xtask`, or a test that cargo runs, starts it from inside.
 fn checkout_of(folder: &Path) -> Option<PathBuf> {
     folder.ancestors().find(|folder| folder.join("xtask/Cargo.toml").is_file()).map(Path::to_owned)
 }

@@ -41,7 +41,7 @@ fn newer_than_declared(metadata: &Value) -> Result<(usize, Vec<String>), String>
     Ok((shipped.len(), newer.collect()))
 }
 
-/// What a package says it needs, or what its edition does.
+/// Rust version that a package declares, or that its edition needs.
 fn needed(package: &Value) -> (u32, u32) {
     let edition = match package["edition"].as_str() {
         Some("2024") => (1, 85),
@@ -52,7 +52,7 @@ fn needed(package: &Value) -> (u32, u32) {
     package["rust_version"].as_str().and_then(version).map_or(edition, |declared| declared.max(edition))
 }
 
-/// Everything the members need to be built, without what only their tests need.
+/// Packages that the members need to be built, without those that only their tests need.
 fn reachable<'a>(metadata: &'a Value, members: Vec<&'a str>) -> BTreeSet<&'a str> {
     let nodes: BTreeMap<&str, &Value> =
         list(&metadata["resolve"], "nodes").filter_map(|node| Some((node["id"].as_str()?, node))).collect();

@@ -15,7 +15,7 @@ use crate::patience;
 use crate::retry::{self, HarnessOutput, TestName};
 use crate::run::{self, Workspace};
 
-/// What a process that a test has left behind may still print is not waited for longer.
+/// Longest wait for output of a process that a test has left behind.
 const LATE_OUTPUT: Duration = Duration::from_millis(200);
 
 /// Of all tiers, so that each finds built what the others have in common: what is built of a dependency depends on all
@@ -45,9 +45,9 @@ struct TestProgram {
 /// How a program ended.
 enum Outcome {
     Passed,
-    /// These tests failed.
+    /// Names of the tests that failed.
     Failed(Vec<String>),
-    /// It ended without a list of failed tests.
+    /// The run ended without a list of failed tests.
     Broken(ExitStatus),
 }
 

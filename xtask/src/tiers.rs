@@ -9,6 +9,7 @@ use crate::retry::{MOST_FLAKY, TestName};
 use crate::run::{self, Workspace};
 use crate::{
     Failure, browser, card, deny, format, hosts, lints, manifests, overlay, package, release, rules, rust_version, unit,
+    words,
 };
 
 /// Steps with the same needs.
@@ -84,7 +85,7 @@ const TIERS: &[Tier] = &[
 ];
 
 /// How many of the first steps of [`UNIT`] look at the code and run nothing of it.
-const CHECKS: usize = 7;
+const CHECKS: usize = 8;
 
 const PACKAGE: &[Step] = &[
     Step { name: "units of systemd", work: Work::Call(package::units) },
@@ -94,6 +95,7 @@ const PACKAGE: &[Step] = &[
 
 const UNIT: &[Step] = &[
     Step { name: "format", work: Work::Call(format::check) },
+    Step { name: "plain words", work: Work::Call(words::check) },
     Step {
         name: "lints",
         work: Work::Cargo(
@@ -132,7 +134,7 @@ const UNIT: &[Step] = &[
     Step { name: "tests", work: Work::Tests(unit::test) },
 ];
 
-/// What can be seen without running anything. What could not be checked, and why.
+/// Runs the checks, which run nothing of the code. Returns what could not be checked, and why.
 pub(crate) fn checks(workspace: &Workspace) -> Result<Option<String>, String> {
     let tier = Tier { name: "check", about: "", needs: &[], steps: &UNIT[..CHECKS] };
     let report = tier.run(workspace, &mut Vec::new());
@@ -174,13 +176,13 @@ pub(crate) fn test(workspace: &Workspace, only: &[&str]) -> Result<(), Failure> 
     if failed || flaky.len() > MOST_FLAKY { Err(Failure::Run("Failed.".to_owned())) } else { Ok(()) }
 }
 
-/// What came out of a tier.
+/// Results of a tier.
 struct Report {
     took: Duration,
     steps: Vec<StepReport>,
 }
 
-/// What came out of a step: a note, or why it failed.
+/// Result of a step: a note, or why it failed.
 struct StepReport {
     name: &'static str,
     took: Duration,

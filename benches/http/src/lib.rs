@@ -1,6 +1,6 @@
-//! What the harness and the programs it measures agree on.
+//! Constants that the harness and the programs it measures share.
 
-/// What every server answers: a weather report of 300 bytes.
+/// Answer of every server: a weather report of 300 bytes.
 pub const ANSWER: &str = concat!(
     r#"{"zip":"70569","country":"DE","city":"Stuttgart","description":"scattered clouds","icon":"03d","#,
     r#""temperature_c":3.37,"feels_like_c":0.9,"humidity_pct":81,"pressure_hpa":1019,"wind_mps":2.1,"#,
@@ -9,8 +9,8 @@ pub const ANSWER: &str = concat!(
 
 const _: () = assert!(ANSWER.len() == 300, "the measured answer has 300 bytes");
 
-/// What every server is asked.
+/// Path that every server is asked for.
 pub const QUESTION: &str = "/weather?zip=70569&country=DE";
 
-/// What a server says on standard output, followed by its address, once it serves.
+/// Line of a server on standard output, followed by its address, once it serves.
 pub const LISTENING: &str = "listening on http://";

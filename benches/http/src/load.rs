@@ -17,24 +17,24 @@ const STALL: Duration = Duration::from_secs(5);
 /// Head and body; ours and all peers' are below 600 bytes.
 const LARGEST: usize = 4096;
 
-/// What is asked of a server.
+/// Request and number of connections of a load.
 pub(crate) struct Load {
     pub(crate) addr: SocketAddr,
-    /// That ask at the same time.
+    /// Number of connections that ask at the same time.
     pub(crate) connections: usize,
     /// All of them together.
     pub(crate) questions: usize,
 }
 
-/// What came of it. The connections stay open until this is dropped.
-pub(crate) struct Done {
+/// Results of a load. The connections stay open until this is dropped.
+pub(crate) struct LoadResult {
     pub(crate) took: Duration,
     /// From the question's first byte to the answer's last, ascending; one a question.
     pub(crate) latencies: Vec<Duration>,
     _connections: Vec<Connection>,
 }
 
-impl Done {
+impl LoadResult {
     /// The latency that the share `of` (0-1) of all questions had at most.
     pub(crate) fn quantile(&self, of: f64) -> Duration {
         let at = (self.latencies.len() as f64 * of) as usize;
@@ -43,7 +43,7 @@ impl Done {
 }
 
 impl Load {
-    pub(crate) fn run(&self, interrupt: &Interrupt) -> Result<Done> {
+    pub(crate) fn run(&self, interrupt: &Interrupt) -> Result<LoadResult> {
         let mut poll = Poll::new()?;
         let question = question(self.addr);
         let mut connections = Vec::with_capacity(self.connections);
@@ -83,11 +83,11 @@ impl Load {
         }
         let took = began.elapsed();
         latencies.sort_unstable();
-        Ok(Done { took, latencies, _connections: connections })
+        Ok(LoadResult { took, latencies, _connections: connections })
     }
 }
 
-/// What is sent for each question.
+/// Bytes of a request.
 pub(crate) fn question(addr: SocketAddr) -> Vec<u8> {
     format!("GET {QUESTION} HTTP/1.1\r\nhost: {addr}\r\nuser-agent: bench\r\naccept: */*\r\n\r\n").into_bytes()
 }

@@ -1,5 +1,5 @@
-//! What a program takes when nobody asks, and what each silent connection adds: on a Pi every service of the shelf
-//! pays that all the time. Measured on a process of its own, since an allocator seldom gives back what a load took.
+//! Memory of a program at rest, and of each silent connection: on a Pi every running service pays that all the time.
+//! Measured on a process of its own, since an allocator seldom gives back what a load took.
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
@@ -24,7 +24,7 @@ pub(crate) struct Memory {
     pub(crate) idle: u64,
     /// With [`RESTING`] silent connections.
     pub(crate) resting: u64,
-    /// What one of them adds.
+    /// Bytes that each of them adds.
     pub(crate) a_connection: f64,
     /// The most that was seen at the end of a round of load.
     pub(crate) loaded: u64,

@@ -1,4 +1,5 @@
-//! Who is measured, and how each is started: on a port of its own on loopback, with one thread, without a log.
+//! The programs that are measured, and how each is started: on a port of its own on loopback, with one thread, without
+//! a log.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -16,7 +17,7 @@ use crate::process::{Interrupt, Process, is_installed};
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What is measured of a program.
+/// Role of a program in a measurement.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Task {
     /// Answers by itself.
@@ -57,7 +58,7 @@ impl Peer {
         }
     }
 
-    /// Our own programs are there, or there is no [`Bench`].
+    /// Whether the program is installed. Our own programs are there, or there is no [`Bench`].
     pub(crate) fn is_installed(self) -> bool {
         match self {
             Self::Haproxy => is_installed("haproxy"),
@@ -98,7 +99,7 @@ impl Running {
     }
 }
 
-/// Where everything is: our programs, a directory for files, and the backend of those who forward.
+/// Paths and addresses that all programs share: our programs, a directory for files, and the backend for forwarding.
 pub(crate) struct Bench {
     programs: PathBuf,
     dir: TempDir,
@@ -244,7 +245,7 @@ http {{
         Ok(program)
     }
 
-    /// Waits until somebody accepts at `addr`.
+    /// Waits until a program accepts at `addr`.
     fn wait_for(&self, addr: SocketAddr) -> Result<SocketAddr> {
         let began = Instant::now();
         while began.elapsed() < STARTS_WITHIN {
@@ -254,7 +255,7 @@ http {{
             }
             std::thread::sleep(PAUSE);
         }
-        Err(format!("nobody listens at {addr}").into())
+        Err(format!("no program listens at {addr}").into())
     }
 }
 

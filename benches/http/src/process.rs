@@ -17,8 +17,8 @@ use crate::Result;
 const TICKS_A_SECOND: u64 = 100;
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Whether somebody wants the measurement to end: SIGINT and SIGTERM are asked for, so that an early end is an error
-/// like others and everything is put away on the way out.
+/// Whether a signal has asked for the end of the measurement: SIGINT and SIGTERM are caught, so that an early end is an
+/// error like others and everything is put away on the way out.
 #[derive(Clone)]
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 

@@ -1,18 +1,18 @@
-//! One table: a line for each quantity, a column for each program, and behind each figure its ratio to axum's.
+//! A table of results: a line for each quantity, a column for each program, and behind each figure its ratio to axum's.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
 
-use crate::load::Done;
+use crate::load::LoadResult;
 use crate::memory::{Memory, RESTING};
 
-/// Whom the others are compared with.
+/// Program that the others are compared with.
 const MEASURE: &str = "axum";
 const LABEL: usize = 27;
 const COLUMN: usize = 19;
 
-/// One turn under load.
+/// Results of one turn under load.
 pub(crate) struct Round {
     /// Questions a second.
     rate: f64,
@@ -24,7 +24,7 @@ pub(crate) struct Round {
 }
 
 impl Round {
-    pub(crate) fn new(done: &Done, cpu: Duration) -> Self {
+    pub(crate) fn new(done: &LoadResult, cpu: Duration) -> Self {
         let questions = done.latencies.len().max(1) as f64;
         let micros = |time: Duration| time.as_secs_f64() * 1e6;
         Self {

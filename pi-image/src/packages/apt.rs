@@ -16,8 +16,8 @@ pub(super) const KERNEL: &str = "linux-image-armmp";
 /// Rust's standard library, of which the compiler needs one for each architecture, in one version.
 pub(super) const STANDARD_LIBRARY: &str = "libstd-rust-web-dev";
 
-/// What is asked for, of one architecture.
-struct Want {
+/// A request for packages of one architecture.
+struct PackageRequest {
     arch: &'static str,
     /// The first line counts alone where the others cannot be had.
     suites: &'static [(&'static str, &'static str)],
@@ -27,7 +27,7 @@ struct Want {
     whole: &'static [&'static str],
 }
 
-const CARD: Want = Want {
+const CARD: PackageRequest = PackageRequest {
     arch: "armhf",
     suites: &[("trixie", "main non-free-firmware"), ("trixie-security", "main non-free-firmware")],
     alone: &["base-files", "busybox-static", "ca-certificates", "raspi-firmware", STANDARD_LIBRARY],
@@ -36,15 +36,15 @@ const CARD: Want = Want {
 
 /// Where rustup has no standard library for armv7, Debian has: the browsers of its older release are built with a new
 /// compiler. bookworm's runs on every newer system too.
-const COMPILER: Want = Want {
+const COMPILER: PackageRequest = PackageRequest {
     arch: "amd64",
     suites: &[("bookworm", "main"), ("bookworm-security", "main")],
     alone: &["rustc-web", STANDARD_LIBRARY],
     whole: &["libllvm22"],
 };
 
-/// Whoever links has these, and what cargo builds for the compiler to load is linked with them: a second one in the same
-/// process may be older.
+/// Packages that every machine that links has. What cargo builds for the compiler to load is linked with them: a second
+/// one in the same process may be older.
 const OF_THE_MACHINE: &[&str] = &["libc6", "libgcc-s1", "libstdc++6", "gcc-12-base"];
 
 /// Asks Debian's signed indexes for the newest version of everything. Also what could not be had, in a sentence.
@@ -77,21 +77,21 @@ struct Root {
 }
 
 impl Root {
-    fn open(want: &Want, scratch: &Path) -> Result<(Self, Option<String>), Error> {
-        match Self::with(want, want.suites, scratch) {
+    fn open(request: &PackageRequest, scratch: &Path) -> Result<(Self, Option<String>), Error> {
+        match Self::with(request, request.suites, scratch) {
             Ok(root) => Ok((root, None)),
             Err(why) => {
-                let (first, rest) = want.suites.split_first().expect("a constant with an element");
-                let root = Self::with(want, &[*first], scratch).map_err(|_| why)?;
+                let (first, rest) = request.suites.split_first().expect("a constant with an element");
+                let root = Self::with(request, &[*first], scratch).map_err(|_| why)?;
                 let rest: Vec<&str> = rest.iter().map(|(suite, _)| *suite).collect();
                 let note = "cannot be had from the mirror now, so their updates are missing";
-                Ok((root, Some(format!("The indexes of {} for {} {note}.", rest.join(", "), want.arch))))
+                Ok((root, Some(format!("The indexes of {} for {} {note}.", rest.join(", "), request.arch))))
             }
         }
     }
 
-    fn with(want: &Want, suites: &[(&'static str, &str)], scratch: &Path) -> Result<Self, Error> {
-        let folder = scratch.join(format!("apt-{}-{}", want.arch, suites.len()));
+    fn with(request: &PackageRequest, suites: &[(&'static str, &str)], scratch: &Path) -> Result<Self, Error> {
+        let folder = scratch.join(format!("apt-{}-{}", request.arch, suites.len()));
         for part in ["etc", "state/lists/partial", "cache/archives/partial"] {
             std::fs::create_dir_all(folder.join(part)).map_err(Error::file(&folder))?;
         }
@@ -102,11 +102,11 @@ impl Root {
         let mirrors = Mirrors::of_this_machine();
         let source = |(suite, components): &(&str, &str)| {
             let archive = if suite.ends_with("-security") { &mirrors.security } else { &mirrors.main };
-            format!("deb [signed-by={KEYRING} arch={}] {archive} {suite} {components}\n", want.arch)
+            format!("deb [signed-by={KEYRING} arch={}] {archive} {suite} {components}\n", request.arch)
         };
         write("sources.list", suites.iter().map(source).collect())?;
         write("status", String::new())?;
-        let (home, arch) = (folder.display(), want.arch);
+        let (home, arch) = (folder.display(), request.arch);
         let configuration = write(
             "apt.conf",
             format!(
@@ -130,15 +130,15 @@ impl Root {
     }
 
     /// The names of all that is wanted.
-    fn names(&self, want: &Want) -> Result<Vec<String>, Error> {
-        let mut names: Vec<String> = want.alone.iter().map(|name| (*name).to_owned()).collect();
-        for whole in want.whole {
+    fn names(&self, request: &PackageRequest) -> Result<Vec<String>, Error> {
+        let mut names: Vec<String> = request.alone.iter().map(|name| (*name).to_owned()).collect();
+        for whole in request.whole {
             names.extend(self.depends(whole, true)?);
         }
         Ok(names)
     }
 
-    /// What `name` depends on; with `all`, also what that depends on, and itself.
+    /// Dependencies of `name`; with `all`, also theirs, and itself.
     fn depends(&self, name: &str, all: bool) -> Result<Vec<String>, Error> {
         let mut apt = self.apt("apt-cache");
         apt.args(["depends", "--important", "--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances"]);
@@ -231,7 +231,7 @@ pub(super) fn download(packages: &[&Package], path: &dyn Fn(&Package) -> PathBuf
     }
 }
 
-/// Its file name as apt shows it.
+/// File name of the package as apt shows it.
 fn encoded(package: &Package) -> String {
     package.file_name().replace('+', "%2b").replace('~', "%7e")
 }

@@ -1,5 +1,5 @@
-//! What was downloaded once is kept, for every checkout of this user. It is trusted no more than a download: its sum is
-//! taken each time before it is used.
+//! Store of downloaded packages, for every checkout of this user. A kept file is trusted no more than a download: its
+//! checksum is taken each time before it is used.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -54,7 +54,7 @@ impl Store {
         Ok(packages.iter().map(|package| self.path(package)).collect())
     }
 
-    /// Those that are not here or not what the lock says.
+    /// Packages that are not in the store or not what the lock says.
     fn not_right<'a>(&self, packages: &[&'a Package]) -> Result<Vec<&'a Package>, Error> {
         let (here, mut not_right): (Vec<&Package>, Vec<&Package>) =
             packages.iter().partition(|package| self.path(package).is_file());
@@ -86,7 +86,7 @@ impl Store {
             run::output(run::command("dpkg-deb").arg("--extract").arg(file).arg(&unfinished))?;
         }
         match std::fs::rename(&unfinished, folder) {
-            // Somebody else was faster, with the same packages.
+            // Another process was faster, with the same packages.
             Err(_) if folder.is_dir() => std::fs::remove_dir_all(&unfinished).map_err(Error::file(&unfinished)),
             other => other.map_err(Error::file(folder)),
         }

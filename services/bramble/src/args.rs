@@ -1,4 +1,4 @@
-//! What can be typed behind `bramble`.
+//! The command line of `bramble`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -225,7 +225,8 @@ pub(crate) struct PiNet {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Health {
-    /// Whom: producer, consumer, registry, or http://HOST:PORT; without it, whoever is at the ports of the configuration
+    /// Service to ask: producer, consumer, registry, or http://HOST:PORT; without it, the service at the ports of the
+    /// configuration
     #[arg(value_name = "ROLE|URL")]
     pub(crate) what: Option<String>,
     /// Ask at this port of loopback
@@ -242,7 +243,7 @@ pub(crate) struct Health {
 pub(crate) struct CheckConfig {
     /// The file to check; without it, what a service would read
     file: Option<PathBuf>,
-    /// Whose defaults to show
+    /// Role to show the defaults of
     #[arg(long, value_name = "ROLE", default_value = "consumer", value_parser = ["producer", "consumer", "registry"])]
     role: String,
 }

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_country_is_named_and_said_to_be_assumed_where_nobody_named_one() {
+    fn the_country_is_named_and_said_to_be_assumed_where_the_question_had_none() {
         let text = table(&query(None), true, &Report::empty());
         assert!(text.contains("United States (US), assumed: a second argument names another\n"), "{text}");
         let text = table(&query(Some("de")), false, &Report::empty());

@@ -1,4 +1,4 @@
-//! `bramble browse`: who is there, in the terminal.
+//! `bramble browse`: lists the instances on the network, in the terminal.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use crate::Failure;
 use crate::args::Browse;
 use crate::roles::{PROGRAM, on_executor};
 
-/// After this long without news, whoever wanted to answer has answered: who has just answered somebody else stays quiet
-/// for a second (RFC 6762, 6), and is asked again after that second (5.2).
+/// Time without news after which a list is complete: an instance that has just answered another host's query stays
+/// quiet for a second (RFC 6762, 6), and is asked again after that second (5.2).
 const QUIET: Duration = Duration::from_millis(1300);
 /// The longest a list is waited for.
 const PATIENCE: Duration = Duration::from_secs(4);

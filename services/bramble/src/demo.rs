@@ -2,8 +2,8 @@
 //! producer and watch.
 
 mod child;
+mod cluster;
 mod control;
-mod stage;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -18,8 +18,8 @@ use crate::Failure;
 use crate::args::Demo;
 use crate::roles::on_executor;
 use child::{Child, Spawner};
+use cluster::DemoCluster;
 use control::Control;
-use stage::Stage;
 
 /// The stand-in's key: it opens nothing.
 const KEY: &str = "demo";
@@ -35,9 +35,9 @@ pub(crate) fn run(options: &Demo) -> Result<(), Failure> {
         let signals = Signals::new([Signal::Term, Signal::Int])
             .map_err(|error| Failure::Running(format!("asking for signals: {error}")))?;
         let control = Control::start(&executor)?;
-        let mut stage = Stage::new(Spawner::new(executor, &options.cluster)?)?;
-        let ended = play(options, &folder.0, &mut stage, &control, signals).await;
-        let mut children = stage.clear();
+        let mut cluster = DemoCluster::new(Spawner::new(executor, &options.cluster)?)?;
+        let ended = play(options, &folder.0, &mut cluster, &control, signals).await;
+        let mut children = cluster.clear();
         for child in &mut children {
             child.begin_end();
         }
@@ -52,7 +52,7 @@ pub(crate) fn run(options: &Demo) -> Result<(), Failure> {
 async fn play(
     options: &Demo,
     folder: &Path,
-    stage: &mut Stage,
+    cluster: &mut DemoCluster,
     control: &Control,
     mut signals: Signals,
 ) -> Result<(), Failure> {
@@ -65,66 +65,66 @@ async fn play(
             Timer::after(READY_WITHIN).await;
             Err(Failure::Running("the demo was not ready within 20 s; the lines above say what is in the way".into()))
         };
-        start_all(options, folder, stage, &control.url).or(late).await?;
+        start_all(options, folder, cluster, &control.url).or(late).await?;
         Ok::<bool, Failure>(true)
     };
     if !interrupted.or(started).await? {
         return Ok(());
     }
-    tell(&stage.children).map_err(|error| Failure::Running(format!("standard output: {error}")))?;
+    tell(&cluster.children).map_err(|error| Failure::Running(format!("standard output: {error}")))?;
     let interrupted = async {
         signals.next().await;
     };
-    serve(stage, control).or(interrupted).await;
+    serve(cluster, control).or(interrupted).await;
     Ok(())
 }
 
 /// Does what the buttons ask for, and says which children have ended.
-async fn serve(stage: &mut Stage, control: &Control) {
+async fn serve(cluster: &mut DemoCluster, control: &Control) {
     loop {
         let pause = async {
             Timer::after(Duration::from_millis(500)).await;
             None
         };
         let order = async { control.orders.recv().await.ok() };
-        if let Some((deed, reply)) = order.or(pause).await {
-            let came_of_it = stage.act(deed).await;
-            let _ = reply.send(came_of_it).await; // whoever pressed may be gone
+        if let Some((action, reply)) = order.or(pause).await {
+            let came_of_it = cluster.act(action).await;
+            let _ = reply.send(came_of_it).await; // the browser that pressed may be gone
         }
-        for child in &mut stage.children {
+        for child in &mut cluster.children {
             child.has_ended(); // which it logs
         }
     }
 }
 
-async fn start_all(options: &Demo, folder: &Path, stage: &mut Stage, control: &str) -> Result<(), Failure> {
+async fn start_all(options: &Demo, folder: &Path, cluster: &mut DemoCluster, control: &str) -> Result<(), Failure> {
     let key_file = folder.join("api.key");
     std::fs::write(&key_file, KEY).map_err(|error| Failure::Running(format!("{}: {error}", key_file.display())))?;
 
     let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).to_string();
-    let mut stand_in = stage.spawner.start("stand-in", &["upstream-sim", "--listen", &free, "--key", KEY], &[])?;
+    let mut stand_in = cluster.spawner.start("stand-in", &["upstream-sim", "--listen", &free, "--key", KEY], &[])?;
     let upstream = stand_in.ready().await;
-    stage.children.push(stand_in);
+    cluster.children.push(stand_in);
 
-    stage.variables.push(("BRAMBLE__PRODUCER__UPSTREAM", format!("http://{}", upstream?)));
-    stage.variables.push(("BRAMBLE__PRODUCER__API_KEY_FILE", key_file.display().to_string()));
+    cluster.variables.push(("BRAMBLE__PRODUCER__UPSTREAM", format!("http://{}", upstream?)));
+    cluster.variables.push(("BRAMBLE__PRODUCER__API_KEY_FILE", key_file.display().to_string()));
     for number in 1..=options.producers {
-        let producer = stage.start_producer(number, &free)?;
-        stage.children.push(producer);
+        let producer = cluster.start_producer(number, &free)?;
+        cluster.children.push(producer);
     }
     let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string();
-    let consumer = stage.spawner.start("consumer", &["consumer", "--listen", &at(options.consumer_port)], &[])?;
-    stage.children.push(consumer);
+    let consumer = cluster.spawner.start("consumer", &["consumer", "--listen", &at(options.consumer_port)], &[])?;
+    cluster.children.push(consumer);
     let registry = ["registry", "--listen", &at(options.registry_port), "--demo-control", control];
-    let registry = stage.spawner.start("registry", &registry, &[])?;
-    stage.children.push(registry);
-    for child in stage.children.iter_mut().skip(1) {
+    let registry = cluster.spawner.start("registry", &registry, &[])?;
+    cluster.children.push(registry);
+    for child in cluster.children.iter_mut().skip(1) {
         child.ready().await?;
     }
     Ok(())
 }
 
-/// What to open, and what to try.
+/// Prints the addresses to open, and what to try.
 fn tell(children: &[Child]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let (bold, plain) = if out.is_terminal() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
@@ -147,7 +147,7 @@ fn tell(children: &[Child]) -> io::Result<()> {
         tries.push((format!("open http://{addr}/?zip=70569&country=DE"), "the weather in Stuttgart-Vaihingen"));
     }
     tries.push(("bramble weather 70569 DE".into(), "the same, from another terminal"));
-    tries.push(("bramble browse".into(), "who is there"));
+    tries.push(("bramble browse".into(), "lists the instances"));
     if let Some(child) = producers.clone().next() {
         tries.push((format!("kill -9 {}", child.pid()), "a producer dies; ask again"));
         if let Some(addr) = at("registry") {

@@ -14,7 +14,7 @@ use crate::Failure;
 use crate::args::Health;
 use crate::roles::PROGRAM;
 
-/// What is read of an answer at most; that of `/healthz` has a tenth of it.
+/// Bytes that are read of an answer at most; that of `/healthz` has a tenth of it.
 const MOST: u64 = 4096;
 const ALIVE: &str = "/healthz";
 
@@ -53,7 +53,7 @@ impl Place {
         Self::at(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
     }
 
-    /// Where to ask who listens at `addr`: on loopback if it listens everywhere.
+    /// URL of the service that listens at `addr`: on loopback if it listens everywhere.
     fn at(addr: SocketAddr) -> Self {
         let ip = match addr.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -106,7 +106,8 @@ fn configured(what: Option<&str>, config: &Config) -> Result<Vec<Place>, String>
     Ok(places)
 }
 
-/// Asks each. Where nobody listens another role may run instead, but whoever does listen must be well.
+/// Asks each place. A place where no service listens is skipped, for another role may run instead; each service that
+/// does listen must be healthy.
 fn one_of(places: &[Place], timeout: Duration) -> Result<String, String> {
     let mut told = Vec::new();
     for place in places {
@@ -117,7 +118,7 @@ fn one_of(places: &[Place], timeout: Duration) -> Result<String, String> {
     }
     if told.is_empty() {
         let at: Vec<String> = places.iter().map(|place| place.addr.to_string()).collect();
-        return Err(nobody_at(&at.join(" or ")));
+        return Err(not_listening(&at.join(" or ")));
     }
     Ok(told.join("; "))
 }
@@ -126,11 +127,11 @@ fn asked(place: &Place, timeout: Duration) -> Result<String, String> {
     judged(place, ask(place, timeout))
 }
 
-fn nobody_at(addr: &str) -> String {
-    format!("nobody listens at {addr}; is the service running, and is that its port?")
+fn not_listening(addr: &str) -> String {
+    format!("no service listens at {addr}; is it running, and is that its port?")
 }
 
-/// What an answer means, in a sentence.
+/// Sentence for an answer: `Ok` if the service is healthy.
 fn judged(place: &Place, answer: io::Result<(u16, String)>) -> Result<String, String> {
     let Place { addr, path } = place;
     match answer {
@@ -141,7 +142,7 @@ fn judged(place: &Place, answer: io::Result<(u16, String)>) -> Result<String, St
         }
         Ok((status, _)) => Err(format!("{addr} answered {status} to {path}; its log says why")),
         Err(error) => Err(match error.kind() {
-            io::ErrorKind::ConnectionRefused => nobody_at(&addr.to_string()),
+            io::ErrorKind::ConnectionRefused => not_listening(&addr.to_string()),
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
                 format!("{addr} did not answer in time; it hangs, or the machine is overloaded")
             }
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn who_listens_everywhere_is_asked_on_loopback() {
+    fn a_service_that_listens_everywhere_is_asked_on_loopback() {
         assert_eq!(addrs(None, Some("0.0.0.0:8080")).as_deref(), Ok(&["127.0.0.1:8080".to_owned()][..]));
         assert_eq!(addrs(None, Some("[::]:8080")).as_deref(), Ok(&["[::1]:8080".to_owned()][..]));
         assert_eq!(addrs(Some("producer"), Some("10.0.9.3:1")).as_deref(), Ok(&["10.0.9.3:1".to_owned()][..]));

@@ -56,14 +56,14 @@ fn say_failed(failure: &Failure) {
 /// Why a command did not do its work.
 #[derive(Debug)]
 enum Failure {
-    /// What was asked for cannot be done; the sentence says what to change.
+    /// The request cannot be carried out; the sentence says what to change.
     Usage(String),
-    /// It failed while running.
+    /// Failed while running.
     Running(String),
 }
 
 impl Failure {
-    /// What is said of it.
+    /// Sentence for stderr.
     fn into_sentence(self) -> String {
         match self {
             Self::Usage(text) | Self::Running(text) => text,

@@ -10,7 +10,7 @@ use smol::Executor;
 use crate::Failure;
 use crate::args::{CheckConfig, Life, Pi, PiNet, Producer, Registry, Service, UpstreamSim};
 
-/// What a command in a terminal is to services.
+/// Service definition of a command in a terminal, which announces nothing.
 pub(crate) const PROGRAM: bramble::Service = bramble::Service::program("command");
 
 pub(crate) fn producer(options: Producer) -> Result<(), Failure> {

@@ -87,7 +87,7 @@ pub struct State {
 /// security headers, that of a route added later too.
 pub fn app(ask: Arc<dyn Ask>, settings: Settings) -> tide::Server<State> {
     let mut app = tide::with_state(State { ask, settings });
-    page::SITE.furnish(&mut app);
+    page::SITE.install(&mut app);
     app.at("/").get(answer::page);
     app.at("/api/weather").get(answer::json);
     app

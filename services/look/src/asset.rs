@@ -1,4 +1,4 @@
-//! What a page is drawn with is fetched once: its address names its content, so it may be kept for ever.
+//! Stylesheet, icon and script, fetched once: the address of each names its content, so browsers may keep it for ever.
 
 use tide::http::headers::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
 use tide::{Response, StatusCode};
@@ -47,7 +47,7 @@ impl Asset {
     }
 }
 
-/// FNV-1a, 64 bit (Fowler, Noll, Vo): tells versions of one file apart; nobody gains by a collision.
+/// FNV-1a, 64 bit (Fowler, Noll, Vo): tells versions of one file apart; a collision would be of no use to an attacker.
 const fn fnv1a(bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325;
     let mut at = 0;

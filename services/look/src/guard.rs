@@ -1,4 +1,4 @@
-//! What holds for every answer is said in one place, so that no page can forget it.
+//! Middleware for every answer: security headers and caching, in one place, so that no page can forget them.
 
 use maud::Markup;
 use tide::http::headers::{ALLOW, CACHE_CONTROL};
@@ -38,7 +38,7 @@ impl<S: Clone + Send + Sync + 'static> Middleware<S> for Guard {
     }
 }
 
-/// What programs ask for besides `/api/`: see `bramble::serve`.
+/// Paths for programs besides `/api/`: see `bramble::serve`.
 const MACHINE_PATHS: [&str; 7] =
     ["/healthz", "/readyz", "/metrics", "/circuits", "/hystrix.stream", "/instances", "/events"];
 

@@ -1,6 +1,6 @@
 //! How every page looks, and what every page's answer carries: one frame, one stylesheet, one set of headers.
 //!
-//! A service has one [`Site`]; [`Site::furnish`] adds to its routes what the pages are drawn with.
+//! A service has one [`Site`]; [`Site::install`] adds to its routes what the pages are drawn with.
 
 pub mod asset;
 mod guard;
@@ -12,10 +12,10 @@ use tide::{Request, Response, StatusCode};
 
 use asset::{FAVICON, STYLE};
 
-/// What the pages of one service have in common beside what all pages have.
+/// Title, motto and links that the pages of one service share.
 #[derive(Debug)]
 pub struct Site {
-    /// What it is for, in a few words beside the name.
+    /// Purpose of the service, in a few words beside its name.
     pub motto: &'static str,
     /// Whether its pages use the whole width: tables need it, sentences are easier to read without.
     pub is_broad: bool,
@@ -58,7 +58,7 @@ impl Site {
 
     /// Adds the stylesheet and the icon to `app`, the security headers to each of its answers, those of routes added
     /// later too, and a page, or JSON under `/api/`, where the router has only a status.
-    pub fn furnish<S: Clone + Send + Sync + 'static>(&'static self, app: &mut tide::Server<S>) {
+    pub fn install<S: Clone + Send + Sync + 'static>(&'static self, app: &mut tide::Server<S>) {
         app.with(guard::Guard(self));
         for asset in [&STYLE, &FAVICON] {
             app.at(asset.path).get(move |request: Request<S>| async move { Ok(asset.answer(&request)) });

@@ -1,3 +1,3 @@
-//! What can be measured of the look.
+//! Measures of the stylesheet.
 
 mod contrast;

@@ -1,5 +1,5 @@
-//! What a service says under `/circuits`, read as what somebody else wrote: what is missing is unknown, what is too much
-//! is left out, and no sentence is longer than a line.
+//! `/circuits` of other services, read as foreign input: what is missing is unknown, what is too much is left out, and
+//! no sentence is longer than a line.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ const RECENT_S: f64 = 10.0;
 /// The whole answer.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct Circuits {
-    /// What it calls.
+    /// Services that it calls.
     #[serde(default)]
     pub services: Vec<Callee>,
 }
@@ -26,25 +26,25 @@ pub struct Circuits {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Callee {
-    /// Its name.
+    /// Name of the service.
     pub service: String,
-    /// Its circuit, its best instance's while its own is closed. A service of one instance may leave it out.
+    /// Circuit of the service; its best instance's while its own is closed. A service of one instance may leave it out.
     #[serde(flatten)]
     pub circuit: Circuit,
-    /// Its instances.
+    /// Instances of the service.
     #[serde(skip_serializing)]
     pub endpoints: Vec<Endpoint>,
 }
 
-/// One instance, as a caller sees it.
+/// An instance, as a caller sees it.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Endpoint {
-    /// Its name.
+    /// Name of the instance.
     pub id: String,
     /// Where it is called.
     pub addr: String,
-    /// Its circuit.
+    /// Circuit of the instance.
     #[serde(flatten)]
     pub circuit: Circuit,
 }
@@ -53,7 +53,7 @@ pub struct Endpoint {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Circuit {
-    /// What it does with calls.
+    /// Effect of the circuit on calls.
     pub state: Option<State>,
     /// Why it opened last.
     pub reason: Option<String>,
@@ -67,11 +67,11 @@ pub struct Circuit {
     pub in_flight: Option<u64>,
     /// How long calls took in the last ten seconds.
     pub latency_ms: Latency,
-    /// What became of the calls of the last ten seconds.
+    /// Counts of the calls of the last ten seconds, by outcome.
     pub recent: BTreeMap<String, u64>,
 }
 
-/// What became of calls to an instance.
+/// Calls to an instance by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Calls {
     /// Answers of the instance, also that there is no such place.
@@ -113,25 +113,25 @@ pub struct Latency {
     pub p99: Option<f64>,
 }
 
-/// What a circuit does with calls; the order is from best to worst.
+/// Effect of a circuit on calls; the order is from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// It lets them through.
+    /// Calls pass.
     Closed,
-    /// It lets them through whatever becomes of them.
+    /// Calls pass whatever becomes of them.
     Disabled,
-    /// It only counts.
+    /// Calls pass and are counted.
     MetricsOnly,
-    /// It lets them through; the instance gets a growing share.
+    /// Calls pass; the instance gets a growing share.
     Ramping,
-    /// It lets one through to see.
+    /// A single call passes, as a trial.
     HalfOpen,
-    /// It lets none through.
+    /// No call passes.
     Open,
-    /// It lets none through, by hand.
+    /// No call passes, by hand.
     ForcedOpen,
-    /// There is nobody to call.
+    /// There is no instance to call.
     Empty,
     /// A word of a later version.
     #[serde(other)]
@@ -161,7 +161,7 @@ impl Circuits {
 }
 
 impl Callee {
-    /// Its circuit; without one of its own, the worst of its instances.
+    /// Circuit of the service; without one of its own, the worst of its instances.
     pub fn standing(&self) -> Option<&Circuit> {
         let worst = || self.endpoints.iter().map(|one| &one.circuit).max_by_key(|circuit| circuit.state);
         if self.circuit.state.is_some() { Some(&self.circuit) } else { worst() }
@@ -169,7 +169,7 @@ impl Callee {
 }
 
 impl Circuit {
-    /// What became of the calls of the last ten seconds, if they are counted.
+    /// Counts of the calls of the last ten seconds, if they are counted.
     pub fn calls(&self) -> Option<Calls> {
         let count = |name| self.recent.get(name).copied().unwrap_or_default();
         (!self.recent.is_empty()).then(|| Calls {
@@ -202,7 +202,7 @@ impl State {
             Self::HalfOpen => "half-open",
             Self::Open => "open",
             Self::ForcedOpen => "held open",
-            Self::Empty => "nobody there",
+            Self::Empty => "no instance",
             Self::Unknown => "unknown",
         }
     }

@@ -35,27 +35,27 @@ pub struct DemoProducer {
     pub name: String,
     /// Where it serves, or did until it ended; none before it does.
     pub addr: Option<SocketAddr>,
-    /// What became of it.
+    /// State of the producer.
     pub state: ProducerState,
 }
 
-/// What became of a producer of the demo.
+/// State of a producer of the demo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProducerState {
-    /// It runs as it was started.
+    /// Runs as it was started.
     Running,
-    /// It runs again, as a new process at the old address.
+    /// Runs again, as a new process at the old address.
     Restarted,
-    /// It stands still most of the time, for half a minute.
+    /// Stands still most of the time, for half a minute.
     Slow,
-    /// It was told to end and does not take calls any more.
+    /// Was told to end and does not take calls any more.
     Stopping,
-    /// It ended because it was told to.
+    /// Ended because it was told to.
     Stopped,
-    /// It was killed by its button.
+    /// Was killed by its button.
     Killed,
-    /// It ended by itself, or by a signal from outside of the demo.
+    /// Ended by itself, or by a signal from outside of the demo.
     Ended,
 }
 
@@ -63,11 +63,11 @@ pub enum ProducerState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ApiState {
-    /// It answers.
+    /// Answers.
     Working,
-    /// It fails calls, or lets them hang.
+    /// Fails calls, or lets them hang.
     Broken,
-    /// It does not run, or does not tell.
+    /// Does not run, or does not tell.
     Unknown,
 }
 
@@ -122,7 +122,7 @@ pub(crate) async fn press(request: Request<State>) -> tide::Result {
     }
 }
 
-/// What to do after a button was refused.
+/// Advice after a button was refused.
 const BUTTONS: &str = "The page of all services shows what became of each producer, and its buttons.";
 
 /// The page for the address of a button that is opened as if it were a page.

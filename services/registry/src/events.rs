@@ -1,5 +1,5 @@
-//! `/events`: what has changed on the page, as long as somebody looks. A reader costs one question to all services in
-//! two seconds, which all readers share, and when it goes nothing is left of it.
+//! `/events`: the changes of the page as server-sent events, as long as there is a reader. A reader costs one question
+//! to all services in two seconds, which all readers share, and when it goes nothing is left of it.
 
 use std::collections::BTreeMap;
 use std::future::Future as _;
@@ -20,12 +20,12 @@ use crate::gather::EVERY;
 use crate::page;
 use crate::view::{News, View};
 
-/// Readers at a time: a screen on the wall, and those who come to look.
+/// Readers at a time: a screen on the wall, and a few visitors.
 pub(crate) const READERS: usize = 8;
 /// Several changes at once are one.
 const SETTLES: Duration = Duration::from_millis(100);
 
-/// What a reader has been told, so that it is told of changes only.
+/// State of the page that a reader has, so that it is sent changes only.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     /// By id, in the page's order.
@@ -36,7 +36,7 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// What differs in `view`, as events; ends with the heartbeat, whose text is the page's title.
+    /// Differences in `view`, as events; ends with the heartbeat, whose text is the page's title.
     pub(crate) fn update(&mut self, view: &View, now: Instant) -> String {
         let mut text = String::new();
         let mut event = |name: &str, data: &str| {
@@ -64,7 +64,7 @@ impl Told {
     }
 }
 
-/// What happened within `since`, for who hears the page rather than sees it.
+/// Changes within `since` as a sentence, for a user that hears the page rather than sees it.
 fn sentence(news: &[News], since: Duration) -> Option<String> {
     let fresh = news.iter().take_while(|news| news.ago < since);
     let said: Vec<String> = fresh.take(5).map(|news| format!("{} {}", news.whom, news.what)).collect();

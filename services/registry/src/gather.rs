@@ -1,6 +1,6 @@
-//! What circuits do is known to who calls, not to who watches, so every service is asked for its `/circuits`. Bounded in
-//! each direction: only while somebody looks, at most every two seconds, a few at a time, briefly each, and of an answer
-//! only so much. Who looks is never worth a burden on those who work.
+//! Gathers circuits: their state is known to callers, not to observers, so every service is asked for its `/circuits`.
+//! Bounded in each direction: only while there is a reader of the page, at most every two seconds, a few at a time,
+//! briefly each, and of an answer only so much. A reader is never worth a burden on services at work.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -15,13 +15,13 @@ use smol::{Executor, Timer};
 
 use crate::circuits::{Circuits, State};
 
-/// How old an answer may be before who looks again asks again.
+/// Age of an answer from which the next look asks again.
 pub(crate) const EVERY: Duration = Duration::from_secs(2);
 /// Questions at a time.
 const AT_ONCE: usize = 8;
 /// How long one service may take.
 const ONE_WITHIN: Duration = Duration::from_secs(1);
-/// How long a round may take; who was not asked by then is asked first in the next.
+/// Longest time of a round; an instance that was not asked by then is asked first in the next.
 const ALL_WITHIN: Duration = Duration::from_secs(3);
 /// Bytes of an answer: a caller of 256 instances needs some 200 kB.
 const LONGEST: u64 = 512 << 10;
@@ -30,21 +30,21 @@ const KEPT: Duration = Duration::from_secs(15);
 /// Changes of circuits that are remembered.
 const CHANGES: usize = 100;
 
-/// What was gathered; cheap to clone.
+/// Circuits that were gathered; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Gathered {
-    /// What each instance said, by id.
+    /// Answers of the instances, by id.
     pub told: BTreeMap<Arc<str>, Told>,
     /// Changes of circuits seen so far, oldest first; at most 100.
     pub changes: VecDeque<Change>,
 }
 
-/// What one instance said.
+/// Answer of one instance.
 #[derive(Debug, Clone)]
 pub struct Told {
     /// When it was asked last.
     pub asked: Instant,
-    /// Its circuits; none if it did not answer.
+    /// Circuits of the instance; none if it did not answer.
     pub circuits: Option<Arc<Circuits>>,
 }
 
@@ -53,23 +53,23 @@ pub struct Told {
 pub struct Change {
     /// When that was seen.
     pub at: Instant,
-    /// Whose circuit.
+    /// Service or instance that the circuit guards.
     pub whom: String,
-    /// Who guards itself by it.
+    /// Instance that calls through the circuit.
     pub by: Arc<str>,
-    /// What it does now.
+    /// State of the circuit now.
     pub to: State,
     /// Why, if it opened.
     pub reason: Option<String>,
 }
 
-/// Gathers for all who look.
+/// Gathers for all readers.
 #[derive(Debug)]
 pub(crate) struct Gather {
     directory: Directory,
     client: surf::Client,
     executor: Arc<Executor<'static>>,
-    /// Who looks while a round is under way waits for it.
+    /// Time and result of the last round. A look while a round is under way waits for it.
     kept: Mutex<(Option<Instant>, Arc<Gathered>)>,
 }
 
@@ -78,7 +78,7 @@ impl Gather {
         Self { directory, client, executor, kept: Mutex::default() }
     }
 
-    /// What is known; asked anew if it is older than [`EVERY`].
+    /// The circuits; asked anew if they are older than [`EVERY`].
     pub(crate) async fn look(&self) -> Arc<Gathered> {
         let mut kept = self.kept.lock().await;
         let now = Instant::now();
@@ -107,7 +107,7 @@ impl Gather {
                 self.executor.spawn(async move {
                     while let Ok((id, addr)) = questions.recv().await {
                         let answer = ask(&client, addr).await;
-                        let _ = answers.send((id, answer)).await; // nobody listens: the round is over
+                        let _ = answers.send((id, answer)).await; // without a receiver the round is over
                     }
                 })
             })
@@ -151,7 +151,7 @@ impl Gather {
 }
 
 impl Gathered {
-    /// What `id` said, if that is not too long ago. `Some(None)`: it was asked and was silent.
+    /// Answer of `id`, if that is not too long ago. `Some(None)`: it was asked and was silent.
     pub(crate) fn of(&self, id: &str, now: Instant) -> Option<Option<&Circuits>> {
         let told = self.told.get(id).filter(|told| now.saturating_duration_since(told.asked) < KEPT)?;
         Some(told.circuits.as_deref())

@@ -31,7 +31,7 @@ use view::View;
 /// The service. `[registry] listen` says where it listens.
 pub const SERVICE: Service = Service::named("registry").version(env!("CARGO_PKG_VERSION")).calls_all().open_to_all();
 
-/// What every handler shares.
+/// State that every handler shares.
 #[derive(Debug, Clone)]
 pub struct State {
     id: Arc<str>,
@@ -43,21 +43,21 @@ pub struct State {
     readers: Arc<Bulkhead>,
     /// In the demo alone.
     demo: Option<Arc<DemoControl>>,
-    /// What `bramble pi` writes, where the Pi was started from the SD card.
+    /// Path of the file that `bramble pi` writes, where the Pi was started from the SD card.
     pi: Option<Arc<PathBuf>>,
 }
 
-/// What the page has besides, where it is part of something larger.
+/// Parts of the page that only some settings have, such as the demo and the Pi.
 #[derive(Debug, Clone, Default)]
 pub struct Extras {
     /// Where the demo takes what its buttons ask for.
     pub demo_control: Option<String>,
-    /// What `bramble pi` writes of the Pi this runs on; without it there is no page of the Pi.
+    /// Path of the file that `bramble pi` writes of the Pi this runs on; without it there is no page of the Pi.
     pub pi_state: Option<PathBuf>,
 }
 
 impl State {
-    /// What `host` sees.
+    /// State for the directory and the trust of `host`.
     pub fn new(host: &Host) -> Self {
         let gather = Gather::new(host.directory.clone(), host.outside(), Arc::clone(&host.executor));
         Self {
@@ -119,12 +119,12 @@ pub async fn run(host: Host, extras: Extras) -> Result<(), Error> {
 /// `/api/pi`.
 pub fn app(state: State) -> tide::Server<State> {
     let mut app = tide::with_state(state);
-    page::SITE.furnish(&mut app);
+    page::SITE.install(&mut app);
     app.at(page::LIVE.path).get(|request: Request<State>| async move { Ok(page::LIVE.answer(&request)) });
     if app.state().demo.is_some() {
         app.at("/demo/*deed").post(demo::press).all(demo::is_a_button);
     }
-    pi::furnish(&mut app);
+    pi::add_routes(&mut app);
     app.at("/").get(services);
     app.at("/api/services").get(services_as_json);
     app.at("/events").get(changes);

@@ -112,7 +112,7 @@ fn warning(caution: Caution) -> Markup {
     let (heading, advice) = match caution {
         Caution::Settling => ("Still looking", "This node has just begun to look; answers take up to three seconds."),
         Caution::Alone => (
-            "This node sees nobody but itself",
+            "This node finds no instance but itself",
             "Is a service running, and is mDNS (UDP 5353) allowed on this network? Its cable may be out, too.",
         ),
         Caution::OutOfDate => (
@@ -159,7 +159,7 @@ fn refused(all: &[Refused], beyond: u64) -> Markup {
     not_in_use("refused", "Refused", about, usize::try_from(beyond).unwrap_or(usize::MAX), all.iter().map(row))
 }
 
-/// What an instance that is not in use says of itself, and why it is not.
+/// Name and address of an instance that is not in use, as it announces them, and why it is not used.
 fn claim(name: &str, service: &str, addr: Option<SocketAddr>, why: &Markup) -> Markup {
     html! {
         tr role="row" {

@@ -1,5 +1,5 @@
-//! How the Pi is that this process runs on, if it was started from the SD card: `bramble pi`, which may do everything
-//! there and listens to nobody, writes it into a file, and here it is read.
+//! State of the Pi that this process runs on, if it was started from the SD card: `bramble pi`, which may do everything
+//! there and listens to no one, writes it into a file, and here it is read.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -13,13 +13,13 @@ use tide::{Request, Response, StatusCode};
 
 use crate::{State, page};
 
-/// It is some 2 KiB long.
+/// Longest file that is read; it is some 2 KiB long.
 const MAX_FILE: u64 = 64 << 10;
 
-/// It is written every two seconds; after this long whoever writes it hangs.
+/// Age from which the file is outdated. It is written every two seconds; after this long its writer hangs.
 const GOOD_FOR: Duration = Duration::from_secs(30);
 
-/// What was read, and when it was written.
+/// State of the Pi as it was read, and its age.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Told {
     #[serde(flatten)]
@@ -30,7 +30,7 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// What makes all of it doubtful.
+    /// Reason for which all of it is doubtful.
     pub(crate) fn doubt(&self) -> Option<String> {
         (self.age > GOOD_FOR.as_secs()).then(|| {
             format!(
@@ -47,7 +47,7 @@ impl Told {
     }
 }
 
-/// How the Pi is, or a sentence that says why nobody knows.
+/// Reads the state of the Pi, or returns a sentence that says why it is unknown.
 pub(crate) fn read(file: &Path) -> Result<Told, String> {
     let name = file.display();
     let (text, age) = read_text(file).map_err(|error| {
@@ -78,7 +78,7 @@ fn read_text(file: &Path) -> io::Result<(String, u64)> {
 }
 
 /// Adds the page and its JSON, if there is a file to read.
-pub(crate) fn furnish(app: &mut tide::Server<State>) {
+pub(crate) fn add_routes(app: &mut tide::Server<State>) {
     let Some(file) = app.state().pi.clone() else { return };
     app.at("/pi").get(shown(Arc::clone(&file)));
     app.at("/api/pi").get(move |_| {

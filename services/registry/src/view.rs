@@ -17,17 +17,17 @@ const MOST_NEWS: usize = 100;
 /// Unproven instances that are shown: anything on the LAN can announce as many as it likes.
 const MOST_UNPROVEN: usize = 32;
 
-/// What the page shows.
+/// Content of the page.
 #[derive(Debug, Clone, Serialize)]
 pub struct View {
-    /// Who looks.
+    /// Id of the instance that serves the page.
     pub seen_by: Arc<str>,
     /// When.
     #[serde(serialize_with = "rfc3339")]
     pub at: SystemTime,
     /// Whether the cluster has a key, so that each record's signature is checked.
     pub signatures_checked: bool,
-    /// What makes all below doubtful.
+    /// Reason for which all below is doubtful.
     pub caution: Option<Caution>,
     /// By name.
     pub services: Vec<Service>,
@@ -37,14 +37,14 @@ pub struct View {
     pub unproven: Vec<Unproven>,
     /// How many more there are.
     pub unproven_beyond: usize,
-    /// Who is not believed.
+    /// Instances that are not believed.
     pub refused: Vec<Refused>,
     /// How many more are not.
     pub refused_beyond: u64,
     /// How many things are wrong with the Pi this runs on, if it has a page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pi_problems: Option<usize>,
-    /// What the demo did to its children, where this is part of one.
+    /// Actions of the demo on its children, where this is part of one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub demo: Option<DemoState>,
 }
@@ -53,9 +53,9 @@ pub struct View {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Caution {
-    /// It began to look a moment ago.
+    /// The directory has begun to look a moment ago.
     Settling,
-    /// It sees nobody but itself.
+    /// The directory has no instance but this one.
     Alone,
     /// Most others have not been heard of lately, or do not answer.
     OutOfDate,
@@ -72,17 +72,17 @@ pub struct Service {
     pub instances: Vec<One>,
 }
 
-/// One instance.
+/// An instance.
 #[derive(Debug, Clone, Serialize)]
 pub struct One {
-    /// What this node sees of it.
+    /// State of the instance in this node's directory.
     #[serde(flatten)]
     pub seen: Seen,
     /// Whether it answered a question of this node; none if it was not asked.
     pub answers: Option<bool>,
-    /// Its circuit in each of its callers.
+    /// Circuit of the instance in each of its callers.
     pub callers: Vec<Caller>,
-    /// What it calls itself.
+    /// Services that the instance calls.
     pub calls: Vec<Callee>,
 }
 
@@ -96,22 +96,22 @@ pub struct Caller {
     pub circuit: Circuit,
 }
 
-/// Something that happened.
+/// A change that is shown in the list of news.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct News {
     /// How long ago, in seconds.
     #[serde(rename = "ago_s", serialize_with = "whole_seconds")]
     pub ago: Duration,
-    /// To whom.
+    /// Instance or service that changed.
     pub whom: String,
-    /// What, after the name.
+    /// Words for the change, after the name.
     pub what: String,
 }
 
 /// An instance that is announced, and has not answered a probe with its id yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unproven {
-    /// Its name.
+    /// Name of the instance.
     pub id: Arc<str>,
     /// The service it says it is.
     pub service: Arc<str>,
@@ -124,7 +124,7 @@ pub struct Unproven {
     pub reason: String,
 }
 
-/// Somebody who is not believed.
+/// An instance that is not believed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refused {
     /// The name it goes by.
@@ -138,7 +138,7 @@ pub struct Refused {
 }
 
 impl View {
-    /// What is to be seen at `now`.
+    /// Content of the page at `now`.
     pub fn new(id: &Arc<str>, directory: &Directory, trust: &Trust, gathered: &Gathered, now: Instant) -> Self {
         let all = directory.all(now).into_iter().chain(directory.lost(now));
         let callers = callers(gathered, now);
@@ -225,12 +225,12 @@ impl One {
         self.callers.iter().map(|caller| &caller.circuit).max_by_key(|circuit| circuit.state)
     }
 
-    /// What became of the calls of all callers in the last ten seconds, if any of them counts.
+    /// Counts of the calls of all callers in the last ten seconds, if any of them counts.
     pub fn recent(&self) -> Option<Calls> {
         self.callers.iter().filter_map(|caller| caller.circuit.calls()).reduce(|one, other| one + other)
     }
 
-    /// Calls a second, if anybody counts them.
+    /// Calls a second, if a caller counts them.
     pub fn rate(&self) -> Option<f64> {
         self.callers.iter().filter_map(|caller| caller.circuit.rate()).reduce(|one, other| one + other)
     }
@@ -248,7 +248,7 @@ impl One {
 
 type Callers = BTreeMap<String, Vec<Caller>>;
 
-/// Who calls whom, by the id of who is called.
+/// Callers with their circuits, by the id of the instance that is called.
 fn callers(gathered: &Gathered, now: Instant) -> Callers {
     let mut callers = Callers::new();
     for by in gathered.told.keys() {
@@ -261,7 +261,7 @@ fn callers(gathered: &Gathered, now: Instant) -> Callers {
     callers
 }
 
-/// Those that are there come sorted, the lost after them.
+/// Groups instances by service. Those that are there come sorted, the lost after them.
 pub(crate) fn by_service(ones: Vec<One>) -> Vec<Service> {
     let mut services: BTreeMap<Arc<str>, Vec<One>> = BTreeMap::new();
     for one in ones {
@@ -274,7 +274,7 @@ pub(crate) fn by_service(ones: Vec<One>) -> Vec<Service> {
     counted.collect()
 }
 
-/// Those to be shown, and how many more there are.
+/// Unproven instances to be shown, and how many more there are.
 fn unproven(directory: &Directory, now: Instant) -> (Vec<Unproven>, usize) {
     let all = directory.unproven(now);
     let beyond = all.len().saturating_sub(MOST_UNPROVEN);
@@ -305,7 +305,7 @@ fn news(directory: &Directory, gathered: &Gathered, now: Instant) -> Vec<News> {
     all
 }
 
-/// What became of a circuit, after the name of who is behind it.
+/// Words for a change of a circuit, after the name of the instance behind it.
 fn in_words(change: &Change) -> String {
     let reason = change.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     format!("has its circuit {} in {}{reason}", change.to.as_str(), change.by)

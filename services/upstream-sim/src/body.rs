@@ -1,4 +1,4 @@
-//! The wire shape: whoever parses upstream's answers must not see a difference, down to the order of keys and to
+//! The bodies of answers: a parser of upstream's answers must not see a difference, down to the order of keys and to
 //! numbers that are integers when they can be.
 
 use serde::{Serialize, Serializer};
@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use crate::places::Place;
 use crate::weather::{Language, Weather};
 
-/// What `units` asks for.
+/// Units of measure by the parameter `units`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Units {
     /// Kelvin and m/s.
@@ -62,7 +62,7 @@ impl<const N: i32> Serialize for Decimal<N> {
 #[derive(Debug, Serialize)]
 pub(crate) struct Current<'a> {
     coord: Coord,
-    weather: [Sky; 1],
+    weather: [ConditionBody; 1],
     base: &'static str,
     main: Main,
     visibility: u16,
@@ -87,7 +87,7 @@ struct Coord {
 }
 
 #[derive(Debug, Serialize)]
-struct Sky {
+struct ConditionBody {
     id: u16,
     main: &'static str,
     description: &'static str,
@@ -138,7 +138,7 @@ impl<'a> Current<'a> {
         let last_hour = |mm: f64| LastHour { mm: Decimal(mm) };
         Self {
             coord: Coord { lon: Decimal(place.lon()), lat: Decimal(place.lat()) },
-            weather: [Sky {
+            weather: [ConditionBody {
                 id: weather.condition.id,
                 main: weather.condition.main,
                 description: weather.condition.description(language),
@@ -176,7 +176,7 @@ impl<'a> Current<'a> {
 
 /// `GET /geo/1.0/zip`.
 #[derive(Debug, Serialize)]
-pub(crate) struct Located<'a> {
+pub(crate) struct GeoBody<'a> {
     zip: &'a str,
     name: &'a str,
     lat: Decimal<4>,
@@ -184,7 +184,7 @@ pub(crate) struct Located<'a> {
     country: &'a str,
 }
 
-impl<'a> Located<'a> {
+impl<'a> GeoBody<'a> {
     pub(crate) fn new(place: &'a Place) -> Self {
         Self {
             zip: place.zip(),

@@ -17,7 +17,7 @@ pub(crate) struct Calls {
     total: u64,
     /// By what was answered; statuses are 200 and 400-599.
     by_status: BTreeMap<u16, u64>,
-    /// One counter a known place, so that strange questions cannot grow it.
+    /// A counter for each known place, so that strange questions cannot grow it.
     by_place: Vec<u64>,
 }
 
@@ -73,7 +73,7 @@ pub(crate) struct Minute {
 impl Minute {
     /// Whether one more call is within the limit. A refused one does not count.
     pub(crate) fn admits(&mut self, limit: u32, now: SystemTime) -> bool {
-        // A clock set back begins a new minute, too: otherwise nobody would be let in until it has caught up.
+        // A clock set back begins a new minute, too: otherwise no call would be let in until it has caught up.
         let over = self.began.and_then(|began| now.duration_since(began).ok()).is_none_or(|age| age >= MINUTE);
         if over {
             *self = Self { began: Some(now), calls: 0 };

@@ -17,7 +17,7 @@ const LATENCY_MAX: Duration = Duration::from_secs(60);
 pub(crate) const HANG_MAX: Duration = Duration::from_secs(300);
 const KEYS: &str = "latency, error_rate, status, hang, garbage, only";
 
-/// What is wrong with the answers at the moment. The default is nothing.
+/// Faults of the answers at the moment. The default is none.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Faults {
     /// At most `LATENCY_MAX`.
@@ -32,7 +32,7 @@ pub(crate) struct Faults {
     only: Option<usize>,
 }
 
-/// What happens to one call.
+/// Fate of one call: delay, status, broken body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// Passes first.
@@ -94,7 +94,7 @@ impl Faults {
         Ok(())
     }
 
-    /// What happens to a call that asks for this place, if it asks for one that is known.
+    /// Plan for a call that asks for this place, if it asks for one that is known.
     pub(crate) fn plan(&self, place: Option<usize>, rng: &mut fastrand::Rng) -> Plan {
         if self.only.is_some() && self.only != place {
             return Plan { latency: Duration::ZERO, then: Then::Answer };

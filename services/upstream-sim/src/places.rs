@@ -62,7 +62,7 @@ impl Place {
 pub struct PlacesError {
     /// Counted from 1, the header included.
     pub line: usize,
-    /// What is wrong with it.
+    /// Mistake in the line.
     pub what: &'static str,
 }
 

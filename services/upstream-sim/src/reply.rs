@@ -73,7 +73,7 @@ impl Reply {
         Self { status, content_type: HTML, body: GATEWAY_PAGE.into(), close: false }
     }
 
-    /// The body that goes with a status somebody asked for.
+    /// The body that goes with a status set by `/sim/faults`.
     pub(crate) fn fault(status: u16) -> Self {
         match status {
             400 => Self::nothing_to_geocode(),

@@ -1,4 +1,4 @@
-//! Which URL does what. Thin: questions are read in `ask`, answered in `sim`, spoilt in `faults`.
+//! Routes by URL. Thin: questions are read in `ask`, answered in `sim`, spoilt in `faults`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -92,7 +92,7 @@ fn shown(sim: &Sim) -> Response {
     Reply::json(200, &lock(&sim.faults).view(&sim.places)).into()
 }
 
-/// Everything that is wrong with a request to `/sim/*`.
+/// Mistake in a request to `/sim/*`.
 #[derive(Serialize)]
 struct Refusal {
     errors: Vec<String>,
@@ -102,8 +102,8 @@ fn refusal(status: u16, errors: Vec<String>) -> Response {
     Reply::json(status, &Refusal { errors }).into()
 }
 
-/// What a stranger gets instead of `/sim/*`. The socket's peer counts; `Forwarded` headers are the peer's own words,
-/// which is why tide's `remote()` is of no use here.
+/// Refuses `/sim/*` to clients of other hosts. The socket's peer counts; `Forwarded` headers are the peer's own words,
+/// so tide's `remote()` is of no use here.
 fn guarded(request: &Request<Arc<Sim>>) -> Option<Response> {
     if request.state().settings.allow_remote_faults || request.peer_addr().is_some_and(is_loopback) {
         return None;

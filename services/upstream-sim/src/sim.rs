@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use crate::ask::Ask;
-use crate::body::{Current, Located, Units};
+use crate::body::{Current, GeoBody, Units};
 use crate::calls::{Calls, Minute};
 use crate::faults::{Faults, Plan};
 use crate::places::Places;
 use crate::reply::Reply;
 use crate::weather::{Language, weather_at};
 
-/// What tells the time; another one makes a test's weather and minutes pass without waiting.
+/// Clock of the simulation; another one makes a test's weather and minutes pass without waiting.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// How the stand-in is to behave.
@@ -27,7 +27,7 @@ pub struct Settings {
     pub allow_remote_faults: bool,
     /// Decides which calls fail under an `error_rate`; None draws one from the system.
     pub seed: Option<u64>,
-    /// What tells the time.
+    /// Source of the time.
     pub clock: Clock,
 }
 
@@ -69,7 +69,7 @@ pub struct Sim {
     pub(crate) calls: Mutex<Calls>,
     pub(crate) faults: Mutex<Faults>,
     rng: Mutex<fastrand::Rng>,
-    /// One for each of the keys, in their order.
+    /// A minute for each of the keys, in their order.
     minutes: Mutex<Vec<Minute>>,
 }
 
@@ -79,7 +79,8 @@ impl fmt::Debug for Sim {
     }
 }
 
-/// Nothing behind these locks is ever half changed, so a panic elsewhere does not spoil it.
+/// Locks `mutex`, poisoned or not: no value behind these locks is ever half changed, so a panic elsewhere does not
+/// spoil it.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -115,7 +116,7 @@ impl Sim {
             }
         }
         match place.map(|index| self.places.all().get(index)) {
-            Ok(Some(place)) if route == Route::Zip => Reply::json(200, &Located::new(place)),
+            Ok(Some(place)) if route == Route::Zip => Reply::json(200, &GeoBody::new(place)),
             Ok(Some(place)) => {
                 let units = ask.units.as_deref().map(Units::from_param).unwrap_or_default();
                 let language = ask.lang.as_deref().map(Language::from_param).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Weather that nobody observed, but that could be: what is tested against it must meet snow and heat, night and fog,
-//! and two questions at one time must get one answer.
+//! Simulated weather, plausible at any place and time: tests must meet snow and heat, night and fog, and two questions
+//! at one time must get one answer.
 //!
 //! [`weather_at`] is pure. Latitude and season give the climate, the height of the sun the hour, and slowly drifting
 //! noise the fronts, so that neighbours share their weather and tomorrow resembles today. Cloud, rain, wind and
@@ -26,7 +26,7 @@ const YEAR_DAYS: f64 = 365.2425;
 /// Below this, in °C, it snows instead of raining.
 const SNOW_BELOW_C: f64 = 1.0;
 
-/// What a station would have reported. Temperatures in °C, speeds in m/s.
+/// Weather as a station would report it. Temperatures in °C, speeds in m/s.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weather {
     /// Unix seconds, a multiple of ten minutes.

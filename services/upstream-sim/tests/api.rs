@@ -1,4 +1,4 @@
-//! What a client of the stand-in sees, asked through tide without a socket.
+//! The stand-in as its client sees it, asked through tide without a socket.
 
 #[path = "api/schema.rs"]
 mod schema;

@@ -1,4 +1,4 @@
-//! The countries of ISO 3166-1, so that a mistyped one is found before anybody is asked.
+//! The countries of ISO 3166-1, so that a mistyped one is found before any service is asked.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use crate::QueryError;
 pub struct Country(&'static str);
 
 impl Country {
-    /// Its two letters, upper case.
+    /// The two letters, upper case.
     pub fn as_str(self) -> &'static str {
         self.0
     }

@@ -1,4 +1,4 @@
-//! What producer and consumer say to each other about the weather.
+//! Contract between producer and consumer: questions, reports and errors about the weather.
 //!
 //! A [`Query`] is parsed once, at the edge; after that a postal code is a [`Zip`] and a country a [`Country`], and
 //! nothing downstream checks again. A [`Report`] is the answer as JSON; what the weather API left out is `None`, never

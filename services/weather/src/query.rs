@@ -1,4 +1,4 @@
-//! A question about the weather. Strings become types here, once, and with a sentence for whoever mistyped.
+//! Questions about the weather, parsed: strings become types here, once; a mistake is a sentence for the user.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use crate::{ApiError, Code, Country};
 /// Why a question cannot be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
-    /// Nothing was typed.
+    /// The postal code is missing.
     #[error("Enter a postal code, for example 70569 or SW1A 1AA.")]
     ZipMissing,
     /// Longer than any postal code.
@@ -93,9 +93,9 @@ impl fmt::Display for Zip {
 /// A place to ask about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Query {
-    /// Its postal code.
+    /// Postal code of the place.
     pub zip: Zip,
-    /// Its country; the United States when nobody says otherwise, as the weather API has it.
+    /// Country of the place; the United States unless the question names one, as the weather API has it.
     pub country: Country,
 }
 

@@ -69,7 +69,7 @@ impl Report {
     pub const STALE: &str = "CAUTION - Response out of date!";
     /// Out of date, from the consumer's cache.
     pub const UNREACHABLE: &str = "CAUTION - Response out of date, producer unreachable!";
-    /// Nothing at all.
+    /// Message of a report without data.
     pub const EMPTY: &str = "Empty response";
 
     /// The report that says there is none ("fail silent").

@@ -1,4 +1,4 @@
-//! Which endpoint is asked when none is well, and the trial calls of open circuits.
+//! Last resorts: the endpoint that is asked when none is well, and the trial calls of open circuits.
 
 use super::*;
 use crate::breaker::HealthCheck;
@@ -17,7 +17,7 @@ fn force_open(story: &Story, number: usize) {
     story.endpoint(number).breaker().set(State::ForcedOpen, story.now).expect("legal");
 }
 
-/// What `wanted` gets, the best first, as each that was picked is forced open; at last the error.
+/// Picks for `wanted`, the best first, as each that was picked is forced open; at last the error.
 fn order(mut story: Story, wanted: &Wanted<'_>) -> (Vec<usize>, NoPick) {
     let mut picked = Vec::new();
     loop {

@@ -4,7 +4,7 @@ use super::*;
 use crate::breaker::HealthCheck;
 use proptest::prelude::*;
 
-/// One step of a random history.
+/// Step of a random history.
 #[derive(Debug, Clone)]
 enum Step {
     Pick { tried: u8, key: Option<u64>, only_well: bool },

@@ -43,7 +43,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// What `[cache] store` names; None: memory.
+    /// Parses `[cache] store`; None: memory.
     pub(super) fn from_config(store: &str) -> Result<Option<Self>, SetupError> {
         if store == "memory" {
             return Ok(None);

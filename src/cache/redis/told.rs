@@ -1,4 +1,4 @@
-//! What is told of a shared store: its circuit, its numbers, and that it is away.
+//! Log lines, metrics and circuit of a shared store.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

@@ -4,7 +4,7 @@ use super::*;
 use crate::breaker::HealthCheck;
 use proptest::prelude::*;
 
-/// What an attempt brings, and after how many milliseconds.
+/// Outcome of an attempt, and after how many milliseconds.
 type Answer = (u8, u64);
 
 fn ending((kind, time): Answer) -> Ending {
@@ -30,7 +30,7 @@ fn worth(ending: Ending) -> u8 {
     }
 }
 
-/// What calls have cost so far.
+/// Costs of calls so far.
 #[derive(Default)]
 struct Cost {
     successes: usize,

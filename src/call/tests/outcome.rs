@@ -1,4 +1,4 @@
-//! What each outcome is to the instance, the service and the caller: the rows of the table in the design.
+//! Effect of each outcome on the instance, the service and the caller: the rows of the table in the design.
 
 use super::*;
 use crate::breaker::HealthCheck;

@@ -1,4 +1,4 @@
-//! Which requests are sent to another endpoint.
+//! Repetition: which requests are sent to another endpoint.
 
 use super::*;
 use crate::breaker::HealthCheck;
@@ -40,7 +40,7 @@ fn a_request_whose_body_cannot_be_had_again_is_sent_once() {
 }
 
 #[test]
-fn while_a_request_that_may_not_be_done_twice_is_out_nobody_else_is_asked_though_its_instance_is_silent() {
+fn while_a_request_that_may_not_be_done_twice_is_out_no_other_is_asked_though_its_instance_is_silent() {
     for (repeat, asks_another) in [(Repeat::Unsent, false), (Repeat::Always, true)] {
         let story = Story::new(2);
         let mut call = Driven::with(&story, question(&story, repeat));

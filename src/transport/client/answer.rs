@@ -21,7 +21,7 @@ use crate::transport::pool::Pool;
 /// A body up to this size that has arrived with its head is handed over whole.
 const AT_ONCE: usize = 64 << 10;
 
-/// What an exchange holds until its last byte.
+/// Resources that an exchange holds until its last byte.
 pub(super) struct Exchange {
     pub(super) connection: Box<Connection>,
     pub(super) pool: Arc<Pool>,
@@ -100,7 +100,7 @@ struct Reader {
     exchange: Option<Exchange>,
     /// Bytes that may still come.
     left: u64,
-    /// The end was not a good one; who reads on must not take it for one.
+    /// The end was not a good one; a reader that reads on must not take it for one.
     broken: bool,
 }
 
@@ -179,7 +179,7 @@ impl Reader {
         }
     }
 
-    /// Nothing more comes from this connection.
+    /// Ends the body with `error`: nothing more comes from this connection.
     fn fail(&mut self, error: Error) -> Error {
         self.exchange = None;
         self.broken = true;

@@ -50,7 +50,7 @@ pub(super) async fn open(wire: &Inner, target: &Target<'_>, deadline: Instant) -
     Ok(Box::new(Connection::new(target.key.into(), target.https, stream, watch).await?))
 }
 
-/// What `work` gives, if it does before `instant`.
+/// Result of `work`, if it has one before `instant`.
 async fn until<T>(instant: Instant, work: impl Future<Output = T>) -> Option<T> {
     let late = async {
         Timer::at(instant).await;
@@ -59,7 +59,7 @@ async fn until<T>(instant: Instant, work: impl Future<Output = T>) -> Option<T> 
     future::or(async { Some(work.await) }, late).await
 }
 
-/// `addrs` with the families in turn, so that a family without a route delays nobody for long.
+/// `addrs` with the families in turn, so that a family without a route delays no request for long.
 fn in_turn(addrs: &[IpAddr], port: u16) -> Vec<SocketAddr> {
     let first_is_v4 = addrs.first().is_some_and(IpAddr::is_ipv4);
     let mut first = addrs.iter().filter(|addr| addr.is_ipv4() == first_is_v4);

@@ -1,4 +1,4 @@
-//! One connection to a server, driven by whoever uses it: no task of its own, so dropping it is all it takes to end it.
+//! A connection to a server, driven by its user: no task of its own, so dropping it is all it takes to end it.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -53,9 +53,9 @@ impl Alarm {
 
 /// Why a request got no answer on a connection.
 pub(super) enum Failure {
-    /// Nothing was sent: the connection was gone already. The request comes back.
+    /// Not sent: the connection was gone already. The request comes back.
     Unsent(Box<http::Request<Payload>>),
-    /// Something may have been sent.
+    /// Perhaps sent, at least in part.
     Lost(Error),
 }
 
@@ -129,12 +129,12 @@ impl Connection {
         self.watch.attend(cx);
     }
 
-    /// What the connection must be polled with.
+    /// Waker that the connection must be polled with.
     pub(super) fn waker(&self) -> Waker {
         self.waker.clone()
     }
 
-    /// Reads and writes what can be; a connection that has ended is let go, which tells those who wait for it.
+    /// Reads and writes what can be; a connection that has ended is let go, which wakes its waiters.
     pub(super) fn drive(&mut self, own: &mut Context<'_>) {
         let Some(driver) = &mut self.driver else { return };
         if let Poll::Ready(end) = driver.poll_without_shutdown(own) {

@@ -12,7 +12,7 @@ use super::error::Error;
 use super::payload::Payload;
 
 /// Header fields that belong to a connection, not to a message, and the framing, which the engine writes itself. One
-/// that came with somebody else's request must not be passed on (RFC 9110, 7.6.1).
+/// that came with another request must not be passed on (RFC 9110, 7.6.1).
 const OURS: [&str; 11] = [
     "connection",
     "content-length",

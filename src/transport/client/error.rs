@@ -1,4 +1,4 @@
-//! What went wrong on the wire, as the caller must tell it apart: nobody there, too slow, broken off, or nonsense.
+//! Errors on the wire, as the caller must tell them apart: no listener, too slow, broken off, or nonsense.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use http_types::StatusCode;
 use crate::resolve;
 use crate::transport::tls;
 
-/// What an exchange was doing when its time was over.
+/// Phase of an exchange in which its time was over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Looking for the address.
@@ -44,13 +44,13 @@ pub enum Error {
     Url {
         /// Without its query, which may hold a key.
         url: String,
-        /// What is wrong with it.
+        /// Mistake in the URL.
         why: &'static str,
     },
     /// The name has no address.
     #[error(transparent)]
     Resolve(#[from] resolve::Error),
-    /// Nobody listens there.
+    /// No program listens there.
     #[error("{0} refused the connection; is the service running, and at this port?")]
     Refused(SocketAddr),
     /// The system could not connect.
@@ -58,7 +58,7 @@ pub enum Error {
     Connect {
         /// The address last tried.
         addr: SocketAddr,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
     /// No trusted connection.
@@ -69,7 +69,7 @@ pub enum Error {
     TimedOut {
         /// Host and port called.
         host: String,
-        /// What the exchange was doing.
+        /// Phase in which the time was over.
         phase: Phase,
     },
     /// The other side closed or reset the connection before the answer was whole.
@@ -83,7 +83,7 @@ pub enum Error {
     Protocol {
         /// Host and port called.
         host: String,
-        /// What is wrong with it.
+        /// Mistake in the answer.
         why: String,
     },
     /// The answer is larger than allowed.
@@ -111,7 +111,7 @@ impl Error {
         error.get_ref().and_then(|inner| inner.downcast_ref::<Self>())
     }
 
-    /// Whether nobody listens at the address: the instance is gone, its host is not.
+    /// Whether no program listens at the address: the instance is gone, its host is not.
     pub fn is_refused(&self) -> bool {
         matches!(self, Self::Refused(_))
     }
@@ -155,7 +155,7 @@ impl Error {
         io::Error::new(kind, self)
     }
 
-    /// What `error` of the HTTP engine means, in an exchange with `host`.
+    /// Meaning of `error` of the HTTP engine, in an exchange with `host`.
     pub(super) fn of_engine(host: &str, error: &hyper::Error) -> Self {
         let host = host.to_owned();
         if error.is_user() {

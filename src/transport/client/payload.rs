@@ -13,7 +13,7 @@ const HELD: usize = 64 << 10;
 
 const CHUNK: usize = 16 << 10;
 
-/// What is sent after the head.
+/// Body of a request.
 pub(crate) enum Payload {
     Empty,
     Full(Bytes),

@@ -2,7 +2,7 @@
 //!
 //! A pooled connection is used by one task after another. The reactor wakes the task it knew before whenever a new one
 //! registers, and a timer is taken out and put in again; both cost system calls on every exchange. So the reactor only
-//! ever sees the connection's own waker, which passes the call on to whoever uses the connection now.
+//! ever sees the connection's own waker, which passes the call on to the task that uses the connection now.
 
 use std::io::{self, IoSlice};
 use std::net::TcpStream;
@@ -16,10 +16,10 @@ use futures_lite::{AsyncRead, AsyncWrite};
 
 use crate::transport::tls::TlsStream;
 
-/// What a connection and its socket share.
+/// State that a connection and its socket share.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
-    /// Who uses the connection now; none while it is idle.
+    /// Waker of the task that uses the connection now; none while it is idle.
     task: Mutex<Option<Waker>>,
     /// Whether a byte of HTTP has come since the last [`Watch::begin`]; tickets and alerts of TLS are none.
     heard: AtomicBool,
@@ -43,7 +43,7 @@ impl Watch {
         }
     }
 
-    /// Nobody is woken from now on.
+    /// Removes the waker: no task is woken from now on.
     pub(super) fn leave(&self) {
         drop(self.take());
     }

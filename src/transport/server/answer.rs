@@ -1,4 +1,4 @@
-//! One request on its way to tide and back. A handler may do what it wants, panic included: the peer gets an answer.
+//! Requests on their way to tide and back. A handler may do what it wants, panic included: the peer gets an answer.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -22,7 +22,7 @@ use crate::transport::ID_HEADER;
 
 const ID: HeaderName = HeaderName::from_static(ID_HEADER);
 
-/// What a request needs of its connection.
+/// Resources of the connection that a request needs.
 pub(super) struct Session<S> {
     pub(super) shared: Arc<Shared<S>>,
     pub(super) progress: Arc<Progress>,
@@ -84,7 +84,7 @@ fn admit<S>(entry: &mut Entry<S>, request: &http::Request<Incoming>) -> bool {
     admitted
 }
 
-/// What the peer gets of what the handler gave.
+/// Answer to the peer, of the handler's result.
 fn handled_as<S>(
     handled: std::thread::Result<http_types::Result<http_types::Response>>,
     Session { shared, progress, .. }: &Session<S>,

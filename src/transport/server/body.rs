@@ -20,7 +20,7 @@ const BURST: u8 = 32;
 /// The body of a request as tide reads it.
 pub(super) struct RequestBody {
     incoming: Incoming,
-    /// What came and is not read yet.
+    /// Bytes that came and are not read yet.
     chunk: Bytes,
     /// Bytes that may still come.
     left: usize,

@@ -1,4 +1,4 @@
-//! One connection from accept to close: hyper's part, the watchdog, the drain, and an end the peer can understand.
+//! A connection from accept to close: hyper's part, the watchdog, the drain, and an end the peer can understand.
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice, Read, Write};
@@ -114,7 +114,7 @@ where
     .await
 }
 
-/// What the server tells its connections.
+/// Order of the server to its connections.
 enum Order {
     Drain,
     Cut,
@@ -233,7 +233,7 @@ impl Wire {
 /// Whether the head at the start of `bytes` has both a Content-Length and a Transfer-Encoding.
 ///
 /// hyper would forget the first, go by the second and close after the answer, as RFC 9112 (6.3) allows; a head in
-/// several pieces ends so. Where it is seen in time the sender is told: somebody between us may count otherwise.
+/// several pieces ends so. Where it is seen in time the sender is told: a proxy between us may count otherwise.
 fn has_two_lengths(bytes: &[u8]) -> bool {
     let is = |line: &[u8], name: &[u8]| line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
     let (mut length, mut encoding) = (false, false);

@@ -19,7 +19,7 @@ use crate::transport::RETRY_AFTER_MS;
 /// Longer targets are 414: twice what any browser or proxy passes on.
 pub(super) const MAX_TARGET: usize = 8 << 10;
 
-/// What the requests of one connection have in common.
+/// Data that the requests of one connection share.
 #[derive(Debug)]
 pub(super) struct Peer {
     peer: String,

@@ -28,7 +28,7 @@ const STATE: u32 = 0b1111;
 /// Above the state: how often it changed, so that "idle, again" is not taken for "still idle".
 const CHANGE: u32 = STATE + 1;
 
-/// What a connection waits for.
+/// Event that a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WaitsFor {
     /// For the next request.
@@ -55,14 +55,14 @@ impl WaitsFor {
     }
 }
 
-/// How far the connection is; written by whoever moves it.
+/// Progress of a connection, written by each of its parts.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     state: AtomicU32,
-    /// Set when the peer may still be sending what nobody will read.
+    /// Set when the peer may still be sending bytes that will not be read.
     unread: AtomicBool,
     body_too_large: AtomicBool,
-    /// What the reader saw that hyper must not see.
+    /// Refusal of bytes that the reader saw and hyper must not see.
     refused: OnceLock<&'static Refusal>,
 }
 
@@ -80,7 +80,7 @@ impl Progress {
 
     /// Bytes came: of a new request, if none was under way. Says whether that is so.
     ///
-    /// After an answer that did not wait for the body nobody but hyper can say; then it is no.
+    /// After an answer that did not wait for the body only hyper could say; then it is no.
     pub(super) fn received(&self) -> bool {
         let begins = self.state.load(Relaxed) & PHASE == IDLE && !self.has_unread();
         if begins {
@@ -206,7 +206,7 @@ impl Watchdog {
         Poll::Pending
     }
 
-    /// What is overdue at `now`, or else when to arm the timer, if it is not armed in time already.
+    /// Finds the wait that is overdue at `now`, or else when to arm the timer, if it is not armed in time already.
     fn look(&mut self, state: u32, now: Instant, limits: &Limits) -> (Option<WaitsFor>, Option<Instant>) {
         if state != self.seen {
             self.seen = state;

@@ -55,7 +55,7 @@ pub(crate) fn layout(workspace: &Workspace) -> PathBuf {
     workspace.root.join("target/containers/images")
 }
 
-/// What the labels say.
+/// Values of the labels.
 struct Stamp {
     source: String,
     version: String,
@@ -147,7 +147,7 @@ fn program(workspace: &Workspace, platform: &Platform) -> Result<PathBuf, String
     }
 }
 
-/// That it runs where there is nothing else: the right machine, and no loader that it asks for.
+/// Checks that the program runs where there is nothing else: the right machine, and no loader that it asks for.
 fn check_program(bytes: &[u8], platform: &Platform) -> Result<(), String> {
     const LOADERS: [&[u8]; 2] = [b"/ld-linux", b"/ld-musl"];
     if bytes.get(..4) != Some(b"\x7fELF") || bytes.get(18) != Some(&platform.machine) {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::docker::{self, Swarm, docker, lines};
 use super::skopeo::{self, Reference};
-use super::swarm::{LABELS, Node, POLL, Standing, remove, services, troubles};
+use super::swarm::{LABELS, Node, POLL, ServiceStatus, remove, services, troubles};
 use crate::run::{self, Workspace};
 
 pub(crate) const STACK: &str = "bramble";
@@ -90,7 +90,8 @@ impl Deploy {
         done.map(|()| println!("{} runs {image}", self.stack))
     }
 
-    /// Everything that is missing, at once; nothing has been changed yet. The image with its digest.
+    /// Checks everything that the deployment needs and lists all that is missing at once; nothing has been changed yet.
+    /// Returns the image with its digest.
     fn ready(&self, workspace: &Workspace) -> Result<String, String> {
         docker::engine()?;
         match docker::swarm()? {
@@ -191,7 +192,7 @@ impl Deploy {
         loop {
             let mut waiting = Vec::new();
             for (name, of) in services(&self.stack)?.into_iter().filter(|(name, _)| meant(name)) {
-                let state = Standing::of(&name)?;
+                let state = ServiceStatus::of(&name)?;
                 if of != image || state.is_back() {
                     return Err(format!("{name} does not run with {image}:\n{}", troubles(&name)));
                 }
@@ -216,7 +217,7 @@ impl Deploy {
 /// Gives every service its earlier image again, and waits until all run.
 fn take_back(stack: &str, before: &BTreeMap<String, String>) -> Result<(), String> {
     let deadline = Instant::now() + WITHIN;
-    let rolled = |name: &String| Standing::of(name).is_ok_and(|state| state.is_back());
+    let rolled = |name: &String| ServiceStatus::of(name).is_ok_and(|state| state.is_back());
     for (name, image) in services(stack)? {
         match before.get(&name) {
             Some(earlier) if *earlier != image && !rolled(&name) => {
@@ -232,7 +233,7 @@ fn take_back(stack: &str, before: &BTreeMap<String, String>) -> Result<(), Strin
         let now = services(stack)?;
         let is_done = |(name, image): (&String, &String)| {
             now.get(name) == Some(image)
-                && Standing::of(name).is_ok_and(|state| state.runs(image) && state.update != "rollback_started")
+                && ServiceStatus::of(name).is_ok_and(|state| state.runs(image) && state.update != "rollback_started")
         };
         if before.iter().all(is_done) {
             return Ok(());

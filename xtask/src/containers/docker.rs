@@ -1,11 +1,12 @@
-//! The engine, by its own command. What it says is for those who know it; here it becomes what to do.
+//! The container engine, by its own command, with errors that say what to do.
 
 use std::process::Command;
 
 use crate::install::Package;
 use crate::run;
 
-/// What images, registry and stack need besides the engine. That is not installed here: it is a service of the machine.
+/// Packages that images, registry and stack need besides the engine. The engine is not installed here: it is a service
+/// of the machine.
 pub(crate) const NEEDS: &[Package] = &[
     Package { program: "skopeo", package: "skopeo" },
     Package { program: "docker-registry", package: "docker-registry" },
@@ -19,12 +20,12 @@ pub(crate) fn docker(arguments: &[&str]) -> Result<String, String> {
     run::output(Command::new("docker").args(arguments)).map(|said| said.trim_end().to_owned())
 }
 
-/// Its lines.
+/// Lines that the engine's command prints.
 pub(crate) fn lines(arguments: &[&str]) -> Result<Vec<String>, String> {
     Ok(docker(arguments)?.lines().map(str::to_owned).filter(|line| !line.is_empty()).collect())
 }
 
-/// That the engine answers.
+/// Checks that the engine answers.
 pub(crate) fn engine() -> Result<(), String> {
     docker(&["version", "--format", "{{.Server.Version}}"]).map(|_| ()).map_err(|why| {
         let last = why.lines().last().unwrap_or_default();
@@ -58,7 +59,7 @@ pub(crate) fn why_no_swarm_here() -> Option<String> {
     match swarm() {
         Ok(Swarm::None) => None,
         Ok(Swarm::Manager) if super::playground::is_ours() => None,
-        Ok(_) => Some("this machine is in a Swarm already, which is nobody's to try things on".to_owned()),
+        Ok(_) => Some("this machine is in a Swarm already, which is not for trials".to_owned()),
         Err(why) => Some(why),
     }
 }

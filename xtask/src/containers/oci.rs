@@ -13,10 +13,10 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-/// Labels that are annotations as well, for those who read the list alone.
+/// Labels that are annotations as well, for readers of the list alone.
 const ANNOTATIONS: [&str; 3] = ["source", "version", "revision"];
 
-/// What `docker save` wrote.
+/// Image archive as `docker save` writes it.
 pub(crate) struct Image {
     config: Value,
     layers: Vec<PathBuf>,
@@ -32,8 +32,8 @@ impl Image {
     }
 }
 
-/// What one platform's image came to.
-pub(crate) struct Written {
+/// Digest and size of one platform's image.
+pub(crate) struct PlatformImage {
     pub(crate) digest: String,
     /// Bytes that a node pulls.
     pub(crate) compressed: u64,
@@ -48,7 +48,7 @@ pub(crate) struct Layout {
     folder: PathBuf,
     fresh: PathBuf,
     created: String,
-    written: Vec<Written>,
+    written: Vec<PlatformImage>,
 }
 
 impl Layout {
@@ -90,12 +90,12 @@ impl Layout {
             descriptor["platform"]["variant"] = json!(variant);
         }
         let digest = descriptor["digest"].as_str().unwrap_or_default().to_owned();
-        self.written.push(Written { digest, compressed, unpacked, descriptor, annotations });
+        self.written.push(PlatformImage { digest, compressed, unpacked, descriptor, annotations });
         Ok(())
     }
 
     /// Puts all of them under one list, called `version`.
-    pub(crate) fn finish(self, version: &str) -> Result<Vec<Written>, String> {
+    pub(crate) fn finish(self, version: &str) -> Result<Vec<PlatformImage>, String> {
         let manifests: Vec<&Value> = self.written.iter().map(|image| &image.descriptor).collect();
         let annotations = self.written.first().map(|image| &image.annotations);
         let list =

@@ -1,7 +1,7 @@
 //! A registry and a Swarm to try things on: on loopback, and gone without a trace afterwards.
 //!
-//! It outlives the command that made it, so what it is stands in a file, and on the node as a label: whoever comes after
-//! a run that was killed finds it, and takes it away.
+//! It outlives the command that made it, so its description stands in a file, and on the node as a label: the next run
+//! after one that was killed finds it, and takes it away.
 
 use std::fmt;
 use std::net::TcpListener;
@@ -19,15 +19,15 @@ use crate::run::{self, Workspace};
 /// The mark of what is ours: on the node, and on containers.
 const LABEL: &str = "bramble.playground";
 const SECRET: &str = "bramble-api-key";
-/// What tests that were killed may have left begins so.
+/// Prefix of names that killed tests may have left behind.
 const TESTS: &str = "bramble-test-";
-/// Not the stack's own, which somebody may use.
+/// Subnet other than the stack's own, which may be in use.
 const SUBNET: &str = "10.89.77.0/24";
 const STAND_IN: &str = "10.89.77.250";
 const STAND_IN_PORT: u16 = 8090;
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What `up` has made.
+/// Registry and Swarm that `up` has made.
 #[derive(Debug, Clone)]
 pub(crate) struct Playground {
     /// HOST:PORT.
@@ -120,7 +120,7 @@ impl Playground {
         command.env("REGISTRY_HTTP_ADDR", &self.registry);
         command.env("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", folder.join("registry"));
         command.stdin(Stdio::null()).stdout(log.try_clone().map_err(told)?).stderr(log);
-        // A group of its own: Ctrl-C ends who waits, and `down` ends this.
+        // A group of its own: Ctrl-C ends the waiting command, and `down` ends this.
         let child = command.process_group(0).spawn().map_err(told)?;
         self.pid = child.id();
         self.write(folder)?;
@@ -156,7 +156,7 @@ impl Playground {
         })
     }
 
-    /// What the stack's file is to be given here.
+    /// Variables for the stack's file.
     pub(crate) fn variables(&self) -> [(&'static str, String); 5] {
         [
             ("BRAMBLE_SUBNET", SUBNET.to_owned()),
@@ -270,7 +270,7 @@ fn free_port() -> Result<u16, String> {
     listener.local_addr().map(|addr| addr.port()).map_err(|error| error.to_string())
 }
 
-/// 32 hexadecimal digits nobody has seen.
+/// 32 random hexadecimal digits.
 fn random() -> Result<String, String> {
     let mut bytes = [0; 16];
     let read =

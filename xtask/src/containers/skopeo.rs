@@ -1,4 +1,4 @@
-//! What is asked of a registry, with skopeo: it needs no engine, and keeps a list of platforms whole.
+//! Requests to a registry, with skopeo: it needs no engine, and keeps a list of platforms whole.
 
 use std::path::Path;
 use std::process::Command;
@@ -55,7 +55,7 @@ impl Reference {
         Self { tag, ..self.clone() }
     }
 
-    /// What skopeo calls it; it wants either tag or digest.
+    /// URL in skopeo's notation, with either tag or digest.
     fn url(&self) -> String {
         let Self { registry, path, tag, digest } = self;
         match (digest, tag) {
@@ -71,7 +71,7 @@ impl Reference {
         host == "localhost" || host == "[::1]" || host.starts_with("127.")
     }
 
-    /// What skopeo is to know of the registry; `side` is "dest-" or "src-" where there are two.
+    /// Options about the registry for skopeo; `side` is "dest-" or "src-" where there are two.
     fn options(&self, side: &str, certs: Option<&Path>) -> Vec<String> {
         match certs {
             Some(folder) => vec![format!("--{side}cert-dir={}", folder.display())],
@@ -97,7 +97,7 @@ pub(crate) fn push(layout: &Path, version: &str, to: &Reference, certs: Option<&
     run::output(&mut skopeo).map(|_| ()).map_err(|why| sentence(to, &why))
 }
 
-/// What the registry has under that name: bytes, since their digest counts.
+/// Manifest that the registry has under that name: bytes, since their digest counts.
 pub(crate) fn manifest(of: &Reference, certs: Option<&Path>) -> Result<String, String> {
     let mut skopeo = Command::new("skopeo");
     skopeo.args(["inspect", "--raw"]).args(of.options("", certs)).arg(of.url());
@@ -119,7 +119,7 @@ pub(crate) fn platforms(manifest: &str) -> Result<Vec<String>, String> {
     Ok(all.iter().map(platform).collect())
 }
 
-/// What skopeo said, as what to do.
+/// Error of skopeo, as what to do.
 fn sentence(of: &Reference, said: &str) -> String {
     let Reference { registry, .. } = of;
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));

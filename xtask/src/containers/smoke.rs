@@ -1,4 +1,4 @@
-//! One question through the form, as a person asks it: the page, the answer on the page, and who gave it.
+//! Smoke test: one question through the form, as a person asks it: the page, the answer on the page, and its producer.
 
 use std::time::{Duration, Instant};
 
@@ -85,7 +85,7 @@ impl Smoke {
                 ))
             }
             Err(error) => {
-                Err(format!("nobody answers at http://{at}/ ({error}); is the stack deployed, and the port right?"))
+                Err(format!("no service answers at http://{at}/ ({error}); is the stack deployed, and the port right?"))
             }
         }
     }

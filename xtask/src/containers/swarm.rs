@@ -1,4 +1,4 @@
-//! What a Swarm's nodes, services and stacks are and do, read from the engine.
+//! State of a Swarm's nodes, services and stacks, read from the engine.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -10,7 +10,7 @@ use super::docker::{docker, lines};
 
 /// How often it is looked whether something has come about.
 pub(crate) const POLL: Duration = Duration::from_millis(500);
-/// What the placement in the stack's file asks for.
+/// Labels that the placement in the stack's file asks for.
 pub(crate) const LABELS: [&str; 2] = ["bramble.producer", "bramble.front"];
 
 /// A node, as far as it matters for what may run on it.
@@ -58,15 +58,15 @@ impl Node {
     }
 }
 
-/// What a service is doing.
-pub(crate) struct Standing {
+/// State of a service: replicas and update.
+pub(crate) struct ServiceStatus {
     pub(crate) update: String,
     /// Image and state of each task that should run.
     tasks: Vec<(String, String)>,
     wanted: Option<usize>,
 }
 
-impl Standing {
+impl ServiceStatus {
     pub(crate) fn of(service: &str) -> Result<Self, String> {
         let update = "{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}";
         let tasks = ["service", "ps", "--no-trunc", "--filter", "desired-state=running", "--format"];
@@ -101,7 +101,7 @@ pub(crate) fn services(stack: &str) -> Result<BTreeMap<String, String>, String> 
         .collect()
 }
 
-/// What its tasks died of, and what they said last.
+/// Errors of the service's tasks, and their last log lines.
 pub(crate) fn troubles(service: &str) -> String {
     let ps = ["service", "ps", "--no-trunc", "--format", "{{.Name}}: {{.CurrentState}} {{.Error}}", service];
     let mut told: Vec<String> = lines(&ps).unwrap_or_default().into_iter().take(4).collect();
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn a_service_runs_when_as_many_tasks_as_wanted_run_the_image() {
         let task = |image: &str, state: &str| (image.to_owned(), state.to_owned());
-        let standing = |tasks: &[(String, String)], update: &str| Standing {
+        let standing = |tasks: &[(String, String)], update: &str| ServiceStatus {
             update: update.to_owned(),
             tasks: tasks.to_vec(),
             wanted: Some(2),

@@ -1,5 +1,5 @@
-//! One role as a child process. It reads a pipe that only this process holds open: when this process ends, however it
-//! ends, the pipe closes and the child ends too.
+//! A role as a child process. The child reads a pipe that only this process holds open: when this process ends, however
+//! it ends, the pipe closes and the child ends too.
 
 use std::cell::Cell;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -159,7 +159,7 @@ async fn first_line(out: impl AsyncBufRead + Unpin) -> Option<String> {
 async fn pass_on(log: ChildStderr, prefix: String) {
     let mut lines = BufReader::new(log).lines();
     while let Some(Ok(line)) = lines.next().await {
-        // Nobody may be reading any more; the child must be able to go on writing all the same.
+        // Perhaps no process reads any more; the child must be able to go on writing all the same.
         let _ = writeln!(io::stderr(), "{prefix}{line}");
     }
 }

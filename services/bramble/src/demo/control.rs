@@ -1,5 +1,5 @@
 //! The other end of the demo's buttons. The page of all services shows them and passes on what is pressed; done it is
-//! here, one deed after the other, by the process that owns the children.
+//! here, one action after the other, by the process that owns the children.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,41 +11,41 @@ use tide::{Request, Response, StatusCode};
 
 use crate::Failure;
 
-/// Deeds that wait for their turn; a person has two hands.
+/// Actions that wait for their turn; a person has two hands.
 const WAITING: usize = 8;
 
-/// What a button asks for.
+/// Action that a button asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Deed {
+pub(super) enum ControlAction {
     /// Tell the state of the producers and of the weather API.
     State,
-    /// Something done to the producer of this number.
-    Producer(u8, Fate),
+    /// An action on the producer of this number.
+    Producer(u8, ProducerAction),
     /// Every call to the weather API fails from now on.
     BreakWeather,
     /// And is well again.
     MendWeather,
 }
 
-/// What can be done to a producer.
+/// Action on a producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// It ends as it does when it is told to.
+pub(super) enum ProducerAction {
+    /// The process gets SIGTERM and drains.
     Stop,
-    /// It ends without a word.
+    /// The process gets SIGKILL.
     Kill,
-    /// It runs only a tenth of the time, for a while.
+    /// The process runs only a tenth of the time, for a while.
     Slow,
-    /// It starts anew, at its old address.
+    /// The process starts anew, at its old address.
     Restart,
 }
 
-/// A deed, and where to say what came of it: JSON, or a sentence about what went wrong.
-pub(super) type Order = (Deed, Sender<Result<String, String>>);
+/// An action, and where to say what came of it: JSON, or a sentence about what went wrong.
+pub(super) type Order = (ControlAction, Sender<Result<String, String>>);
 
 /// The listener. Dropped, it ends.
 pub(super) struct Control {
-    /// Where the page sends what is pressed; who does not know the last part cannot.
+    /// URL to which the page sends what is pressed; a client that does not know the last part cannot.
     pub(super) url: String,
     pub(super) orders: Receiver<Order>,
     _serving: Task<()>,
@@ -60,13 +60,13 @@ impl Control {
         let token = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
         let (to, orders) = bounded(WAITING);
         let mut app = tide::with_state(to);
-        app.at(&format!("/{token}/state")).get(|request| take(request, Some(Deed::State)));
-        app.at(&format!("/{token}/producers/:number/:fate")).post(|request: Request<Sender<Order>>| {
-            let deed = producer(&request);
-            take(request, deed)
+        app.at(&format!("/{token}/state")).get(|request| take(request, Some(ControlAction::State)));
+        app.at(&format!("/{token}/producers/:number/:action")).post(|request: Request<Sender<Order>>| {
+            let action = producer(&request);
+            take(request, action)
         });
-        app.at(&format!("/{token}/weather/break")).post(|request| take(request, Some(Deed::BreakWeather)));
-        app.at(&format!("/{token}/weather/mend")).post(|request| take(request, Some(Deed::MendWeather)));
+        app.at(&format!("/{token}/weather/break")).post(|request| take(request, Some(ControlAction::BreakWeather)));
+        app.at(&format!("/{token}/weather/mend")).post(|request| take(request, Some(ControlAction::MendWeather)));
         let limits = Limits::from(&bramble::config::Config::default().server);
         let options = Options::new(limits, Arc::clone(executor));
         let serving = executor.spawn(async move {
@@ -76,22 +76,22 @@ impl Control {
     }
 }
 
-fn producer(request: &Request<Sender<Order>>) -> Option<Deed> {
-    let fate = match request.param("fate").ok()? {
-        "stop" => Fate::Stop,
-        "kill" => Fate::Kill,
-        "slow" => Fate::Slow,
-        "restart" => Fate::Restart,
+fn producer(request: &Request<Sender<Order>>) -> Option<ControlAction> {
+    let action = match request.param("action").ok()? {
+        "stop" => ProducerAction::Stop,
+        "kill" => ProducerAction::Kill,
+        "slow" => ProducerAction::Slow,
+        "restart" => ProducerAction::Restart,
         _ => return None,
     };
-    Some(Deed::Producer(request.param("number").ok()?.parse().ok()?, fate))
+    Some(ControlAction::Producer(request.param("number").ok()?.parse().ok()?, action))
 }
 
-/// Hands the deed over, and waits for what comes of it.
-async fn take(request: Request<Sender<Order>>, deed: Option<Deed>) -> tide::Result {
-    let Some(deed) = deed else { return Ok(Response::new(StatusCode::NotFound)) };
+/// Hands the action over, and waits for what comes of it.
+async fn take(request: Request<Sender<Order>>, action: Option<ControlAction>) -> tide::Result {
+    let Some(action) = action else { return Ok(Response::new(StatusCode::NotFound)) };
     let (reply, done) = bounded(1);
-    let came_of_it = match request.state().send((deed, reply)).await {
+    let came_of_it = match request.state().send((action, reply)).await {
         Ok(()) => done.recv().await.unwrap_or_else(|_| Err("the demo is ending".into())),
         Err(_) => Err("the demo is ending".into()),
     };

@@ -4,7 +4,7 @@ use crate::asset;
 
 const CSS: &str = include_str!("../style.css");
 
-/// What stands on what; text needs 4.5:1, the edge of a field 3:1.
+/// Foreground, background and least contrast; text needs 4.5:1, the edge of a field 3:1.
 const PAIRS: [(&str, &str, f64); 19] = [
     ("ink", "ground", 4.5),
     ("ink", "card", 4.5),

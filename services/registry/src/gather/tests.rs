@@ -10,7 +10,7 @@ use super::*;
 
 const CIRCUITS: &str = r#"{"id":"a","services":[{"service":"upstream","endpoints":[{"id":"api","state":"closed"}]}]}"#;
 
-/// A gatherer that sees whom it is told of, and the executor that drives it.
+/// A gatherer with a directory of its own, and the executor that drives it.
 struct Bench {
     gather: Gather,
     executor: Arc<Executor<'static>>,
@@ -42,7 +42,7 @@ impl Bench {
         self.gather.directory.apply(Source::Mdns, name, Heard::Is(instance), Instant::now());
     }
 
-    /// Somebody who answers each question with `body`; none: who accepts and is silent. Counts connections.
+    /// Starts a server that answers each question with `body`; none: it accepts and is silent. Counts connections.
     fn answers(&self, body: Option<String>) -> (SocketAddr, Arc<AtomicUsize>) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("bound");
@@ -74,7 +74,7 @@ impl Bench {
 }
 
 #[test]
-fn who_looks_again_at_once_sees_what_was_seen_and_nobody_is_asked_twice() {
+fn a_second_look_at_once_sees_what_was_seen_and_no_instance_is_asked_twice() {
     let bench = Bench::new();
     let (addr, asked) = bench.answers(Some(CIRCUITS.into()));
     bench.knows("producer-a", addr);
@@ -89,7 +89,7 @@ fn who_looks_again_at_once_sees_what_was_seen_and_nobody_is_asked_twice() {
 }
 
 #[test]
-fn who_is_silent_holds_up_nobody_and_is_shown_as_silent() {
+fn a_silent_instance_holds_up_no_other_and_is_shown_as_silent() {
     let bench = Bench::new();
     for number in 0..AT_ONCE / 2 {
         let (addr, _) = bench.answers(None);
@@ -130,7 +130,7 @@ fn an_answer_without_end_is_not_taken_in() {
 }
 
 #[test]
-fn who_refuses_the_connection_is_told_from_who_is_silent() {
+fn a_refused_connection_is_told_from_silence() {
     let bench = Bench::new();
     let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
     let (silent, _) = bench.answers(None);

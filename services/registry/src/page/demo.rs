@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::instance::mark;
 use crate::demo::{ApiState, DemoState, ProducerState};
 
-/// What can be done to a producer: the last part of the button's URL, and its words.
+/// Actions on a producer: the last part of the button's URL, and its label.
 const ACTIONS: [(&str, &str); 4] = [("stop", "Stop"), ("kill", "Kill"), ("slow", "Slow down"), ("restart", "Restart")];
 
 pub(super) fn section(demo: &DemoState) -> Markup {

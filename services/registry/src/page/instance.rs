@@ -9,17 +9,17 @@ use super::words::{in_words, milliseconds, or_dash, percent};
 use crate::circuits::{Callee, Circuit, State};
 use crate::view::{One, Service};
 
-/// What there is to tell of a service.
+/// Columns that a service has.
 pub(super) struct Columns {
-    /// Somebody calls it.
+    /// Other services call it.
     pub(super) is_called: bool,
-    /// It calls somebody.
+    /// The service calls others.
     pub(super) calls: bool,
     /// Signatures are checked.
     pub(super) signed: bool,
 }
 
-/// What is known of its calls only to who calls.
+/// Columns whose values only callers know.
 const OF_CALLS: [&str; 5] = ["Success", "Calls/s", "p50", "p95", "p99"];
 
 /// All instances of `service`.
@@ -177,7 +177,7 @@ fn numbers(one: &One) -> [Option<String>; 5] {
     ]
 }
 
-/// One of those that it calls: who, and what the circuit before them does.
+/// Link to a service that it calls, with the state of the circuit.
 fn callee_mark(callee: &Callee) -> Markup {
     let name = if callee.service == "upstream" { "weather API" } else { &callee.service };
     let circuit = callee.standing();

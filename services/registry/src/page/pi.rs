@@ -1,4 +1,4 @@
-//! The page of the Pi itself: what is wrong comes first, then what one asks first of a machine that nobody logs in to.
+//! The page of the Pi itself: faults come first, then what one asks first of a machine that no one logs in to.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,9 +24,9 @@ pub(crate) fn whole(told: &Result<Told, String>, now: SystemTime) -> Markup {
         Err(why) => {
             let said = html! {
                 div.heading { h1 { "This Pi" } }
-                div.notice.caution { div { h2 { "Nobody knows how this Pi is" } p { (why) } } }
+                div.notice.caution { div { h2 { "The state of this Pi is unknown" } p { (why) } } }
             };
-            ("Nobody knows how this Pi is".to_owned(), said)
+            ("The state of this Pi is unknown".to_owned(), said)
         }
     };
     SITE.page(
@@ -147,7 +147,7 @@ fn network(pi: &Pi) -> Markup {
         (None, ..) => ("stale", "No network device was found"),
         (_, false, _) => ("stale", "No cable"),
         (_, _, Origin::None) => ("stale", "No address yet"),
-        (_, _, Origin::LinkLocal) => ("stale", "Connected, and nobody gave an address"),
+        (_, _, Origin::LinkLocal) => ("stale", "Connected, and no server gave an address"),
         _ => ("live", "Connected"),
     };
     let came = match origin {
@@ -212,7 +212,7 @@ fn card(pi: &Pi) -> Markup {
             ("Serial number", text(pi.serial.as_deref())),
             ("Power supply", throttling),
             ("Watchdog", switch(pi.watchdog, "restarts the Pi if it hangs", "off")),
-            ("SSH", switch(pi.ssh, "on, for those who have a key", "off")),
+            ("SSH", switch(pi.ssh, "on, for the keys on the card", "off")),
         ],
     )
 }
@@ -224,7 +224,7 @@ fn mib(kib: u64) -> String {
     }
 }
 
-/// Nothing beyond the year 9999 can be written so.
+/// Date of a time in UTC. The year 9999 is the last that can be written so.
 fn date(unix: u64) -> Option<String> {
     let time = (1..253_402_300_800).contains(&unix).then(|| UNIX_EPOCH + Duration::from_secs(unix))?;
     Some(humantime::format_rfc3339_seconds(time).to_string())

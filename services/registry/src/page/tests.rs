@@ -9,7 +9,7 @@ use crate::circuits::{Callee, Circuit, Endpoint, Latency, State};
 use crate::view::{Caller, News, One, by_service};
 
 /// As it is outside the demo.
-/// An instance that is there, answers, and is called by nobody.
+/// An instance that is there, answers, and is called by no other.
 fn one(service: &str, number: u8) -> One {
     let instance = Instance {
         id: format!("{service}-{number:016x}").into(),
@@ -33,7 +33,7 @@ fn one(service: &str, number: u8) -> One {
     }
 }
 
-/// One that a consumer calls, with a circuit in `state`.
+/// An instance that a consumer calls, with a circuit in `state`.
 fn called(number: u8, state: State, change: impl FnOnce(&mut Circuit)) -> One {
     let mut circuit = Circuit {
         state: Some(state),
@@ -137,11 +137,11 @@ fn each_circuit_is_a_word_and_a_sentence() {
         assert!(page.contains(mark) && page.contains(says), "{mark} {says}: {page}");
     }
     let page = drawn(vec![called(1, State::Closed, |_| ()), one("producer", 2)]);
-    assert!(page.contains("not called"), "nobody knows a circuit of it: {page}");
+    assert!(page.contains("not called"), "no circuit of it is known: {page}");
 }
 
 #[test]
-fn an_instance_that_nobody_calls_lately_is_not_said_to_get_its_share_though_its_circuit_is_closed() {
+fn an_instance_without_calls_lately_is_not_said_to_get_its_share_though_its_circuit_is_closed() {
     let mut idle = called(1, State::Closed, |circuit| circuit.recent = [("success".to_owned(), 0)].into());
     let page = drawn(vec![idle.clone()]);
     assert!(page.contains("no calls lately") && !page.contains("share"), "{page}");
@@ -198,7 +198,7 @@ fn numbers_of_calls_are_those_of_its_callers() {
         assert!(page.contains(text), "{text}: {page}");
     }
     assert!(page.contains("weather API: closed"), "{page}");
-    assert!(!drawn(vec![one("registry", 1)]).contains("p99"), "who is not called has no such columns");
+    assert!(!drawn(vec![one("registry", 1)]).contains("p99"), "an instance that is not called has no such columns");
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn what_others_say_of_themselves_cannot_become_part_of_the_page() {
 }
 
 #[test]
-fn who_is_refused_is_listed_with_the_reason() {
+fn a_refused_instance_is_listed_with_the_reason() {
     let mut view = view(vec![one("producer", 1)]);
     view.signatures_checked = true;
     let reason = "its signature is wrong".to_owned();

@@ -47,7 +47,7 @@ fn pi() -> Pi {
     pi
 }
 
-/// What the registry answers to `path`, with a page of the Pi told of in `file` if there is one.
+/// Answer of the registry to `path`, with a page of the Pi described in `file` if there is one.
 fn answer(file: Option<&Path>, path: &str, accept: &str) -> (StatusCode, String) {
     let mut config = Config::default();
     config.discovery.mdns = false;
@@ -117,7 +117,7 @@ fn without_a_file_to_read_there_is_no_page_and_no_link() {
 }
 
 #[test]
-fn who_wants_json_gets_what_was_written_and_its_age() {
+fn a_client_that_wants_json_gets_what_was_written_and_its_age() {
     let sample = Sample::of(&pi());
     for (path, accept) in [("/api/pi", "*/*"), ("/pi", "application/json")] {
         let (status, body) = answer(Some(&sample.0), path, accept);
@@ -146,7 +146,7 @@ fn a_file_that_is_missing_or_garbled_or_endless_is_told_in_a_sentence() {
     ] {
         let (status, page) = page(file);
         assert_eq!(status, StatusCode::ServiceUnavailable, "{}", file.display());
-        assert!(page.contains("Nobody knows how this Pi is") && page.contains(why), "{page}");
+        assert!(page.contains("The state of this Pi is unknown") && page.contains(why), "{page}");
         assert!(!page.contains("hunter2"), "{page}");
         let (status, body) = answer(Some(file), "/api/pi", "*/*");
         assert!(status == StatusCode::ServiceUnavailable && body.contains("\"unavailable\""), "{body}");

@@ -28,7 +28,7 @@ impl Language {
     }
 }
 
-/// One of the weather API's conditions.
+/// A condition of the weather API.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Condition {
     /// 200-804.

@@ -2,7 +2,7 @@
 //!
 //! Value noise: hashed numbers on a lattice, smoothly interpolated (K. Perlin's fade curve over lattice values).
 
-/// Which of several independent fields.
+/// Name of an independent field of noise.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Field {
     Front = 1,
@@ -61,7 +61,7 @@ fn lattice(seed: u64, x: i64, y: i64, t: i64) -> f64 {
     (bits >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
 }
 
-/// One step of SplitMix64 (G. Steele, D. Lea, C. Flood, 2014).
+/// A step of SplitMix64 (G. Steele, D. Lea, C. Flood, 2014).
 fn mix(bits: u64) -> u64 {
     let z = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

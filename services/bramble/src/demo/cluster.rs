@@ -1,4 +1,4 @@
-//! The children on the stage, and what can be done to them while they play.
+//! The children on the cluster, and what can be done to them while they play.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,34 +11,34 @@ use serde_json::Value;
 use smol::{Task, Timer};
 
 use super::child::{Child, Spawner};
-use super::control::{Deed, Fate};
+use super::control::{ControlAction, ProducerAction};
 use crate::Failure;
 
-/// A slowed producer stands still this long, longer than `breaker.slow_call`, and then runs so long.
+/// A slowed producer stands paused this long, longer than `breaker.slow_call`, and then runs so long.
 const STANDS_STILL: Duration = Duration::from_millis(700);
 const RUNS: Duration = Duration::from_millis(70);
 /// So often; about half a minute.
 const TIMES: usize = 40;
 
 /// All children, and how each producer was started.
-pub(super) struct Stage {
+pub(super) struct DemoCluster {
     pub(super) spawner: Spawner,
     pub(super) children: Vec<Child>,
-    /// What a producer needs to know of its surroundings.
+    /// Environment variables of each producer.
     pub(super) variables: Vec<(&'static str, String)>,
-    /// What was done last to each producer, by number.
-    fates: BTreeMap<u8, Fate>,
+    /// The last action on each producer, by number.
+    last_actions: BTreeMap<u8, ProducerAction>,
     /// The producers that are slowed, by number; a task ends with the slowness.
     slowed: BTreeMap<u8, Task<()>>,
     outside: surf::Client,
 }
 
-impl Stage {
+impl DemoCluster {
     pub(super) fn new(spawner: Spawner) -> Result<Self, Failure> {
         let wire = Wire::new(Settings::default()).map_err(|error| Failure::Running(error.to_string()))?;
         let (children, variables) = (Vec::new(), Vec::new());
-        let (fates, slowed) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { spawner, children, variables, fates, slowed, outside: wire.into_surf() })
+        let (last_actions, slowed) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { spawner, children, variables, last_actions, slowed, outside: wire.into_surf() })
     }
 
     /// Starts the producer of that number at `listen`.
@@ -47,21 +47,23 @@ impl Stage {
     }
 
     /// Does what a button asks for. Answers JSON, or what is in the way.
-    pub(super) async fn act(&mut self, deed: Deed) -> Result<String, String> {
-        match deed {
-            Deed::State => return serde_json::to_string(&self.state().await).map_err(|error| error.to_string()),
-            Deed::Producer(number, fate) => self.fate(number, fate).await?,
-            Deed::BreakWeather => {
+    pub(super) async fn act(&mut self, action: ControlAction) -> Result<String, String> {
+        match action {
+            ControlAction::State => {
+                return serde_json::to_string(&self.state().await).map_err(|error| error.to_string());
+            }
+            ControlAction::Producer(number, action) => self.action(number, action).await?,
+            ControlAction::BreakWeather => {
                 self.faults(|client, url| client.post(url).body(r#"{"error_rate":1}"#)).await?;
             }
-            Deed::MendWeather => {
+            ControlAction::MendWeather => {
                 self.faults(|client, url| client.delete(url)).await?;
             }
         }
         Ok("{}".into())
     }
 
-    /// Everybody, at their full pace.
+    /// All children, running at their full speed.
     pub(super) fn clear(self) -> Vec<Child> {
         drop(self.slowed);
         self.children
@@ -70,9 +72,9 @@ impl Stage {
     async fn state(&mut self) -> DemoState {
         let producers = self.children.iter_mut().filter(|child| child.name.starts_with("producer"));
         let told = (1..).zip(producers).map(|(number, child)| {
-            let fate = self.fates.get(&number).copied();
+            let action = self.last_actions.get(&number).copied();
             let is_slow = self.slowed.get(&number).is_some_and(|task| !task.is_finished());
-            let state = producer_state(child.has_ended(), is_slow, fate);
+            let state = producer_state(child.has_ended(), is_slow, action);
             DemoProducer { name: child.name.clone(), addr: child.addr, state }
         });
         let producers = told.collect();
@@ -80,25 +82,25 @@ impl Stage {
         DemoState { producers, weather_api: faults.map_or(ApiState::Unknown, |faults| api_state(&faults)) }
     }
 
-    async fn fate(&mut self, number: u8, fate: Fate) -> Result<(), String> {
+    async fn action(&mut self, number: u8, action: ProducerAction) -> Result<(), String> {
         let name = name(number);
         let place = self.children.iter().position(|child| child.name == name);
         let place = place.ok_or_else(|| format!("there is no {name}"))?;
         self.slowed.remove(&number); // whatever comes now, it runs again at its full pace
         let child = self.children.get_mut(place).ok_or("gone")?;
-        match fate {
-            Fate::Stop | Fate::Kill if child.has_ended() => return Ok(()),
-            Fate::Stop => child.begin_end(),
-            Fate::Kill => {
+        match action {
+            ProducerAction::Stop | ProducerAction::Kill if child.has_ended() => return Ok(()),
+            ProducerAction::Stop => child.begin_end(),
+            ProducerAction::Kill => {
                 child.kill();
                 child.end().await;
             }
-            Fate::Slow if child.has_ended() => return Err(format!("{name} does not run")),
-            Fate::Slow => {
+            ProducerAction::Slow if child.has_ended() => return Err(format!("{name} does not run")),
+            ProducerAction::Slow => {
                 let slow = slow(child.pid());
                 self.slowed.insert(number, self.spawner.executor().spawn(slow));
             }
-            Fate::Restart => {
+            ProducerAction::Restart => {
                 child.begin_end();
                 child.end().await;
                 let addr = child.addr.map_or_else(|| "127.0.0.1:0".to_owned(), |addr: SocketAddr| addr.to_string());
@@ -110,7 +112,7 @@ impl Stage {
                 ready.map_err(Failure::into_sentence)?;
             }
         }
-        self.fates.insert(number, fate);
+        self.last_actions.insert(number, action);
         Ok(())
     }
 
@@ -127,16 +129,16 @@ impl Stage {
     }
 }
 
-/// What became of a producer to which `fate` was done last.
-fn producer_state(has_ended: bool, is_slow: bool, fate: Option<Fate>) -> ProducerState {
-    match (has_ended, fate) {
-        (true, Some(Fate::Stop)) => ProducerState::Stopped,
-        (true, Some(Fate::Kill)) => ProducerState::Killed,
+/// State of a producer after `action`, the last action on it.
+fn producer_state(has_ended: bool, is_slow: bool, action: Option<ProducerAction>) -> ProducerState {
+    match (has_ended, action) {
+        (true, Some(ProducerAction::Stop)) => ProducerState::Stopped,
+        (true, Some(ProducerAction::Kill)) => ProducerState::Killed,
         (true, _) => ProducerState::Ended,
-        (false, Some(Fate::Stop | Fate::Kill)) => ProducerState::Stopping,
+        (false, Some(ProducerAction::Stop | ProducerAction::Kill)) => ProducerState::Stopping,
         (false, _) if is_slow => ProducerState::Slow,
-        (false, Some(Fate::Restart)) => ProducerState::Restarted,
-        (false, Some(Fate::Slow) | None) => ProducerState::Running,
+        (false, Some(ProducerAction::Restart)) => ProducerState::Restarted,
+        (false, Some(ProducerAction::Slow) | None) => ProducerState::Running,
     }
 }
 
@@ -154,25 +156,25 @@ fn name(number: u8) -> String {
 async fn slow(pid: u32) {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
     for _ in 0..TIMES {
-        let Ok(still) = Still::hold(pid) else { return }; // it has ended
+        let Ok(paused) = PausedProcess::hold(pid) else { return }; // it has ended
         Timer::after(STANDS_STILL).await;
-        drop(still);
+        drop(paused);
         Timer::after(RUNS).await;
     }
 }
 
-/// A process that stands still, until dropped.
-struct Still(Pid);
+/// A process that stands paused, until dropped.
+struct PausedProcess(Pid);
 
-impl Still {
+impl PausedProcess {
     fn hold(pid: Pid) -> rustix::io::Result<Self> {
         kill_process(pid, Signal::STOP).map(|()| Self(pid))
     }
 }
 
-impl Drop for Still {
+impl Drop for PausedProcess {
     fn drop(&mut self) {
-        // It may have ended while it stood still; then there is nothing to be continued.
+        // It may have ended while it stood paused; then there is nothing to be continued.
         let _ = kill_process(self.0, Signal::CONT);
     }
 }
@@ -183,19 +185,19 @@ mod tests {
 
     #[test]
     fn a_producer_that_was_slowed_runs_again_when_that_is_over_and_one_killed_from_outside_has_ended() {
-        for (has_ended, is_slow, fate, state) in [
+        for (has_ended, is_slow, action, state) in [
             (false, false, None, ProducerState::Running),
-            (false, true, Some(Fate::Slow), ProducerState::Slow),
-            (false, false, Some(Fate::Slow), ProducerState::Running),
-            (true, true, Some(Fate::Slow), ProducerState::Ended),
+            (false, true, Some(ProducerAction::Slow), ProducerState::Slow),
+            (false, false, Some(ProducerAction::Slow), ProducerState::Running),
+            (true, true, Some(ProducerAction::Slow), ProducerState::Ended),
             (true, false, None, ProducerState::Ended),
-            (false, false, Some(Fate::Stop), ProducerState::Stopping),
-            (true, false, Some(Fate::Stop), ProducerState::Stopped),
-            (true, false, Some(Fate::Kill), ProducerState::Killed),
-            (false, false, Some(Fate::Restart), ProducerState::Restarted),
-            (true, false, Some(Fate::Restart), ProducerState::Ended),
+            (false, false, Some(ProducerAction::Stop), ProducerState::Stopping),
+            (true, false, Some(ProducerAction::Stop), ProducerState::Stopped),
+            (true, false, Some(ProducerAction::Kill), ProducerState::Killed),
+            (false, false, Some(ProducerAction::Restart), ProducerState::Restarted),
+            (true, false, Some(ProducerAction::Restart), ProducerState::Ended),
         ] {
-            assert_eq!(producer_state(has_ended, is_slow, fate), state, "{has_ended} {is_slow} {fate:?}");
+            assert_eq!(producer_state(has_ended, is_slow, action), state, "{has_ended} {is_slow} {action:?}");
         }
     }
 

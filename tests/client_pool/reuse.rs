@@ -1,4 +1,4 @@
-//! Which connections are kept, for how long, and who gets them.
+//! Reuse of connections: which are kept, for how long, and for which request.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -59,7 +59,7 @@ fn fifty_at_a_time_use_fifty_connections_and_few_are_kept() {
                 _ => kept.push(peer),
             }
         }
-        assert!(door.knock().is_none());
+        assert!(door.try_accept().is_none());
         kept.len()
     });
     run(async {
@@ -117,7 +117,7 @@ async fn calls(wire: Wire, addr: SocketAddr, task: usize) -> (usize, usize) {
         let outcome = async { wire.send(within(get, time)).await?.body_string().await }.await;
         match outcome {
             Ok(body) => {
-                assert_eq!(body.trim_end_matches('.'), path, "somebody else's answer");
+                assert_eq!(body.trim_end_matches('.'), path, "the answer to another request");
                 answered += 1;
             }
             Err(error) => {
@@ -230,7 +230,7 @@ fn a_sweep_closes_what_is_too_old_or_was_closed_and_keeps_the_rest() {
 }
 
 #[test]
-fn a_tidied_wire_closes_idle_connections_while_nobody_calls() {
+fn a_tidied_wire_closes_idle_connections_while_no_request_runs() {
     let (addr, server) = serve(|door| echo(&door, 1, "hello"));
     run(async {
         let wire = Wire::new(Settings { idle_timeout: Duration::from_millis(50), ..settings() }).expect("no CA file");
