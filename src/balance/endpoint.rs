@@ -1,7 +1,7 @@
 //! One server, and what is known of it. What calls write is atomic; what describes it is in [`Target`].
 
 use super::ending::Ending;
-use super::peak_ewma::{FailureShare, Latency, PeerLatencies};
+use super::ewma::{FailureShare, Latency, PeerLatencies};
 use crate::breaker::{CircuitBreaker, HealthCheck, Outcome, RETRY_AFTER_MAX};
 use crate::sync::{AtomicU64, AtomicUsize, Ordering, mix, nanos, nanos_since, unit};
 use std::hash::{DefaultHasher, Hash, Hasher};
