@@ -19,6 +19,7 @@
 
 mod ending;
 mod endpoint;
+mod ewma;
 mod home;
 mod last_resort;
 mod least_request;
@@ -44,7 +45,7 @@ pub use snapshot::{EndpointSnapshot, Snapshot};
 use crate::breaker::{self, BreakerSettings, CircuitBreaker, InvalidSetting, Permit, Refusal, Rules, State};
 use crate::sync::{AtomicUsize, Mutex, Ordering, Sharded, lock, mix, nanos_since, shard};
 use endpoint::Busy;
-use peak_ewma::PeerLatencies;
+use ewma::PeerLatencies;
 use roster::{Group, Member, Roster};
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;

@@ -1,13 +1,15 @@
 //! Circuits in the log and under `/circuits`: each change of state is one line, in the same words for every circuit.
 
+pub mod guard;
+
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
 use crate::breaker::{CircuitBreaker, Snapshot, State, Transition};
 
-/// Logs what the circuit of `server` has done since `generation`; returns the generation it has come to.
-pub fn tell(server: &str, breaker: &CircuitBreaker, generation: u64) -> u64 {
+/// Logs the transitions of the circuit of `server` since `generation`; returns the generation of the last one.
+pub fn log_transitions(server: &str, breaker: &CircuitBreaker, generation: u64) -> u64 {
     let changes = breaker.transitions_since(generation);
     for change in &changes {
         log::info!("circuit of {server}: {}", sentence(change, &breaker.snapshot(change.at)));
@@ -15,11 +17,11 @@ pub fn tell(server: &str, breaker: &CircuitBreaker, generation: u64) -> u64 {
     changes.last().map_or(generation, |last| last.generation)
 }
 
-/// A circuit as `/circuits` shows it.
-pub fn show(circuit: &Snapshot, now: Instant) -> Map<String, Value> {
+/// A circuit for `/circuits`.
+pub fn to_json(circuit: &Snapshot, now: Instant) -> Map<String, Value> {
     let next_probe = circuit.next_probe.map(|at| milliseconds(at.saturating_duration_since(now)));
     let shown = json!({
-        "state": name(circuit.state),
+        "state": circuit.state.as_str(),
         "for_ms": milliseconds(now.saturating_duration_since(circuit.since)),
         "reason": circuit.reason.filter(|_| circuit.state != State::Closed).map(|reason| reason.to_string()),
         "next_probe_ms": next_probe,
@@ -50,7 +52,7 @@ fn sentence(change: &Transition, then: &Snapshot) -> String {
         }
         (State::Ramping, _) => "ramping up".into(),
         (State::Closed, State::Open | State::HalfOpen | State::Ramping) => "closed".into(),
-        (to, _) => format!("set to {} by hand", name(to)),
+        (to, _) => format!("set to {} by hand", to.as_str()),
     }
 }
 
@@ -60,21 +62,9 @@ fn seconds(time: Duration) -> String {
     text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
 }
 
-fn milliseconds(time: Duration) -> u64 {
+/// Whole milliseconds.
+pub(crate) fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// As in the contract of `/circuits`.
-pub(crate) fn name(state: State) -> &'static str {
-    match state {
-        State::Closed => "closed",
-        State::Open => "open",
-        State::HalfOpen => "half-open",
-        State::Ramping => "ramping",
-        State::ForcedOpen => "forced-open",
-        State::Disabled => "disabled",
-        State::MetricsOnly => "metrics-only",
-    }
 }
 
 #[cfg(test)]

@@ -49,6 +49,8 @@ pub mod service;
 #[cfg(feature = "net")]
 pub mod telemetry;
 #[cfg(feature = "net")]
+pub mod timeout;
+#[cfg(feature = "net")]
 pub mod transport;
 #[cfg(feature = "net")]
 pub mod trust;

@@ -1,6 +1,7 @@
 //! What every service does besides its own work: listen, say that it is there, answer for its health, and end without
 //! anybody noticing. A [`Host`] is made first, the service builds its routes with it, and [`Host::serve`] does the rest.
 
+mod event_stream;
 mod guard;
 mod request_log;
 mod routes;
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use event_listener::{Event, EventListener};
+use event_listener::Event;
 use futures_lite::FutureExt as _;
 use smol::{Executor, Timer};
 
@@ -30,6 +31,7 @@ use crate::transport::client::Wire;
 use crate::trust::{self, Own, Trust};
 use supervisor::Supervisor;
 
+pub use event_stream::event_stream;
 pub use shutdown::ShutdownSignal;
 
 /// How long a service goes on serving after it has said goodbye: the news must reach everybody who might still call.
@@ -116,9 +118,14 @@ impl Health {
         self.phase() == Phase::Draining
     }
 
-    /// Resolves when draining begins from here on; ask whether it has begun after this, not before.
-    pub fn drains(&self) -> EventListener {
-        self.drains.listen()
+    /// Resolves when draining begins, at once if it has begun.
+    pub fn drains(&self) -> impl Future<Output = ()> + Send + Sync + use<> {
+        let (begins, is_draining) = (self.drains.listen(), self.is_draining());
+        async move {
+            if !is_draining {
+                begins.await;
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! [`Target`].
 
 use super::ending::Ending;
-use super::peak_ewma::{FailureShare, Latency, PeerLatencies};
+use super::ewma::{FailureShare, Latency, PeerLatencies};
 use crate::breaker::{CircuitBreaker, HealthCheck, Outcome, RETRY_AFTER_MAX};
 use crate::sync::{AtomicU64, AtomicUsize, Ordering, mix, nanos, nanos_since, unit};
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -1,7 +1,7 @@
 //! The endpoints that can be picked: one immutable list, replaced as a whole when the cluster changes.
 
 use super::endpoint::{Endpoint, Target};
-use super::peak_ewma::PeerLatencies;
+use super::ewma::PeerLatencies;
 use super::random::Alias;
 use super::round_robin::Turns;
 use super::settings::Policy;

@@ -118,7 +118,7 @@ pub struct Transition {
 
 /// A move by hand that makes no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a circuit cannot be set {to} by hand; it can be closed, forced open, disabled or metrics-only")]
+#[error("a circuit cannot be set {to} by hand; it can be closed, forced-open, disabled or metrics-only")]
 pub struct IllegalMove {
     /// The state asked for.
     pub to: State,

@@ -26,6 +26,19 @@ impl State {
     pub(super) const ALL: [Self; 7] =
         [Self::Closed, Self::Open, Self::HalfOpen, Self::Ramping, Self::ForcedOpen, Self::Disabled, Self::MetricsOnly];
 
+    /// Its name in the log, `/metrics` and `/circuits`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+            Self::Ramping => "ramping",
+            Self::ForcedOpen => "forced-open",
+            Self::Disabled => "disabled",
+            Self::MetricsOnly => "metrics-only",
+        }
+    }
+
     /// Whether calls go through in general; false while open, half-open or forced open.
     pub fn is_available(self) -> bool {
         !matches!(self, Self::Open | Self::HalfOpen | Self::ForcedOpen)
@@ -45,15 +58,7 @@ impl State {
 
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half-open",
-            Self::Ramping => "ramping",
-            Self::ForcedOpen => "forced open",
-            Self::Disabled => "disabled",
-            Self::MetricsOnly => "metrics-only",
-        })
+        f.write_str(self.as_str())
     }
 }
 

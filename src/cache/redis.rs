@@ -9,9 +9,8 @@
 //! without a blocking thread, and what the crate calls the driver runs in the keeper.
 
 mod place;
-mod told;
+mod telemetry;
 
-use std::future::Future;
 use std::net::{SocketAddr, TcpStream};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,17 +18,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_io::{Async, Timer};
-use event_listener::Event;
 use futures_lite::future;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, Value};
 use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 
 use crate::breaker::{BreakerSettings, CircuitBreaker, Outcome};
-use crate::bulkhead::Bulkhead;
+use crate::bulkhead::{Bulkhead, Seat};
 use crate::call::CallSettings;
+use crate::circuit::guard::{CircuitGuard, GuardedCall};
 use crate::config;
 use crate::resolve::Resolver;
+use crate::telemetry::Event;
+use crate::telemetry::hystrix::Settings;
+use crate::timeout::timeout_at;
 
 use place::Place;
 pub use place::SetupError;
@@ -89,12 +91,12 @@ struct Link {
     place: Place,
     login: RedisConnectionInfo,
     resolver: Resolver,
-    breaker: CircuitBreaker,
+    guard: CircuitGuard,
     /// Reads and writes under way.
     seats: Arc<Bulkhead>,
     standing: Mutex<Standing>,
     /// Notified when a call has opened the circuit.
-    tripped: Event,
+    tripped: event_listener::Event,
     /// Whether the last write was refused, so that the log says it once.
     refused: AtomicBool,
     counters: Counters,
@@ -137,14 +139,16 @@ impl Redis {
         if let Some(path) = &cache.password_file {
             login = login.set_password(place::password(path)?);
         }
+        let now = Instant::now();
+        let breaker = CircuitBreaker::new(&BREAKER, now, fastrand::u64(..))?;
         let link = Arc::new(Link {
             place,
             login,
             resolver,
-            breaker: CircuitBreaker::new(&BREAKER, Instant::now(), fastrand::u64(..))?,
+            guard: CircuitGuard::new("redis", breaker, Settings::new(&BREAKER, call, OPERATION_FOR), now),
             seats: Bulkhead::new("redis", call.max_concurrent),
             standing: Mutex::new(Standing { connection: None, why_not: None, said: false }),
-            tripped: Event::new(),
+            tripped: event_listener::Event::new(),
             refused: AtomicBool::new(false),
             counters: Counters::default(),
         });
@@ -219,7 +223,7 @@ fn command(name: &str, arguments: impl FnOnce(&mut Cmd) -> &mut Cmd) -> Cmd {
 async fn keep(link: Arc<Link>) {
     loop {
         let begun = Instant::now();
-        let permit = match link.breaker.try_acquire(begun) {
+        let permit = match link.guard.breaker().try_acquire(begun) {
             Ok(permit) => permit,
             Err(refusal) => {
                 link.is_gone_for_a_while();
@@ -254,26 +258,20 @@ impl Link {
 
     /// The answer to `command`, or None: there is no connection, no room, no answer in time.
     async fn ask(&self, command: &Cmd) -> Option<Value> {
-        let connection = self.standing().connection.clone();
-        let admitted = connection.and_then(|connection| {
-            let seat = self.seats.try_enter().ok()?;
-            let permit = self.breaker.try_acquire(Instant::now()).ok()?;
-            Some((connection, seat, permit))
-        });
-        let Some((mut connection, _seat, permit)) = admitted else {
+        let started = Instant::now();
+        let Some((mut connection, _seat, call)) = self.admit(started) else {
             self.counters.passed_by.fetch_add(1, Ordering::Relaxed);
             return None;
         };
-        let started = Instant::now();
-        let answer = by(started + OPERATION_FOR, connection.send_packed_command(command)).await;
-        let now = Instant::now();
+        let answer = timeout_at(started + OPERATION_FOR, connection.send_packed_command(command)).await;
+        let took = started.elapsed();
         let outcome = match &answer {
-            Some(Ok(_)) => Outcome::Success { latency: now.saturating_duration_since(started) },
+            Some(Ok(_)) => Outcome::Success { latency: took },
             Some(Err(_)) => Outcome::Failure,
             None => Outcome::Timeout,
         };
-        permit.record(outcome, now);
-        if !self.breaker.state().is_available() {
+        call.ended(outcome, started, took);
+        if !self.guard.breaker().state().is_available() {
             self.tripped.notify(usize::MAX);
         }
         if let Some(Ok(value)) = answer {
@@ -283,17 +281,30 @@ impl Link {
         None
     }
 
+    /// A connection, a seat and the permit of the circuit. None: one of them is missing, which is counted.
+    fn admit(&self, now: Instant) -> Option<(MultiplexedConnection, Seat, GuardedCall<'_>)> {
+        let Some(connection) = self.standing().connection.clone() else {
+            self.guard.note(Event::ShortCircuited, now);
+            return None;
+        };
+        let Ok(seat) = self.seats.try_enter() else {
+            self.guard.note(Event::Full, now);
+            return None;
+        };
+        Some((connection, seat, self.guard.admit(now).ok()?))
+    }
+
     /// A connection that has answered a `PING` within the time that others get, and how fast it did.
     async fn connect(&self, deadline: Instant) -> Result<(MultiplexedConnection, Driver, Duration), String> {
         let stream = self.open(deadline).await?.compat();
         let config = AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(self.seats.max());
         let setup = MultiplexedConnection::new_with_config(&self.login, stream, config);
-        let setup = by(deadline, Box::pin(setup)).await.ok_or("it does not answer")?;
+        let setup = timeout_at(deadline, Box::pin(setup)).await.ok_or("it does not answer")?;
         let (mut connection, driver) = setup.map_err(|error| brief(&error.to_string()))?;
         let mut driver: Driver = Box::pin(driver);
         let started = Instant::now();
         let ping = redis::cmd("PING");
-        let answer = by(started + OPERATION_FOR, connection.send_packed_command(&ping));
+        let answer = timeout_at(started + OPERATION_FOR, connection.send_packed_command(&ping));
         let broken = async {
             (&mut driver).await;
             None
@@ -314,7 +325,7 @@ impl Link {
             let now = Instant::now();
             let share = deadline.saturating_duration_since(now) / u32::try_from(found.addrs.len() - tried).unwrap_or(1);
             let addr = SocketAddr::from((ip, self.place.port));
-            match by(now + share, Async::<TcpStream>::connect(addr)).await {
+            match timeout_at(now + share, Async::<TcpStream>::connect(addr)).await {
                 Some(Ok(stream)) => {
                     stream.get_ref().set_nodelay(true).map_err(|error| error.to_string())?;
                     return Ok(stream);
@@ -329,7 +340,7 @@ impl Link {
     async fn until_tripped(&self) {
         loop {
             let tripped = self.tripped.listen();
-            if !self.breaker.state().is_available() {
+            if !self.guard.breaker().state().is_available() {
                 return;
             }
             tripped.await;
@@ -346,7 +357,7 @@ impl Link {
 
     /// There will be no connection for some time; why shows in the circuit, unless it is known already.
     fn is_gone_for_a_while(&self) {
-        let snapshot = self.breaker.snapshot(Instant::now());
+        let snapshot = self.guard.breaker().snapshot(Instant::now());
         let tripped = snapshot.reason.filter(|_| !snapshot.state.is_available());
         let known = self.standing().why_not.clone();
         let why = known.or_else(|| tripped.map(|reason| reason.to_string()));
@@ -368,15 +379,6 @@ impl Link {
             log::warn!("redis at {} refuses: {}", self.place, words(error));
         }
     }
-}
-
-/// Result of `future` by `deadline`.
-async fn by<T>(deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
-    let late = async {
-        Timer::at(deadline).await;
-        None
-    };
-    future::or(async { Some(future.await) }, late).await
 }
 
 fn words(error: &redis::ServerError) -> String {

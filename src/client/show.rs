@@ -48,7 +48,7 @@ use super::Client;
 use super::callee::Callee;
 use crate::balance::EndpointSnapshot;
 use crate::breaker::State;
-use crate::circuit::{self, name};
+use crate::circuit::{self, milliseconds};
 use crate::telemetry::hystrix::{Command, Settings};
 use crate::telemetry::{Collect, Event, Kind, Noted, OpenMetrics, Summary, Tally};
 
@@ -175,7 +175,7 @@ impl<'a> Seen<'a> {
         let rate = |count: u64| (calls >= minimum_calls).then(|| count as f64 / calls as f64);
         json!({
             "service": callee.service,
-            "state": state.map_or("empty", name),
+            "state": state.map_or("empty", State::as_str),
             "since": since.map(|since| moment(since, *now, wall)),
             "for_ms": since.map(|since| milliseconds(now.saturating_duration_since(since))),
             "reason": reason,
@@ -198,12 +198,10 @@ impl<'a> Seen<'a> {
     }
 
     fn command(&self, settings: Settings) -> Command {
-        let state = self.standing().state;
         Command {
             name: self.callee.service.to_string(),
             group: self.callee.service.to_string(),
-            is_open: !state.is_some_and(State::is_available),
-            by_hand: state.filter(|state| is_by_hand(*state)),
+            state: self.standing().state,
             in_flight: self.callee.bulkhead.in_flight(),
             noted: self.noted,
             settings,
@@ -214,7 +212,7 @@ impl<'a> Seen<'a> {
 impl One {
     fn to_json(&self, now: Instant, wall: SystemTime) -> Value {
         let (target, circuit) = (&self.seen.target, &self.seen.breaker);
-        let mut told = circuit::show(circuit, now);
+        let mut told = circuit::to_json(circuit, now);
         let more = json!({
             "id": target.id,
             "addr": target.address,
@@ -237,12 +235,10 @@ impl One {
     }
 
     fn command(&self, of: &Seen<'_>, settings: Settings) -> Command {
-        let state = self.seen.breaker.state;
         Command {
             name: format!("{}@{}", of.callee.service, self.seen.target.id),
             group: of.callee.service.to_string(),
-            is_open: !state.is_available(),
-            by_hand: Some(state).filter(|state| is_by_hand(*state)),
+            state: Some(self.seen.breaker.state),
             in_flight: self.seen.in_flight,
             noted: self.noted,
             settings,
@@ -306,8 +302,8 @@ fn of_attempts(services: &[Seen<'_>], to: &mut OpenMetrics) {
 
 fn of_circuits(services: &[Seen<'_>], to: &mut OpenMetrics) {
     to.family("bramble_circuit_state", Kind::StateSet, "What an instance's circuit does with calls.");
-    let all = STATES.map(name);
-    each(services, |one, labels| to.state(&labels, &all, name(one.seen.breaker.state)));
+    let all = STATES.map(State::as_str);
+    each(services, |one, labels| to.state(&labels, &all, one.seen.breaker.state.as_str()));
     to.family("bramble_circuit_changes", Kind::Counter, "Changes of state of an instance's circuit.");
     each(services, |one, labels| to.sample(&labels, one.seen.breaker.generation));
     to.family("bramble_circuit_admits_ratio", Kind::Gauge, "Share of calls an instance's circuit admits, 0 to 1.");
@@ -361,17 +357,9 @@ fn moment(then: Instant, now: Instant, wall: SystemTime) -> String {
     humantime::format_rfc3339_millis(then).to_string()
 }
 
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// Milliseconds, to the microsecond.
 fn fractional(time: Duration) -> f64 {
     time.as_micros() as f64 / 1e3
-}
-
-fn is_by_hand(state: State) -> bool {
-    matches!(state, State::ForcedOpen | State::Disabled | State::MetricsOnly)
 }
 
 /// From best to worst, for who wants to call.

@@ -50,7 +50,7 @@ impl Watch {
             let Some(endpoint) = endpoint.upgrade() else { return false };
             let breaker = endpoint.breaker();
             if breaker.generation() != *told {
-                *told = circuit::tell(endpoint.id(), breaker, *told);
+                *told = circuit::log_transitions(endpoint.id(), breaker, *told);
             }
             // One that moves only now is added anew by the call that moved it.
             breaker.state() != State::Closed

@@ -6,10 +6,10 @@ use std::time::{Instant, SystemTime};
 use serde_json::json;
 use tide::{Body, Request, Response, StatusCode};
 
-use super::{Health, Host, Phase};
+use super::{Health, Host, Phase, event_stream};
 use crate::bulkhead::Bulkhead;
 use crate::discovery::Directory;
-use crate::telemetry::stream::{self, Feed, READERS};
+use crate::telemetry::stream::{self, READERS};
 use crate::telemetry::{Collect, Kind, OpenMetrics};
 use crate::transport::RETRY_AFTER_MS;
 use crate::transport::server::Stats;
@@ -134,7 +134,6 @@ impl Told {
 
     /// The circuits again and again, for Netflix's dashboard.
     fn stream(&self, query: Option<&str>) -> Response {
-        let draining = self.health.drains();
         if self.health.phase() == Phase::Draining {
             return plain("Service has been shut down.");
         }
@@ -143,10 +142,8 @@ impl Told {
         };
         let collect: Vec<_> = self.collect.clone();
         let look = move |now| collect.iter().flat_map(|one| one.commands(now)).collect();
-        let feed = Feed::new(Box::new(look), stream::delay(query), draining, seat);
-        let mut response = Response::new(StatusCode::Ok);
-        response.set_body(Body::from_reader(feed, None));
-        response.insert_header("content-type", "text/event-stream;charset=UTF-8");
+        let mut response =
+            event_stream(stream::events(Box::new(look), stream::delay(query)), self.health.drains(), seat);
         response.insert_header("cache-control", "no-cache, no-store, max-age=0, must-revalidate");
         response.insert_header("pragma", "no-cache");
         response

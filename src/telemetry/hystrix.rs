@@ -26,10 +26,8 @@ pub struct Command {
     pub name: String,
     /// Group of the command: the service that is called.
     pub group: String,
-    /// Whether calls are turned away at present.
-    pub is_open: bool,
-    /// State that was set by hand, if one was.
-    pub by_hand: Option<State>,
+    /// State of the circuit. None: no instance is known, so calls are refused as by an open one.
+    pub state: Option<State>,
     /// Calls in flight.
     pub in_flight: usize,
     /// Record of its calls.
@@ -67,6 +65,11 @@ impl Settings {
 }
 
 impl Command {
+    /// Whether calls are refused at present.
+    pub fn is_open(&self) -> bool {
+        !self.state.is_some_and(State::is_available)
+    }
+
     /// The event of `/hystrix.stream`: `data: {...}` and an empty line.
     pub fn event(&self, now: SystemTime) -> Vec<u8> {
         let mut event = b"data: ".to_vec();
@@ -189,7 +192,7 @@ impl<'a> Told<'a> {
             name: &command.name,
             group: &command.group,
             current_time: now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, milliseconds),
-            is_circuit_breaker_open: command.is_open,
+            is_circuit_breaker_open: command.is_open(),
             counts: Counts::of(command),
             execute_mean: milliseconds(attempts.mean),
             execute: Percentiles::of(&attempts),
@@ -245,9 +248,9 @@ impl Properties {
             request_volume_threshold: minimum_calls.into(),
             sleep_window: milliseconds(open_for),
             error_threshold: (failure_rate * 100.0).round() as u64,
-            force_open: command.by_hand == Some(State::ForcedOpen),
-            force_closed: command.by_hand == Some(State::MetricsOnly),
-            enabled: command.by_hand != Some(State::Disabled),
+            force_open: command.state == Some(State::ForcedOpen),
+            force_closed: command.state == Some(State::MetricsOnly),
+            enabled: command.state != Some(State::Disabled),
             isolation: "SEMAPHORE",
             thread_timeout: milliseconds(timeout),
             timeout: milliseconds(timeout),
@@ -293,8 +296,7 @@ pub(crate) mod tests {
         Command {
             name: name.to_owned(),
             group: "producer".to_owned(),
-            is_open: false,
-            by_hand: None,
+            state: Some(State::Closed),
             in_flight: 2,
             noted,
             settings: Settings::new(&config.breaker, &config.call, Duration::from_secs(3)),
@@ -388,14 +390,14 @@ pub(crate) mod tests {
     #[test]
     fn what_was_set_by_hand_is_told_as_hystrix_names_it() {
         let names = ["ForceOpen", "ForceClosed", "Enabled"].map(|name| format!("propertyValue_circuitBreaker{name}"));
-        for (by_hand, expected) in [
+        for (state, expected) in [
             (None, [false, false, true]),
             (Some(State::ForcedOpen), [true, false, true]),
             (Some(State::MetricsOnly), [false, true, true]),
             (Some(State::Disabled), [false, false, false]),
         ] {
-            let told = told(&Command { by_hand, ..command("producer", Noted::default()) });
-            assert_eq!(names.each_ref().map(|name| told[name] == true), expected, "{by_hand:?}");
+            let told = told(&Command { state, ..command("producer", Noted::default()) });
+            assert_eq!(names.each_ref().map(|name| told[name] == true), expected, "{state:?}");
         }
     }
 }

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use event_listener::Event;
 use smol::LocalExecutor;
+use smol::lock::OnceCell;
 
 use crate::board::Board;
 use crate::machine::Machine;
+use crate::network::lease::AddressConfig;
 use crate::plan::Plan;
 use crate::watchdog::rule::Rule;
 
@@ -18,74 +20,38 @@ pub(crate) struct Context {
     pub(crate) board: Board,
     pub(crate) executor: LocalExecutor<'static>,
     /// What the Pi is to be, once the card is read.
-    pub(crate) plan: Later<Rc<Plan>>,
+    pub(crate) plan: OnceCell<Rc<Plan>>,
     /// All drivers there are have been loaded.
-    pub(crate) drivers: Later<()>,
+    pub(crate) drivers: OnceCell<()>,
     /// Whether the data partition can be used, once that is known.
-    pub(crate) data: Later<crate::state::Data>,
-    /// The address, as others here need to know it.
-    pub(crate) wanted: Watched,
+    pub(crate) data: OnceCell<crate::state::Data>,
+    /// The address in force.
+    pub(crate) address: AddressWatch,
     /// Who has answered.
     pub(crate) rule: RefCell<Rule>,
     /// Everything is to end.
-    pub(crate) end: Later<()>,
+    pub(crate) end: OnceCell<()>,
 }
 
-/// A value that comes later, and then stays.
-#[derive(Debug)]
-pub(crate) struct Later<T> {
-    value: RefCell<Option<T>>,
-    came: Event,
-}
-
-impl<T> Default for Later<T> {
-    fn default() -> Self {
-        Self { value: RefCell::new(None), came: Event::new() }
-    }
-}
-
-impl<T: Clone> Later<T> {
-    pub(crate) fn set(&self, value: T) {
-        self.value.replace(Some(value));
-        self.came.notify(usize::MAX);
-    }
-
-    /// The value, as soon as it is there.
-    pub(crate) async fn get(&self) -> T {
-        loop {
-            let came = self.came.listen();
-            if let Some(value) = self.now() {
-                return value;
-            }
-            came.await;
-        }
-    }
-
-    /// The value, if it is there.
-    pub(crate) fn now(&self) -> Option<T> {
-        self.value.borrow().clone()
-    }
-}
-
-/// The address as it is now, and whether it has changed.
+/// The current address, with a notification of each change.
 #[derive(Debug, Default)]
-pub(crate) struct Watched {
-    value: RefCell<Option<crate::network::Wanted>>,
+pub(crate) struct AddressWatch {
+    value: RefCell<Option<AddressConfig>>,
     /// When it was set last.
     since: Cell<Option<Instant>>,
     round: Cell<u64>,
     changed: Event,
 }
 
-impl Watched {
-    pub(crate) fn set(&self, value: Option<crate::network::Wanted>) {
+impl AddressWatch {
+    pub(crate) fn set(&self, value: Option<AddressConfig>) {
         self.since.set(value.as_ref().map(|_| Instant::now()));
         self.value.replace(value);
         self.round.set(self.round.get() + 1);
         self.changed.notify(usize::MAX);
     }
 
-    pub(crate) fn now(&self) -> Option<crate::network::Wanted> {
+    pub(crate) fn now(&self) -> Option<AddressConfig> {
         self.value.borrow().clone()
     }
 

@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// Loads them, once.
 pub(crate) async fn load(context: Rc<Context>) {
-    context.plan.get().await;
+    context.plan.wait().await;
     let script = context.machine.path(SCRIPT);
     if script.exists() {
         until_calm(&context).await;
@@ -32,7 +32,7 @@ pub(crate) async fn load(context: Rc<Context>) {
             Err(error) => log::error!("{SCRIPT}: {error}"),
         }
     }
-    context.drivers.set(());
+    let _ = context.drivers.set(()).await; // set only here
 }
 
 async fn until_calm(context: &Context) {

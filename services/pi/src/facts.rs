@@ -29,13 +29,6 @@ pub(crate) fn serial(machine: &Machine) -> Option<String> {
     machine.text("/proc/device-tree/serial-number").map(|text| printable(&text))
 }
 
-/// The name of a Pi that nobody has named: the end of its serial number, or of a hardware address.
-pub(crate) fn own_hostname(serial: Option<&str>, mac: Option<&str>) -> String {
-    let digits = |text: &str| text.chars().filter(char::is_ascii_hexdigit).collect::<String>().to_ascii_lowercase();
-    let known = [serial, mac].into_iter().flatten().map(digits).find(|digits| digits.len() >= 6);
-    known.map_or_else(|| "pi".into(), |digits| format!("pi-{}", &digits[digits.len() - 6..]))
-}
-
 /// Seconds since the start.
 pub(crate) fn uptime(machine: &Machine) -> u64 {
     let text = machine.text("/proc/uptime").unwrap_or_default();
@@ -89,14 +82,6 @@ fn printable(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::machine::tests::Folder;
-
-    #[test]
-    fn a_pi_without_a_name_is_called_after_its_serial_number_else_after_its_network_card() {
-        let (serial, mac) = (Some("00000000a1B2c3D4"), Some("b8:27:eb:0f:1a:2b"));
-        assert_eq!(own_hostname(serial, mac), "pi-b2c3d4");
-        assert_eq!(own_hostname(None, mac), "pi-0f1a2b");
-        assert_eq!(own_hostname(Some("12"), None), "pi");
-    }
 
     #[test]
     fn what_is_not_there_is_none_and_what_is_there_is_read() {

@@ -12,10 +12,11 @@ use smol::Timer;
 use crate::clock::{self, Verdict};
 use crate::context::Context;
 use crate::data;
+use crate::lines::Lines;
 use crate::net::Event;
-use crate::network::Wanted;
+use crate::network::lease::AddressConfig;
 use crate::plan::Plan;
-use crate::program::{Lines, Program, in_words};
+use crate::program::{Program, in_words};
 use crate::respawn::Respawn;
 use crate::state::TimeSource;
 
@@ -26,20 +27,20 @@ const TOPIC: &str = "time";
 
 /// Runs it for ever, anew when what it is to do is another thing. That the address is another one it sees by itself.
 pub(crate) async fn look_after(context: Rc<Context>) {
-    let plan = context.plan.get().await;
+    let plan = context.plan.wait().await;
     let mut respawn = Respawn::default();
     loop {
-        let round = context.wanted.round();
-        let Some(args) = args(&context, &plan) else {
-            context.wanted.changed_since(round).await;
+        let round = context.address.round();
+        let Some(args) = args(&context, plan) else {
+            context.address.changed_since(round).await;
             continue;
         };
         let started = Instant::now();
         let changed = async {
             let mut round = round;
-            while self::args(&context, &plan).as_ref() == Some(&args) {
-                context.wanted.changed_since(round).await;
-                round = context.wanted.round();
+            while self::args(&context, plan).as_ref() == Some(&args) {
+                context.address.changed_since(round).await;
+                round = context.address.round();
             }
             None
         };
@@ -53,7 +54,7 @@ pub(crate) async fn look_after(context: Rc<Context>) {
 
 /// What it is to do, once there is an address to do it with.
 fn args(context: &Context, plan: &Plan) -> Option<Vec<String>> {
-    let wanted = context.wanted.now()?;
+    let wanted = context.address.now()?;
     let (hostname, card) = context.board.get(|state| (state.hostname.clone(), state.network.interface.clone()));
     let ntp = time_servers(&plan.pi, &wanted).join(",");
     // Not a second word on a network where the owner wants no mDNS.
@@ -91,7 +92,7 @@ async fn run(context: &Rc<Context>, args: &[String]) -> String {
 }
 
 /// The settings win, then what DHCP names, then everybody's.
-fn time_servers(pi: &Pi, wanted: &Wanted) -> Vec<String> {
+fn time_servers(pi: &Pi, wanted: &AddressConfig) -> Vec<String> {
     if !pi.ntp.is_empty() {
         pi.ntp.clone()
     } else if !wanted.lease.ntp.is_empty() {
@@ -145,7 +146,7 @@ fn set_time(context: &Rc<Context>, said: Duration, server: String) {
 
 /// Saves the time, where that is possible.
 pub(crate) async fn save(context: &Rc<Context>) {
-    if !data::keeps(context.data.get().await) {
+    if !data::keeps(*context.data.wait().await) {
         return;
     }
     let machine = context.machine.clone();
@@ -167,7 +168,7 @@ mod tests {
     fn time_servers_of_the_settings_win_over_those_of_dhcp_and_these_over_everybodys() {
         let address = [192, 0, 2, 7].into();
         let lease = Lease { address, prefix: 24, gateway: None, dns: vec![], ntp: vec![] };
-        let mut wanted = Wanted { lease, origin: Origin::Dhcp };
+        let mut wanted = AddressConfig { lease, origin: Origin::Dhcp };
         let mut pi = Pi::default();
         assert_eq!(time_servers(&pi, &wanted), Pi::TIME_SERVERS);
         wanted.lease.ntp = vec![address];

@@ -20,6 +20,8 @@ mod drivers;
 mod facts;
 mod health;
 mod helper;
+mod hostname;
+mod lines;
 mod machine;
 mod network;
 mod plan;

@@ -16,14 +16,13 @@ use smol::process::Command;
 use smol::{Task, Timer};
 
 use crate::context::Context;
+use crate::hostname;
+use crate::lines::Lines;
 use crate::plan::Plan;
-use crate::program::Lines;
-use crate::start;
 use crate::state::Origin;
 use apply::Applied;
-use lease::News;
+use lease::{AddressConfig, News};
 use rule::Rule;
-pub(crate) use rule::Wanted;
 
 /// How often the cable is looked at. A file of the kernel is read, no more.
 const LOOK: Duration = Duration::from_millis(500);
@@ -85,7 +84,7 @@ pub(crate) async fn look_after(context: Rc<Context>) {
         let event = async { network.events.1.recv().await.ok() };
         let settled = async {
             match &network.plan {
-                None => Some(network.context.plan.get().await),
+                None => Some(network.context.plan.wait().await),
                 Some(_) => std::future::pending().await,
             };
             Some(Event::Settled)
@@ -101,7 +100,7 @@ pub(crate) async fn look_after(context: Rc<Context>) {
                 network.rule.tested(address, is_free, Instant::now());
             }
             Some(Event::Settled) => {
-                let plan = network.context.plan.get().await;
+                let plan = Rc::clone(network.context.plan.wait().await);
                 network.rule.settle(&plan.pi, Instant::now());
                 network.plan = Some(plan);
             }
@@ -132,7 +131,7 @@ impl Network {
             );
             self.tried_up = None;
             if let Some(plan) = &self.plan {
-                start::give_name(&self.context, &plan.pi);
+                hostname::set(&self.context, &plan.pi);
             }
         }
         self.raise(now);
@@ -212,7 +211,7 @@ impl Network {
         }
     }
 
-    async fn apply(&mut self, wanted: Option<Wanted>) {
+    async fn apply(&mut self, wanted: Option<AddressConfig>) {
         let board = &self.context.board;
         if let Some(card) = &self.card {
             let before = self.applied.take();
@@ -241,7 +240,7 @@ impl Network {
             network.gateway = lease.and_then(|lease| lease.gateway).map(|gateway| gateway.to_string());
             network.dns = lease.map(|lease| lease.dns.iter().map(ToString::to_string).collect()).unwrap_or_default();
         });
-        self.context.wanted.set(wanted);
+        self.context.address.set(wanted);
     }
 }
 

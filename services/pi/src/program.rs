@@ -7,8 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_lite::io::BufReader;
-use futures_lite::{AsyncBufReadExt as _, AsyncRead, FutureExt as _};
+use futures_lite::{AsyncRead, FutureExt as _};
 use log::Level;
 use rustix::process::{Pid, Resource, Rlimit};
 use smol::process::{Child, ChildStdin};
@@ -16,12 +15,11 @@ use smol::{Task, Timer};
 
 use crate::console;
 use crate::context::Context;
+use crate::lines::Lines;
 use crate::state::Origin;
 
 /// So long after an address has come, what services say of the network may still be of the time before.
 const NEW_NETWORK: Duration = Duration::from_secs(10);
-/// Longest line of a program that is kept.
-const MAX_LINE: usize = 1024;
 /// Where the kernel's groups of processes are.
 const GROUPS: &str = "/sys/fs/cgroup";
 
@@ -61,34 +59,6 @@ impl Running {
     }
 }
 
-/// Lines as they come, each cut after [`MAX_LINE`] bytes: who writes them is not trusted with our memory.
-pub(crate) struct Lines<R>(BufReader<R>);
-
-impl<R: AsyncRead + Unpin> Lines<R> {
-    pub(crate) fn of(reader: R) -> Self {
-        Self(BufReader::with_capacity(1024, reader))
-    }
-
-    /// The next line, without anything that a terminal obeys. `None`: there are no more.
-    pub(crate) async fn next(&mut self) -> Option<String> {
-        let mut line = Vec::new();
-        loop {
-            let piece = self.0.fill_buf().await.ok()?;
-            if piece.is_empty() {
-                return None;
-            }
-            let end = piece.iter().position(|byte| *byte == b'\n');
-            let taken = end.unwrap_or(piece.len());
-            let room = MAX_LINE.saturating_sub(line.len());
-            line.extend_from_slice(&piece[..taken.min(room)]);
-            self.0.consume(end.map_or(taken, |end| end + 1));
-            if end.is_some() {
-                return Some(String::from_utf8_lossy(&line).chars().filter(|c| !c.is_control()).collect());
-            }
-        }
-    }
-}
-
 impl Program {
     /// Starts it.
     ///
@@ -115,12 +85,12 @@ impl Program {
         }
         let last_line = Rc::new(RefCell::default());
         let log = child.stderr.take().map(|log| {
-            let told = Told {
+            let source = LogSource {
                 tag: format!("{}[{pid}]", self.name),
                 is_ours: self.user.is_some(),
                 last_line: Rc::clone(&last_line),
             };
-            context.executor.spawn(pass_on(Rc::clone(context), log, told))
+            context.executor.spawn(pass_on(Rc::clone(context), log, source))
         });
         let stdin = child.stdin.take();
         Ok(Running { child, stdin, last_line, log })
@@ -154,8 +124,8 @@ fn limit(context: &Context, name: &str, pid: u32, bytes: u64) {
     }
 }
 
-/// How a program's log is passed on.
-struct Told {
+/// A program whose log is passed on.
+struct LogSource {
     tag: String,
     /// Whether it is one of Bramble's: of others' lines nobody knows which tell of trouble.
     is_ours: bool,
@@ -163,8 +133,8 @@ struct Told {
 }
 
 /// Passes a program's log on, each line with its level.
-async fn pass_on(context: Rc<Context>, log: impl AsyncRead + Unpin, told: Told) {
-    let Told { tag, is_ours, last_line } = told;
+async fn pass_on(context: Rc<Context>, log: impl AsyncRead + Unpin, source: LogSource) {
+    let LogSource { tag, is_ours, last_line } = source;
     let mut lines = Lines::of(log);
     while let Some(line) = lines.next().await {
         let (level, words) = console::split(&line);
@@ -173,7 +143,7 @@ async fn pass_on(context: Rc<Context>, log: impl AsyncRead + Unpin, told: Told) 
         }
         // Without a network each has something to say of it, also a little later; what there is to do is said elsewhere.
         let has_network = context.board.get(|state| matches!(state.network.origin, Origin::Dhcp | Origin::Fixed));
-        if has_network && is_ours && context.wanted.age().is_some_and(|age| age > NEW_NETWORK) {
+        if has_network && is_ours && context.address.age().is_some_and(|age| age > NEW_NETWORK) {
             context.board.console.log(level, &tag, words);
         } else {
             context.board.console.note(level, &tag, words);
@@ -190,22 +160,5 @@ pub(crate) fn in_words(status: ExitStatus) -> String {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("signal {signal}"),
         (None, None) => "unknown".into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_without_end_takes_no_memory_and_the_next_one_is_whole() {
-        let mut text = vec![b'x'; 1 << 20];
-        text.extend_from_slice(b"\nnext\x1b[2J\r\n");
-        let mut lines = Lines::of(futures_lite::io::Cursor::new(text));
-        smol::block_on(async {
-            assert_eq!(lines.next().await.map(|line| line.len()), Some(MAX_LINE));
-            assert_eq!(lines.next().await.as_deref(), Some("next[2J"));
-            assert_eq!(lines.next().await, None);
-        });
     }
 }

@@ -14,8 +14,9 @@ use smol::Timer;
 use crate::clock;
 use crate::context::Context;
 use crate::health::{self, Answer};
+use crate::lines::Lines;
 use crate::plan::{self, Plan, Planned};
-use crate::program::{Lines, Program, Running, in_words};
+use crate::program::{Program, Running, in_words};
 use crate::respawn::Respawn;
 
 /// Sixteen times what a service takes in the demo, and three of them leave most of a Pi 2's memory free.
@@ -96,7 +97,7 @@ impl Keeper {
                 (role.pid, role.healthy, role.memory_kib, role.last_end) = (None, false, None, Some(words));
             });
             let end = async {
-                self.context.end.get().await;
+                self.context.end.wait().await;
                 true
             };
             let pause = async {
@@ -142,7 +143,7 @@ impl Keeper {
         }
         let end = {
             let told = async {
-                self.context.end.get().await;
+                self.context.end.wait().await;
                 End::Told
             };
             let silent = async {

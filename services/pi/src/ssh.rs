@@ -23,11 +23,11 @@ const TOPIC: &str = "ssh";
 
 /// Runs the SSH server for ever, if anybody may log in.
 pub(crate) async fn look_after(context: Rc<Context>) {
-    let plan = context.plan.get().await;
+    let plan = context.plan.wait().await;
     if plan.ssh_keys.is_empty() {
         return;
     }
-    let is_kept = data::keeps(context.data.get().await);
+    let is_kept = data::keeps(*context.data.wait().await);
     let machine = context.machine.clone();
     let keys = plan.ssh_keys.join("\n") + "\n";
     let prepared = smol::unblock(move || prepare(&machine, is_kept, &keys)).await;
@@ -51,7 +51,7 @@ pub(crate) async fn look_after(context: Rc<Context>) {
                 context.board.set(|state| state.ssh = true);
                 let ended = async { Some(running.child.status().await) };
                 let told = async {
-                    context.end.get().await;
+                    context.end.wait().await;
                     None
                 };
                 let ended = ended.or(told).await;

@@ -8,20 +8,20 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_signal::{Signal, Signals};
-use bramble::config::Pi;
 use futures_lite::{FutureExt as _, StreamExt as _};
 use rustix::process::Pid;
+use smol::lock::OnceCell;
 use smol::{LocalExecutor, Timer};
 
 use crate::board::Board;
 use crate::card::Card;
 use crate::console::Console;
-use crate::context::{Context, Later, Watched};
+use crate::context::{AddressWatch, Context};
 use crate::machine::{self, Machine};
 use crate::plan::Plan;
 use crate::role::Keeper;
 use crate::state::{Role, State, TimeSource};
-use crate::{clock, data, drivers, facts, helper, network, report, ssh, watchdog};
+use crate::{clock, data, drivers, facts, helper, hostname, network, report, ssh, watchdog};
 
 /// Says who runs, for who shuts the Pi down.
 const PID: &str = "/run/bramble/pi.pid";
@@ -77,12 +77,12 @@ fn context(machine: Machine, state: State) -> Context {
         board: Board::new(state, Console::new(&machine)),
         machine,
         executor: LocalExecutor::new(),
-        plan: Later::default(),
-        drivers: Later::default(),
-        data: Later::default(),
-        wanted: Watched::default(),
+        plan: OnceCell::new(),
+        drivers: OnceCell::new(),
+        data: OnceCell::new(),
+        address: AddressWatch::default(),
         rule: RefCell::default(),
-        end: Later::default(),
+        end: OnceCell::new(),
     }
 }
 
@@ -105,14 +105,14 @@ async fn live(context: &Rc<Context>, mut signals: Signals) {
     begin(|context| Box::pin(watchdog::look_after(context)));
     begin(|context| Box::pin(helper::look_after(context)));
     let ssh = context.executor.spawn(ssh::look_after(Rc::clone(context)));
-    if context.plan.now().is_some() {
+    if context.plan.get().is_some() {
         let told = async {
             signals.next().await;
         };
         told.or(card_comes(context)).await;
     }
     log::info!("ending");
-    context.end.set(());
+    let _ = context.end.set(()).await; // set only here
     for keeper in keepers {
         keeper.await;
     }
@@ -123,7 +123,7 @@ async fn live(context: &Rc<Context>, mut signals: Signals) {
         Timer::after(Duration::from_secs(3)).await; // a dying card must not hold the Pi up
     };
     let saved = async {
-        if context.data.now().is_some() {
+        if context.data.get().is_some() {
             helper::save(context).await;
             let machine = context.machine.clone();
             smol::unblock(move || data::close(&machine)).await;
@@ -160,41 +160,19 @@ async fn read_card(context: &Rc<Context>) -> Vec<Keeper> {
     for (number, problem) in plan.problems.iter().enumerate() {
         context.board.problem(&format!("config {number:03}"), problem);
     }
-    give_name(context, &plan.pi);
+    hostname::set(context, &plan.pi);
     let role = |planned: &crate::plan::Planned| Role { name: planned.role.as_str().into(), ..Role::default() };
     context.board.set(|state| state.roles = plan.roles.iter().map(role).collect());
     context.rule.replace(watchdog::rule::Rule::new(plan.roles.len()));
     let plan = Rc::new(plan);
-    context.plan.set(Rc::clone(&plan));
+    let _ = context.plan.set(Rc::clone(&plan)).await; // set only here
     let keeper = |number| Keeper { context: Rc::clone(context), plan: Rc::clone(&plan), number };
     (0..plan.roles.len()).map(keeper).collect()
 }
 
-/// Gives the Pi its name. Where that is the network card's, it is another one when the card has come.
-pub(crate) fn give_name(context: &Context, pi: &Pi) {
-    let machine = &context.machine;
-    let mac = machine.names("/sys/class/net").into_iter().filter(|name| name != "lo");
-    let mac = mac.filter_map(|name| machine.text(&format!("/sys/class/net/{name}/address"))).next();
-    let serial = context.board.get(|state| state.serial.clone());
-    let own = || facts::own_hostname(serial.as_deref(), mac.as_deref());
-    let name = if pi.hostname.is_empty() { own() } else { pi.hostname.clone() };
-    if context.board.get(|state| state.hostname == name) {
-        return;
-    }
-    if !machine.is_trial {
-        let set = rustix::system::sethostname(name.as_bytes()).map_err(io::Error::from);
-        let hosts = format!("127.0.0.1 localhost {name}\n");
-        let set = set.and_then(|()| machine::replace(&machine.path("/etc/hosts"), hosts.as_bytes(), 0o644));
-        if let Err(error) = set {
-            context.board.problem("host name", format!("the name {name} cannot be set: {error}"));
-        }
-    }
-    context.board.set(|state| state.hostname = name);
-}
-
 /// Opens the data partition, once its driver is there, and takes the time from it.
 async fn open_data(context: Rc<Context>) {
-    context.drivers.get().await; // by then the card is there, or will not come
+    context.drivers.wait().await; // by then the card is there, or will not come
     let machine = context.machine.clone();
     let (opened, saved) = smol::unblock(move || {
         let opened = data::open(&machine);
@@ -211,7 +189,7 @@ async fn open_data(context: Rc<Context>) {
         context.board.set(|state| state.clock.source = source);
     }
     context.board.set(|state| state.data = opened.data);
-    context.data.set(opened.data);
+    let _ = context.data.set(opened.data).await; // set only here
 }
 
 async fn keep_time(context: Rc<Context>) {

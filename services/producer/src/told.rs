@@ -52,7 +52,8 @@ impl Collect for Weather {
     }
 
     fn commands(&self, now: Instant) -> Vec<Command> {
-        vec![self.command(now)]
+        let redis = self.redis.as_ref().map(|redis| redis.commands(now)).unwrap_or_default();
+        std::iter::once(self.command(now)).chain(redis).collect()
     }
 
     fn cautions(&self) -> Vec<(&'static str, String)> {

@@ -4,15 +4,17 @@
 
 pub mod address;
 mod gate;
-mod guard;
+mod outcome;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bramble::breaker::CircuitBreaker;
+use bramble::circuit::guard::{CircuitGuard, GuardedCall};
 use bramble::telemetry::Event;
 use bramble::telemetry::hystrix::{Command, Settings};
+use bramble::timeout::timeout_at;
 use bramble::transport::client::{Deadline, Error as WireError};
 use bramble_weather::Query;
 use smol::io::AsyncReadExt;
@@ -23,7 +25,7 @@ use crate::clock::Clock;
 use crate::key::ApiKey;
 use crate::openweathermap::{self, MAX_BODY, Observation, UpstreamError};
 use gate::Gate;
-use guard::{Guard, outcome};
+use outcome::outcome;
 
 /// The weather API.
 pub struct Upstream {
@@ -35,7 +37,8 @@ pub struct Upstream {
     timeout: Duration,
     clock: Clock,
     gate: Mutex<Gate>,
-    guard: Guard,
+    /// While the API fails, new places are refused at once instead of after `fetch_timeout` each.
+    guard: CircuitGuard,
     counters: Counters,
 }
 
@@ -110,8 +113,8 @@ impl Upstream {
     /// The weather API at `endpoint` (see [`address::endpoint`]).
     pub fn new(client: surf::Client, endpoint: Url, key: ApiKey, manner: Manner) -> Self {
         let Manner { language, timeout, breaker, shown, clock } = manner;
-        let (gate, guard, counters) =
-            (Mutex::default(), Guard::new(breaker, shown, Instant::now()), Counters::default());
+        let guard = CircuitGuard::new("upstream", breaker, shown, Instant::now()).logged_as("the weather API");
+        let (gate, counters) = (Mutex::default(), Counters::default());
         Self { client, endpoint, language, key, timeout, clock, gate, guard, counters }
     }
 
@@ -125,7 +128,7 @@ impl Upstream {
         } else {
             let mut gate = self.gate();
             // The gate looks first, as it knows more, but lets nobody out whom the circuit keeps in.
-            gate.look(now).and_then(|()| self.guard.admit(now)).inspect(|_| gate.pass(now))
+            gate.look(now).and_then(|()| self.admit(now)).inspect(|_| gate.pass(now))
         };
         let call = admitted.inspect_err(|_| {
             self.counters.held_back.fetch_add(1, Ordering::Relaxed);
@@ -158,12 +161,16 @@ impl Upstream {
 
     /// How long the circuit before the weather API refuses calls still; `None` unless it is open.
     pub fn opens_in(&self, now: Instant) -> Option<Duration> {
-        self.guard.opens_in(now)
+        self.guard.breaker().snapshot(now).next_probe.map(|at| at.saturating_duration_since(now))
     }
 
     /// The circuit before the weather API, as `/circuits` shows it.
     pub fn circuit(&self, now: Instant) -> serde_json::Value {
-        self.guard.show(&self.endpoint, now)
+        let host = self.endpoint.host_str().unwrap_or_default();
+        let addr = format!("{host}:{}", self.endpoint.port_or_known_default().unwrap_or(0));
+        let endpoint = [("id", host.to_owned()), ("addr", addr)];
+        let endpoint = endpoint.map(|(key, value)| (key.to_owned(), value.into())).into_iter().collect();
+        self.guard.circuit(endpoint, now).into()
     }
 
     /// The circuit before the weather API, as `/hystrix.stream` shows it.
@@ -173,7 +180,7 @@ impl Upstream {
 
     /// Notes what was given in the place of an answer: a fallback's [`Event`].
     pub fn fell_back(&self, event: Event) {
-        self.guard.calls.note(event, Instant::now());
+        self.guard.note(event, Instant::now());
     }
 
     /// Calls since the start, by result.
@@ -193,13 +200,16 @@ impl Upstream {
         }
     }
 
+    fn admit(&self, now: Instant) -> Result<GuardedCall<'_>, UpstreamError> {
+        self.guard.admit(now).map_err(|refusal| UpstreamError::CircuitOpen {
+            retry_after: refusal.retry_at.map(|at| at.saturating_duration_since(now)),
+        })
+    }
+
     async fn call(&self, query: &Query) -> Result<Result<Observation, UpstreamError>, NoAnswer> {
         let deadline = Instant::now() + self.timeout;
-        let late = async {
-            smol::Timer::at(deadline).await;
-            Err(NoAnswer { error: UpstreamError::TimedOut, refused: false, words: String::new() })
-        };
-        smol::future::or(self.exchange(query, deadline), late).await
+        let late = NoAnswer { error: UpstreamError::TimedOut, refused: false, words: String::new() };
+        timeout_at(deadline, self.exchange(query, deadline)).await.unwrap_or(Err(late))
     }
 
     async fn exchange(&self, query: &Query, deadline: Instant) -> Result<Result<Observation, UpstreamError>, NoAnswer> {

@@ -2,41 +2,33 @@
 //! to all services in two seconds, which all readers share, and when it goes nothing is left of it.
 
 use std::collections::BTreeMap;
-use std::future::Future as _;
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bramble::bulkhead::Seat;
-use event_listener::EventListener;
-use futures_lite::{AsyncBufRead, AsyncRead, FutureExt as _};
+use futures_lite::{FutureExt as _, Stream, stream};
 use serde_json::json;
-use smol::{Task, Timer};
+use smol::Timer;
 
-use crate::State;
 use crate::gather::EVERY;
 use crate::page;
+use crate::state::State;
 use crate::view::{News, View};
 
-/// Readers at a time: a screen on the wall, and a few visitors.
-pub(crate) const READERS: usize = 8;
 /// Several changes at once are one.
 const SETTLES: Duration = Duration::from_millis(100);
 
-/// State of the page that a reader has, so that it is sent changes only.
+/// The page as a reader has it, so that only changes are sent.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct PageDiff {
     /// By id, in the page's order.
     order: Vec<String>,
     parts: BTreeMap<String, String>,
-    /// When it was told last; of what was before, nothing is said.
+    /// When it was sent last; nothing that happened before is sent.
     at: Option<Instant>,
 }
 
-impl Told {
-    /// Differences in `view`, as events; ends with the heartbeat, whose text is the page's title.
+impl PageDiff {
+    /// The differences to `view`, as events; ends with the heartbeat, whose text is the page's title.
     pub(crate) fn update(&mut self, view: &View, now: Instant) -> String {
         let mut text = String::new();
         let mut event = |name: &str, data: &str| {
@@ -72,86 +64,33 @@ fn sentence(news: &[News], since: Duration) -> Option<String> {
     (!said.is_empty()).then(|| said.join("; ").replace(['\r', '\n'], " ") + ".")
 }
 
-/// The stream of one reader, as a body.
-pub(crate) struct Feed {
-    state: State,
-    /// Made while the reader has nothing to take; it brings `Told` back.
-    round: Task<(Told, String)>,
-    event: Vec<u8>,
-    /// How much of `event` has been taken.
-    taken: usize,
-    ends: EventListener,
-    ended: bool,
-    _seat: Seat,
-}
-
-impl Feed {
-    /// Tells what `state` sees, until the service ends.
-    pub(crate) fn new(state: State, ends: EventListener, seat: Seat) -> Self {
-        let round = Self::round(state.clone(), Told::default());
-        Self { state, round, event: Vec::new(), taken: 0, ends, ended: false, _seat: seat }
-    }
-
-    fn round(state: State, mut told: Told) -> Task<(Told, String)> {
+/// The events for one reader, without an end.
+pub(crate) fn events(state: State) -> impl Stream<Item = Vec<u8>> + Send + Sync {
+    stream::unfold(PageDiff::default(), move |diff| {
+        let state = state.clone();
         let executor = Arc::clone(&state.executor);
-        executor.spawn(async move {
-            if let Some(at) = told.at {
-                let changed = async {
-                    state.directory.changed().await;
-                    Timer::after(SETTLES).await;
-                };
-                let due = async {
-                    Timer::at(at + EVERY).await;
-                };
-                changed.or(due).await;
-            }
-            let view = state.view().await;
-            let text = told.update(&view, Instant::now());
-            (told, text)
-        })
-    }
-
-    /// Makes `event` hold something to be taken, or ends.
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.ended || self.taken < self.event.len() {
-            return Poll::Ready(());
+        async move {
+            let (text, diff) = executor.spawn(next(state, diff)).await;
+            Some((text.into_bytes(), diff))
         }
-        (self.event, self.taken) = (Vec::new(), 0);
-        if Pin::new(&mut self.ends).poll(cx).is_ready() {
-            self.ended = true;
-            return Poll::Ready(());
-        }
-        let (told, text) = ready!(Pin::new(&mut self.round).poll(cx));
-        self.event = text.into_bytes();
-        self.round = Self::round(self.state.clone(), told);
-        Poll::Ready(())
-    }
-
-    fn left(&self) -> &[u8] {
-        self.event.get(self.taken..).unwrap_or(&[])
-    }
+    })
 }
 
-impl AsyncBufRead for Feed {
-    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        let this = self.get_mut();
-        ready!(this.poll_event(cx));
-        Poll::Ready(Ok(this.left()))
+/// Waits until something has changed, or for [`EVERY`], and returns the events of it.
+async fn next(state: State, mut diff: PageDiff) -> (String, PageDiff) {
+    if let Some(at) = diff.at {
+        let changed = async {
+            state.directory.changed().await;
+            Timer::after(SETTLES).await;
+        };
+        let due = async {
+            Timer::at(at + EVERY).await;
+        };
+        changed.or(due).await;
     }
-
-    fn consume(mut self: Pin<&mut Self>, read: usize) {
-        self.taken = self.taken.saturating_add(read).min(self.event.len());
-    }
-}
-
-impl AsyncRead for Feed {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_event(cx));
-        let n = into.len().min(self.left().len());
-        into[..n].copy_from_slice(&self.left()[..n]);
-        self.taken += n;
-        Poll::Ready(Ok(n))
-    }
+    let view = state.view().await;
+    let text = diff.update(&view, Instant::now());
+    (text, diff)
 }
 
 #[cfg(test)]

@@ -7,97 +7,31 @@ mod events;
 pub mod gather;
 mod page;
 mod pi;
+mod reply;
+mod site;
+mod state;
 pub mod view;
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Instant;
 
 use bramble::Service;
-use bramble::bulkhead::Bulkhead;
-use bramble::discovery::Directory;
-use bramble::serve::{Error, Health, Host};
-use bramble::trust::Trust;
-use futures_lite::future;
+use bramble::serve::{Error, Host, event_stream};
 use serde_json::json;
-use smol::Executor;
-use tide::{Body, Request, Response, StatusCode};
+use tide::{Request, StatusCode};
 
-use demo::DemoControl;
-use events::{Feed, READERS};
-use gather::Gather;
-use view::View;
+use reply::json;
+pub use state::State;
 
 /// The service. `[registry] listen` says where it listens.
 pub const SERVICE: Service = Service::named("registry").version(env!("CARGO_PKG_VERSION")).calls_all().open_to_all();
 
-/// State that every handler shares.
-#[derive(Debug, Clone)]
-pub struct State {
-    id: Arc<str>,
-    directory: Directory,
-    trust: Arc<Trust>,
-    health: Arc<Health>,
-    executor: Arc<Executor<'static>>,
-    gather: Arc<Gather>,
-    readers: Arc<Bulkhead>,
-    /// In the demo alone.
-    demo: Option<Arc<DemoControl>>,
-    /// Path of the file that `bramble pi` writes, where the Pi was started from the SD card.
-    pi: Option<Arc<PathBuf>>,
-}
-
-/// Parts of the page that only some settings have, such as the demo and the Pi.
+/// What the page has besides, where it is part of something larger.
 #[derive(Debug, Clone, Default)]
 pub struct Extras {
     /// Where the demo takes what its buttons ask for.
     pub demo_control: Option<String>,
     /// Path of the file that `bramble pi` writes of the Pi this runs on; without it there is no page of the Pi.
     pub pi_state: Option<PathBuf>,
-}
-
-impl State {
-    /// State for the directory and the trust of `host`.
-    pub fn new(host: &Host) -> Self {
-        let gather = Gather::new(host.directory.clone(), host.outside(), Arc::clone(&host.executor));
-        Self {
-            id: Arc::clone(&host.id),
-            directory: host.directory.clone(),
-            trust: Arc::clone(&host.trust),
-            health: Arc::clone(&host.health),
-            executor: Arc::clone(&host.executor),
-            gather: Arc::new(gather),
-            readers: Bulkhead::new("/events", READERS),
-            demo: None,
-            pi: None,
-        }
-    }
-
-    /// With the demo's state and buttons; its parent process serves at the URL `control`.
-    #[must_use]
-    pub fn with_demo(self, host: &Host, control: String) -> Self {
-        Self { demo: Some(Arc::new(DemoControl::new(host.outside(), control))), ..self }
-    }
-
-    /// With a page of the Pi, told of in `file`.
-    #[must_use]
-    pub fn with_pi(self, file: PathBuf) -> Self {
-        Self { pi: Some(Arc::new(file)), ..self }
-    }
-
-    /// All there is to see now. Takes as long as the slowest service, three seconds at most.
-    async fn view(&self) -> View {
-        let demo = async {
-            match &self.demo {
-                Some(control) => control.state().await,
-                None => None,
-            }
-        };
-        let (gathered, demo) = future::zip(self.gather.look(), demo).await;
-        let view = View::new(&self.id, &self.directory, &self.trust, &gathered, Instant::now());
-        let problems = self.pi.as_ref().map(|file| pi::read(file).map_or(1, |told| told.problems()));
-        View { pi_problems: problems, demo, ..view }
-    }
 }
 
 /// Serves the page until the process is told to end.
@@ -119,12 +53,12 @@ pub async fn run(host: Host, extras: Extras) -> Result<(), Error> {
 /// `/api/pi`.
 pub fn app(state: State) -> tide::Server<State> {
     let mut app = tide::with_state(state);
-    page::SITE.install(&mut app);
+    site::SITE.furnish(&mut app);
     app.at(page::LIVE.path).get(|request: Request<State>| async move { Ok(page::LIVE.answer(&request)) });
     if app.state().demo.is_some() {
-        app.at("/demo/*deed").post(demo::press).all(demo::is_a_button);
+        app.at("/demo/*deed").post(demo::routes::press).all(demo::routes::is_a_button);
     }
-    pi::add_routes(&mut app);
+    pi::routes::add(&mut app);
     app.at("/").get(services);
     app.at("/api/services").get(services_as_json);
     app.at("/events").get(changes);
@@ -142,7 +76,6 @@ async fn services_as_json(request: Request<State>) -> tide::Result {
 
 async fn changes(request: Request<State>) -> tide::Result {
     let state = request.state();
-    let ends = state.health.drains();
     let refused = |code, message| json!({"error": {"code": code, "message": message}});
     if state.health.is_draining() {
         return Ok(json(StatusCode::ServiceUnavailable, &refused("ending", "This service is ending.")));
@@ -152,17 +85,5 @@ async fn changes(request: Request<State>) -> tide::Result {
         response.insert_header("retry-after", "5");
         return Ok(response);
     };
-    let mut response = Response::new(StatusCode::Ok);
-    response.set_body(Body::from_reader(Feed::new(state.clone(), ends, seat), None));
-    response.insert_header("content-type", "text/event-stream;charset=UTF-8");
-    response.insert_header("cache-control", "no-store");
-    Ok(response)
-}
-
-fn json(status: StatusCode, value: &serde_json::Value) -> Response {
-    let mut response = Response::new(status);
-    response.set_body(Body::from_string(value.to_string()));
-    response.set_content_type(tide::http::mime::JSON);
-    response.insert_header("cache-control", "no-store");
-    response
+    Ok(event_stream(events::events(state.clone()), state.health.drains(), seat))
 }

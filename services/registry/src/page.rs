@@ -8,20 +8,12 @@ mod words;
 
 use std::net::SocketAddr;
 
-use bramble_look::Site;
 use bramble_look::asset::Asset;
 use maud::{Markup, html};
 
+use crate::site::SITE;
 use crate::view::{Caution, Refused, Service, Unproven, View};
 use words::{in_words, one_of, plural};
-
-/// The frame of every page here.
-pub(crate) const SITE: Site = Site {
-    motto: "Services on this network",
-    is_broad: true,
-    back: "All services",
-    footer: || html! { "No other service depends on this page. " a href="/api/services" { "The same as JSON" } },
-};
 
 /// Keeps the page up to date in a browser.
 pub(crate) const LIVE: Asset = Asset::new("/live.js", "text/javascript; charset=utf-8", include_str!("live.js"));

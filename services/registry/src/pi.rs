@@ -1,17 +1,15 @@
 //! State of the Pi that this process runs on, if it was started from the SD card: `bramble pi`, which may do everything
 //! there and listens to no one, writes it into a file, and here it is read.
 
+pub(crate) mod routes;
+
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use bramble_pi::state::State as Pi;
 use serde::Serialize;
-use tide::{Request, Response, StatusCode};
-
-use crate::{State, page};
 
 /// Longest file that is read; it is some 2 KiB long.
 const MAX_FILE: u64 = 64 << 10;
@@ -19,9 +17,9 @@ const MAX_FILE: u64 = 64 << 10;
 /// Age from which the file is outdated. It is written every two seconds; after this long its writer hangs.
 const GOOD_FOR: Duration = Duration::from_secs(30);
 
-/// State of the Pi as it was read, and its age.
+/// The state that was read, and its age.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Told {
+pub(crate) struct PiReport {
     #[serde(flatten)]
     pub(crate) pi: Pi,
     /// Seconds since it was written.
@@ -29,9 +27,9 @@ pub(crate) struct Told {
     pub(crate) age: u64,
 }
 
-impl Told {
-    /// Reason for which all of it is doubtful.
-    pub(crate) fn doubt(&self) -> Option<String> {
+impl PiReport {
+    /// A warning if the report is out of date.
+    pub(crate) fn warning(&self) -> Option<String> {
         (self.age > GOOD_FOR.as_secs()).then(|| {
             format!(
                 "This was written {} s ago, and should be every two seconds: the program that looks after the Pi hangs. \
@@ -47,8 +45,8 @@ impl Told {
     }
 }
 
-/// Reads the state of the Pi, or returns a sentence that says why it is unknown.
-pub(crate) fn read(file: &Path) -> Result<Told, String> {
+/// How the Pi is, or a sentence that says why nobody knows.
+pub(crate) fn read(file: &Path) -> Result<PiReport, String> {
     let name = file.display();
     let (text, age) = read_text(file).map_err(|error| {
         format!(
@@ -59,7 +57,7 @@ pub(crate) fn read(file: &Path) -> Result<Told, String> {
         let (line, column) = (error.line(), error.column());
         format!("{name} is not what bramble pi writes (line {line}, column {column}): are both of the same version?")
     })?;
-    Ok(Told { pi, age })
+    Ok(PiReport { pi, age })
 }
 
 fn read_text(file: &Path) -> io::Result<(String, u64)> {
@@ -75,40 +73,6 @@ fn read_text(file: &Path) -> io::Result<(String, u64)> {
     // The clock of a Pi is set while it runs; what was written in the future was written just now.
     let age = SystemTime::now().duration_since(meta.modified()?).unwrap_or_default();
     Ok((text, age.as_secs()))
-}
-
-/// Adds the page and its JSON, if there is a file to read.
-pub(crate) fn add_routes(app: &mut tide::Server<State>) {
-    let Some(file) = app.state().pi.clone() else { return };
-    app.at("/pi").get(shown(Arc::clone(&file)));
-    app.at("/api/pi").get(move |_| {
-        let answer = as_json(&file);
-        async move { Ok(answer) }
-    });
-}
-
-fn shown(file: Arc<PathBuf>) -> impl tide::Endpoint<State> {
-    move |request: Request<State>| {
-        let accepts = request.header("accept").map_or("", |values| values.last().as_str());
-        let answer = if accepts.starts_with("application/json") {
-            as_json(&file)
-        } else {
-            let told = read(&file);
-            let status = if told.is_ok() { StatusCode::Ok } else { StatusCode::ServiceUnavailable };
-            bramble_look::answer(status, page::pi::whole(&told, SystemTime::now()))
-        };
-        async move { Ok(answer) }
-    }
-}
-
-fn as_json(file: &Path) -> Response {
-    match read(file) {
-        Ok(told) => crate::json(StatusCode::Ok, &serde_json::json!(told)),
-        Err(message) => {
-            let error = serde_json::json!({"error": {"code": "unavailable", "message": message}});
-            crate::json(StatusCode::ServiceUnavailable, &error)
-        }
-    }
 }
 
 #[cfg(test)]

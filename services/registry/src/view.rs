@@ -69,13 +69,13 @@ pub struct Service {
     /// How many of them answer.
     pub answering: usize,
     /// By id; those that were lost last.
-    pub instances: Vec<One>,
+    pub instances: Vec<InstanceView>,
 }
 
-/// An instance.
+/// An instance as this node sees it.
 #[derive(Debug, Clone, Serialize)]
-pub struct One {
-    /// State of the instance in this node's directory.
+pub struct InstanceView {
+    /// What this node sees of it.
     #[serde(flatten)]
     pub seen: Seen,
     /// Whether it answered a question of this node; none if it was not asked.
@@ -142,7 +142,7 @@ impl View {
     pub fn new(id: &Arc<str>, directory: &Directory, trust: &Trust, gathered: &Gathered, now: Instant) -> Self {
         let all = directory.all(now).into_iter().chain(directory.lost(now));
         let callers = callers(gathered, now);
-        let ones = all.map(|seen| One::new(seen, id, &callers, gathered, now)).collect();
+        let ones = all.map(|seen| InstanceView::new(seen, id, &callers, gathered, now)).collect();
         let services = by_service(ones);
         let (refused, refused_beyond) = trust.refused();
         let refused = refused.into_iter().map(|one| Refused {
@@ -179,7 +179,7 @@ impl View {
     }
 
     /// Every instance.
-    pub fn instances(&self) -> impl Iterator<Item = &One> {
+    pub fn instances(&self) -> impl Iterator<Item = &InstanceView> {
         self.services.iter().flat_map(|service| &service.instances)
     }
 }
@@ -198,7 +198,7 @@ impl Caution {
     }
 }
 
-impl One {
+impl InstanceView {
     fn new(seen: Seen, own: &Arc<str>, callers: &Callers, gathered: &Gathered, now: Instant) -> Self {
         let id = &seen.instance.id;
         let told = gathered.of(id, now);
@@ -261,9 +261,9 @@ fn callers(gathered: &Gathered, now: Instant) -> Callers {
     callers
 }
 
-/// Groups instances by service. Those that are there come sorted, the lost after them.
-pub(crate) fn by_service(ones: Vec<One>) -> Vec<Service> {
-    let mut services: BTreeMap<Arc<str>, Vec<One>> = BTreeMap::new();
+/// Those that are there come sorted, the lost after them.
+pub(crate) fn by_service(ones: Vec<InstanceView>) -> Vec<Service> {
+    let mut services: BTreeMap<Arc<str>, Vec<InstanceView>> = BTreeMap::new();
     for one in ones {
         services.entry(Arc::clone(&one.seen.instance.service)).or_default().push(one);
     }

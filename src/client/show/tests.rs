@@ -121,6 +121,6 @@ fn a_service_without_instances_is_empty_and_its_command_is_open() {
     assert_eq!((&told["state"], &told["since"]), (&"empty".into(), &Value::Null));
     let config = Config::default();
     let settings = Settings::new(&config.breaker, &config.call, config.call.timeout);
-    assert!(Seen::new(&world.callee, world.start).command(settings).is_open);
-    assert!(!Seen::new(&World::new(1).callee, Instant::now()).command(settings).is_open);
+    assert!(Seen::new(&world.callee, world.start).command(settings).is_open());
+    assert!(!Seen::new(&World::new(1).callee, Instant::now()).command(settings).is_open());
 }

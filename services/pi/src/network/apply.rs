@@ -6,12 +6,12 @@ use std::process::Stdio;
 
 use smol::process::Command;
 
-use super::rule::Wanted;
+use super::lease::AddressConfig;
 use crate::machine::{self, Machine};
 
 /// What is in force.
 pub(super) struct Applied {
-    pub(super) wanted: Option<Wanted>,
+    pub(super) wanted: Option<AddressConfig>,
 }
 
 /// The new address first, then the old ones go: who talks over the same network does not notice.
@@ -19,7 +19,7 @@ pub(super) async fn apply(
     machine: &Machine,
     card: &str,
     before: Option<Applied>,
-    wanted: Option<&Wanted>,
+    wanted: Option<&AddressConfig>,
 ) -> io::Result<()> {
     let new = wanted.map(|wanted| format!("{}/{}", wanted.lease.address, wanted.lease.prefix));
     let mut old = present(machine, card);

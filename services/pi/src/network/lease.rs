@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use crate::state::Origin;
+
 /// Servers of one kind that are kept.
 const MOST: usize = 3;
 
@@ -13,6 +15,13 @@ pub(crate) struct Lease {
     pub(crate) gateway: Option<Ipv4Addr>,
     pub(crate) dns: Vec<IpAddr>,
     pub(crate) ntp: Vec<Ipv4Addr>,
+}
+
+/// An address to configure, and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AddressConfig {
+    pub(crate) lease: Lease,
+    pub(crate) origin: Origin,
 }
 
 /// What the DHCP client tells through its script (`/etc/udhcpc.script`), one line an event.

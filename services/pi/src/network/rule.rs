@@ -6,20 +6,13 @@ use std::time::{Duration, Instant};
 
 use bramble::config::pi::{Addressing, Pi};
 
-use super::lease::{Lease, News};
+use super::lease::{AddressConfig, Lease, News};
 use crate::state::Origin;
 
 /// Without an answer of a DHCP server for so long, the Pi takes an address of its own (RFC 3927).
 const PATIENCE: Duration = Duration::from_secs(8);
 /// So often it is looked whether that address is still nobody else's.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
-
-/// An address as it is to be, with what belongs to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wanted {
-    pub(crate) lease: Lease,
-    pub(crate) origin: Origin,
-}
 
 /// What is known, and what follows from it.
 #[derive(Debug)]
@@ -139,22 +132,22 @@ impl Rule {
     }
 
     /// The address to have at `now`. A card without a cable keeps its own: it does no harm.
-    pub(crate) fn wanted(&mut self, now: Instant) -> Option<Wanted> {
+    pub(crate) fn wanted(&mut self, now: Instant) -> Option<AddressConfig> {
         self.card.as_ref()?;
         if let Some(lease) = self.fixed.as_ref()? {
-            return Some(Wanted { lease: lease.clone(), origin: Origin::Fixed });
+            return Some(AddressConfig { lease: lease.clone(), origin: Origin::Fixed });
         }
         if self.is_overdue(now) {
             self.lease = None;
         }
         if let Some(lease) = &self.lease {
             let dns = if self.dns.is_empty() { lease.dns.clone() } else { self.dns.clone() };
-            return Some(Wanted { lease: Lease { dns, ..lease.clone() }, origin: Origin::Dhcp });
+            return Some(AddressConfig { lease: Lease { dns, ..lease.clone() }, origin: Origin::Dhcp });
         }
         self.own.free_at?;
         let lease =
             Lease { address: self.candidate()?, prefix: 16, gateway: None, dns: self.dns.clone(), ntp: Vec::new() };
-        Some(Wanted { lease, origin: Origin::LinkLocal })
+        Some(AddressConfig { lease, origin: Origin::LinkLocal })
     }
 
     fn is_overdue(&self, now: Instant) -> bool {

@@ -1,7 +1,7 @@
 use std::time::SystemTime;
 
 use bramble::config::Config;
-use bramble::serve::Host;
+use bramble::serve::{Host, event_stream};
 use event_listener::Event;
 use futures_lite::{AsyncReadExt as _, future};
 use smol::Executor;
@@ -9,6 +9,7 @@ use smol::Executor;
 use bramble::bulkhead::Bulkhead;
 
 use super::*;
+use crate::state::READERS;
 use crate::view::by_service;
 
 fn view(news: Vec<News>) -> View {
@@ -38,20 +39,20 @@ fn names(events: &str) -> Vec<&str> {
 
 #[test]
 fn a_reader_is_told_everything_once_and_then_what_differs() {
-    let (mut told, now) = (Told::default(), Instant::now());
-    assert_eq!(names(&told.update(&view(Vec::new()), now)), ["order", "part", "beat"]);
-    assert_eq!(names(&told.update(&view(Vec::new()), now + EVERY)), ["beat"], "nothing is new");
-    let third = told.update(&view(vec![lost(Duration::from_secs(1))]), now + 2 * EVERY);
+    let (mut diff, now) = (PageDiff::default(), Instant::now());
+    assert_eq!(names(&diff.update(&view(Vec::new()), now)), ["order", "part", "beat"]);
+    assert_eq!(names(&diff.update(&view(Vec::new()), now + EVERY)), ["beat"], "nothing is new");
+    let third = diff.update(&view(vec![lost(Duration::from_secs(1))]), now + 2 * EVERY);
     assert_eq!(names(&third), ["order", "part", "said", "beat"]);
     assert!(third.contains("data: producer-a was lost.\n\n"), "one line: {third}");
 }
 
 #[test]
-fn a_change_before_the_first_look_is_not_said_as_if_it_were_new() {
-    let (mut told, now) = (Told::default(), Instant::now());
-    let first = told.update(&view(vec![lost(Duration::from_secs(1))]), now);
+fn what_happened_before_somebody_looked_is_not_said_as_if_it_were_new() {
+    let (mut diff, now) = (PageDiff::default(), Instant::now());
+    let first = diff.update(&view(vec![lost(Duration::from_secs(1))]), now);
     assert!(!names(&first).contains(&"said"), "{first}");
-    let second = told.update(&view(vec![lost(Duration::from_secs(3))]), now + EVERY);
+    let second = diff.update(&view(vec![lost(Duration::from_secs(3))]), now + EVERY);
     assert!(!names(&second).contains(&"said"), "{second}");
 }
 
@@ -71,18 +72,19 @@ fn a_stream_says_each_thing_once_has_a_heartbeat_and_ends_with_the_service() {
     let mut config = Config::default();
     config.discovery.mdns = false;
     let host = Host::new(crate::SERVICE, config, Arc::clone(&executor)).expect("valid");
-    let (ends, places) = (Event::new(), Bulkhead::new("test", READERS));
-    let feed = Feed::new(State::new(&host), ends.listen(), places.try_enter().expect("a place"));
+    let (state, end) = (State::new(&host), Event::new());
+    let seat = state.readers.try_enter().expect("a seat");
+    let mut body = event_stream(events(state), end.listen(), seat).take_body();
     let read = async {
-        let (mut feed, mut text, mut piece) = (feed, Vec::new(), [0; 64]);
+        let (mut text, mut piece) = (Vec::new(), [0; 64]);
         loop {
-            let n = feed.read(&mut piece).await.expect("it cannot fail");
+            let n = body.read(&mut piece).await.expect("it cannot fail");
             text.extend_from_slice(&piece[..n]);
             if n == 0 {
                 return String::from_utf8(text).expect("text");
             }
             if String::from_utf8_lossy(&text).matches("event: beat").count() == 2 {
-                ends.notify(usize::MAX);
+                end.notify(usize::MAX);
             }
         }
     };

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use super::words::{in_words, milliseconds, or_dash, percent};
 use crate::circuits::{Callee, Circuit, State};
-use crate::view::{One, Service};
+use crate::view::{InstanceView, Service};
 
 /// Columns that a service has.
 pub(super) struct Columns {
@@ -41,7 +41,7 @@ pub(super) fn table(service: &Service, columns: &Columns, id: &str) -> Markup {
     }
 }
 
-fn row(one: &One, columns: &Columns) -> Markup {
+fn row(one: &InstanceView, columns: &Columns) -> Markup {
     let instance = &one.seen.instance;
     let failed_behind = one.recent().map(|calls| calls.upstream_failed);
     html! {
@@ -100,7 +100,7 @@ pub(super) fn mark(kind: &'static str, word: &str) -> Markup {
     html! { span.mark.(kind) { (word) } }
 }
 
-fn status(one: &One) -> Markup {
+fn status(one: &InstanceView) -> Markup {
     let (kind, word) = match (one.seen.standing, one.seen.instance.status, one.answers) {
         (Standing::Lost, ..) => ("error", "lost"),
         (Standing::Unproven, ..) => ("stale", "unproven"),
@@ -118,7 +118,7 @@ fn status(one: &One) -> Markup {
     html! { (mark(kind, word)) small { (since) (in_words(time)) } }
 }
 
-fn circuit(one: &One) -> Markup {
+fn circuit(one: &InstanceView) -> Markup {
     let Some(circuit) = one.circuit() else { return html! { (mark("none", "not called")) } };
     let state = circuit.state.unwrap_or(State::Unknown);
     let callers = one.callers.len();
@@ -166,7 +166,7 @@ fn sentence(circuit: &Circuit, state: State) -> String {
 }
 
 /// In the order of [`OF_CALLS`].
-fn numbers(one: &One) -> [Option<String>; 5] {
+fn numbers(one: &InstanceView) -> [Option<String>; 5] {
     let latency = |of| one.latency(of).map(milliseconds);
     [
         one.recent().and_then(|calls| percent(calls.good, calls.good + calls.bad)),

@@ -5,21 +5,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bramble_pi::state::{Clock, Data, Image, Memory, Network, Origin, Role, State as Pi, TimeSource};
 use maud::{Markup, html};
 
-use super::SITE;
 use super::words::{in_words, or_dash};
-use crate::pi::Told;
+use crate::pi::PiReport;
+use crate::site::SITE;
 
 /// The whole page.
-pub(crate) fn whole(told: &Result<Told, String>, now: SystemTime) -> Markup {
-    let (title, body) = match told {
-        Ok(told) => {
-            let problems = told.problems();
+pub(crate) fn whole(report: &Result<PiReport, String>, now: SystemTime) -> Markup {
+    let (title, body) = match report {
+        Ok(report) => {
+            let problems = report.problems();
             let title = match problems {
-                0 => format!("{} is well", name(&told.pi)),
-                1 => format!("{} has a problem", name(&told.pi)),
-                many => format!("{} has {many} problems", name(&told.pi)),
+                0 => format!("{} is well", name(&report.pi)),
+                1 => format!("{} has a problem", name(&report.pi)),
+                many => format!("{} has {many} problems", name(&report.pi)),
             };
-            (title, all(told))
+            (title, all(report))
         }
         Err(why) => {
             let said = html! {
@@ -47,15 +47,15 @@ fn name(pi: &Pi) -> &str {
     if pi.hostname.is_empty() { "This Pi" } else { &pi.hostname }
 }
 
-fn all(told: &Told) -> Markup {
-    let pi = &told.pi;
+fn all(report: &PiReport) -> Markup {
+    let pi = &report.pi;
     html! {
         div.heading {
             h1 { (name(pi)) }
             p.lead { (pi.model.as_deref().unwrap_or("A computer")) ", started from Bramble's SD card." }
         }
-        @if let Some(doubt) = told.doubt() {
-            div.notice.error { div { h2 { "This is out of date" } p { (doubt) } } }
+        @if let Some(warning) = report.warning() {
+            div.notice.error { div { h2 { "This is out of date" } p { (warning) } } }
         }
         @if !pi.problems.is_empty() {
             div.notice.caution { div {

@@ -6,11 +6,11 @@ use bramble::discovery::{Instance, Seen, Source, Standing, Status};
 
 use super::*;
 use crate::circuits::{Callee, Circuit, Endpoint, Latency, State};
-use crate::view::{Caller, News, One, by_service};
+use crate::view::{Caller, InstanceView, News, by_service};
 
 /// As it is outside the demo.
-/// An instance that is there, answers, and is called by no other.
-fn one(service: &str, number: u8) -> One {
+/// An instance that is there, answers, and is called by nobody.
+fn one(service: &str, number: u8) -> InstanceView {
     let instance = Instance {
         id: format!("{service}-{number:016x}").into(),
         service: service.into(),
@@ -25,7 +25,7 @@ fn one(service: &str, number: u8) -> One {
     };
     let known_for = Duration::from_secs(90);
     let standing = Standing::Confirmed;
-    One {
+    InstanceView {
         seen: Seen { instance: Arc::new(instance), known_for, standing, standing_for: known_for, ending_for: None },
         answers: Some(true),
         callers: Vec::new(),
@@ -33,8 +33,8 @@ fn one(service: &str, number: u8) -> One {
     }
 }
 
-/// An instance that a consumer calls, with a circuit in `state`.
-fn called(number: u8, state: State, change: impl FnOnce(&mut Circuit)) -> One {
+/// One that a consumer calls, with a circuit in `state`.
+fn called(number: u8, state: State, change: impl FnOnce(&mut Circuit)) -> InstanceView {
     let mut circuit = Circuit {
         state: Some(state),
         in_flight: Some(2),
@@ -46,14 +46,14 @@ fn called(number: u8, state: State, change: impl FnOnce(&mut Circuit)) -> One {
     let weather_api =
         Endpoint { circuit: Circuit { state: Some(State::Closed), ..Circuit::default() }, ..Endpoint::default() };
     let calls = Callee { service: "upstream".into(), endpoints: vec![weather_api], ..Callee::default() };
-    One {
+    InstanceView {
         callers: vec![Caller { by: "consumer-0000000000000001".into(), circuit }],
         calls: vec![calls],
         ..one("producer", number)
     }
 }
 
-fn view(ones: Vec<One>) -> View {
+fn view(ones: Vec<InstanceView>) -> View {
     View {
         seen_by: "registry-0000000000000001".into(),
         at: SystemTime::UNIX_EPOCH,
@@ -70,13 +70,13 @@ fn view(ones: Vec<One>) -> View {
     }
 }
 
-fn drawn(ones: Vec<One>) -> String {
+fn drawn(ones: Vec<InstanceView>) -> String {
     whole(&view(ones)).into_string()
 }
 
 #[test]
 fn a_service_has_a_sentence_and_a_table_and_those_that_do_not_answer_are_counted() {
-    let mut ones: Vec<One> = (1..=4).map(|number| one("producer", number)).collect();
+    let mut ones: Vec<InstanceView> = (1..=4).map(|number| one("producer", number)).collect();
     ones[1].seen.standing = Standing::Lost;
     ones.push(one("consumer", 9));
     let page = drawn(ones);
@@ -91,12 +91,12 @@ fn a_service_has_a_sentence_and_a_table_and_those_that_do_not_answer_are_counted
 
 #[test]
 fn each_status_is_a_word_of_its_own() {
-    let status = |change: fn(&mut One)| {
+    let status = |change: fn(&mut InstanceView)| {
         let mut one = one("producer", 1);
         change(&mut one);
         drawn(vec![one])
     };
-    let ending = |one: &mut One| {
+    let ending = |one: &mut InstanceView| {
         Arc::make_mut(&mut one.seen.instance).status = Status::Drain;
         one.seen.ending_for = Some(Duration::from_secs(1));
     };
@@ -254,7 +254,7 @@ fn what_makes_the_list_doubtful_is_said_above_it() {
 
 #[test]
 fn twelve_instances_and_a_hundred_happenings_are_a_page_of_at_most_30_kb() {
-    let mut ones: Vec<One> = (1..=10)
+    let mut ones: Vec<InstanceView> = (1..=10)
         .map(|number| {
             called(number, State::Open, |circuit| {
                 circuit.reason = Some("62 of 100 calls failed within 10 s".into());

@@ -1,9 +1,14 @@
 use bramble::config::Config;
 use bramble::serve::Host;
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use bramble_pi::state::{Origin, Role, Throttling, TimeSource};
+use tide::StatusCode;
 use tide::http::{Method, Url};
 
 use super::*;
+use crate::state::State;
 
 /// A file of its own for each test, gone with it.
 struct Sample(PathBuf);

@@ -1,11 +1,12 @@
-//! Log lines, metrics and circuit of a shared store.
+//! The metrics and the circuit of a shared store, and the caution that it is away.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use super::Redis;
+use crate::telemetry::hystrix::Command;
 use crate::telemetry::{Collect, Kind, OpenMetrics};
 
 impl Collect for Redis {
@@ -32,43 +33,28 @@ impl Collect for Redis {
         }
     }
 
-    /// In the form of a called service with one endpoint.
     fn circuits(&self) -> Vec<Value> {
-        let now = Instant::now();
-        let seen = self.link.breaker.snapshot(now);
         let (connected, why_not) = {
             let standing = self.link.standing();
             (standing.connection.is_some(), standing.why_not.clone())
         };
-        let endpoint = json!({
-            "id": "redis",
-            "addr": self.link.place.to_string(),
-            "connected": connected,
-            "why_not": why_not,
-            "state": seen.state.to_string(),
-            "for_ms": milliseconds(now.saturating_duration_since(seen.since)),
-            "reason": seen.reason.map(|reason| reason.to_string()),
-            "next_probe_ms": seen.next_probe.map(|at| milliseconds(at.saturating_duration_since(now))),
-            "admitted_share": seen.ramp_share,
-            "recent_calls": seen.calls,
-            "failure_rate": seen.failure_rate,
-            "slow_rate": seen.slow_rate,
-            "failures_in_a_row": seen.consecutive_failures,
-            "in_flight": self.link.seats.in_flight(),
-        });
-        vec![json!({
-            "service": "redis",
-            "in_flight": self.link.seats.in_flight(),
-            "max_concurrent": self.link.seats.max(),
-            "endpoints": [endpoint],
-        })]
+        let endpoint = [
+            ("id", json!("redis")),
+            ("addr", json!(self.link.place.to_string())),
+            ("connected", json!(connected)),
+            ("why_not", json!(why_not)),
+        ];
+        let endpoint = endpoint.map(|(key, value)| (key.to_owned(), value)).into_iter().collect();
+        let mut circuit = self.link.guard.circuit(endpoint, Instant::now());
+        circuit.insert("max_concurrent".into(), self.link.seats.max().into());
+        vec![circuit.into()]
+    }
+
+    fn commands(&self, now: Instant) -> Vec<Command> {
+        vec![self.link.guard.command(now)]
     }
 
     fn cautions(&self) -> Vec<(&'static str, String)> {
         if self.is_there() { Vec::new() } else { vec![("cache", "memory only: redis unreachable".to_owned())] }
     }
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
