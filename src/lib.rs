@@ -35,6 +35,7 @@ pub mod client;
 #[cfg(feature = "net")]
 pub mod config;
 #[cfg(feature = "net")]
+#[cfg_attr(not(feature = "mdns"), allow(dead_code, reason = "mDNS uses it"))]
 pub mod discovery;
 #[cfg(feature = "net")]
 pub mod logging;
@@ -45,12 +46,14 @@ pub mod resolve;
 #[cfg(feature = "net")]
 pub mod serve;
 #[cfg(feature = "net")]
+#[cfg_attr(not(feature = "mdns"), allow(dead_code, reason = "mDNS uses it"))]
 pub mod service;
 #[cfg(feature = "net")]
 pub mod telemetry;
 #[cfg(feature = "net")]
 pub mod transport;
 #[cfg(feature = "net")]
+#[cfg_attr(not(feature = "mdns"), allow(dead_code, reason = "mDNS uses it"))]
 pub mod trust;
 
 #[cfg(feature = "net")]
