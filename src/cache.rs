@@ -6,14 +6,16 @@
 //! that started it, and a question that has just failed is not asked again at once.
 //!
 //! Time is handed in as the wall clock's, because ages must mean the same to other processes and after a restart. A
-//! [`SharedStore`] (Redis) is asked inside the flight, between this memory and the fetch: the path of a fresh hit stays
+//! `SharedStore` (Redis) is asked inside the flight, between this memory and the fetch: the path of a fresh hit stays
 //! one lock and one clone, and N equal questions are one there too.
 
 mod answer;
 mod flight;
 mod freshness;
 pub mod memory;
+#[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "redis")]
 mod shared_store;
 mod table;
 
@@ -28,6 +30,7 @@ pub use answer::{Failure, Found, How, Kept, Missed};
 use flight::{Flight, Flights, Landing, fly};
 pub use freshness::{Freshness, Lifetimes};
 pub use memory::Entry;
+#[cfg(feature = "redis")]
 pub use shared_store::SharedStore;
 pub use table::{Boarding, CacheTable, FetchOrigin, FetchOutcome, Lookup};
 
@@ -91,6 +94,7 @@ pub struct Cache<V: Clone, E: Failure = Infallible> {
 
 struct Shared<V: Clone, E: Failure> {
     table: CacheTable<V, E>,
+    #[cfg(feature = "redis")]
     store: Option<SharedStore<V>>,
     /// A flight for each question that is being fetched; at most `max_in_flight`.
     flights: Mutex<Flights<V, E>>,
@@ -100,19 +104,20 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
     /// An empty cache whose fetches run on `executor`. `weigh` says how many bytes a value takes, or None for an empty
     /// answer, which is never kept: it must not replace a good one.
     pub fn new(settings: Settings, weigh: fn(&V) -> Option<usize>, executor: Arc<smol::Executor<'static>>) -> Self {
-        Self::with_store(settings, weigh, None, executor)
+        Self { shared: Arc::new(Shared::new(settings, weigh)), executor }
     }
 
     /// As [`Cache::new`], with a second level that other processes share: what is not fresh here is looked for there
     /// before it is fetched, and what was fetched is put there too. [`peek`](Self::peek) and [`put`](Self::put) are
     /// about this process alone.
+    #[cfg(feature = "redis")]
     pub fn with_store(
         settings: Settings,
         weigh: fn(&V) -> Option<usize>,
         store: Option<SharedStore<V>>,
         executor: Arc<smol::Executor<'static>>,
     ) -> Self {
-        let shared = Shared { table: CacheTable::new(settings, weigh), store, flights: Mutex::new(HashMap::new()) };
+        let shared = Shared { store, ..Shared::new(settings, weigh) };
         Self { shared: Arc::new(shared), executor }
     }
 
@@ -211,10 +216,22 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
 }
 
 impl<V: Clone, E: Failure> Shared<V, E> {
+    fn new(settings: Settings, weigh: fn(&V) -> Option<usize>) -> Self {
+        Self {
+            table: CacheTable::new(settings, weigh),
+            #[cfg(feature = "redis")]
+            store: None,
+            flights: Mutex::new(HashMap::new()),
+        }
+    }
+
     fn flights(&self) -> MutexGuard<'_, Flights<V, E>> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
+#[cfg(feature = "redis")]
+impl<V: Clone, E: Failure> Shared<V, E> {
     /// The best there is, once what other processes have is kept here too. None: they have nothing of use.
     async fn look_beyond(&self, key: &str, now: SystemTime) -> Option<Kept<V>> {
         let entry = self.store.as_ref()?.find(key, now).await?;
@@ -227,6 +244,16 @@ impl<V: Clone, E: Failure> Shared<V, E> {
             store.keep(key, entry, self.table.settings.lifetimes.kept_for()).await;
         }
     }
+}
+
+/// This process's memory is all that there is.
+#[cfg(not(feature = "redis"))]
+impl<V: Clone, E: Failure> Shared<V, E> {
+    async fn look_beyond(&self, _: &str, _: SystemTime) -> Option<Kept<V>> {
+        None
+    }
+
+    async fn keep_beyond(&self, _: &str, _: &Entry<V>) {}
 }
 
 impl<V: Clone, E: Failure> Clone for Cache<V, E> {

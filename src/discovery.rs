@@ -2,7 +2,7 @@
 //! its own view: it can be late or wrong, and everything built on it treats it as a hint that the next call proves or
 //! disproves.
 //!
-//! A [`Directory`] merges what its sources say: [`mdns`] on the LAN, a [`dns`] alias, a [`fixed`] list. A source names
+//! A [`Directory`] merges what its sources say: `mdns` on the LAN, a [`dns`] alias, a [`fixed`] list. A source names
 //! what it knows by a key of its own; the same address from two sources is one instance.
 //!
 //! Anything on the LAN can announce an instance, and mDNS may be late or lose packets. So what mDNS says is checked by
@@ -17,14 +17,19 @@
 //! - Each time it is found, [`Instance::epoch`] changes: what was learnt before is out of date.
 
 mod alias;
+#[cfg(feature = "mdns")]
 pub(crate) mod container;
 pub mod dns;
 pub mod fixed;
 mod instance;
+#[cfg(feature = "mdns")]
 mod interfaces;
+#[cfg(feature = "mdns")]
 mod links;
+#[cfg(feature = "mdns")]
 pub mod mdns;
 mod news;
+#[cfg(feature = "mdns")]
 mod probe;
 mod schedule;
 pub mod table;
@@ -42,6 +47,7 @@ pub use alias::Alias;
 use alias::Aliases;
 use instance::whole_seconds;
 pub use instance::{Change, Instance, Seen, Source, Standing, Status, Suspicion};
+#[cfg(feature = "mdns")]
 pub use mdns::Registration;
 pub use news::{News, What};
 pub use table::{InstanceTable, MAX_INSTANCES, MAX_PER_SERVICE};

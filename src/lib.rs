@@ -35,6 +35,7 @@ pub mod client;
 #[cfg(feature = "net")]
 pub mod config;
 #[cfg(feature = "net")]
+#[cfg_attr(not(feature = "mdns"), allow(dead_code, reason = "mDNS uses it"))]
 pub mod discovery;
 #[cfg(feature = "net")]
 pub mod logging;
@@ -45,6 +46,7 @@ pub mod resolve;
 #[cfg(feature = "net")]
 pub mod serve;
 #[cfg(feature = "net")]
+#[cfg_attr(not(feature = "mdns"), allow(dead_code, reason = "mDNS uses it"))]
 pub mod service;
 #[cfg(feature = "net")]
 pub mod telemetry;
@@ -53,6 +55,7 @@ pub mod timeout;
 #[cfg(feature = "net")]
 pub mod transport;
 #[cfg(feature = "net")]
+#[cfg_attr(not(feature = "mdns"), allow(dead_code, reason = "mDNS uses it"))]
 pub mod trust;
 
 #[cfg(feature = "net")]

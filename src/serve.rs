@@ -3,6 +3,8 @@
 
 mod event_stream;
 mod guard;
+#[cfg_attr(not(feature = "mdns"), path = "serve/lan/absent.rs")]
+mod lan;
 mod request_log;
 mod routes;
 mod shutdown;
@@ -21,14 +23,14 @@ use smol::{Executor, Timer};
 
 use crate::client::Client;
 use crate::config::{Config, Section};
-use crate::discovery::mdns::Mdns;
-use crate::discovery::{self, Announcement, Directory, Registration, Status, Told};
+use crate::discovery::{self, Directory, Told};
 use crate::resolve::Resolver;
 use crate::service::{Calls, Service};
 use crate::telemetry::{Collect, Counter};
 use crate::transport;
 use crate::transport::client::Wire;
 use crate::trust::{self, Own, Trust};
+use lan::{Lan, Registration};
 use supervisor::Supervisor;
 
 pub use event_stream::event_stream;
@@ -157,8 +159,8 @@ pub struct Host {
     listens: Event,
     /// What tells of itself under `/metrics` and the like.
     collected: Mutex<Vec<Arc<dyn Collect>>>,
-    /// Or why there is none.
-    mdns: Result<Mdns, String>,
+    /// Its part in mDNS, or why it has none.
+    lan: Result<Lan, String>,
 }
 
 impl std::fmt::Debug for Host {
@@ -188,8 +190,8 @@ impl Host {
         executor.spawn(wire.clone().keep_tidy()).detach();
         discovery::fixed::fill(&directory, &config.discovery.fixed, now);
         discovery::dns::follow(&directory, &config.discovery.dns, &resolver, &executor);
-        let mdns = browse(&service, &config, &directory, &trust, &executor);
-        if let Err(why) = &mdns {
+        let lan = browse(&service, &config, &directory, &trust, &executor);
+        if let Err(why) = &lan {
             directory.goes_without_mdns(why);
         }
         let health = Arc::default();
@@ -210,7 +212,7 @@ impl Host {
             addr: OnceLock::new(),
             listens: Event::new(),
             collected,
-            mdns,
+            lan,
         })
     }
 
@@ -335,7 +337,7 @@ impl Host {
         self.trust.know_own(Own { id: Arc::clone(&self.id), service: self.service.name(), port: addr.port() });
         routes::add(&mut app, routes::Told::new(self, collected, Arc::clone(&health), Arc::clone(&stats)));
 
-        let registration = self.mdns.as_ref().ok().and_then(|mdns| self.register(mdns, addr));
+        let registration = self.lan.as_ref().ok().and_then(|lan| lan.register(self, addr));
         say_listening(addr);
         let _ = self.addr.set(addr); // a host serves once
         self.listens.notify(usize::MAX);
@@ -358,42 +360,11 @@ impl Host {
         if drained.cut > 0 {
             log::warn!("{} connections were cut: they had not ended within drain_timeout", drained.cut);
         }
-        if let Ok(mdns) = &self.mdns {
-            mdns.shutdown();
+        if let Ok(lan) = &self.lan {
+            lan.end();
         }
         log::info!("{} has ended", self.id);
         Ok(())
-    }
-
-    /// Tells the LAN. What is in its way is said in the log, and heals by itself when the network does.
-    fn register(&self, mdns: &Mdns, addr: SocketAddr) -> Option<Registration> {
-        let said = Announcement {
-            cluster: self.config.node.cluster.clone(),
-            id: self.id.to_string(),
-            service: self.service.name().into(),
-            version: self.service.version_str().into(),
-            path: "/".into(),
-            zone: self.config.node.zone.clone(),
-            weight: self.config.node.weight,
-            status: Status::Up,
-        };
-        match mdns.register(said, addr, self.service.title()) {
-            Ok((registration, announced)) => {
-                let id = Arc::clone(&self.id);
-                let told = async move {
-                    match announced.await {
-                        Ok(()) => log::info!("{id} is announced by mDNS"),
-                        Err(error) => log::error!("{error}"),
-                    }
-                };
-                self.executor.spawn(told).detach();
-                Some(registration)
-            }
-            Err(error) => {
-                log::warn!("{error}");
-                None
-            }
-        }
     }
 }
 
@@ -433,25 +404,14 @@ fn browse(
     directory: &Directory,
     trust: &Arc<Trust>,
     executor: &Executor<'static>,
-) -> Result<Mdns, String> {
+) -> Result<Lan, String> {
     if service.is_alone() {
         return Err(format!("off: {} takes no part in the cluster", service.name()));
     }
     if !config.discovery.mdns {
         return Err("off: [discovery] mdns is false".into());
     }
-    if let Some(why) = discovery::container::is_in_the_way(&config.discovery, service) {
-        return Err(why);
-    }
-    let start = || -> Result<Mdns, discovery::mdns::Error> {
-        let mdns = Mdns::start(&config.discovery, service.is_program())?.trusting(Arc::clone(trust));
-        mdns.browse(config.node.cluster.clone(), directory.clone(), executor)?.detach();
-        Ok(mdns)
-    };
-    start().map_err(|error| {
-        log::error!("{error}");
-        format!("off: {error}")
-    })
+    Lan::start(service, config, directory, trust, executor)
 }
 
 /// What is done between the signal to end and the last request.

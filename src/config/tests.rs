@@ -377,6 +377,16 @@ fn a_password_in_the_address_of_a_store_is_sent_to_its_file() {
     assert_eq!(config.cache.password_file, Some("/run/secrets/redis".into()));
 }
 
+#[cfg(not(feature = "redis"))]
+#[test]
+fn a_store_that_is_not_built_in_is_a_mistake_that_names_the_feature() {
+    let said = mistakes("[cache]\nstore = \"redis://cache\"");
+    assert!(
+        said.contains(":2:9: cache.store") && said.contains("needs the cargo feature `redis` of bramble"),
+        "{said}"
+    );
+}
+
 #[test]
 fn stores_and_hosts_have_their_form() {
     for right in [
@@ -388,7 +398,8 @@ fn stores_and_hosts_have_their_form() {
         "redis://a/1",
         "redis://a:1/15",
     ] {
-        assert!(text(&format!("[cache]\nstore = \"{right}\"")).is_ok(), "{right}");
+        let read = text(&format!("[cache]\nstore = \"{right}\""));
+        assert_eq!(read.is_ok(), right == "memory" || cfg!(feature = "redis"), "{right}");
     }
     for wrong in [
         "",

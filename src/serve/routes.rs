@@ -41,7 +41,7 @@ impl Told {
             health,
             stats,
             trust: Arc::clone(&host.trust),
-            mdns: host.mdns.as_ref().map_or_else(|why| why.clone(), |_| "on".into()),
+            mdns: host.lan.as_ref().map_or_else(|why| why.clone(), |_| "on".into()),
             readers: Bulkhead::new("/hystrix.stream", READERS),
         }
     }

@@ -102,6 +102,7 @@ pub struct Wire(Arc<Inner>);
 struct Inner {
     settings: Settings,
     pool: Arc<Pool>,
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "nothing is encrypted"))]
     tls: Tls,
     /// Only there because the trait can be asked for it.
     config: Config,
@@ -123,7 +124,8 @@ impl<'a> Target<'a> {
         let refuse = |why| Error::Url { url: url[..Position::AfterPath].to_owned(), why };
         let https = match url.scheme() {
             "http" => false,
-            "https" => true,
+            "https" if cfg!(feature = "tls") => true,
+            "https" => return Err(refuse("this program was built without the cargo feature `tls` of bramble")),
             _ => return Err(refuse("only http and https are spoken")),
         };
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| refuse("it has no host"))?;

@@ -129,6 +129,7 @@ const UNIT: &[Step] = &[
     Step { name: "fuzzing, a minute each", work: Work::Beside(unit::fuzz) },
     Step { name: "every interleaving of what is lock-free", work: Work::Beside(unit::interleavings) },
     Step { name: "rules without the feature net", work: Work::Beside(rules::check) },
+    Step { name: "cargo features, one at a time", work: Work::Beside(rules::features) },
     Step { name: "doctests", work: Work::Beside(unit::doctests) },
     Step { name: "lints of benches and fuzz targets", work: Work::Beside(lints::outside) },
     Step { name: "tests", work: Work::Tests(unit::test) },

@@ -145,7 +145,11 @@ pub(in crate::config) fn store(text: &str) -> Result<(), &'static str> {
     if !db.bytes().all(|b| b.is_ascii_digit()) || db.parse::<u16>().is_err() {
         return Err("has no number of a database after the slash; write for example \"redis://HOST:6379/1\"");
     }
-    if is_host(place) || host_port(place).is_ok() { Ok(()) } else { Err(wrong) }
+    match is_host(place) || host_port(place).is_ok() {
+        true if cfg!(feature = "redis") => Ok(()),
+        true => Err("needs the cargo feature `redis` of bramble, and this program was built without it"),
+        false => Err(wrong),
+    }
 }
 
 pub(super) fn is_host(host: &str) -> bool {

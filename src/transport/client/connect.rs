@@ -40,6 +40,7 @@ pub(super) async fn open(wire: &Inner, target: &Target<'_>, deadline: Instant) -
 
     let watch = Arc::new(Watch::default());
     let socket = Socket::new(tcp, Arc::clone(&watch));
+    #[cfg(feature = "tls")]
     let stream = if target.https {
         let latest = deadline.min(Instant::now() + settings.connect_timeout);
         let handshake = wire.tls.connect(target.host, socket);
@@ -47,6 +48,8 @@ pub(super) async fn open(wire: &Inner, target: &Target<'_>, deadline: Instant) -
     } else {
         Stream::Plain(socket)
     };
+    #[cfg(not(feature = "tls"))]
+    let stream = Stream::Plain(socket); // Target::of has refused https
     Ok(Box::new(Connection::new(target.key.into(), target.https, stream, watch).await?))
 }
 

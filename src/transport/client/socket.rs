@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 use async_io::Async;
 use futures_lite::{AsyncRead, AsyncWrite};
 
+#[cfg(feature = "tls")]
 use crate::transport::tls::TlsStream;
 
 /// State that a connection and its socket share.
@@ -122,6 +123,7 @@ impl AsyncWrite for Socket {
 /// With or without TLS.
 pub(super) enum Stream {
     Plain(Socket),
+    #[cfg(feature = "tls")]
     Tls(Box<TlsStream<Socket>>),
 }
 
@@ -129,6 +131,7 @@ impl Stream {
     fn watch(&self) -> &Watch {
         match self {
             Self::Plain(socket) => &socket.watch,
+            #[cfg(feature = "tls")]
             Self::Tls(stream) => &stream.get_ref().0.watch,
         }
     }
@@ -139,6 +142,7 @@ impl AsyncRead for Stream {
         let this = self.get_mut();
         let n = ready!(match this {
             Self::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
+            #[cfg(feature = "tls")]
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         })?;
         if n > 0 {
@@ -152,6 +156,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
+            #[cfg(feature = "tls")]
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
@@ -163,6 +168,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, bytes),
+            #[cfg(feature = "tls")]
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
         }
     }
@@ -170,6 +176,7 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
+            #[cfg(feature = "tls")]
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
@@ -177,6 +184,7 @@ impl AsyncWrite for Stream {
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_close(cx),
+            #[cfg(feature = "tls")]
             Self::Tls(stream) => Pin::new(stream).poll_close(cx),
         }
     }
