@@ -323,7 +323,7 @@ fn one_that_mdns_and_the_name_both_know_counts_once_under_the_name_that_mdns_giv
             path: "/".into(),
             zone: "".into(),
             weight: 1,
-            version: "0.1.0".into(),
+            version: "0.2.0".into(),
             status,
             source: Source::Mdns,
             epoch: 0,

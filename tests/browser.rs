@@ -215,7 +215,7 @@ fn every_page_is_accessible_in_each_width_light_and_dark() {
 fn a_pi_in_trouble() -> serde_json::Value {
     serde_json::json!({
         "hostname": "shelf",
-        "image": {"version": "0.1.0", "revision": "1a2b3c4d5e6f", "kernel": "6.12.57+deb13-armmp", "built": 1_800_000_000},
+        "image": {"version": "0.2.0", "revision": "1a2b3c4d5e6f", "kernel": "6.12.57+deb13-armmp", "built": 1_800_000_000},
         "model": "Raspberry Pi 2 Model B Rev 1.1", "serial": "00000000a1b2c3d4", "uptime_s": 93_784,
         "temperature_c": 61.2, "throttling": {"now": false, "since_start": true},
         "memory": {"total_kib": 944_128, "used_kib": 47_104},

@@ -37,7 +37,7 @@ impl Pi {
         let cluster = format!("[node]\ncluster = \"test-{name}-{}\"\n", std::process::id());
         let loopback = "[discovery]\nmdns = false\n[server]\nlisten = \"127.0.0.1:0\"\n";
         pi.write("card/bramble.toml", &format!("{settings}\n{cluster}{loopback}"));
-        pi.write("etc/bramble-release", "VERSION=0.1.0\nBUILT=1700000000\n");
+        pi.write("etc/bramble-release", "VERSION=0.2.0\nBUILT=1700000000\n");
         pi.write("proc/device-tree/serial-number", "00000000a1b2c3d4\0");
         pi.write("dev/tty1", "");
         pi.write("dev/ttyAMA0", "");

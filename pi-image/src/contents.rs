@@ -198,8 +198,8 @@ mod tests {
         let part = linked("flume v0.12.0\tApache-2.0/MIT\t (*)", &sums).expect("a part");
         assert_eq!(part.licence, "Apache-2.0 OR MIT");
         assert_eq!(part.from, From::Crate(Some("5e1f".to_owned())));
-        let own = linked("bramble v0.1.0 (/somewhere)\tMIT OR Apache-2.0\t", &sums).expect("a part");
-        assert_eq!((own.version.as_str(), own.from), ("0.1.0", From::Crate(None)));
+        let own = linked("bramble v0.2.0 (/somewhere)\tMIT OR Apache-2.0\t", &sums).expect("a part");
+        assert_eq!((own.version.as_str(), own.from), ("0.2.0", From::Crate(None)));
         assert_eq!(linked("", &sums), None);
     }
 

@@ -12,7 +12,7 @@ const IMAGE: &str = "SPDXRef-Image";
 
 /// Subject of the list: the image or the program.
 pub(crate) struct Subject<'a> {
-    /// `bramble-pi2-0.1.0.img`
+    /// `bramble-pi2-0.2.0.img`
     pub(crate) file: &'a str,
     pub(crate) version: &'a str,
     pub(crate) sha256: &'a str,
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn every_package_of_the_lock_and_every_crate_is_in_the_list_once() {
-        let subject = Subject { file: "a.img", version: "0.1.0", sha256: "00", time: 0 };
+        let subject = Subject { file: "a.img", version: "0.2.0", sha256: "00", time: 0 };
         let parts = all_parts();
         let document = document(&subject, &parts);
         let packages = document["packages"].as_array().expect("a list");
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn every_reference_leads_somewhere() {
-        let document = document(&Subject { file: "a.img", version: "0.1.0", sha256: "00", time: 0 }, &all_parts());
+        let document = document(&Subject { file: "a.img", version: "0.2.0", sha256: "00", time: 0 }, &all_parts());
         let of = |list: &str, key: &str| -> BTreeSet<String> {
             document[list]
                 .as_array()

@@ -96,11 +96,11 @@ mod tests {
         folder.write("proc/uptime", "93.42 301.00\n");
         folder.write("proc/meminfo", "MemTotal:  948304 kB\nMemFree: 1 kB\nMemAvailable: 900000 kB\n");
         folder.write("proc/17/smaps_rollup", "00400000-bf000000 ---p 0 00:00 0 [rollup]\nRss: 5000 kB\nPss: 1400 kB\n");
-        folder.write("etc/bramble-release", "VERSION=0.1.0\nBUILT=1790000000\nKERNEL=6.12.1\nREVISION=abc\n");
+        folder.write("etc/bramble-release", "VERSION=0.2.0\nBUILT=1790000000\nKERNEL=6.12.1\nREVISION=abc\n");
         assert_eq!((temperature(&machine), is_underpowered(&machine)), (Some(48.312), Some(true)));
         assert_eq!((uptime(&machine), share(&machine, 17), share(&machine, 18)), (93, Some(1400), None));
         assert_eq!(memory(&machine), Memory { total_kib: 948_304, used_kib: 48_304 });
-        let (version, revision, kernel) = ("0.1.0".into(), "abc".into(), "6.12.1".into());
+        let (version, revision, kernel) = ("0.2.0".into(), "abc".into(), "6.12.1".into());
         assert_eq!(image(&machine), Image { version, revision, kernel, built: 1_790_000_000 });
     }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::run;
 
-/// The name of an image in a registry: `pi-0:5000/bramble:0.1.0`, or with a digest.
+/// The name of an image in a registry: `pi-0:5000/bramble:0.2.0`, or with a digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reference {
     pub(crate) registry: String,
@@ -20,7 +20,7 @@ pub(crate) struct Reference {
 impl Reference {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let wrong =
-            || format!("{text:?} does not name a registry; write HOST:PORT/NAME:TAG, as pi-0:5000/bramble:0.1.0");
+            || format!("{text:?} does not name a registry; write HOST:PORT/NAME:TAG, as pi-0:5000/bramble:0.2.0");
         let (registry, rest) = text.split_once('/').ok_or_else(wrong)?;
         if !(registry.contains([':', '.']) || registry == "localhost") || rest.is_empty() {
             return Err(wrong());
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_name_has_a_registry_and_may_have_tag_and_digest() {
-        let name = "pi-0:5000/home/bramble:0.1.0@sha256:00";
+        let name = "pi-0:5000/home/bramble:0.2.0@sha256:00";
         let parsed = Reference::parse(name).expect("a name");
         assert_eq!(parsed.to_string(), name);
         assert_eq!((parsed.registry.as_str(), parsed.path.as_str()), ("pi-0:5000", "home/bramble"));

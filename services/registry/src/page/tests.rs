@@ -18,7 +18,7 @@ fn one(service: &str, number: u8) -> InstanceView {
         path: "/".into(),
         zone: "shelf".into(),
         weight: 1,
-        version: "0.1.0".into(),
+        version: "0.2.0".into(),
         status: Status::Up,
         source: Source::Mdns,
         epoch: 0,

@@ -42,7 +42,7 @@ fn pi() -> Pi {
     let mut pi = Pi { hostname: "shelf".into(), uptime_s: 7200, temperature_c: Some(48.31), ..Pi::default() };
     pi.model = Some("Raspberry Pi 2 Model B Rev 1.1".into());
     pi.serial = Some("00000000a1b2c3d4".into());
-    pi.image.version = "0.1.0".into();
+    pi.image.version = "0.2.0".into();
     pi.image.built = 1_700_000_000;
     pi.network.interface = Some("eth0".into());
     pi.network.cable = true;
