@@ -53,7 +53,7 @@ pub async fn run(host: Host, extras: Extras) -> Result<(), Error> {
 /// `/api/pi`.
 pub fn app(state: State) -> tide::Server<State> {
     let mut app = tide::with_state(state);
-    site::SITE.furnish(&mut app);
+    site::SITE.install(&mut app);
     app.at(page::LIVE.path).get(|request: Request<State>| async move { Ok(page::LIVE.answer(&request)) });
     if app.state().demo.is_some() {
         app.at("/demo/*deed").post(demo::routes::press).all(demo::routes::is_a_button);
