@@ -8,8 +8,8 @@ use crate::install::{self, Package};
 use crate::retry::{MOST_FLAKY, TestName};
 use crate::run::{self, Workspace};
 use crate::{
-    Failure, browser, card, deny, format, hosts, lints, manifests, overlay, package, release, rules, rust_version, unit,
-    words,
+    Failure, browser, card, deny, format, hosts, lints, manifests, overlay, package, release, rules, rust_version,
+    unit, words,
 };
 
 /// Steps with the same needs.
