@@ -130,6 +130,9 @@ fn documents_name_the_version_that_is_released_next() {
             }
         }
     }
+    let readme = fs::read_to_string(Workspace::find().root.join("README.md")).expect("it is there");
+    let compiler = concat!(" ", env!("CARGO_PKG_RUST_VERSION"), " or newer");
+    assert!(readme.contains(compiler), "README.md does not say that it needs Rust{compiler}");
     let changelog = fs::read_to_string(Workspace::find().root.join("CHANGELOG.md")).expect("it is there");
     assert!(changelog.contains(&format!("\n## [{VERSION}] - ")), "CHANGELOG.md has no section for {VERSION}");
 }
