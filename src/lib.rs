@@ -73,7 +73,19 @@ pub use service::Service;
 #[cfg(feature = "net")]
 pub use transport::ID_HEADER;
 
-/// The README's code runs as a test.
+/// The code in README and guides runs as a test.
 #[cfg(all(doctest, feature = "net"))]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod guides {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/write-a-service.md")]
+    struct WriteAService;
+    #[doc = include_str!("../docs/run-a-cluster.md")]
+    struct RunACluster;
+    #[doc = include_str!("../docs/sd-card.md")]
+    struct SdCard;
+    #[doc = include_str!("../docs/when-things-fail.md")]
+    struct WhenThingsFail;
+    #[doc = include_str!("../docs/performance.md")]
+    struct Performance;
+}

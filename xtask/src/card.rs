@@ -31,7 +31,7 @@ const AT_ONCE: &str = "--test-threads=2";
 /// Said at the end of each run.
 const UNSEEN: &str = "card: QEMU has no VideoCore firmware (config.txt is read by the test as the firmware would), no HDMI, \
                       no network chip of a real Pi 2, shows no cable as out but by silence, and restarts as soon as the \
-                      chip's watchdog is started (softdog is at its place); see the README's checklist for the first boot";
+                      chip's watchdog is started (softdog is at its place); see docs/sd-card.md for the first boot";
 
 /// Of this run, once it is built.
 static CARD: OnceLock<PathBuf> = OnceLock::new();

@@ -9,6 +9,8 @@ mod browser;
 mod card;
 mod containers;
 mod deny;
+#[cfg(test)]
+mod documents;
 mod format;
 mod hosts;
 mod image;

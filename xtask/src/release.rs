@@ -103,7 +103,7 @@ fn signed(workspace: &Workspace, folder: &Path, key: Option<&Path>) -> Result<St
     Ok(format!("{} has the sums of {} file(s), and {SIGNATURE} is its signature.", file.display(), names.len()))
 }
 
-/// Signs a file and has everybody's own programs check it, as README.md says.
+/// Signs a file and has everybody's own programs check it, as docs/run-a-cluster.md says.
 pub(crate) fn check(workspace: &Workspace) -> Result<Option<String>, String> {
     let folder = std::env::temp_dir().join(format!("bramble-sign-{}", std::process::id()));
     fs::create_dir_all(folder.join("dist")).map_err(|why| why.to_string())?;
