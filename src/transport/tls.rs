@@ -1,6 +1,5 @@
 //! TLS towards upstreams, paid for only by processes that use it: the system's roots are some 140 certificates and half
-//! a
-//! megabyte, so they are read at the first `https` call and never by a process that makes none.
+//! a megabyte, so they are read at the first `https` call and never by a process that makes none.
 //!
 //! The only file that names rustls.
 

@@ -8,8 +8,7 @@ use super::*;
 use crate::circuits::{Callee, Circuit, Endpoint, Latency, State};
 use crate::view::{Caller, News, One, by_service};
 
-/// As it is outside the demo.
-/// An instance that is there, answers, and is called by no other.
+/// An instance as outside of the demo: there, answering, and called by no other.
 fn one(service: &str, number: u8) -> One {
     let instance = Instance {
         id: format!("{service}-{number:016x}").into(),
