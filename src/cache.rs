@@ -127,8 +127,7 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
     }
 
     /// Answer that this process holds for `key`, without a fetch: a fresh answer, or the error of a fetch a moment ago
-    /// that no
-    /// old answer may stand in for. `None`: it would have to be fetched.
+    /// that no old answer may stand in for. `None`: it would have to be fetched.
     pub fn held(&self, key: &str, now: SystemTime) -> Option<Result<Found<V, E>, Missed<E>>> {
         self.shared.table.held(key, now)
     }

@@ -69,7 +69,7 @@ pub struct Directory {
 pub enum Told {
     /// All of them.
     Everyone,
-    /// Those of these services.
+    /// The instances of these services.
     Of(&'static [&'static str]),
     /// None.
     Nobody,
@@ -151,7 +151,7 @@ impl Directory {
         self.read(|table| table.why_unproven(announced))
     }
 
-    /// What happened lately, the newest first; at most 100.
+    /// Events of late, the newest first; at most 100.
     pub fn events(&self, now: Instant) -> Vec<News> {
         self.read(|table| table.events(now))
     }

@@ -162,8 +162,8 @@ impl Resolver {
     }
 
     /// Looks up `host` as [`Resolver::lookup`] does, but asks again whatever the cache says: for watching a name,
-    /// because servers give
-    /// out times to live that have nothing to do with how long an instance lives (Docker's: ten minutes).
+    /// because servers give out times to live that have nothing to do with how long an instance lives (Docker's: ten
+    /// minutes).
     ///
     /// # Errors
     ///

@@ -14,8 +14,7 @@ pub(super) const MAX_REMEMBERED: Duration = Duration::from_secs(300);
 /// Properties of a fetch's error that a cache must know.
 pub trait Failure: Clone + Send + Sync + 'static {
     /// Whether an old answer is better than this error: yes if the source could not say (5xx, timeout, unreachable,
-    /// 429), no if
-    /// the answer is known (404, a bad question).
+    /// 429), no if the answer is known (404, a bad question).
     fn stale_may_stand_in(&self) -> bool;
 
     /// For how long the same question gets the same error without a fetch; at most five minutes. Zero: not at all.

@@ -146,8 +146,8 @@ impl<V: Clone, E: Failure> CacheTable<V, E> {
         result
     }
 
-    /// Fresh answer for `key`, or the error of a fetch a moment ago that no old answer may stand in for.
-    /// None: it would have to be fetched.
+    /// Fresh answer for `key`, or the error of a fetch a moment ago that no old answer may stand in for. None: it would
+    /// have to be fetched.
     pub fn held(&self, key: &str, now: SystemTime) -> Option<Result<Found<V, E>, Missed<E>>> {
         if let Some(kept) = self.look(key, now).filter(|kept| kept.freshness == Freshness::Fresh) {
             return Some(Ok(self.give_fresh(kept)));

@@ -1,5 +1,5 @@
-//! What is known of the names that stand for services: whether each answers, and why a list is empty. The pages show it,
-//! and whoever meets a dead address behind a name has the name looked up again through it.
+//! State of the names that stand for services: whether each answers, and why a list is empty. The pages show it, and a
+//! caller that meets a dead address behind a name has the name looked up again through it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ pub struct Alias {
     /// How long ago it last had one, in seconds. None: never.
     #[serde(rename = "answered_ago_s", serialize_with = "seconds")]
     pub answered: Option<Duration>,
-    /// What is wrong with it, as a sentence. None: nothing.
+    /// Problem of the alias, as a sentence. None: there is none.
     pub problem: Option<Arc<str>>,
 }
 
@@ -52,7 +52,7 @@ impl Aliases {
         wishes
     }
 
-    /// What a look-up came to. `addresses`: how many are in use now.
+    /// Reports the result of a look-up. `addresses`: how many are in use now.
     pub(super) fn tell(&self, service: &str, addresses: usize, problem: Option<Arc<str>>, now: Instant) {
         if let Some(followed) = self.lock().get_mut(service) {
             followed.answered = if problem.is_none() { Some(now) } else { followed.answered };
@@ -122,7 +122,7 @@ mod tests {
         let wishes = aliases.follow(&"producer".into(), &"producer:8080".into());
         for _ in 0..100 {
             aliases.look_again("producer");
-            aliases.look_again("nobody");
+            aliases.look_again("unknown");
         }
         assert!(wishes.try_recv().is_ok() && wishes.try_recv().is_err());
     }

@@ -1,5 +1,5 @@
-//! Whether this is a container behind its engine's own network. mDNS would announce an address there that nobody outside
-//! can reach, and on an overlay network not even the neighbours hear it.
+//! Detects a container behind its engine's own network. mDNS would announce an address there that no host outside can
+//! reach, and on an overlay network not even the neighbours hear it.
 //!
 //! No single sign is enough: a virtual machine may be made of an image that has `/.dockerenv`, a container may share its
 //! host's network or have a macvlan on the LAN, and LXC's cable may lead to the LAN's own bridge. So all of these must be
@@ -19,7 +19,7 @@ const MARKS: [&str; 2] = [".dockerenv", "run/.containerenv"];
 const KUBERNETES: &str = "KUBERNETES_SERVICE_HOST";
 /// Written for each container by its engine, and mounted over the image's own.
 const NAME_FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
-/// One end of a cable whose other end the engine holds: bridge and overlay networks, Cilium's, rootless Podman's.
+/// Kinds of cables whose other end the engine holds: bridge and overlay networks, Cilium's, rootless Podman's.
 const CABLES: [&str; 3] = ["veth", "netkit", "tun"];
 
 /// Why mDNS is not to be used by `service`, as a sentence. Says it in the log, too. None: nothing is in its way, or the
@@ -32,7 +32,7 @@ pub(crate) fn is_in_the_way(config: &Discovery, service: &Service) -> Option<Str
     let interface = signs.bridged(&links::kinds().ok()?)?;
     let why = format!(
         "this container has a network of its engine's own ({interface}), where mDNS would announce an address that \
-         nobody outside can reach"
+         no host outside can reach"
     );
     let instead = instead(config, service);
     match &instead {
@@ -66,7 +66,7 @@ impl std::fmt::Display for Instead {
             Self::Names(names) => write!(f, "it is off, and others are found by name ({names})"),
             Self::Found => f.write_str("it is off, and others find this one by its alias on the network"),
             Self::Nothing => f.write_str(
-                "it is off, and nobody can be found; set [discovery] dns = { producer = \"producer:8080\" } to the \
+                "it is off, and no instance can be found; set [discovery] dns = { producer = \"producer:8080\" } to the \
                  alias of the service, or run this on the host's network or a macvlan, or name the interface in \
                  [discovery] interfaces to use mDNS all the same",
             ),
@@ -74,12 +74,12 @@ impl std::fmt::Display for Instead {
     }
 }
 
-/// What there is to see.
+/// Signs of a container.
 #[derive(Debug)]
 struct Signs {
     is_marked: bool,
     has_name_files: bool,
-    /// What mDNS would use.
+    /// Interfaces that mDNS would use.
     interfaces: Vec<String>,
 }
 
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn who_names_the_interface_knows_better() {
+    fn an_interface_named_in_the_configuration_wins() {
         let mut discovery = Config::default().discovery;
         discovery.interfaces = vec!["eth0".into()];
         assert_eq!(is_in_the_way(&discovery, &CALLER), None);

@@ -62,7 +62,7 @@ struct Alias {
     resolver: Resolver,
 }
 
-/// What is known behind a name, and what is logged of it. The time is an argument.
+/// State of the addresses behind a name, and what is logged of it. The time is an argument.
 struct View {
     service: Arc<str>,
     /// `host:port`.

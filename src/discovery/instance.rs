@@ -1,4 +1,4 @@
-//! What is known of one process that serves.
+//! Instances: processes that serve.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-/// One process that serves, as this process sees it.
+/// A process that serves, as this process sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Instance {
     /// `producer-5f0c2a9be81d4477`; for sources that know no name, the address.
@@ -25,7 +25,7 @@ pub struct Instance {
     pub version: Box<str>,
     /// Whether it wants new calls.
     pub status: Status,
-    /// Which source told of it.
+    /// Source that told of the instance.
     pub source: Source,
     /// Changes each time the instance is found: at first, after it was lost, and at another address. What was learnt of
     /// it under another epoch (an open circuit, a latency) is out of date. Set by the directory; sources leave it 0.
@@ -37,18 +37,18 @@ pub struct Instance {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// It serves.
+    /// Serves.
     Up,
-    /// It finishes what it has and ends.
+    /// Finishes the calls it has and ends.
     Drain,
 }
 
-/// Which source told of an instance. The order is the order of belief: mDNS knows more of an instance than an address
+/// Source that told of an instance. The order is the order of belief: mDNS knows more of an instance than an address
 /// does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
-    /// Its own registration on the LAN.
+    /// The instance's own registration on the LAN.
     Mdns,
     /// An address of a DNS name.
     Dns,
@@ -67,17 +67,17 @@ impl Source {
     }
 }
 
-/// What a source tells about one key.
+/// Change that a source tells about one key.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// It is there, or is otherwise than before. Takes calls at once.
+    /// The instance is there, or is otherwise than before. Takes calls at once.
     Is(Instance),
-    /// It announced itself at these addresses. Takes calls once it has answered a probe at one of them with its id.
-    /// `Instance::addr` is replaced by the address that answers.
+    /// The instance announced itself at these addresses. Takes calls once it has answered a probe at one of them with
+    /// its id. `Instance::addr` is replaced by the address that answers.
     Announced(Instance, Vec<SocketAddr>),
     /// The source no longer hears of it. Whether it is gone, a probe tells.
     Unheard,
-    /// It is gone.
+    /// The instance is gone.
     Gone,
 }
 
@@ -85,11 +85,11 @@ pub enum Change {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Standing {
-    /// Its source tells of it.
+    /// The source tells of the instance.
     Confirmed,
-    /// Its source has stopped telling of it, but it answers probes: it stays in use.
+    /// The source has stopped telling of the instance, but it answers probes: it stays in use.
     Unconfirmed,
-    /// It does not answer probes any more: out of use, and probed again for a while.
+    /// The instance does not answer probes any more: out of use, and probed again for a while.
     Lost,
     /// Announced, but it has not answered a probe with its id yet: not in use, and probed again while it is announced.
     Unproven,
@@ -98,7 +98,7 @@ pub enum Standing {
 /// Why an instance is suspected to be gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Suspicion {
-    /// It refused a connection.
+    /// The instance refused a connection.
     Refused,
     /// No connection came about: no route, or no answer to the connect.
     Unreachable,

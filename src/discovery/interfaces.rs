@@ -1,5 +1,5 @@
-//! Which network interfaces belong to the LAN. A Pi that also runs containers has docker0 and a veth for each of them;
-//! their addresses lead nowhere for anybody else, so they are never announced.
+//! Network interfaces that belong to the LAN. A Pi that also runs containers has docker0 and a veth for each of them;
+//! their addresses lead nowhere for other hosts, so they are never announced.
 
 use std::fs;
 use std::path::Path;
@@ -28,7 +28,7 @@ impl Chosen {
         Self { configured, also_loopback, looked: Mutex::default() }
     }
 
-    /// What is wrong with the configured interfaces, as a sentence: none of them is there.
+    /// Problem of the configured interfaces, as a sentence: none of them is there.
     pub(super) fn problem(&self, root: &Path) -> Option<String> {
         let there = names(root);
         if self.configured.is_empty() || there.is_empty() || self.configured.iter().any(|one| there.contains(one)) {
@@ -63,8 +63,8 @@ impl Chosen {
     }
 }
 
-/// What is used when the configuration names none, by what the kernel shows below `root`. Not by /proc/net, which a
-/// hardened service does not see.
+/// Interfaces that are used when the configuration names none, by what the kernel shows below `root`. Not by /proc/net,
+/// which a hardened service does not see.
 pub(super) fn used(root: &Path) -> Vec<String> {
     let routes = fs::read_to_string(root.join("proc/self/net/route")).unwrap_or_default();
     choose(default_route(&routes), &names(root))

@@ -1,5 +1,5 @@
-//! What kind of thing each network interface is. A cable into an engine's bridge and a macvlan on the LAN look the same
-//! by name, address and in /sys; only the kernel's link messages (rtnetlink(7)) tell them apart.
+//! Kinds of network interfaces. A cable into an engine's bridge and a macvlan on the LAN look the same by name, address
+//! and in /sys; only the kernel's link messages (rtnetlink(7)) tell them apart.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,7 +26,7 @@ const LINK_HEADER: usize = 16;
 
 /// The kernel answers at once; this is for one that does not know the question.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// What the kernel sends at a time at most.
+/// Bytes that the kernel sends at a time at most.
 const MAX_PART: usize = 32 << 10;
 /// Parts read; a machine with a thousand interfaces sends fewer.
 const MAX_PARTS: usize = 256;
@@ -90,7 +90,7 @@ fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     }
 }
 
-/// Everything begins at a multiple of four.
+/// Rounds up to a multiple of four, where every attribute begins.
 fn padded(length: usize) -> usize {
     length.next_multiple_of(4)
 }

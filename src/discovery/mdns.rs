@@ -1,11 +1,11 @@
-//! Finding each other on the LAN by multicast DNS (RFC 6762, RFC 6763): nobody is asked, everybody is told. The only
-//! module that names mdns-sd.
+//! Discovery on the LAN by multicast DNS (RFC 6762, RFC 6763), without a server: every process announces itself to all.
+//! The only module that names mdns-sd.
 //!
 //! What mdns-sd 0.21 does that one would not expect, and what is done about it:
 //!
 //! - It keeps the pointer to an instance whose other records have expired, and may then never tell of it again. So
 //!   nothing it says is gone is forgotten ([`super::Directory`]), and it is made to look again with an empty memory.
-//! - It may forget an expired instance without telling. So it is regularly asked whom it remembers.
+//! - It may forget an expired instance without telling. So it is regularly asked which it remembers.
 //! - It keeps a timer for each record of each packet, for as long as the record may live. So a flood fills its memory;
 //!   then it is ended and started anew, saying what it said but no goodbye.
 //! - It reads packets for as long as there are any before it does anything else. Against a flood that comes faster than
@@ -47,7 +47,7 @@ const ANNOUNCED_WITHIN: Duration = Duration::from_secs(3);
 /// Why there is no discovery on the LAN.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It listens where only this machine reaches it.
+    /// The service listens where only this machine reaches it.
     #[error(
         "it listens at {addr} alone, where no other machine can reach it, so it is not announced by mDNS; set [server] \
          listen = \"0.0.0.0:{}\" to be found on the LAN, or [discovery] interfaces = [\"lo\"] on each service of this \
@@ -57,7 +57,7 @@ pub enum Error {
         /// Where it listens.
         addr: SocketAddr,
     },
-    /// It listens at an IPv6 address, and mDNS is used with IPv4 alone.
+    /// The service listens at an IPv6 address, and mDNS is used with IPv4 alone.
     #[error(
         "it listens at {addr} alone, and only IPv4 addresses are announced by mDNS, so it is not; set [server] listen = \
          \"0.0.0.0:{}\" to be found on the LAN", addr.port()
@@ -66,7 +66,7 @@ pub enum Error {
         /// Where it listens.
         addr: SocketAddr,
     },
-    /// Nothing left the machine for the one address that it listens at.
+    /// No announcement left the machine for the one address that the service listens at.
     #[error(
         "mDNS announced nothing within 3 s: is {ip}, where it listens, an address of an interface that mDNS uses? It uses \
          that of the default route, or those in [discovery] interfaces"
@@ -78,7 +78,7 @@ pub enum Error {
     /// The library could not do as it was asked.
     #[error("mDNS does not work here: {0}")]
     Daemon(#[from] mdns_sd::Error),
-    /// Nothing left the machine.
+    /// No announcement left the machine.
     #[error(
         "mDNS announced nothing within 3 s; is there an interface with an IPv4 address, and is UDP {port} allowed on it?"
     )]
@@ -88,7 +88,7 @@ pub enum Error {
     },
 }
 
-/// One process's part in mDNS: a thread that hears and answers, for registering and for browsing.
+/// The part of a process in mDNS: a thread that hears and answers, for registering and for browsing.
 pub struct Mdns {
     link: Arc<Link>,
     trust: Arc<Trust>,
@@ -154,7 +154,7 @@ impl Mdns {
         Ok((registration, async move { announced(&heard).or(late).await }))
     }
 
-    /// This machine under the name `wanted`, a label of the DNS. Nothing is sent before [`Host::keep`].
+    /// Name of this machine, `wanted`, a label of the DNS. Nothing is sent before [`Host::keep`].
     pub fn host(&self, wanted: &str) -> Host {
         Host::new(Arc::clone(&self.link), Arc::clone(&self.trust), wanted)
     }
@@ -183,7 +183,7 @@ async fn announced(heard: &Receiver<DaemonEvent>) -> Result<(), Error> {
     }
 }
 
-/// What was found, without the library's types.
+/// Record of a found instance, without the library's types.
 fn heard(found: &ResolvedService) -> Heard<'_> {
     let v4 = found.get_addresses().iter().filter_map(|ip| match ip {
         ScopedIp::V4(ip) => Some(ip),
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_that_forgets_everything_says_again_what_was_said_and_nobody_hears_a_goodbye() {
+    fn a_daemon_that_forgets_everything_says_again_what_was_said_and_sends_no_goodbye() {
         let executor = Executor::new();
         let config = on_loopback(55_354);
         let browser = Mdns::start(&config, true).expect("a thread");

@@ -1,4 +1,4 @@
-//! What happened lately, for who looks at a page afterwards and asks what that was.
+//! Events of late, for a page that is looked at afterwards.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,25 +11,25 @@ use super::{Instance, whole_seconds};
 /// How many are kept.
 const KEPT: usize = 100;
 
-/// What happened to an instance.
+/// Kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
-    /// It was found for the first time.
+    /// The instance was found for the first time.
     Registered,
-    /// It says that it is ending.
+    /// The instance says that it is ending.
     Ending,
-    /// It ended, and had said so; or its source no longer lists it.
+    /// The instance ended, and had said so; or its source no longer lists it.
     Goodbye,
     /// Another instance answers at its address: the process was started anew.
     Replaced,
-    /// It answers at another address than before.
+    /// The instance answers at another address than before.
     Moved,
-    /// Its source no longer tells of it, but it answers probes.
+    /// The source no longer tells of the instance, but it answers probes.
     Unconfirmed,
-    /// It does not answer probes any more.
+    /// The instance does not answer probes any more.
     Lost,
-    /// It is there again after it was lost, unconfirmed, or had said goodbye.
+    /// The instance is there again after it was lost, unconfirmed, or had said goodbye.
     FoundAgain,
 }
 
@@ -49,12 +49,12 @@ impl What {
     }
 }
 
-/// Something that happened.
+/// An event of an instance.
 #[derive(Debug, Clone, Serialize)]
 pub struct News {
-    /// What happened.
+    /// Kind of the event.
     pub what: What,
-    /// To whom.
+    /// Id of the instance.
     pub id: Arc<str>,
     /// Of which service.
     pub service: Arc<str>,

@@ -20,7 +20,7 @@ use crate::ID_HEADER;
 const HEAD_START: Duration = Duration::from_millis(250);
 /// The answer to `GET /healthz` must have come within this time of the connect.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
-/// What is read of the answer: the head of ours has some 200 bytes.
+/// Bytes that are read of the answer: the head of ours has some 200.
 const MAX_HEAD: usize = 4096;
 
 /// Makes the probes that `directory` wants, for as long as it is polled.

@@ -51,7 +51,7 @@ pub(super) enum Schedule {
     Idle,
     /// At this time.
     At(Instant),
-    /// One is under way.
+    /// A probe is under way.
     UnderWay,
 }
 

@@ -1,5 +1,6 @@
-//! What the sources have told, and which instances that comes to. Logs what changes; does no other I/O and reads no
-//! clock: the time is an argument, and the probes that are wanted are handed out ([`InstanceTable::due`]), not made.
+//! Instance table: what the sources have told, and which instances that comes to. Logs what changes; does no other I/O
+//! and reads no clock: the time is an argument, and the probes that are wanted are handed out ([`InstanceTable::due`]),
+//! not made.
 //!
 //! An entry of mDNS is in one of these states:
 //!
@@ -28,14 +29,14 @@ use announcements::ENDS_WITHIN;
 pub use bounds::{MAX_ADDRESSES, MAX_INSTANCES, MAX_LOST, MAX_PER_SERVICE, MAX_UNPROVEN};
 pub use probing::{ProbeRequest, ProbeResult};
 
-/// Which source told, and by which name.
+/// Source, and the name by which it tells of an instance.
 type Key = (Source, Box<str>);
 
 /// The instances of every service, merged from all sources, with what is in doubt about each.
 #[derive(Debug)]
 pub struct InstanceTable {
     told: Told,
-    /// What each source told last, in use or not. Bounded by state: see [`bounds`].
+    /// The last change of each source and name, in use or not. Bounded by state: see [`bounds`].
     entries: BTreeMap<Key, Entry>,
     /// The instances in use, by service, sorted by id; no two share an address.
     merged: BTreeMap<Arc<str>, Arc<[Arc<Instance>]>>,
@@ -50,7 +51,7 @@ pub struct InstanceTable {
     news: Ring,
 }
 
-/// What the owner of the table is to do after a change.
+/// Actions for the owner of the table after a change.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Effects {
     /// The instances in use have changed, or how sure they are.
@@ -63,7 +64,7 @@ pub struct Effects {
 
 #[derive(Debug, Clone)]
 struct Entry {
-    /// Its address is the one in use: it has answered there, unless it is unproven.
+    /// Instance with the address in use: it has answered there, unless it is unproven.
     instance: Arc<Instance>,
     /// Addresses it is announced at; at most [`MAX_ADDRESSES`]. `instance.addr` may be none of them while it moves.
     addrs: Box<[SocketAddr]>,
@@ -101,7 +102,7 @@ enum State {
     InUse,
     /// Out of use, and probed.
     Lost,
-    /// It said goodbye. One that still answers after a while has not ended.
+    /// The instance said goodbye. One that still answers after a while has not ended.
     Ending,
 }
 
@@ -313,7 +314,7 @@ impl InstanceTable {
     }
 }
 
-/// What it means that an entry in `state` with the instance `old` is in use as `new`. None: nothing that has a name.
+/// Kind of event when an entry in `state` with the instance `old` is in use as `new`. None: nothing that has a name.
 fn change_of(state: State, old: &Instance, new: &Instance) -> Option<What> {
     match state {
         State::Unproven => Some(What::Registered),

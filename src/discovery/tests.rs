@@ -38,7 +38,7 @@ fn unheard(directory: &Directory, key: &str, now: Instant) {
     directory.apply(Source::Mdns, key, Change::Unheard, now);
 }
 
-/// What the next probe comes to, when it is due: the port that answers, or none. Gives back the time.
+/// Ends the next probe, when it is due, with the port that answers, or none. Gives back the time.
 fn answer(directory: &Directory, port: Option<u16>) -> Instant {
     result(directory, port.map_or(ProbeResult::Absent, |port| ProbeResult::Answered(addr(port))))
 }
@@ -582,7 +582,7 @@ fn when_a_service_may_be_back_is_known_while_an_instance_of_it_is_probed() {
 }
 
 #[test]
-fn of_an_instance_that_has_ended_nobody_is_told_that_none_was_found_or_that_it_does_not_answer() {
+fn an_ended_instance_is_not_reported_as_not_found_or_not_answering() {
     let now = Instant::now();
     let directory = of_one(now);
     announce_end(&directory, "a", 1, now);

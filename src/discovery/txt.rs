@@ -1,5 +1,5 @@
-//! What an instance says of itself in its TXT record. Anyone on the LAN can send one, so nothing in it is believed
-//! before it has been measured, and with a cluster's key nothing that is not signed.
+//! TXT record of an instance. Any host on the LAN can send one, so nothing in it is believed before it has been
+//! measured, and with a cluster's key nothing that is not signed.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::SystemTime;
@@ -8,7 +8,7 @@ use super::{Instance, SERVICE_TYPE, Source, Status};
 use crate::trust::record::{self, Doubt, Record};
 use crate::trust::{self, ClusterKey, Refusal, Trust};
 
-/// What a process registers of itself.
+/// Announcement that a process registers of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announcement {
     /// The cluster's name: others do not see it.
@@ -199,7 +199,7 @@ pub(super) fn understand(
     now: SystemTime,
 ) -> Result<(Instance, Vec<SocketAddr>), Refused> {
     let judged = match parse(heard, cluster, trust, now) {
-        // Who is known by a newer record is not removed by sending an old one again.
+        // An instance known by a newer record is not removed by sending an old one again.
         Err(Refused::Doubt(Doubt::Expired)) if trust.is_believed(heard.fullname, now) => Err(Doubt::Old.into()),
         judged => judged,
     };
@@ -222,7 +222,7 @@ pub(super) fn understand(
     }
 }
 
-/// What a record says, once it is believed: the instance, its addresses, and until when its signature counts.
+/// Content of a record, once it is believed: the instance, its addresses, and until when its signature counts.
 type Parsed = (Instance, Vec<SocketAddr>, Option<u64>);
 
 /// Reads what the record says. A weight that is no number from 1 to 100 is brought into that

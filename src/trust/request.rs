@@ -3,8 +3,7 @@
 //!
 //! What is signed are the method, the authority, the path and the query, as RFC 9421 names them. There is no clock in
 //! it and no memory of what was there before: an attacker that records a signed request can send it again, and gets the
-//! answer to
-//! the same question, which it could have recorded as well. No request between services has a body.
+//! answer to the same question, which it could have recorded as well. No request between services has a body.
 
 use http_types::{Method, Url};
 

@@ -1,5 +1,5 @@
-//! Hears who is there, and sees to it that what is heard stays true: nothing heard is believed to be gone, and
-//! everybody is asked again when there is a reason to.
+//! Browses for instances, and sees to it that what is heard stays true: nothing heard is believed to be gone, and all
+//! instances are asked again when there is a reason to.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,14 +15,14 @@ use crate::discovery::{Change, Directory, SERVICE_TYPE, Source};
 use crate::trust::Trust;
 use crate::trust::record::Doubt;
 
-/// Who is there has answered a look within this time: it asks at once, and again after 1 s and 3 s.
+/// Time within which an instance that is there has answered a look: it is asked at once, and again after 1 s and 3 s.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
-/// The library has named everybody it remembers within this time. It is a matter of microseconds, unless the machine is
-/// busy; who is named too late is asked by TCP for nothing.
+/// Time within which the library has named all instances it remembers. It is a matter of microseconds, unless the
+/// machine is busy; an instance that is named too late is asked by TCP for nothing.
 const NAMED_WITHIN: Duration = Duration::from_millis(300);
 /// During a flood, the rest of the program gets this long between two daemons.
 const BREATH: Duration = Duration::from_millis(200);
-/// Where somebody has flooded the network, the next flood is watched for closely for this long.
+/// Time for which the next flood is watched for closely, after one has flooded the network.
 const ALERT_FOR: Duration = Duration::from_secs(60);
 /// After this long a daemon that could not be started is started again.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -39,13 +39,13 @@ pub(super) struct Browser {
     flooded: Option<Instant>,
 }
 
-/// What comes from the library.
+/// Events of the library.
 struct Ear {
     found: Receiver<ServiceEvent>,
     network: Receiver<DaemonEvent>,
 }
 
-/// What was asked, and when.
+/// Question to the library, and its time.
 struct Asked {
     at: Instant,
     what: Next,
@@ -53,11 +53,11 @@ struct Asked {
 
 /// Why a browse ends.
 enum End {
-    /// Everybody is to be asked again, or the library.
+    /// A question is due, to all instances or the library.
     Due(Next),
     /// The library has stopped telling: too many events were unread, or it has ended.
     Closed,
-    /// It remembers too much.
+    /// The library remembers too much.
     Flood(String),
 }
 
@@ -111,7 +111,7 @@ impl Browser {
 
     async fn start_anew(&mut self, why: &str) -> Result<Ear, Error> {
         self.flooded = Some(Instant::now());
-        log::warn!("mDNS is started anew, since {why}; is somebody flooding this network?");
+        log::warn!("mDNS is started anew, since {why}; is a device flooding this network?");
         Timer::after(BREATH).await;
         self.link.renew().await?;
         listen(&self.link.daemon())
@@ -174,7 +174,7 @@ impl Browser {
     }
 }
 
-/// What may be a reason to look.
+/// Sign that may be a reason to look.
 enum Sign {
     Wanted,
     Interface,
@@ -201,7 +201,7 @@ async fn interface_change(network: &Receiver<DaemonEvent>) -> Sign {
                 return Sign::Interface;
             }
             Ok(_) => {}
-            Err(_) => std::future::pending().await, // the daemon has ended; who hears what it found sees that too
+            Err(_) => std::future::pending().await, // the daemon has ended; the reader of its findings sees that too
         }
     }
 }
@@ -216,9 +216,9 @@ fn listen_anew(daemon: &ServiceDaemon) -> Result<Ear, Error> {
     listen(daemon)
 }
 
-/// The library names whomever it remembers, and goes on telling of changes; it asks nobody. It tells of who has expired
-/// only if its tables happen to lie in the right order: an instance is in them by type and by subtype, and counts as
-/// expired where it is found first.
+/// Asks the library which instances it remembers, and for changes from now on; nothing is sent. It tells of expired
+/// ones only if its tables happen to lie in the right order: an instance is in them by type and by subtype, and counts
+/// as expired where it is found first.
 fn call_the_roll(daemon: &ServiceDaemon) -> Result<Ear, Error> {
     Ok(Ear { network: daemon.monitor()?, found: daemon.browse_cache(SERVICE_TYPE)? })
 }

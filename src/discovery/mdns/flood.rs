@@ -9,8 +9,8 @@ use smol::Timer;
 
 /// Timers that are fine, of 16 bytes each: a thousand instances that are asked every five minutes come to half of it.
 const MAX_TIMERS: i64 = 131_072;
-/// Records that are fine whoever they are of; the library also keeps some that other devices' answers contain. One takes
-/// about 1.4 kB with all that leads to it.
+/// Records that are fine whatever they are about; the library also keeps some that other devices' answers contain. One
+/// takes about 1.4 kB with all that leads to it.
 const RECORDS: i64 = 1_024;
 /// Records that are fine besides, of each instance in use: it has five to seven.
 const RECORDS_EACH: i64 = 8;
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_instances_are_no_flood_but_as_many_records_of_nobody_are() {
+    fn a_thousand_instances_are_no_flood_but_as_many_other_records_are() {
         assert!(max_records(1024) > 1024 * 7);
         assert!(max_records(3) < 1024 * 7);
     }

@@ -1,13 +1,13 @@
-//! A machine's own name: whoever types it into a browser should find it, and two machines with one name should not
-//! take turns. So a name is looked for before it is announced, and watched as long as it is.
+//! Host name of a machine: a user that types it into a browser should find it, and two machines with one name should
+//! not take turns. So a name is looked for before it is announced, and watched as long as it is.
 //!
 //! The library has a conflict detection of its own. It looks only while it probes, so that two halves of a network that
 //! come together keep one name for both; it says `pi-2` where `pi-1` is taken, which may be the name of a third; and it
-//! wants to probe for each name of each service. Here the one who comes later gives way; of two that come at the same
+//! wants to probe for each name of each service. Here the one that comes later gives way; of two that come at the same
 //! time, or meet later, the one with the lower address (RFC 6762, 8.2 and 9).
 //!
 //! A name that was given up is not tried again before the next start, though the other may have gone: names that change
-//! back and forth help nobody.
+//! back and forth are of no use.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -23,9 +23,9 @@ use super::registration::GOODBYE_TAKES;
 use super::{Error, Link, flood};
 use crate::trust::Trust;
 
-/// What stands for a host in a list of services; avahi announces it so too. Port 9 discards what it gets.
+/// Entry of a host in a list of services; avahi announces it so too. Port 9 discards what it gets.
 const SERVICE: (&str, u16) = ("_workstation._tcp.local.", 9);
-/// Who has the name has answered within this time: it is asked for at once, after 1 s and after 3 s.
+/// Time within which another host with the name has answered: it is asked for at once, after 1 s and after 3 s.
 const LOOK: Duration = Duration::from_millis(3500);
 /// While there is no address, so often one is looked for.
 const ADDRESS_CHECK: Duration = Duration::from_secs(1);
@@ -36,16 +36,16 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Addresses that this machine had before; its own old announcements are no conflict.
 const REMEMBERED: usize = 64;
 
-/// What became of a name.
+/// Event of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostNews {
-    /// It is announced, without `.local`; perhaps with a number, if another machine has the one that was wanted.
+    /// The name is announced, without `.local`; perhaps with a number, if another machine has the one that was wanted.
     Announced(String),
     /// An address has come or gone.
     AddressChanged,
 }
 
-/// This machine under its name. [`Host::end`] says goodbye.
+/// The name of this machine. [`Host::end`] says goodbye.
 pub struct Host {
     link: Arc<Link>,
     trust: Arc<Trust>,
@@ -58,7 +58,7 @@ pub struct Host {
     own: BTreeSet<Ipv4Addr>,
 }
 
-/// What is heard of one name.
+/// Receiver of the answers about one name.
 struct Ear {
     daemon: ServiceDaemon,
     name: String,
@@ -67,7 +67,7 @@ struct Ear {
 }
 
 enum Heard {
-    /// Somebody has the name at these addresses.
+    /// The name exists, at these addresses.
     Name(BTreeSet<Ipv4Addr>),
     /// An announcement has left.
     Announced(String),
@@ -235,7 +235,7 @@ impl Host {
         now
     }
 
-    /// Those of `found` that are no addresses of this machine.
+    /// Addresses of `found` that are none of this machine.
     fn others(&mut self, found: &BTreeSet<Ipv4Addr>) -> BTreeSet<Ipv4Addr> {
         self.addresses(); // a new one may be announced before it is heard of
         found.difference(&self.own).copied().collect()

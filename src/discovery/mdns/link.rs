@@ -17,7 +17,8 @@ const IP_CHECK_SECONDS: u32 = 2;
 /// Two daemons at once need twice the memory, and in a flood the second takes the processor from the one that is to
 /// end. So the old one has long to do so; one that hangs is left behind.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
-/// It says that it has ended just before its thread does; the allocator hands on a thread's memory once it is gone.
+/// Time within which the daemon's thread ends after it said so; the allocator hands on a thread's memory once it is
+/// gone.
 const EXITS_WITHIN: Duration = Duration::from_millis(50);
 
 pub(super) struct Link {
@@ -28,9 +29,9 @@ pub(super) struct Link {
 
 struct State {
     daemon: ServiceDaemon,
-    /// What this process says of itself, no two with the same name.
+    /// Registrations of this process, no two with the same name.
     said: Vec<ServiceInfo>,
-    /// Its name; empty if it says nothing.
+    /// Name of this process; empty if it registers nothing.
     own: Arc<str>,
     /// Whether this process is ending: nothing is started any more.
     is_over: bool,
@@ -69,7 +70,7 @@ impl Link {
         self.state().daemon.clone()
     }
 
-    /// This process's name, once it has said it.
+    /// Name of this process, once it has registered.
     pub(super) fn own(&self) -> Arc<str> {
         Arc::clone(&self.state().own)
     }

@@ -1,5 +1,6 @@
-//! When everybody is asked again, and when the library is asked whom it still knows. Each look makes everybody answer,
-//! so there is a reason for each, and a pause between two of them. A roll call sends nothing.
+//! Schedule of queries: when all instances are asked again, and when the library is asked which it still knows. Each
+//! look makes all instances answer, so there is a reason for each, and a pause between two of them. A roll call sends
+//! nothing.
 
 use std::time::{Duration, Instant};
 
@@ -7,21 +8,21 @@ use std::time::{Duration, Instant};
 const REGULARLY: Duration = Duration::from_secs(300);
 /// Shortest pause after a look, unless the network itself has changed.
 const PAUSE: Duration = Duration::from_secs(10);
-/// As long as nobody is there, looks come after pauses that double between these.
+/// Pauses between looks double within these bounds while no instance is there.
 const ALONE: std::ops::RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(60);
 /// A changed interface has joined the group after this long, and several changes come together.
 const SETTLES: Duration = Duration::from_millis(500);
 /// Between two roll calls: the library may forget an instance without a word.
 const CALLED_EVERY: Duration = Duration::from_secs(30);
-/// By chance up to this long, so that those who missed the same instance do not ask in chorus.
+/// Longest random delay, so that hosts that missed the same instance do not ask in chorus.
 const JITTER_MS: u64 = 500;
 
-/// What is to be done.
+/// Next action of the browser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
     /// Forget everything and ask everybody.
     Look,
-    /// See who is still remembered.
+    /// Ask the library which instances it remembers.
     RollCall,
 }
 
@@ -32,7 +33,7 @@ pub(super) struct Looks {
     called: Instant,
     /// Whether the library can name all it remembers before its channel is full.
     can_call: bool,
-    /// The next pause while nobody is there.
+    /// The next pause while no instance is there.
     alone: Duration,
     wished: Option<Instant>,
     interface_changed: Option<Instant>,
@@ -44,7 +45,7 @@ impl Looks {
         Self { last: now, called: now, can_call: true, alone: *ALONE.start(), wished: None, interface_changed: None }
     }
 
-    /// Somebody was removed, or came back.
+    /// Wants a look because an instance was removed, or came back.
     pub(super) fn wish(&mut self, now: Instant, rng: &mut fastrand::Rng) {
         let soon = now + Duration::from_millis(rng.u64(..JITTER_MS));
         self.wished.get_or_insert(soon.max(self.last + PAUSE));
@@ -54,7 +55,7 @@ impl Looks {
         self.interface_changed.get_or_insert(now + SETTLES);
     }
 
-    /// What is due next, and when.
+    /// The action that is due next, and its time.
     pub(super) fn next(&self, is_alone: bool) -> (Instant, Next) {
         let look = self.next_look(is_alone);
         let call = self.called + CALLED_EVERY;
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_alone_looks_less_and_less_often_but_every_minute() {
+    fn looks_of_a_lonely_instance_come_less_and_less_often_but_every_minute() {
         let began = Instant::now();
         let mut looks = Looks::new(began);
         let mut pauses = Vec::new();
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_library_is_asked_whom_it_knows_every_half_minute() {
+    fn the_library_is_asked_for_its_instances_every_half_minute() {
         let began = Instant::now();
         let mut looks = Looks::new(began);
         assert_eq!(looks.next(false), (began + 30 * SECOND, Next::RollCall));

@@ -1,4 +1,4 @@
-//! What others see of this process, from the first announcement to the goodbye.
+//! Registration of this process, from the first announcement to the goodbye.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -52,13 +52,14 @@ impl Listens {
     }
 }
 
-/// What others see of this process. [`Registration::end`] says goodbye; so does dropping it, if a thread is left to.
+/// Registration of this process, as others see it. [`Registration::end`] says goodbye; so does dropping it, if a thread
+/// is left to.
 pub struct Registration {
     link: Arc<Link>,
     trust: Arc<Trust>,
     pub(super) said: Announcement,
     listens: Listens,
-    /// What was signed last, with a cluster's key.
+    /// Addresses that were signed last, with a cluster's key.
     pub(super) signed: Option<Place>,
     /// Full names to unregister.
     names: Vec<String>,

@@ -1,4 +1,4 @@
-//! What the table makes of announcements, and of their absence.
+//! Announcements, and their absence, as the table takes them in.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -19,7 +19,7 @@ pub const MAX_UNPROVEN: usize = 512;
 /// Addresses of one instance: a Pi has two interfaces, and twice as many addresses for a moment while they change.
 pub const MAX_ADDRESSES: usize = 8;
 
-/// That there is no room, or that an announced instance does not answer, is said no more often than this.
+/// Shortest time between log lines that there is no room, or that an announced instance does not answer.
 const TOLD_AT_MOST_EVERY: Duration = Duration::from_secs(10);
 
 /// Instances for which there was no room.

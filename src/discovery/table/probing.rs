@@ -1,5 +1,6 @@
-//! Which instances are probed, when, and what the answer means: by a probe an announced instance gets its first calls,
-//! one that has moved is found at its new address, one that is gone is lost, and one that was lost is back.
+//! Probing: which instances are probed, when, and what the answer means: by a probe an announced instance gets its
+//! first calls, one that has moved is found at its new address, one that is gone is lost, and one that was lost is
+//! back.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,12 +45,12 @@ pub struct ProbeRequest {
     pub connects_within: Duration,
 }
 
-/// What came of a probe.
+/// Result of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProbeResult {
     /// The instance answered with its id at this address.
     Answered(SocketAddr),
-    /// Something accepts connections at the first address, and has not said in time what it is.
+    /// A program accepts connections at the first address, and has not said in time what it is.
     Unclear,
     /// The instance is at none of its addresses: refused, unreachable, silent, or another one answers.
     Absent,
@@ -213,7 +214,7 @@ impl InstanceTable {
         }
     }
 
-    /// What kept one instance away may have kept others: the lost ones are probed at once, and mDNS looks again.
+    /// Has the lost instances probed at once, and mDNS look again: what kept one instance away may have kept others.
     fn others_may_be_back(&mut self, now: Instant) {
         for entry in self.entries.values_mut().filter(|entry| entry.state == State::Lost) {
             let soonest = entry.soonest_probe(now);

@@ -1,4 +1,4 @@
-//! What callers, pages and sources ask the table.
+//! Views of the table for callers, pages and sources.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ impl InstanceTable {
         self.merged.get(service)
     }
 
-    /// What happened lately, the newest first.
+    /// Events of late, the newest first; at most 100.
     pub(in crate::discovery) fn events(&self, now: Instant) -> Vec<News> {
         self.news.list(now)
     }

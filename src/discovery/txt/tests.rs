@@ -233,7 +233,7 @@ fn while_the_key_is_changed_everybody_believes_everybody() {
 }
 
 #[test]
-fn a_record_that_has_expired_is_refused_but_does_not_remove_whom_a_newer_one_told_of() {
+fn an_expired_record_is_refused_but_does_not_remove_the_instance_of_a_newer_one() {
     let sent = Sent::signed(&said(), SECRET);
     let (day, later) = (Duration::from_secs(86_400), Duration::from_secs(601));
     let trust = with_key(SECRET);

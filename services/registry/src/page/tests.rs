@@ -8,9 +8,8 @@ use super::*;
 use crate::circuits::{Callee, Circuit, Endpoint, Latency, State};
 use crate::view::{Caller, InstanceView, News, by_service};
 
-/// As it is outside the demo.
-/// An instance that is there, answers, and is called by nobody.
-fn one(service: &str, number: u8) -> InstanceView {
+/// An instance as outside of the demo: there, answering, and called by no other.
+fn one(service: &str, number: u8) -> One {
     let instance = Instance {
         id: format!("{service}-{number:016x}").into(),
         service: service.into(),
