@@ -5,7 +5,6 @@
 //! mistake: whoever edits a file on a card wants all of them at once, each with its line.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,19 +15,19 @@ use crate::call::CallSettings;
 mod callees;
 mod check;
 mod error;
-mod own;
-pub mod pi;
 mod read;
+mod section;
 mod sections;
 mod setting;
 
 pub use callees::CalleeSettings;
 pub use error::{ConfigError, Mistake, Origin};
-pub(crate) use own::OwnSection;
-pub use own::{Fields, Section};
-pub use pi::Pi;
 pub use read::{ConfigFile, Sources};
-pub use sections::{Cache, Consumer, Discovery, Node, Producer, Registry, Server};
+use section::ServiceSections;
+pub(crate) use section::heading;
+pub use section::{Conflict, Fields, Parse, Section};
+pub use sections::{Cache, Discovery, Node, Server};
+pub use setting::is_host;
 use setting::{FieldList, Slot, Visitor};
 
 /// Read when nobody names another file; it may be missing.
@@ -51,18 +50,10 @@ pub struct Config {
     pub balance: BalanceSettings,
     /// `[cache]`: what is kept, and how long it is good.
     pub cache: Cache,
-    /// `[producer]`: the weather API.
-    pub producer: Producer,
-    /// `[consumer]`: the web form.
-    pub consumer: Consumer,
-    /// `[registry]`: the page of all services.
-    pub registry: Registry,
-    /// `[pi]`: the Pi itself, where it was started from the SD card.
-    pub pi: Pi,
     /// `[call.NAME]`, `[breaker.NAME]`, `[balance.NAME]`: by service, where calls to one have settings of their own.
     callees: callees::Callees,
-    /// `[service.NAME]`: the service's own.
-    pub(crate) own: OwnSection,
+    /// Those that services declare.
+    sections: ServiceSections,
 }
 
 impl Default for Config {
@@ -97,18 +88,8 @@ impl Default for Config {
                 stale_while_revalidate: Duration::from_secs(30),
                 stale_if_error: Duration::from_secs(24 * 3600),
             },
-            producer: Producer {
-                upstream: "https://api.openweathermap.org".into(),
-                api_key_file: None,
-                ca_file: None,
-                language: "en".into(),
-                fetch_timeout: Duration::from_secs(5),
-            },
-            consumer: Consumer { listen: SocketAddr::from(([0, 0, 0, 0], 8088)) },
-            registry: Registry { listen: SocketAddr::from(([0, 0, 0, 0], 8761)) },
-            pi: Pi::default(),
             callees: BTreeMap::new(),
-            own: OwnSection::default(),
+            sections: ServiceSections::default(),
         }
     }
 }
@@ -122,15 +103,39 @@ impl Config {
         Self::default().merge(sources)
     }
 
+    /// With the section of a service, which sources may then set. In place of the one of its type, if there is one.
+    #[must_use]
+    pub fn with<S: Section>(mut self, section: S) -> Self {
+        *self.section_mut() = section;
+        self
+    }
+
+    /// The settings of a service: its default ones where this configuration lacks the section.
+    pub fn section<S: Section>(&self) -> S {
+        self.known_section().cloned().unwrap_or_default()
+    }
+
+    /// The settings of a service, to be changed. Adds the section if it is missing.
+    pub fn section_mut<S: Section>(&mut self) -> &mut S {
+        self.sections.entry()
+    }
+
+    pub(crate) fn known_section<S: Section>(&self) -> Option<&S> {
+        self.sections.get()
+    }
+
     /// This configuration, and all sources on top of it.
-    pub(crate) fn merge(self, sources: &Sources) -> Result<Self, ConfigError> {
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn merge(self, sources: &Sources) -> Result<Self, ConfigError> {
         read::load(self, sources)
     }
 
-    /// What holds where nobody is there to mend a file: what is right of it counts, and everything else is as if it were
-    /// not there. `name` is the file's, for the mistakes; each has its line where it has one.
-    pub fn load_tolerant(file: impl AsRef<[u8]>, name: impl AsRef<Path>) -> (Self, Vec<Mistake>) {
-        read::tolerant::load(Self::default(), name.as_ref(), file.as_ref())
+    /// This configuration, and what is right of a file on top of it: for a machine where nobody can mend the file. What is
+    /// wrong is as if it were not there. `name` is the file's, for the mistakes; each has its line where it has one.
+    pub fn merge_tolerant(self, file: impl AsRef<[u8]>, name: impl AsRef<Path>) -> (Self, Vec<Mistake>) {
+        read::tolerant::load(self, name.as_ref(), file.as_ref())
     }
 
     /// The configuration as TOML, every key of every section. It reads back to the same configuration, and shows no
@@ -141,18 +146,17 @@ impl Config {
         shown.0
     }
 
-    /// Every field, in the order of the file; the settings of single services at the end.
+    /// Every field, in the order of the file; the settings for calls to single services at the end.
     fn visit(&mut self, visitor: &mut dyn Visitor) {
         self.visit_sections(visitor);
         for (callee, settings) in &mut self.callees {
             settings.visit(callee, visitor);
         }
-        self.own.visit(visitor);
     }
 
-    /// Every field of the sections that are there in any configuration.
+    /// Every field but those for calls to single services.
     fn visit_sections(&mut self, visitor: &mut dyn Visitor) {
-        let sections: [(&'static str, &mut dyn FieldList); 11] = [
+        let sections: [(&'static str, &mut dyn FieldList); 7] = [
             ("node", &mut self.node),
             ("discovery", &mut self.discovery),
             ("server", &mut self.server),
@@ -160,15 +164,12 @@ impl Config {
             ("breaker", &mut self.breaker),
             ("balance", &mut self.balance),
             ("cache", &mut self.cache),
-            ("producer", &mut self.producer),
-            ("consumer", &mut self.consumer),
-            ("registry", &mut self.registry),
-            ("pi", &mut self.pi),
         ];
         for (name, section) in sections {
             visitor.section(name);
             section.visit(visitor);
         }
+        self.sections.visit(visitor);
     }
 }
 

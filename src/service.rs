@@ -4,7 +4,7 @@ mod run;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::config::{Config, ConfigError, OwnSection, Section, Sources};
+use crate::config::{Config, ConfigError, Section, Sources};
 
 pub use run::Failure;
 
@@ -23,7 +23,7 @@ pub struct Service {
     title: Option<&'static str>,
     calls: Calls,
     defaults: fn(&mut Config),
-    section: fn() -> OwnSection,
+    section: fn(&mut Config),
     is_program: bool,
     is_open_to_all: bool,
     is_standalone: bool,
@@ -56,7 +56,7 @@ impl Service {
             title: None,
             calls: Calls::None,
             defaults: |_| {},
-            section: OwnSection::default,
+            section: |_| {},
             is_program: false,
             is_open_to_all: false,
             is_standalone: false,
@@ -101,7 +101,10 @@ impl Service {
 
     /// Has settings of its own: see [`Section`]. [`Host::settings`](crate::Host::settings) has their values.
     pub const fn section<S: Section>(self) -> Self {
-        Self { section: OwnSection::of::<S>, ..self }
+        let section = |config: &mut Config| {
+            config.section_mut::<S>();
+        };
+        Self { section, ..self }
     }
 
     /// Answers requests of everybody. Without it, and with a cluster key, a request must be signed with that key, but for
@@ -122,9 +125,13 @@ impl Service {
 
     /// What it runs with when nothing is set.
     pub fn default_config(&self) -> Config {
-        let mut config = Config::default();
+        self.configure(Config::default())
+    }
+
+    /// The same for a program of several services, on top of what all of them share.
+    pub fn configure(&self, mut config: Config) -> Config {
+        (self.section)(&mut config);
         (self.defaults)(&mut config);
-        config.own = (self.section)();
         config
     }
 

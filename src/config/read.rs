@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::section::SERVICE;
 use super::setting::{SHOWN, Slot, Visitor, Wrong};
 use super::{Config, ConfigError, DEFAULT_FILE, Mistake, Origin, callees, check};
 
@@ -24,16 +25,14 @@ use suggest::Keys;
 /// Nobody writes a configuration of this size; a device or a log named by mistake is not read to its end.
 const MAX_FILE: u64 = 1 << 20;
 
-/// The sections of services' own settings are below this one.
-const SERVICES: &str = "service";
-
 /// Begins the name of a variable that sets a key. With a single underscore (`BRAMBLE_LOG`) it means something else.
 const PREFIX: &str = "BRAMBLE__";
 
 /// Where a configuration comes from; later ones win.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sources {
-    /// Folder of the keys that systemd hands over: `api.key` and `cluster.key`, each if it is there.
+    /// Folder of the keys that systemd hands over: `cluster.key`, and what services name in their sections, each if it is
+    /// there.
     pub credentials: Option<PathBuf>,
     /// The file.
     pub file: ConfigFile,
@@ -76,8 +75,10 @@ impl Sources {
 
 pub(super) fn load(config: Config, sources: &Sources) -> Result<Config, ConfigError> {
     let mut reader = Reader::new(config);
-    for (key, file) in sources.credentials.iter().flat_map(|folder| credentials::found(folder)) {
-        reader.words(Origin::Variable(credentials::VARIABLE.into()), key, &file.to_string_lossy());
+    if let Some(folder) = &sources.credentials {
+        for (key, file) in credentials::found(folder, &reader.config.sections) {
+            reader.words(Origin::Variable(credentials::VARIABLE.into()), &key, &file.to_string_lossy());
+        }
     }
     match file_text(&sources.file) {
         Ok(Some((path, text))) => reader.file(&path, &text),
@@ -173,11 +174,14 @@ impl Reader {
         place: &dyn Fn(Range<usize>) -> Origin,
     ) {
         let (span, name) = (name.span(), name.get_ref().as_ref());
-        if name == SERVICES {
+        if name == SERVICE {
             return self.services(section, place);
         }
         let keys = Keys::of(&mut self.config);
         let Some(fields) = section.get_ref().as_table().filter(|_| keys.has_section(name)) else {
+            if section.get_ref().is_table() && self.shares_file() && keys.is_foreign(name) {
+                return;
+            }
             let what = keys.not_a_section(name, section.get_ref());
             return self.mistakes.push(Mistake { origin: place(span), key: printable(name), what });
         };
@@ -230,12 +234,8 @@ impl Reader {
                 return self.mistakes.push(Mistake { origin, key: printable(key), what });
             }
         }
-        if let Some((SERVICES, rest)) = key.split_once('.') {
-            let own = self.config.own.name();
-            let is_of_another = rest.split_once('.').is_some_and(|(name, _)| own.is_none_or(|own| own != name));
-            if is_of_another && origin != Origin::Flag {
-                return; // one environment may serve several services
-            }
+        if origin != Origin::Flag && self.is_of_another_program(key) {
+            return; // one environment may serve several services
         }
         let mut outcome = assign(&mut self.config, key, &value, false);
         if matches!(outcome, Some(Err(_))) {
@@ -254,29 +254,42 @@ impl Reader {
         self.origins.insert(key, origin);
     }
 
+    /// Whether other programs may have sections in the same file.
+    fn shares_file(&self) -> bool {
+        !self.config.sections.have_top_level()
+    }
+
+    fn is_of_another_program(&mut self, key: &str) -> bool {
+        match key.split_once('.') {
+            Some((SERVICE, rest)) => {
+                rest.split_once('.').is_some_and(|(name, _)| self.config.sections.services().all(|own| own != name))
+            }
+            Some((section, _)) => self.shares_file() && Keys::of(&mut self.config).is_foreign(section),
+            None => false,
+        }
+    }
+
     /// The sections `[service.NAME]`. Those of other services are theirs to check.
     fn services(&mut self, services: &Spanned<DeValue<'_>>, place: &dyn Fn(Range<usize>) -> Origin) {
         let Some(services) = services.get_ref().as_table() else {
             let what = "is not a section; write [service.NAME] on a line of its own, and its keys below".to_owned();
-            return self.mistakes.push(Mistake { origin: place(services.span()), key: SERVICES.to_owned(), what });
+            return self.mistakes.push(Mistake { origin: place(services.span()), key: SERVICE.to_owned(), what });
         };
         for (name, section) in services.iter() {
-            let path = format!("{SERVICES}.{}", name.get_ref());
-            match (section.get_ref().as_table(), self.config.own.name()) {
-                (None, _) => {
-                    let what = format!("is not a section; write [{path}] on a line of its own, and its keys below");
-                    self.mistakes.push(Mistake { origin: place(name.span()), key: printable(&path), what });
+            let path = format!("{SERVICE}.{}", name.get_ref());
+            let Some(fields) = section.get_ref().as_table() else {
+                let what = format!("is not a section; write [{path}] on a line of its own, and its keys below");
+                self.mistakes.push(Mistake { origin: place(name.span()), key: printable(&path), what });
+                continue;
+            };
+            let known: Vec<String> = self.config.sections.services().collect();
+            if known.iter().any(|known| **known == **name.get_ref()) {
+                for (key, value) in fields.iter() {
+                    self.key(&format!("{path}.{}", key.get_ref()), key.span(), value, place);
                 }
-                (Some(fields), Some(own)) if **name.get_ref() == *own => {
-                    for (key, value) in fields.iter() {
-                        self.key(&format!("{path}.{}", key.get_ref()), key.span(), value, place);
-                    }
-                }
-                (Some(_), Some(own)) if suggest::is_near(name.get_ref(), own) => {
-                    let what = format!("is a section of no known service; did you mean [{SERVICES}.{own}]?");
-                    self.mistakes.push(Mistake { origin: place(name.span()), key: printable(&path), what });
-                }
-                (Some(_), _) => {}
+            } else if let Some(known) = known.iter().find(|known| suggest::is_near(name.get_ref(), known)) {
+                let what = format!("is a section of no known service; did you mean [{SERVICE}.{known}]?");
+                self.mistakes.push(Mistake { origin: place(name.span()), key: printable(&path), what });
             }
         }
     }
@@ -318,11 +331,6 @@ impl Reader {
             let [first, _] = conflict.keys;
             let origin = origin.unwrap_or(Origin::Default);
             self.mistakes.push(Mistake { origin, key: first, what: conflict.why });
-        }
-        if !unread {
-            let key = format!("{SERVICES}.{}", self.config.own.name().unwrap_or_default());
-            let of_own = self.config.own.conflicts().into_iter();
-            self.mistakes.extend(of_own.map(|what| Mistake { origin: Origin::Default, key: key.clone(), what }));
         }
         if self.mistakes.is_empty() { Ok(self.config) } else { Err(ConfigError::new(self.mistakes)) }
     }

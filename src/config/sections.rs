@@ -11,7 +11,7 @@ use crate::call::{CallSettings, Fallback};
 
 use super::setting::{
     Address, Bytes, Count, FieldList, File, Hedge, List, Maybe, Share, Switch, Table, Text, Time, Visitor, Word,
-    cluster, host_port, interface, language, store, upstream, zone,
+    cluster, host_port, interface, store, zone,
 };
 
 /// `[node]`.
@@ -158,57 +158,5 @@ impl FieldList for Cache {
         v.field("fresh_for", &mut self.fresh_for, Time::ANY);
         v.field("stale_while_revalidate", &mut self.stale_while_revalidate, Time::ANY);
         v.field("stale_if_error", &mut self.stale_if_error, Time::ANY);
-    }
-}
-
-/// `[producer]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Producer {
-    /// Base URL of the weather API. `https`, or `http` towards loopback and private addresses only.
-    pub upstream: String,
-    /// File whose first line is the key of the weather API.
-    pub api_key_file: Option<PathBuf>,
-    /// File with the only certificate authorities to trust for the weather API. None: the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Language of the description, as the weather API names it: `en`, `de`, `zh_cn`.
-    pub language: String,
-    /// For one call to the weather API, which goes on when its caller has given up: the next one finds the answer in the
-    /// cache.
-    pub fetch_timeout: Duration,
-}
-
-impl FieldList for Producer {
-    fn visit(&mut self, v: &mut dyn Visitor) {
-        v.field("upstream", &mut self.upstream, Text(upstream));
-        v.field("api_key_file", &mut self.api_key_file, Maybe(File));
-        v.field("ca_file", &mut self.ca_file, Maybe(File));
-        v.field("language", &mut self.language, Text(language));
-        v.field("fetch_timeout", &mut self.fetch_timeout, Time::SOME);
-    }
-}
-
-/// `[consumer]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Consumer {
-    /// Address and port of the form.
-    pub listen: SocketAddr,
-}
-
-impl FieldList for Consumer {
-    fn visit(&mut self, v: &mut dyn Visitor) {
-        v.field("listen", &mut self.listen, Address::Own);
-    }
-}
-
-/// `[registry]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Registry {
-    /// Address and port of the page.
-    pub listen: SocketAddr,
-}
-
-impl FieldList for Registry {
-    fn visit(&mut self, v: &mut dyn Visitor) {
-        v.field("listen", &mut self.listen, Address::Own);
     }
 }

@@ -10,12 +10,11 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 mod names;
-mod net;
 mod number;
 mod several;
 
-pub(super) use names::{Address, File, Text, Word, cluster, host_port, interface, language, store, upstream, zone};
-pub(super) use net::{Ip, Net, SshKey, hostname, ssh_key, time_server};
+pub use names::is_host;
+pub(super) use names::{Address, File, Parsed, Text, Word, cluster, host_port, interface, store, zone};
 pub(super) use number::{Bytes, Count, Hedge, Share, Switch, Time};
 pub(super) use several::{Distinct, List, Maybe, Table};
 

@@ -5,7 +5,6 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bramble::config::Pi;
 use futures_lite::FutureExt as _;
 use smol::Timer;
 
@@ -17,6 +16,7 @@ use crate::network::Wanted;
 use crate::plan::Plan;
 use crate::program::{Lines, Program, in_words};
 use crate::respawn::Respawn;
+use crate::settings::Pi;
 use crate::state::TimeSource;
 
 /// Its user and group on the card.

@@ -7,7 +7,6 @@ use std::process::{Command, ExitStatus};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bramble::config::pi::PiService;
 use futures_lite::{AsyncRead, FutureExt as _};
 use smol::Timer;
 
@@ -17,6 +16,7 @@ use crate::health::{self, Answer};
 use crate::plan::{self, Plan, Planned};
 use crate::program::{Lines, Program, Running, in_words};
 use crate::respawn::Respawn;
+use crate::settings::PiService;
 
 /// Sixteen times what a service takes in the demo, and three of them leave most of a Pi 2's memory free.
 const MEMORY: u64 = 64 << 20;

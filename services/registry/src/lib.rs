@@ -7,17 +7,18 @@ mod events;
 pub mod gather;
 mod page;
 mod pi;
+mod settings;
 pub mod view;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bramble::Service;
 use bramble::bulkhead::Bulkhead;
 use bramble::discovery::Directory;
 use bramble::serve::{Error, Health, Host};
 use bramble::trust::Trust;
+use bramble::{Config, Service};
 use futures_lite::future;
 use serde_json::json;
 use smol::Executor;
@@ -28,8 +29,19 @@ use events::{Feed, READERS};
 use gather::Gather;
 use view::View;
 
-/// The service. `[registry] listen` says where it listens.
-pub const SERVICE: Service = Service::named("registry").version(env!("CARGO_PKG_VERSION")).calls_all().open_to_all();
+pub use settings::RegistrySettings;
+
+/// The service. [`service`] has it listen where the settings say.
+pub const SERVICE: Service = Service::named("registry")
+    .version(env!("CARGO_PKG_VERSION"))
+    .calls_all()
+    .open_to_all()
+    .section::<RegistrySettings>();
+
+/// The service, listening where `[registry] listen` says.
+pub fn service(config: &Config) -> Service {
+    SERVICE.listen(config.section::<RegistrySettings>().listen)
+}
 
 /// What every handler shares.
 #[derive(Debug, Clone)]

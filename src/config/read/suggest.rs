@@ -4,6 +4,7 @@ use toml::de::DeValue;
 
 use crate::config::setting::{Slot, Visitor};
 use crate::config::{Config, callees};
+use crate::service;
 
 /// Keys of earlier versions, and what became of each.
 const REMOVED: [(&str, &str); 1] = [(
@@ -18,7 +19,6 @@ impl Keys {
     pub(super) fn of(config: &mut Config) -> Self {
         let mut list = KeyList { section: String::new(), keys: Vec::new() };
         config.visit_sections(&mut list);
-        config.own.visit(&mut list);
         Self(list.keys)
     }
 
@@ -28,6 +28,11 @@ impl Keys {
 
     pub(super) fn has_key(&self, section: &str, key: &str) -> bool {
         self.0.iter().any(|(home, known)| home == section && *known == key)
+    }
+
+    /// Whether `name` may be a section of another program's that shares the file.
+    pub(super) fn is_foreign(&self, name: &str) -> bool {
+        service::is_name(name) && !self.has_section(name) && nearest(name, self.sections().into_iter()).is_none()
     }
 
     fn sections(&self) -> Vec<&str> {

@@ -2,10 +2,7 @@
 
 use std::path::Path;
 
-use toml::Spanned;
-use toml::de::DeValue;
-
-use super::{Lines, MAX_FILE, Reader, assign};
+use super::{Lines, MAX_FILE, Reader, assign_shown};
 use crate::config::setting::{Slot, Visitor};
 use crate::config::{Config, ConfigError, Mistake, Origin, callees, check};
 
@@ -61,9 +58,8 @@ fn reset(config: &mut Config, defaults: &mut Config, key: &str) {
     let mut find =
         Find { target: of_default.rsplit_once('.').unwrap_or_default(), is_here: false, shown: String::new() };
     defaults.visit(&mut find);
-    let value: Spanned<DeValue<'_>> = DeValue::parse(&find.shown).expect("what is shown is TOML");
-    let outcome = assign(config, key, &value, false);
-    debug_assert!(matches!(outcome, Some(Ok(()))), "{key} cannot be set to its default");
+    let outcome = assign_shown(config, key, &find.shown);
+    debug_assert!(outcome, "{key} cannot be set to its default");
 }
 
 struct Find<'a> {

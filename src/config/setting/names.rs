@@ -1,9 +1,8 @@
 //! Text with a form: names, hosts, URLs, words. What is wrong with it is found here, not by the first call at night.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use http_types::Url;
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -21,6 +20,34 @@ impl Kind<String> for Text {
 
     fn show(&self, value: &String) -> String {
         quote(value)
+    }
+}
+
+/// A value that is written as text.
+pub(in crate::config) struct Parsed<T> {
+    parse: fn(&str) -> Result<T, &'static str>,
+    /// Whether no message repeats the text: it may be a secret.
+    is_hidden: bool,
+}
+
+impl<T> Parsed<T> {
+    pub(in crate::config) fn new(parse: fn(&str) -> Result<T, &'static str>) -> Self {
+        Self { parse, is_hidden: false }
+    }
+
+    pub(in crate::config) fn hidden(parse: fn(&str) -> Result<T, &'static str>) -> Self {
+        Self { parse, is_hidden: true }
+    }
+}
+
+impl<T: ToString> Kind<T> for Parsed<T> {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<T, Vec<Wrong>> {
+        let refuse = |why| if self.is_hidden { Wrong::unseen(value, why) } else { Wrong::new(value, why) };
+        (self.parse)(value.get_ref().as_str().unwrap_or_default()).map_err(refuse)
+    }
+
+    fn show(&self, value: &T) -> String {
+        quote(&value.to_string())
     }
 }
 
@@ -116,14 +143,6 @@ pub(in crate::config) fn interface(name: &str) -> Result<(), &'static str> {
     Err(r#"is not a network interface; write for example "eth0""#)
 }
 
-pub(in crate::config) fn language(code: &str) -> Result<(), &'static str> {
-    let (first, rest) = code.split_once('_').unwrap_or((code, "xx"));
-    if [first, rest].iter().all(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_alphabetic())) {
-        return Ok(());
-    }
-    Err(r#"is not a language; write for example "en", "de" or "zh_cn""#)
-}
-
 pub(in crate::config) fn host_port(text: &str) -> Result<(), &'static str> {
     match text.rsplit_once(':') {
         Some((host, port)) if is_host(host) && is_port(port) => Ok(()),
@@ -148,7 +167,8 @@ pub(in crate::config) fn store(text: &str) -> Result<(), &'static str> {
     if is_host(place) || host_port(place).is_ok() { Ok(()) } else { Err(wrong) }
 }
 
-pub(super) fn is_host(host: &str) -> bool {
+/// Whether `host` is the name of a host, in letters of the DNS and `_`, or an IPv6 address in brackets.
+pub fn is_host(host: &str) -> bool {
     if let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         return inner.parse::<Ipv6Addr>().is_ok();
     }
@@ -164,37 +184,4 @@ pub(super) fn is_host(host: &str) -> bool {
 
 fn is_port(port: &str) -> bool {
     port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
-}
-
-/// The key of the weather API goes to this URL: never unencrypted over a network that is not one's own.
-pub(in crate::config) fn upstream(text: &str) -> Result<(), &'static str> {
-    // idna_adapter 1.0 knows no letter but those of ASCII, and asserts so in debug builds; a `%` could hide one.
-    let host = text.split_once("://").map_or(text, |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
-    if !text.is_ascii() || host.contains('%') {
-        return Err("has letters that are not ASCII; write the host as xn--...");
-    }
-    let url: Url = text.parse().map_err(|_| r#"is not a URL; write for example "https://api.openweathermap.org""#)?;
-    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-        return Err(
-            "has a user, a question mark or a hash; the base URL has none, and the key belongs in api_key_file",
-        );
-    }
-    let host = url.host_str().unwrap_or_default();
-    match url.scheme() {
-        _ if host.is_empty() => Err("has no host"),
-        _ if url.port() == Some(0) => Err("has port 0, which nobody can call"),
-        "https" => Ok(()),
-        "http" if is_near(host) => Ok(()),
-        "http" => Err("would send the key unencrypted; http:// is for loopback and private addresses, use https://"),
-        _ => Err("is neither https:// nor http://"),
-    }
-}
-
-fn is_near(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    match bare.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
-        Ok(IpAddr::V4(ip)) => ip.is_loopback() || ip.is_private(),
-        Ok(IpAddr::V6(ip)) => ip.is_loopback() || ip.is_unique_local(),
-        Err(_) => host == "localhost",
-    }
 }
