@@ -1,10 +1,10 @@
-//! Values that are right alone and wrong together.
+//! Checks across keys: values that are right alone and wrong together.
 
 use std::time::Duration;
 
-use super::Config;
+use super::format::show_time;
 use super::section::Conflict;
-use super::setting::show_time;
+use super::settings::Config;
 use crate::breaker::BreakerSettings;
 use crate::call::{CallSettings, HedgeDelay};
 

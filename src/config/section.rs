@@ -8,7 +8,9 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::setting::{Address, Count, Distinct, File, List, Maybe, Parsed, Share, Switch, Text, Time, Visitor};
+use super::format::{
+    Address, Count, Distinct, File, List, Optional, Parsed, Share, Switch, Text, Time, TomlWriter, Visitor,
+};
 
 /// The settings of a service: `[service.NAME]` in `bramble.toml`, `BRAMBLE__SERVICE__NAME__KEY`, and
 /// `--set service.NAME.key=value`. Mistakes in it are found at the start, with their line, like those in other sections.
@@ -118,7 +120,7 @@ impl Fields<'_> {
 
     /// The same, or `""` for none.
     pub fn optional<T: ToString>(&mut self, key: &'static str, field: &mut Option<T>, parse: Parse<T>) {
-        self.0.field(key, field, Maybe(Parsed::new(parse)));
+        self.0.field(key, field, Optional(Parsed::new(parse)));
     }
 
     /// A list of such values, each of them once; as many as `allowed`.
@@ -140,12 +142,12 @@ impl Fields<'_> {
 
     /// An address and port to listen at; port 0 takes a free one.
     pub fn listen(&mut self, key: &'static str, field: &mut SocketAddr) {
-        self.0.field(key, field, Address::Own);
+        self.0.field(key, field, Address::Listen);
     }
 
     /// The path of a file, or `""` for none. Secrets stand in files, not in settings.
     pub fn file(&mut self, key: &'static str, field: &mut Option<PathBuf>) {
-        self.0.field(key, field, Maybe(File));
+        self.0.field(key, field, Optional(File));
     }
 }
 
@@ -180,7 +182,7 @@ impl<S: Section> AnySection for S {
     }
 
     fn visit(&mut self, visitor: &mut dyn Visitor) {
-        visitor.section(&self.heading());
+        visitor.visit_section(&self.heading());
         self.fields(&mut Fields(visitor));
     }
 
@@ -261,9 +263,9 @@ impl ServiceSections {
     }
 
     fn shown(&self) -> String {
-        let mut shown = super::Show(String::new());
-        self.clone().visit(&mut shown);
-        shown.0
+        let mut writer = TomlWriter::default();
+        self.clone().visit(&mut writer);
+        writer.0
     }
 }
 

@@ -54,17 +54,17 @@ impl fmt::Display for PiService {
 pub struct Pi {
     /// A label of the DNS (RFC 1123). Empty: `pi-` and the last six digits of the serial number.
     pub hostname: String,
-    /// Which services run, each once; at least one of producer, consumer and registry.
+    /// The services that run, each once; at least one.
     pub roles: Vec<PiService>,
-    /// Who may log in: lines of an `authorized_keys` without options. Empty: nobody.
+    /// Public keys that may log in: lines of an `authorized_keys` without options. Empty: none, and SSH is off.
     pub ssh_keys: Vec<String>,
-    /// How the Pi comes by its address.
+    /// The source of its address.
     pub address: Addressing,
-    /// Who leads to other networks; in the network of a fixed address.
+    /// The router to other networks; in the network of a fixed address.
     pub gateway: Option<Ipv4Addr>,
-    /// Who knows names. Empty: whom DHCP names.
+    /// Servers of the DNS. Empty: those that DHCP names.
     pub dns: Vec<IpAddr>,
-    /// Time servers, names or addresses. Empty: whom DHCP names, else [`Pi::TIME_SERVERS`].
+    /// Time servers, names or addresses. Empty: those that DHCP names, else [`Pi::TIME_SERVERS`].
     pub ntp: Vec<String>,
 }
 
@@ -72,7 +72,7 @@ impl Pi {
     /// The services that can run on a Pi.
     pub const ROLES: [PiService; 3] = [PiService::Producer, PiService::Consumer, PiService::Registry];
 
-    /// Asked where nobody names another: the pool's zone for what is made of Debian, as in Debian's own systemd.
+    /// The default time servers: the pool's zone for what is made of Debian, as in Debian's own systemd.
     pub const TIME_SERVERS: [&str; 4] =
         ["0.debian.pool.ntp.org", "1.debian.pool.ntp.org", "2.debian.pool.ntp.org", "3.debian.pool.ntp.org"];
 
@@ -133,7 +133,7 @@ impl Section for Pi {
     }
 }
 
-/// How a Pi comes by its address.
+/// The source of a Pi's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Addressing {
     /// The network's DHCP server gives one.

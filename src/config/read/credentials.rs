@@ -1,4 +1,4 @@
-//! Keys that systemd hands to a service for itself alone (systemd.exec(5), `LoadCredential=`): files in a folder whose
+//! KeyIndex that systemd hands to a service for itself alone (systemd.exec(5), `LoadCredential=`): files in a folder whose
 //! name is new each time, so no configuration can name them.
 
 use std::path::{Path, PathBuf};
@@ -16,5 +16,5 @@ pub(super) fn found(folder: &Path, sections: &ServiceSections) -> Vec<(String, P
     let (name, key) = CLUSTER;
     let named = sections.credentials().chain([(name, key.to_owned())]);
     let files = named.map(|(name, key)| (key, folder.join(name)));
-    files.filter(|(_, file)| super::read_text(file).is_ok_and(|text| !text.trim().is_empty())).collect()
+    files.filter(|(_, file)| super::file::read_text(file).is_ok_and(|text| !text.trim().is_empty())).collect()
 }

@@ -1,4 +1,4 @@
-//! Text with a form: names, hosts, URLs, words. What is wrong with it is found here, not by the first call at night.
+//! Text with a form: names, hosts, addresses, choices.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -6,15 +6,15 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{Kind, Wrong, quote};
+use super::{Format, InvalidValue, quote};
 
 /// Text that a rule allows. The rule says how a refusal goes on after the text: "is no host and port; ...".
 pub(in crate::config) struct Text(pub(in crate::config) fn(&str) -> Result<(), &'static str>);
 
-impl Kind<String> for Text {
-    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<String, Vec<Wrong>> {
-        let text = value.get_ref().as_str().ok_or_else(|| Wrong::new(value, "is not text in quotes"))?;
-        (self.0)(text).map_err(|why| Wrong::new(value, why))?;
+impl Format<String> for Text {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<String, Vec<InvalidValue>> {
+        let text = value.get_ref().as_str().ok_or_else(|| InvalidValue::new(value, "is not text in quotes"))?;
+        (self.0)(text).map_err(|why| InvalidValue::new(value, why))?;
         Ok(text.to_owned())
     }
 
@@ -40,9 +40,10 @@ impl<T> Parsed<T> {
     }
 }
 
-impl<T: ToString> Kind<T> for Parsed<T> {
-    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<T, Vec<Wrong>> {
-        let refuse = |why| if self.is_hidden { Wrong::unseen(value, why) } else { Wrong::new(value, why) };
+impl<T: ToString> Format<T> for Parsed<T> {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<T, Vec<InvalidValue>> {
+        let refuse =
+            |why| if self.is_hidden { InvalidValue::hidden(value, why) } else { InvalidValue::new(value, why) };
         (self.parse)(value.get_ref().as_str().unwrap_or_default()).map_err(refuse)
     }
 
@@ -51,15 +52,15 @@ impl<T: ToString> Kind<T> for Parsed<T> {
     }
 }
 
-/// One of a few words.
-pub(in crate::config) struct Word<T: 'static>(pub(in crate::config) &'static [(T, &'static str)]);
+/// One of a few texts, each with its meaning.
+pub(in crate::config) struct Choice<T: 'static>(pub(in crate::config) &'static [(T, &'static str)]);
 
-impl<T: Copy + PartialEq> Kind<T> for Word<T> {
-    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<T, Vec<Wrong>> {
+impl<T: Copy + PartialEq> Format<T> for Choice<T> {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<T, Vec<InvalidValue>> {
         let word = value.get_ref().as_str();
         self.0.iter().find(|(_, name)| Some(*name) == word).map(|(meaning, _)| *meaning).ok_or_else(|| {
             let names: Vec<_> = self.0.iter().map(|(_, name)| quote(name)).collect();
-            Wrong::new(value, format_args!("is not one of {}", names.join(", ")))
+            InvalidValue::new(value, format_args!("is not one of {}", names.join(", ")))
         })
     }
 
@@ -69,14 +70,14 @@ impl<T: Copy + PartialEq> Kind<T> for Word<T> {
     }
 }
 
-/// The path of a file. It is opened by who needs it, not here.
+/// The path of a file, which is not opened here.
 pub(in crate::config) struct File;
 
-impl Kind<PathBuf> for File {
-    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<PathBuf, Vec<Wrong>> {
+impl Format<PathBuf> for File {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<PathBuf, Vec<InvalidValue>> {
         match value.get_ref().as_str() {
             Some(path) if !path.is_empty() && path.len() < 4096 && !path.contains('\0') => Ok(path.into()),
-            _ => Err(Wrong::new(value, r#"is not the path of a file; write for example "/etc/bramble/key""#)),
+            _ => Err(InvalidValue::new(value, r#"is not the path of a file; write for example "/etc/bramble/key""#)),
         }
     }
 
@@ -87,19 +88,22 @@ impl Kind<PathBuf> for File {
 
 /// An IP address and a port.
 pub(in crate::config) enum Address {
-    /// To serve at: port 0 lets the system choose.
-    Own,
+    /// To listen at: port 0 takes a free one.
+    Listen,
     /// To call.
-    Other,
+    Peer,
 }
 
-impl Kind<SocketAddr> for Address {
-    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<SocketAddr, Vec<Wrong>> {
+impl Format<SocketAddr> for Address {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<SocketAddr, Vec<InvalidValue>> {
         let address: SocketAddr = value.get_ref().as_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
-            Wrong::new(value, r#"is not an address and port; write for example "192.0.2.7:9001" or "[::1]:9001""#)
+            InvalidValue::new(
+                value,
+                r#"is not an address and port; write for example "192.0.2.7:9001" or "[::1]:9001""#,
+            )
         })?;
         match self {
-            Self::Other if address.port() == 0 => Err(Wrong::new(value, "has port 0, which nobody can call")),
+            Self::Peer if address.port() == 0 => Err(InvalidValue::new(value, "has port 0, which nobody can call")),
             _ => Ok(address),
         }
     }
