@@ -22,8 +22,9 @@ use futures_lite::FutureExt as _;
 use smol::{Executor, Timer};
 
 use crate::client::Client;
-use crate::config::{Config, Section};
-use crate::discovery::{self, Directory, Told};
+use crate::config::{self, Config, Section};
+use crate::discovery::mdns::Mdns;
+use crate::discovery::{self, Announcement, Directory, Registration, Status, Told};
 use crate::resolve::Resolver;
 use crate::service::{Calls, Service};
 use crate::telemetry::{Collect, Counter};
@@ -221,9 +222,10 @@ impl Host {
     /// # Errors
     /// The service was made without them: [`Service::section`] says that it has them.
     pub fn settings<S: Section>(&self) -> Result<&S, Error> {
-        self.config.own.get().ok_or_else(|| {
+        self.config.known_section().ok_or_else(|| {
             let name = self.service.name();
-            Error::Setup(format!("{name} has no section [service.{}]: Service::section says that it has one", S::NAME))
+            let heading = config::heading::<S>();
+            Error::Setup(format!("{name} has no section [{heading}]: Service::section says that it has one"))
         })
     }
 

@@ -1,10 +1,11 @@
 //! Services: what a process is called, where it listens, and whom it answers.
 
+pub(crate) mod name;
 mod run;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::config::{Config, ConfigError, OwnSection, Section, Sources};
+use crate::config::{Config, ConfigError, Section, Sources};
 
 pub use run::Failure;
 
@@ -23,7 +24,7 @@ pub struct Service {
     title: Option<&'static str>,
     calls: Calls,
     defaults: fn(&mut Config),
-    section: fn() -> OwnSection,
+    section: fn(&mut Config),
     is_program: bool,
     is_open_to_all: bool,
     is_standalone: bool,
@@ -46,7 +47,7 @@ impl Service {
     #[track_caller]
     pub const fn named(name: &'static str) -> Self {
         assert!(
-            is_name(name),
+            name::is_name(name),
             "the name of a service is 1 to 46 of a-z, 0-9 and -, and neither begins nor ends with -"
         );
         Self {
@@ -56,7 +57,7 @@ impl Service {
             title: None,
             calls: Calls::None,
             defaults: |_| {},
-            section: OwnSection::default,
+            section: |_| {},
             is_program: false,
             is_open_to_all: false,
             is_standalone: false,
@@ -101,7 +102,10 @@ impl Service {
 
     /// Has settings of its own: see [`Section`]. [`Host::settings`](crate::Host::settings) has their values.
     pub const fn section<S: Section>(self) -> Self {
-        Self { section: OwnSection::of::<S>, ..self }
+        let section = |config: &mut Config| {
+            config.section_mut::<S>();
+        };
+        Self { section, ..self }
     }
 
     /// Answers requests of everybody. Without it, and with a cluster key, a request must be signed with that key, but for
@@ -122,9 +126,13 @@ impl Service {
 
     /// What it runs with when nothing is set.
     pub fn default_config(&self) -> Config {
-        let mut config = Config::default();
+        self.configure(Config::default())
+    }
+
+    /// The same for a program of several services, on top of what all of them share.
+    pub fn configure(&self, mut config: Config) -> Config {
+        (self.section)(&mut config);
         (self.defaults)(&mut config);
-        config.own = (self.section)();
         config
     }
 
@@ -166,37 +174,9 @@ impl Service {
     }
 }
 
-/// The most characters of a name: with `-` and the 16 digits of an id it is a label of the DNS, which has 63 (RFC 1035, 2.3.4).
-const NAME_MAX: usize = 63 - 17;
-
-pub(crate) const fn is_name(name: &str) -> bool {
-    let bytes = name.as_bytes();
-    if bytes.is_empty() || bytes.len() > NAME_MAX || bytes[0] == b'-' || bytes[bytes.len() - 1] == b'-' {
-        return false;
-    }
-    let mut at = 0;
-    while at < bytes.len() {
-        if !matches!(bytes[at], b'a'..=b'z' | b'0'..=b'9' | b'-') {
-            return false;
-        }
-        at += 1;
-    }
-    true
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_is_a_label_that_has_room_for_an_id() {
-        for name in ["greeter", "a", "7", "front-desk-2", &"a".repeat(46)] {
-            assert!(is_name(name), "{name}");
-        }
-        for name in ["", "-a", "a-", "Greeter", "front_desk", "a.b", "grüße", &"a".repeat(47)] {
-            assert!(!is_name(name), "{name}");
-        }
-    }
 
     #[test]
     fn defaults_of_a_service_hold_until_a_source_says_otherwise() {

@@ -1,19 +1,12 @@
-//! Values that are right alone and wrong together.
+//! Checks across keys: values that are right alone and wrong together.
 
 use std::time::Duration;
 
-use super::Config;
-use super::pi::{Addressing, Pi};
-use super::setting::show_time;
+use super::format::show_time;
+use super::section::Conflict;
+use super::settings::Config;
 use crate::breaker::BreakerSettings;
 use crate::call::{CallSettings, HedgeDelay};
-
-/// Two keys that contradict each other: the one to look at first, the other, and how the sentence goes on after the
-/// first one's name.
-pub(super) struct Conflict {
-    pub(super) keys: [String; 2],
-    pub(super) why: String,
-}
 
 /// All conflicts of a configuration.
 pub(super) fn conflicts(config: &Config) -> Vec<Conflict> {
@@ -21,7 +14,7 @@ pub(super) fn conflicts(config: &Config) -> Vec<Conflict> {
     for (callee, settings) in &config.callees {
         conflicts.extend(of_calls(&format!(".{callee}"), &settings.call, &settings.breaker));
     }
-    conflicts.extend(out_of_reach(&config.pi));
+    conflicts.extend(config.sections.conflicts());
     conflicts
 }
 
@@ -44,15 +37,4 @@ fn of_calls(suffix: &str, call: &CallSettings, breaker: &BreakerSettings) -> imp
     ]
     .into_iter()
     .flatten()
-}
-
-fn out_of_reach(pi: &Pi) -> Option<Conflict> {
-    let gateway = pi.gateway?;
-    let why = match pi.address {
-        Addressing::Dhcp => format!("{gateway} is only asked with a fixed address; with DHCP leave it empty"),
-        Addressing::Fixed(own) if own.ip() == gateway => format!("{gateway} is the Pi's own address"),
-        Addressing::Fixed(own) if own.has_host(gateway) => return None,
-        Addressing::Fixed(own) => format!("{gateway} is not in the network of pi.address = {own}"),
-    };
-    Some(Conflict { keys: ["pi.gateway", "pi.address"].map(str::to_owned), why })
 }

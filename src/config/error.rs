@@ -1,9 +1,9 @@
-//! A mistake is only half said without its place: the line of the file, or the name of the variable.
+//! Mistakes in a configuration, each with its place: the line of the file, or the name of the variable.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a value came from.
+/// The source of a value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// A file as a whole: it cannot be read.
@@ -21,18 +21,18 @@ pub enum Origin {
     Variable(String),
     /// A flag of the command line.
     Flag,
-    /// Nobody set it.
+    /// No source sets it.
     Default,
 }
 
-/// One thing that is wrong, and what is right instead.
+/// A mistake in a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mistake {
-    /// Where it was written.
+    /// Its place.
     pub origin: Origin,
     /// `section.key`, a section alone, or empty where neither is known.
     pub key: String,
-    /// What is wrong, and what is allowed.
+    /// The end of a sentence that begins with the key: what is wrong, and what is allowed.
     pub what: String,
 }
 
@@ -52,7 +52,7 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// As many mistakes are kept. With more, it is hardly a configuration: a log, or the file of another program.
+/// Mistakes kept. A file with more is hardly a configuration: a log, or the file of another program.
 const MOST: usize = 100;
 
 /// Everything that is wrong with a configuration: at least one mistake, in the order of the file, then variables,

@@ -9,9 +9,9 @@ use crate::balance::{BalanceSettings, Policy};
 use crate::breaker::BreakerSettings;
 use crate::call::{CallSettings, Fallback};
 
-use super::setting::{
-    Address, Bytes, Count, FieldList, File, Hedge, List, Maybe, Share, Switch, Table, Text, Time, Visitor, Word,
-    cluster, host_port, interface, language, store, upstream, zone,
+use super::format::{
+    Address, Bytes, Choice, Count, FieldList, File, Hedge, List, Optional, Share, Switch, Table, Text, Time, Visitor,
+    cluster, host_port, interface, store, zone,
 };
 
 /// `[node]`.
@@ -32,7 +32,7 @@ impl FieldList for Node {
         v.field("cluster", &mut self.cluster, Text(cluster));
         v.field("zone", &mut self.zone, Text(zone));
         v.field("weight", &mut self.weight, Count(1..=100));
-        v.field("cluster_key_file", &mut self.cluster_key_file, Maybe(File));
+        v.field("cluster_key_file", &mut self.cluster_key_file, Optional(File));
     }
 }
 
@@ -57,7 +57,7 @@ impl FieldList for Discovery {
         v.field("interfaces", &mut self.interfaces, List { of: Text(interface), least: 0, most: 16 });
         v.field("port", &mut self.port, Count(1..=65535));
         v.field("dns", &mut self.dns, Table(Text(host_port)));
-        v.field("fixed", &mut self.fixed, Table(List { of: Address::Other, least: 1, most: 64 }));
+        v.field("fixed", &mut self.fixed, Table(List { of: Address::Peer, least: 1, most: 64 }));
     }
 }
 
@@ -84,25 +84,25 @@ pub struct Server {
 
 impl FieldList for Server {
     fn visit(&mut self, v: &mut dyn Visitor) {
-        v.field("listen", &mut self.listen, Maybe(Address::Own));
+        v.field("listen", &mut self.listen, Optional(Address::Listen));
         v.field("threads", &mut self.threads, Count(1..=64));
         v.field("max_connections", &mut self.max_connections, Count(1..=100_000));
         v.field("concurrency", &mut self.concurrency, Count(1..=100_000));
-        v.field("header_timeout", &mut self.header_timeout, Time::SOME);
-        v.field("idle_timeout", &mut self.idle_timeout, Time::SOME);
+        v.field("header_timeout", &mut self.header_timeout, Time::POSITIVE);
+        v.field("idle_timeout", &mut self.idle_timeout, Time::POSITIVE);
         v.field("max_body", &mut self.max_body, Bytes(0..=1 << 30));
-        v.field("drain_timeout", &mut self.drain_timeout, Time::ANY);
+        v.field("drain_timeout", &mut self.drain_timeout, Time::OR_ZERO);
     }
 }
 
 impl FieldList for CallSettings {
     fn visit(&mut self, v: &mut dyn Visitor) {
-        v.field("timeout", &mut self.timeout, Time::SOME);
-        v.field("attempt_timeout", &mut self.attempt_timeout, Time::SOME);
+        v.field("timeout", &mut self.timeout, Time::POSITIVE);
+        v.field("attempt_timeout", &mut self.attempt_timeout, Time::POSITIVE);
         v.field("hedge_after", &mut self.hedge_after, Hedge);
         v.field("retry_budget", &mut self.retry_budget, Share::FromZero);
         v.field("max_concurrent", &mut self.max_concurrent, Count(1..=100_000));
-        v.field("fallback", &mut self.fallback, Word(Fallback::WORDS));
+        v.field("fallback", &mut self.fallback, Choice(Fallback::WORDS));
     }
 }
 
@@ -115,20 +115,20 @@ impl FieldList for BreakerSettings {
         v.field("minimum_calls", &mut self.minimum_calls, Count(1..=1_000_000));
         v.field("consecutive_failures", &mut self.consecutive_failures, Count(1..=1_000_000));
         v.field("failure_rate", &mut self.failure_rate, Share::AboveZero);
-        v.field("slow_call", &mut self.slow_call, Time::SOME);
+        v.field("slow_call", &mut self.slow_call, Time::POSITIVE);
         v.field("slow_call_rate", &mut self.slow_call_rate, Share::AboveZero);
-        v.field("open_for", &mut self.open_for, Time::SOME);
-        v.field("open_for_max", &mut self.open_for_max, Time::SOME);
+        v.field("open_for", &mut self.open_for, Time::POSITIVE);
+        v.field("open_for_max", &mut self.open_for_max, Time::POSITIVE);
         v.field("half_open_calls", &mut self.half_open_calls, Count(1..=1000));
-        v.field("ramp", &mut self.ramp, Time::ANY);
+        v.field("ramp", &mut self.ramp, Time::OR_ZERO);
         v.field("ramp_floor", &mut self.ramp_floor, Share::AboveZero);
     }
 }
 
 impl FieldList for BalanceSettings {
     fn visit(&mut self, v: &mut dyn Visitor) {
-        v.field("policy", &mut self.policy, Word(Policy::WORDS));
-        v.field("slow_start", &mut self.slow_start, Time::ANY);
+        v.field("policy", &mut self.policy, Choice(Policy::WORDS));
+        v.field("slow_start", &mut self.slow_start, Time::OR_ZERO);
         v.field("prefer_zone", &mut self.prefer_zone, Switch);
     }
 }
@@ -153,62 +153,10 @@ pub struct Cache {
 impl FieldList for Cache {
     fn visit(&mut self, v: &mut dyn Visitor) {
         v.field("store", &mut self.store, Text(store));
-        v.field("password_file", &mut self.password_file, Maybe(File));
+        v.field("password_file", &mut self.password_file, Optional(File));
         v.field("capacity", &mut self.capacity, Count(1..=1_000_000));
-        v.field("fresh_for", &mut self.fresh_for, Time::ANY);
-        v.field("stale_while_revalidate", &mut self.stale_while_revalidate, Time::ANY);
-        v.field("stale_if_error", &mut self.stale_if_error, Time::ANY);
-    }
-}
-
-/// `[producer]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Producer {
-    /// Base URL of the weather API. `https`, or `http` towards loopback and private addresses only.
-    pub upstream: String,
-    /// File whose first line is the key of the weather API.
-    pub api_key_file: Option<PathBuf>,
-    /// File with the only certificate authorities to trust for the weather API. None: the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Language of the description, as the weather API names it: `en`, `de`, `zh_cn`.
-    pub language: String,
-    /// For one call to the weather API, which goes on when its caller has given up: the next one finds the answer in the
-    /// cache.
-    pub fetch_timeout: Duration,
-}
-
-impl FieldList for Producer {
-    fn visit(&mut self, v: &mut dyn Visitor) {
-        v.field("upstream", &mut self.upstream, Text(upstream));
-        v.field("api_key_file", &mut self.api_key_file, Maybe(File));
-        v.field("ca_file", &mut self.ca_file, Maybe(File));
-        v.field("language", &mut self.language, Text(language));
-        v.field("fetch_timeout", &mut self.fetch_timeout, Time::SOME);
-    }
-}
-
-/// `[consumer]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Consumer {
-    /// Address and port of the form.
-    pub listen: SocketAddr,
-}
-
-impl FieldList for Consumer {
-    fn visit(&mut self, v: &mut dyn Visitor) {
-        v.field("listen", &mut self.listen, Address::Own);
-    }
-}
-
-/// `[registry]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Registry {
-    /// Address and port of the page.
-    pub listen: SocketAddr,
-}
-
-impl FieldList for Registry {
-    fn visit(&mut self, v: &mut dyn Visitor) {
-        v.field("listen", &mut self.listen, Address::Own);
+        v.field("fresh_for", &mut self.fresh_for, Time::OR_ZERO);
+        v.field("stale_while_revalidate", &mut self.stale_while_revalidate, Time::OR_ZERO);
+        v.field("stale_if_error", &mut self.stale_if_error, Time::OR_ZERO);
     }
 }

@@ -1,12 +1,13 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::balance::Policy;
 use crate::call::{Fallback, HedgeDelay};
-
-const DOCUMENTED: &str = include_str!("../../etc/bramble.toml");
 
 fn text(text: &str) -> Result<Config, ConfigError> {
     Config::load(&Sources::text(text))
@@ -23,8 +24,7 @@ fn variable(name: &str, value: &str) -> Result<Config, ConfigError> {
 }
 
 mod callees;
-mod own;
-mod pi;
+mod section;
 mod tolerant;
 
 #[test]
@@ -34,89 +34,23 @@ fn without_any_source_the_defaults_hold() {
 }
 
 #[test]
-fn the_documented_file_changes_nothing() {
-    assert_eq!(Config::load(&Sources::text(DOCUMENTED)), Ok(Config::default()));
-}
-
-/// The documented file with every default switched on.
-fn uncommented() -> String {
-    let setting = |line: &str| {
-        let key = line.strip_prefix("# ")?.split_once(" = ")?.0;
-        key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_').then(|| line.trim_start_matches("# ").to_owned())
-    };
-    DOCUMENTED.lines().map(|line| setting(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
-}
-
-#[test]
-fn the_documented_defaults_are_those_of_the_program() {
-    assert_eq!(text(&uncommented()), Ok(Config::default()));
-}
-
-#[test]
-fn the_documented_file_has_each_key_once_in_its_section_and_in_order() {
-    let lines = |text: &str| -> Vec<String> {
-        let key = |line: &str| line.split(" = ").next().unwrap_or_default().to_owned();
-        text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(key).collect()
-    };
-    assert_eq!(lines(&uncommented()), lines(&Config::default().to_toml()));
-}
-
-#[test]
-fn each_documented_key_has_a_line_that_explains_it() {
-    let lines: Vec<_> = uncommented().lines().map(str::to_owned).collect();
-    for pair in lines.windows(2) {
-        let [before, line] = pair else { unreachable!("windows of two") };
-        let is_key = line.contains(" = ") && !line.starts_with('#');
-        assert!(!is_key || before.starts_with("# "), "nothing explains {line}");
-    }
-}
-
-#[test]
 fn all_mistakes_are_reported_at_once_each_with_its_place() {
-    let file = r#"
-[node]
-cluster = "two words"
-wieght = 3
-
-[server]
-max_body = "64 KB"
-threads = 0
-
-[cal]
-timeout = "1s"
-
-[call]
-timeout = "3x"
-retry_budget = 1.5
-fallback = "fail_fast"
-attempt_timeout = 3
-
-[producer]
-upstream = "http://api.openweathermap.org"
-"#;
     let sources = Sources {
-        credentials: None,
-        file: ConfigFile::Text("bramble.toml".into(), file.into()),
+        file: ConfigFile::Text("bramble.toml".into(), "[node]\nwieght = 3\n[cal]\n[call]\ntimeout = \"3x\"".into()),
         env: vec![("BRAMBLE__CACHE__CAPACITY".into(), "lots".into()), ("BRAMBLE__CALL__TIME".into(), "1s".into())],
-        flags: vec![("consumer.listen".into(), "8088".into())],
+        flags: vec![("server.listen".into(), "8088".into())],
+        ..Sources::default()
     };
     let error = Config::load(&sources).expect_err("all of it is wrong");
     let expected = r#"
-bramble.toml:3:11: node.cluster: "two words" is not a cluster's name; allowed are 1 to 32 of A-Z, a-z, 0-9, -, _ and .
-bramble.toml:4:1: node.wieght: is an unknown key; did you mean weight?
-bramble.toml:7:12: server.max_body: "64 KB" is not a size; write for example "64KiB", "1MiB" or a number of bytes
-bramble.toml:8:11: server.threads: 0 is out of range; allowed is 1 to 64
-bramble.toml:10:2: cal: is an unknown section; did you mean [call]?
-bramble.toml:14:11: call.timeout: "3x" is not a duration; write for example "250ms", "10s", "5m" or "24h"
-bramble.toml:15:16: call.retry_budget: 1.5 is out of range; allowed is 0 to 1
-bramble.toml:16:12: call.fallback: "fail_fast" is not one of "fail-fast", "fail-silent", "stale"
-bramble.toml:17:19: call.attempt_timeout: 3 is not a duration; write for example "250ms", "10s", "5m" or "24h"
-bramble.toml:20:12: producer.upstream: "http://api.openweathermap.org" would send the key unencrypted; http:// is for loopback and private addresses, use https://
+bramble.toml:2:1: node.wieght: is an unknown key; did you mean weight?
+bramble.toml:3:2: cal: is an unknown section; did you mean [call]?
+bramble.toml:5:11: call.timeout: "3x" is not a duration; write for example "250ms", "10s", "5m" or "24h"
 BRAMBLE__CACHE__CAPACITY: "lots" is not a whole number; write for example 1
 BRAMBLE__CALL__TIME: is an unknown key; did you mean timeout?
-command line: consumer.listen: 8088 is not an address and port; write for example "192.0.2.7:9001" or "[::1]:9001""#;
+command line: server.listen: 8088 is not an address and port; write for example "192.0.2.7:9001" or "[::1]:9001""#;
     assert_eq!(format!("\n{error}"), expected);
-    assert_eq!(error.mistakes().len(), 13);
+    assert_eq!(error.mistakes().len(), 6);
 }
 
 #[test]
@@ -156,8 +90,8 @@ fn a_variable_is_toml_or_else_plain_text() {
     assert_eq!(set("BRAMBLE__DISCOVERY__INTERFACES", r#"["eth0"]"#).discovery.interfaces, ["eth0"]);
     let dns = set("BRAMBLE__DISCOVERY__DNS", r#"{ producer = "producer:8080" }"#).discovery.dns;
     assert_eq!(dns, BTreeMap::from([("producer".to_owned(), "producer:8080".to_owned())]));
-    let key = set("BRAMBLE__PRODUCER__API_KEY_FILE", "/run/secrets/owm").producer.api_key_file;
-    assert_eq!(key, Some(PathBuf::from("/run/secrets/owm")));
+    let key = set("BRAMBLE__NODE__CLUSTER_KEY_FILE", "/run/secrets/cluster").node.cluster_key_file;
+    assert_eq!(key, Some(PathBuf::from("/run/secrets/cluster")));
 }
 
 #[test]
@@ -165,30 +99,9 @@ fn only_variables_with_two_underscores_are_settings() {
     for name in ["BRAMBLE_LOG", "BRAMBLE", "PATH", "XBRAMBLE__CALL__TIMEOUT"] {
         assert_eq!(variable(name, "nonsense"), Ok(Config::default()), "{name}");
     }
-    for name in ["BRAMBLE__", "BRAMBLE__CALL", "BRAMBLE__CALL__", "BRAMBLE__CALL__TIMEOUT__X", "BRAMBLE__X__Y"] {
+    for name in ["BRAMBLE__", "BRAMBLE__CALL", "BRAMBLE__CALL__", "BRAMBLE__CALL__TIMEOUT__X", "BRAMBLE__CAL__Y"] {
         let error = variable(name, "1s").expect_err(name).to_string();
         assert!(error.starts_with(&format!("{name}: is ")), "{error}");
-    }
-}
-
-#[test]
-fn a_slip_is_met_with_the_word_that_was_meant() {
-    for (source, hint) in [
-        ("[call]\ntimout = \"1s\"", "did you mean timeout?"),
-        ("[call]\nhedge-after = \"1s\"", "did you mean hedge_after?"),
-        ("[producer]\napi_key = \"k\"", "did you mean api_key_file?"),
-        ("[discovery]\ninterface = []", "did you mean interfaces?"),
-        ("[Node]\nzone = \"a\"", "did you mean [node]?"),
-        ("[call]\nfresh_for = \"1s\"", "it belongs to [cache]"),
-        ("fresh_for = \"1s\"", "is a key outside of a section; it belongs to [cache]"),
-        ("listen = \"1s\"", "it belongs to [server] or [consumer] or [registry]"),
-        ("[consumer]\nqqq = 1", "is an unknown key; [consumer] has listen"),
-        ("[zzzzzz]\nqqq = 1", "is an unknown section; there are [node], [discovery]"),
-        ("call = 3", "is a section; write [call] on a line of its own"),
-        ("[[call]]\ntimeout = \"1s\"", "is a section; write [call] on a line of its own, once"),
-    ] {
-        let said = mistakes(source);
-        assert!(said.contains(hint), "{source:?} was met with {said:?}");
     }
 }
 
@@ -302,50 +215,8 @@ fn shares_lie_between_nothing_and_all() {
 }
 
 #[test]
-fn the_key_of_the_weather_api_never_travels_in_the_clear() {
-    let upstream = |url: &str| text(&format!("[producer]\nupstream = \"{url}\""));
-    for right in [
-        "https://api.openweathermap.org",
-        "https://proxy.example:8443/owm",
-        "http://127.0.0.1:8099",
-        "http://localhost:8099",
-        "http://[::1]:8099",
-        "http://192.168.1.7",
-        "http://10.0.0.7",
-        "http://172.31.0.1",
-        "http://[fd00::7]",
-        "http://[::ffff:10.0.0.7]",
-    ] {
-        assert_eq!(upstream(right).map(|config| config.producer.upstream).as_deref(), Ok(right));
-    }
-    for wrong in [
-        "http://api.openweathermap.org",
-        "http://8.8.8.8",
-        "http://169.254.3.4", // whoever is on the cable may have it
-        "http://172.32.0.1",
-        "http://[2001:db8::1]",
-        "http://localhost.example",
-        "http://127.0.0.1.example",
-        "ftp://127.0.0.1",
-        "https://",
-        "https://user@example.org",
-        "https://example.org?appid=1",
-        "https://example.org:0",
-        "api.openweathermap.org",
-        "",
-    ] {
-        assert!(upstream(wrong).is_err(), "{wrong}");
-    }
-}
-
-#[test]
 fn what_may_be_a_secret_is_not_repeated() {
-    for source in [
-        "[producer]\nupstream = \"https://user:hunter2@example.org\"",
-        "[producer]\nupstream = \"https://example.org?appid=hunter2\"",
-        "[cache]\nstore = \"redis://:hunter2@cache:6379\"",
-        "[producer]\napi_key = \"hunter2\"",
-    ] {
+    for source in ["[cache]\nstore = \"redis://:hunter2@cache:6379\"", "[node]\ncluster_key = \"hunter2\""] {
         let said = mistakes(source);
         assert!(!said.contains("hunter2"), "{said}");
     }
@@ -519,23 +390,6 @@ prop_compose! {
     }
 }
 
-#[test]
-fn keys_that_systemd_hands_over_are_used_unless_the_file_names_others_and_blank_ones_are_none() {
-    let folder = std::env::temp_dir().join(format!("bramble-credentials-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder for the test");
-    std::fs::write(folder.join("api.key"), "0123456789abcdef\n").expect("writable");
-    std::fs::write(folder.join("cluster.key"), "\n").expect("writable");
-    let load = |text: &str| {
-        let sources = Sources { credentials: Some(folder.clone()), ..Sources::text(text) };
-        Config::load(&sources).expect("right")
-    };
-    let config = load("");
-    assert_eq!((config.producer.api_key_file, config.node.cluster_key_file), (Some(folder.join("api.key")), None));
-    let config = load("[producer]\napi_key_file = \"/etc/other.key\"\n");
-    assert_eq!(config.producer.api_key_file, Some("/etc/other.key".into()));
-    std::fs::remove_dir_all(folder).expect("the test's own folder");
-}
-
 proptest! {
     #[test]
     fn what_is_shown_reads_back_to_the_same(config in any_config()) {
@@ -545,38 +399,5 @@ proptest! {
     #[test]
     fn arbitrary_text_is_read_or_refused(source in "\\PC*") {
         let _ = text(&source);
-    }
-
-    #[test]
-    fn a_file_with_one_stray_piece_is_read_or_refused_with_a_line(at in 0..DOCUMENTED.len(), piece in "[\\PC\n]{0,4}") {
-        let mut source = uncommented();
-        if source.is_char_boundary(at) {
-            source.insert_str(at, &piece);
-        }
-        if let Err(error) = text(&source) {
-            for mistake in error.mistakes() {
-                let in_file = matches!(&mistake.origin, Origin::Line { line, column, .. }
-                    if (1..=source.lines().count() + 1).contains(line) && *column >= 1);
-                prop_assert!(in_file, "{}", mistake);
-            }
-        }
-    }
-
-    #[test]
-    fn an_arbitrary_variable_is_read_or_refused(at in 0..60_usize, value in "\\PC{0,40}") {
-        let keys = Config::default().to_toml();
-        let mut names = Vec::new();
-        let mut section = "";
-        for line in keys.lines() {
-            match line.split_once(" = ") {
-                Some((key, _)) => names.push(format!("BRAMBLE__{section}__{key}").to_ascii_uppercase()),
-                None => section = line.trim_matches(['[', ']']),
-            }
-        }
-        let name = &names[at % names.len()];
-        if let Err(error) = variable(name, &value) {
-            let message = error.to_string();
-            prop_assert!(message.contains(&**name), "{}", message);
-        }
     }
 }

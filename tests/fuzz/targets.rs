@@ -6,7 +6,10 @@ use std::time::Duration;
 use bramble::Config;
 use bramble::config::{ConfigFile, Origin, Sources};
 use bramble::resolve::{Kind, Question, Reply, parse_answer};
-use bramble_producer::{openweathermap, routes};
+use bramble_consumer::ConsumerSettings;
+use bramble_pi::Pi;
+use bramble_producer::{ProducerSettings, openweathermap, routes};
+use bramble_registry::RegistrySettings;
 
 /// A parser of foreign input.
 pub(crate) struct Target {
@@ -28,15 +31,24 @@ pub(crate) const ALL: &[Target] = &[
     Target { name: "query", corpora: &["tests/fuzz/corpus/query"], run: query },
 ];
 
+/// Every setting of the weather application, with its default value.
+fn all() -> Config {
+    Config::default()
+        .with(ProducerSettings::default())
+        .with(ConsumerSettings::default())
+        .with(RegistrySettings::default())
+        .with(Pi::default())
+}
+
 /// A configuration is read, and is the same after it was shown; or each mistake has a line that exists.
 pub(crate) fn config(data: &[u8]) {
     let text = String::from_utf8_lossy(data).into_owned();
     let lines = text.lines().count() + 1;
     let variable = ("BRAMBLE__DISCOVERY__FIXED".to_owned(), text.clone());
-    match Config::load(&Sources::text(text)) {
+    match all().merge(&Sources::text(text)) {
         Ok(config) => {
             let shown = config.to_toml();
-            assert_eq!(Config::load(&Sources::text(shown)), Ok(config));
+            assert_eq!(all().merge(&Sources::text(shown)), Ok(config));
         }
         Err(error) => {
             assert!(!error.mistakes().is_empty());
@@ -51,15 +63,15 @@ pub(crate) fn config(data: &[u8]) {
         }
     }
     // Where it is read tolerantly, what is left is right, and everything that is not taken is told.
-    let (config, mistakes) = Config::load_tolerant(data, "bramble.toml");
-    assert_eq!(Config::load(&Sources::text(config.to_toml())), Ok(config.clone()));
-    match Config::load(&Sources::text(String::from_utf8_lossy(data))) {
+    let (config, mistakes) = all().merge_tolerant(data, "bramble.toml");
+    assert_eq!(all().merge(&Sources::text(config.to_toml())), Ok(config.clone()));
+    match all().merge(&Sources::text(String::from_utf8_lossy(data))) {
         Ok(strict) if std::str::from_utf8(data).is_ok() => assert_eq!((strict, mistakes), (config, Vec::new())),
         _ => assert!(!mistakes.is_empty()),
     }
     // A variable takes another way: any text is a value.
     let sources = Sources { file: ConfigFile::None, env: vec![variable], ..Sources::default() };
-    let _ = Config::load(&sources);
+    let _ = all().merge(&sources);
 }
 
 /// Checks that an answer of a DNS server is ignored, or bounded and of the family that was asked for.

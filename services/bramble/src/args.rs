@@ -7,7 +7,7 @@ use std::time::Duration;
 use bramble::config::{Config, Sources};
 use clap::{Parser, Subcommand};
 
-use crate::Failure;
+use crate::{Failure, sections};
 
 /// Weather services for a cluster of Raspberry Pis: they find each other without a central server, and keep answering
 /// while Pis die, cables are pulled and the internet is down.
@@ -66,7 +66,7 @@ impl Settings {
             sources.flags.push((key.trim().into(), value.trim().into()));
         }
         sources.flags.extend(flags);
-        service.load(&sources).map_err(|error| Failure::Usage(error.to_string()))
+        service.configure(sections::all()).merge(&sources).map_err(|error| Failure::Usage(error.to_string()))
     }
 }
 

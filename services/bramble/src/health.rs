@@ -76,11 +76,8 @@ impl Place {
 
 /// Where `what` serves by its settings. Without a role: where any may serve.
 fn configured(what: Option<&str>, config: &Config) -> Result<Vec<Place>, String> {
-    let (producer, consumer, registry) = (
-        bramble_producer::SERVICE,
-        bramble_consumer::SERVICE.listen(config.consumer.listen),
-        bramble_registry::SERVICE.listen(config.registry.listen),
-    );
+    let producer = bramble_producer::SERVICE;
+    let (consumer, registry) = (bramble_consumer::service(config), bramble_registry::service(config));
     let services = match what {
         None => vec![producer, consumer, registry],
         Some("producer") => vec![producer],

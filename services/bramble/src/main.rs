@@ -6,6 +6,7 @@ mod browse;
 mod demo;
 mod health;
 mod roles;
+mod sections;
 
 use std::io::Write as _;
 use std::process::ExitCode;

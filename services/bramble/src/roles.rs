@@ -7,8 +7,8 @@ use bramble::config::Config;
 use bramble::serve::{self, Host};
 use smol::Executor;
 
-use crate::Failure;
 use crate::args::{CheckConfig, Life, Pi, PiNet, Producer, Registry, Service, UpstreamSim};
+use crate::{Failure, sections};
 
 /// Service definition of a command in a terminal, which announces nothing.
 pub(crate) const PROGRAM: bramble::Service = bramble::Service::program("command");
@@ -22,15 +22,14 @@ pub(crate) fn producer(options: Producer) -> Result<(), Failure> {
 
 pub(crate) fn consumer(options: &Service) -> Result<(), Failure> {
     let config = options.load(&bramble_consumer::SERVICE)?;
-    serve(bramble_consumer::SERVICE.listen(config.consumer.listen), config, options.life, bramble_consumer::run)
+    serve(bramble_consumer::service(&config), config, options.life, bramble_consumer::run)
 }
 
 pub(crate) fn registry(options: Registry) -> Result<(), Failure> {
     let Registry { service, demo_control, pi_state } = options;
     let extras = bramble_registry::Extras { demo_control, pi_state };
     let config = service.load(&bramble_registry::SERVICE)?;
-    let listen = config.registry.listen;
-    serve(bramble_registry::SERVICE.listen(listen), config, service.life, |host| bramble_registry::run(host, extras))
+    serve(bramble_registry::service(&config), config, service.life, |host| bramble_registry::run(host, extras))
 }
 
 pub(crate) fn upstream_sim(options: UpstreamSim) -> Result<(), Failure> {
@@ -52,7 +51,7 @@ pub(crate) fn check_config(options: &CheckConfig) -> Result<(), Failure> {
 }
 
 pub(crate) fn pi(options: Pi) -> Result<(), Failure> {
-    bramble_pi::run(options.trial).map_err(|error| Failure::Running(error.to_string()))
+    bramble_pi::run(options.trial, sections::all()).map_err(|error| Failure::Running(error.to_string()))
 }
 
 pub(crate) fn pi_net(options: PiNet) -> Result<(), Failure> {

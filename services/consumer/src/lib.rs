@@ -8,23 +8,31 @@ mod answer;
 pub mod input;
 pub mod page;
 mod producers;
+mod settings;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use bramble::Service;
 use bramble::serve::{Error, Host};
+use bramble::{Config, Service};
 use bramble_weather::{ApiError, Query, Report};
 
 pub use producers::Producers;
+pub use settings::ConsumerSettings;
 
-/// The service. `[consumer] listen` says where it listens.
+/// The service. [`service`] has it listen where the settings say.
 pub const SERVICE: Service = Service::named("consumer")
     .version(env!("CARGO_PKG_VERSION"))
     .page("Bramble weather")
     .calls(&["producer"])
-    .open_to_all();
+    .open_to_all()
+    .section::<ConsumerSettings>();
+
+/// The service, listening where `[consumer] listen` says.
+pub fn service(config: &Config) -> Service {
+    SERVICE.listen(config.section::<ConsumerSettings>().listen)
+}
 
 /// A question, and what is to be known about the one who asks it.
 #[derive(Debug, Clone, Copy)]

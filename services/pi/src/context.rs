@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use bramble::Config;
 use event_listener::Event;
 use smol::LocalExecutor;
 use smol::lock::OnceCell;
@@ -18,6 +19,8 @@ use crate::watchdog::rule::Rule;
 pub(crate) struct Context {
     pub(crate) machine: Machine,
     pub(crate) board: Board,
+    /// All settings of the services, as they are when nothing is set.
+    pub(crate) defaults: Config,
     pub(crate) executor: LocalExecutor<'static>,
     /// What the Pi is to be, once the card is read.
     pub(crate) plan: OnceCell<Rc<Plan>>,

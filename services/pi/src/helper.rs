@@ -5,7 +5,6 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bramble::config::Pi;
 use futures_lite::FutureExt as _;
 use smol::Timer;
 
@@ -18,6 +17,7 @@ use crate::network::lease::AddressConfig;
 use crate::plan::Plan;
 use crate::program::{Program, in_words};
 use crate::respawn::Respawn;
+use crate::settings::Pi;
 use crate::state::TimeSource;
 
 /// Its user and group on the card.

@@ -29,10 +29,12 @@ mod program;
 mod report;
 mod respawn;
 mod role;
+mod settings;
 mod ssh;
 mod start;
 mod watchdog;
 
+pub use settings::{Addressing, Cidr, Pi, PiService};
 pub use start::{Error, run};
 
 /// Where the state is written, for the page of the registry.

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bramble::config::{Config, Pi};
+use bramble::Config;
 use bramble::discovery::mdns::{HostNews, Mdns};
 use bramble::resolve::Resolver;
 use bramble::serve::{self, ShutdownSignal};
@@ -13,6 +13,8 @@ use futures_lite::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use smol::channel::{self, Sender};
 use smol::{Executor, Timer};
+
+use crate::settings::Pi;
 
 mod clock;
 mod ntp;

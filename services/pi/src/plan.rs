@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bramble::config::pi::PiService;
-use bramble::config::{Config, Pi};
+use bramble::Config;
 use bramble::trust::ClusterKey;
+use bramble_producer::ProducerSettings;
 
 use crate::card::Card;
 use crate::machine::{self, Machine};
+use crate::settings::{Pi, PiService};
 
 const CONFIG: &str = "bramble.toml";
 const API_KEY: &str = "api-key";
@@ -47,15 +48,15 @@ pub(crate) struct Planned {
 }
 
 impl Plan {
-    /// Reads the card.
-    pub(crate) fn read(card: Option<&Card>) -> Self {
+    /// Reads the card. What it does not set is as in `defaults`.
+    pub(crate) fn read(card: Option<&Card>, defaults: &Config) -> Self {
         let mut read = Reader { card, problems: Vec::new(), said: BTreeSet::new() };
         let file = read.find(CONFIG).unwrap_or_default();
-        let (config, mistakes) = Config::load_tolerant(&file, CONFIG);
+        let (config, mistakes) = defaults.clone().merge_tolerant(&file, CONFIG);
         read.problems.extend(mistakes.iter().map(ToString::to_string));
-        let (mut pi, has_mdns) = (config.pi, config.discovery.mdns);
+        let (mut pi, has_mdns): (Pi, _) = (config.section(), config.discovery.mdns);
         let roles = std::mem::take(&mut pi.roles);
-        let roles = roles.into_iter().map(|role| read.role(role, &file)).collect();
+        let roles = roles.into_iter().map(|role| read.role(role, config.clone())).collect();
         let mut ssh_keys = std::mem::take(&mut pi.ssh_keys);
         ssh_keys.extend(read.authorized());
         Self { pi, roles, has_mdns, ssh_keys, problems: read.problems }
@@ -70,8 +71,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn role(&mut self, role: PiService, file: &[u8]) -> Planned {
-        let (mut config, _) = Config::load_tolerant(file, CONFIG); // the mistakes are those of every role
+    /// What `role` needs of the card's settings.
+    fn role(&mut self, role: PiService, mut config: Config) -> Planned {
         let mut secrets = Vec::new();
         let mut place = |slot: &mut Option<PathBuf>, name: &'static str, secret: Option<Vec<u8>>| {
             *slot = secret.as_ref().map(|_| folder(role).join(name));
@@ -88,21 +89,22 @@ impl Reader<'_> {
             blocked = Some("its cluster key cannot be used");
         }
         place(&mut config.node.cluster_key_file, CLUSTER_KEY, cluster_key.unwrap_or_default());
-        let Config { producer, cache, .. } = &mut config;
+        let mut producer: ProducerSettings = config.section();
         if role == PiService::Producer {
             let api_key = self.secret(producer.api_key_file.as_deref(), API_KEY);
             place(&mut producer.api_key_file, API_KEY, api_key);
             let ca = self.named(producer.ca_file.as_deref());
             place(&mut producer.ca_file, "ca", ca);
-            let password = self.named(cache.password_file.as_deref());
-            place(&mut cache.password_file, "password", password);
+            let password = self.named(config.cache.password_file.as_deref());
+            place(&mut config.cache.password_file, "password", password);
             if producer.api_key_file.is_none() {
                 blocked = Some("it has no key of the weather API");
                 self.say(API_KEY.into(), NO_API_KEY);
             }
         } else {
-            (producer.api_key_file, producer.ca_file, cache.password_file) = (None, None, None);
+            (producer.api_key_file, producer.ca_file, config.cache.password_file) = (None, None, None);
         }
+        let config = config.with(producer);
         Planned { role, config, secrets, blocked }
     }
 
@@ -177,16 +179,17 @@ impl Planned {
         let place = machine.path(&folder.to_string_lossy());
         crate::data::private(&place)?;
         let mut config = self.config.clone();
-        let slots = [
+        let mut producer: ProducerSettings = config.section();
+        let paths = [
             &mut config.node.cluster_key_file,
-            &mut config.producer.api_key_file,
-            &mut config.producer.ca_file,
+            &mut producer.api_key_file,
+            &mut producer.ca_file,
             &mut config.cache.password_file,
         ];
-        for path in slots.into_iter().flatten() {
+        for path in paths.into_iter().flatten() {
             *path = machine.path(&path.to_string_lossy());
         }
-        let config = config.to_toml();
+        let config = config.with(producer).to_toml();
         let files = self.secrets.iter().map(|(name, content)| (*name, content.as_slice()));
         for (name, content) in files.chain([(CONFIG, config.as_bytes())]) {
             let path = place.join(name);
@@ -208,8 +211,12 @@ mod tests {
 
     const KEY: &str = "0123456789abcdef0123456789abcdef";
 
+    fn defaults() -> Config {
+        Config::default().with(ProducerSettings::default()).with(Pi::default())
+    }
+
     fn plan(folder: &Folder) -> Plan {
-        Plan::read(Some(&Card::folder(folder.0.join("card"))))
+        Plan::read(Some(&Card::folder(folder.0.join("card"))), &defaults())
     }
 
     fn said(plan: &Plan, words: &str) -> usize {
@@ -230,7 +237,7 @@ mod tests {
 
     #[test]
     fn without_a_card_the_defaults_count() {
-        assert_eq!(Plan::read(None).roles.len(), 3);
+        assert_eq!(Plan::read(None, &defaults()).roles.len(), 3);
     }
 
     #[test]
@@ -265,8 +272,9 @@ mod tests {
         let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(&path.join("api-key"))), (0o700, 0o400));
         let config = std::fs::read(path.join("bramble.toml")).expect("written");
-        let (config, mistakes) = Config::load_tolerant(config, "bramble.toml");
-        assert_eq!((mistakes, config.producer.api_key_file), (vec![], Some(path.join("api-key"))));
+        let (config, mistakes) = defaults().merge_tolerant(config, "bramble.toml");
+        let producer: ProducerSettings = config.section();
+        assert_eq!((mistakes, producer.api_key_file), (vec![], Some(path.join("api-key"))));
     }
 
     #[test]

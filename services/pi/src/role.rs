@@ -7,7 +7,6 @@ use std::process::{Command, ExitStatus};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bramble::config::pi::PiService;
 use futures_lite::{AsyncRead, FutureExt as _};
 use smol::Timer;
 
@@ -18,6 +17,7 @@ use crate::lines::Lines;
 use crate::plan::{self, Plan, Planned};
 use crate::program::{Program, Running, in_words};
 use crate::respawn::Respawn;
+use crate::settings::PiService;
 
 /// Sixteen times what a service takes in the demo, and three of them leave most of a Pi 2's memory free.
 const MEMORY: u64 = 64 << 20;

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_signal::{Signal, Signals};
+use bramble::Config;
 use futures_lite::{FutureExt as _, StreamExt as _};
 use rustix::process::Pid;
 use smol::lock::OnceCell;
@@ -20,6 +21,7 @@ use crate::context::{AddressWatch, Context};
 use crate::machine::{self, Machine};
 use crate::plan::Plan;
 use crate::role::Keeper;
+use crate::settings::Pi;
 use crate::state::{Role, State, TimeSource};
 use crate::{clock, data, drivers, facts, helper, hostname, network, report, ssh, watchdog};
 
@@ -41,11 +43,11 @@ pub enum Error {
 }
 
 /// Sets the Pi up and looks after it until SIGTERM. With `trial`, a folder stands in for the Pi: nothing outside it is
-/// changed.
+/// changed. `defaults` has the sections of all services that can run on it.
 ///
 /// # Errors
 /// It cannot even begin. Everything later is a problem that is shown, and no end.
-pub fn run(trial: Option<PathBuf>) -> Result<(), Error> {
+pub fn run(trial: Option<PathBuf>, defaults: Config) -> Result<(), Error> {
     let machine = Machine::new(trial);
     // Before the first child: what we start never gets more power than it has, whatever program it becomes.
     let unprivileged = rustix::thread::set_no_new_privs(true);
@@ -67,15 +69,16 @@ pub fn run(trial: Option<PathBuf>) -> Result<(), Error> {
         image,
         ..State::default()
     };
-    let context = Rc::new(context(machine, state));
+    let context = Rc::new(context(machine, defaults, state));
     smol::block_on(context.executor.run(live(&context, signals)));
     Ok(())
 }
 
-fn context(machine: Machine, state: State) -> Context {
+fn context(machine: Machine, defaults: Config, state: State) -> Context {
     Context {
         board: Board::new(state, Console::new(&machine)),
         machine,
+        defaults,
         executor: LocalExecutor::new(),
         plan: OnceCell::new(),
         drivers: OnceCell::new(),
@@ -148,10 +151,10 @@ async fn card_comes(context: &Rc<Context>) {
 
 /// Reads the card, and makes of it what can be made.
 async fn read_card(context: &Rc<Context>) -> Vec<Keeper> {
-    let machine = context.machine.clone();
+    let (machine, defaults) = (context.machine.clone(), context.defaults.clone());
     let (plan, problem, is_there) = smol::unblock(move || match Card::open(&machine) {
-        Ok(card) => (Plan::read(Some(&card)), None, true),
-        Err(sentence) => (Plan::read(None), Some(sentence), Card::is_there(&machine)),
+        Ok(card) => (Plan::read(Some(&card), &defaults), None, true),
+        Err(sentence) => (Plan::read(None, &defaults), Some(sentence), Card::is_there(&machine)),
     })
     .await;
     if let Some(problem) = problem {
@@ -247,7 +250,7 @@ mod tests {
     #[test]
     fn a_card_that_was_missed_makes_it_begin_anew_when_it_comes_and_a_broken_one_does_not() {
         let folder = Folder::new("late-card");
-        let context = Rc::new(context(folder.machine(), State::default()));
+        let context = Rc::new(context(folder.machine(), Config::default(), State::default()));
         smol::block_on(async {
             folder.write("card/x", "");
             context.board.problem("card", "it cannot be read");

@@ -12,6 +12,7 @@ pub mod upstream;
 pub mod weather;
 
 mod refusal;
+mod settings;
 mod told;
 
 use std::sync::Arc;
@@ -22,19 +23,21 @@ use bramble::telemetry::Collect;
 
 pub use clock::Clock;
 pub use routes::app;
+pub use settings::ProducerSettings;
 pub use weather::Weather;
 
 /// The service: with a cluster key it answers the cluster alone, since each answer may cost a call of the weather API.
-pub const SERVICE: Service = Service::named("producer").version(env!("CARGO_PKG_VERSION"));
+pub const SERVICE: Service =
+    Service::named("producer").version(env!("CARGO_PKG_VERSION")).section::<ProducerSettings>();
 
 /// Serves until the process is told to end, on a machine whose `clock` may be a guess at first.
 ///
 /// # Errors
-/// There is no key, the weather API's address would send it in the clear, or it cannot listen.
+/// There is no key, or it cannot listen.
 pub async fn run(host: Host, clock: Clock) -> Result<(), Error> {
     let executor = Arc::clone(&host.executor);
     // Its calls leave the LAN: a lost SYN costs 1 s, and so does a first TLS handshake over a mobile uplink.
-    let settings = &host.config.producer;
+    let settings: &ProducerSettings = host.settings()?;
     let client = host.outside_with(settings.fetch_timeout, settings.ca_file.as_deref())?;
     let weather = Weather::with_clock(&host.config, client, (executor, &host.id), clock);
     let weather = Arc::new(weather.map_err(|error| Error::Setup(error.to_string()))?);

@@ -110,7 +110,7 @@ impl NoAnswer {
 }
 
 impl Upstream {
-    /// The weather API at `endpoint` (see [`address::endpoint`]).
+    /// The weather API at `endpoint` (see [`endpoint`](address::BaseUrl::endpoint)).
     pub fn new(client: surf::Client, endpoint: Url, key: ApiKey, manner: Manner) -> Self {
         let Manner { language, timeout, breaker, shown, clock } = manner;
         let guard = CircuitGuard::new("upstream", breaker, shown, Instant::now()).logged_as("the weather API");

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::key::{ApiKey, KeyError};
 use crate::openweathermap::{Observation, UpstreamError};
 use crate::refusal::error;
-use crate::upstream::address::{self, AddressError};
+use crate::settings::ProducerSettings;
 use crate::upstream::{Manner, Upstream, UpstreamCounts};
 
 /// What the cache allows a fetch beyond `producer.fetch_timeout`, which the fetch itself keeps.
@@ -44,9 +44,6 @@ pub enum SetupError {
     /// No key.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// No address that may be asked.
-    #[error(transparent)]
-    Address(#[from] AddressError),
     /// A circuit that cannot be built so.
     #[error(transparent)]
     Breaker(#[from] InvalidSetting),
@@ -84,8 +81,7 @@ impl Weather {
     /// A service that calls the weather API through `client`, fetches on `executor`, and signs its answers `id`.
     ///
     /// # Errors
-    /// There is no key, the weather API's address would send it in the clear, `[breaker]` makes no sense, or `[cache]`
-    /// names no possible store.
+    /// There is no key, `[breaker]` makes no sense, or `[cache]` names no possible store.
     pub fn new(
         config: &Config,
         client: surf::Client,
@@ -105,15 +101,13 @@ impl Weather {
         (executor, id): (Arc<smol::Executor<'static>>, &str),
         clock: Clock,
     ) -> Result<Self, SetupError> {
-        let key = ApiKey::from_file(config.producer.api_key_file.as_deref())?;
-        let endpoint = address::endpoint(&config.producer.upstream)?;
-        let language = &config.producer.language;
-        let timeout = config.producer.fetch_timeout;
+        let ProducerSettings { upstream, api_key_file, language, fetch_timeout: timeout, .. } = config.section();
+        let key = ApiKey::from_file(api_key_file.as_deref())?;
         let rules = config.breaker.for_sole_callee();
         let breaker = CircuitBreaker::new(&rules, Instant::now(), seed(id))?;
         let shown = hystrix::Settings::new(&rules, &config.call, timeout);
         let manner = Manner { language: language.clone(), timeout, breaker, shown, clock: clock.clone() };
-        let upstream = Upstream::new(client, endpoint, key, manner);
+        let upstream = Upstream::new(client, upstream.endpoint(), key, manner);
         let mut settings = Settings::new(&config.cache, &config.call);
         settings.fetch_for = timeout.saturating_add(BACKSTOP);
         let weigh = |observation: &Arc<Observation>| (!observation.is_empty()).then(|| observation.weight());

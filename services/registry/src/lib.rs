@@ -7,23 +7,36 @@ mod events;
 pub mod gather;
 mod page;
 mod pi;
-mod reply;
-mod site;
-mod state;
+mod settings;
 pub mod view;
 
 use std::path::PathBuf;
 
-use bramble::Service;
-use bramble::serve::{Error, Host, event_stream};
+use bramble::bulkhead::Bulkhead;
+use bramble::discovery::Directory;
+use bramble::serve::{Error, Health, Host};
+use bramble::trust::Trust;
+use bramble::{Config, Service};
+use futures_lite::future;
 use serde_json::json;
 use tide::{Request, StatusCode};
 
 use reply::json;
 pub use state::State;
 
-/// The service. `[registry] listen` says where it listens.
-pub const SERVICE: Service = Service::named("registry").version(env!("CARGO_PKG_VERSION")).calls_all().open_to_all();
+pub use settings::RegistrySettings;
+
+/// The service. [`service`] has it listen where the settings say.
+pub const SERVICE: Service = Service::named("registry")
+    .version(env!("CARGO_PKG_VERSION"))
+    .calls_all()
+    .open_to_all()
+    .section::<RegistrySettings>();
+
+/// The service, listening where `[registry] listen` says.
+pub fn service(config: &Config) -> Service {
+    SERVICE.listen(config.section::<RegistrySettings>().listen)
+}
 
 /// What the page has besides, where it is part of something larger.
 #[derive(Debug, Clone, Default)]

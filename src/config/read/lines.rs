@@ -1,9 +1,9 @@
-//! A mistake is told with its line, and a line that is broken puts others in doubt.
+//! Lines of a file: the place of a mistake, and which lines an error of the syntax leaves unclear.
 
 use std::ops::Range;
 use std::path::Path;
 
-use crate::config::Origin;
+use crate::config::error::Origin;
 
 /// Where the lines of a text begin.
 pub(super) struct Lines<'a> {
@@ -22,7 +22,7 @@ impl<'a> Lines<'a> {
         self.starts.partition_point(|start| *start <= at)
     }
 
-    /// What follows from the beginning of a line on.
+    /// The text from the beginning of a line on.
     fn from(&self, number: usize) -> &'a str {
         let start = self.starts.get(number.saturating_sub(1));
         start.and_then(|start| self.text.get(*start..)).unwrap_or_default()
@@ -32,7 +32,7 @@ impl<'a> Lines<'a> {
         self.from(number).trim_start_matches([' ', '\t']).starts_with('[')
     }
 
-    /// The bytes that broken lines put in doubt: their own, and below a heading all up to the next sound one.
+    /// The bytes that broken lines leave unclear: their own, and below a heading all up to the next sound one.
     pub(super) fn unclear(
         &self,
         is_broken: impl Fn(usize) -> bool,

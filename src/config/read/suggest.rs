@@ -1,9 +1,11 @@
-//! "Unknown key" alone sends people to the manual; most unknown keys are a slip of one or two letters.
+//! Suggestions for unknown keys and sections: most are a slip of one or two letters.
 
 use toml::de::DeValue;
 
-use crate::config::setting::{Slot, Visitor};
-use crate::config::{Config, callees};
+use crate::config::format::{Field, Visitor};
+use crate::config::key_path;
+use crate::config::settings::Config;
+use crate::service::name::is_name;
 
 /// Keys of earlier versions, and what became of each.
 const REMOVED: [(&str, &str); 1] = [(
@@ -11,14 +13,13 @@ const REMOVED: [(&str, &str); 1] = [(
     "a call goes to a failing endpoint only when there is no better one; remove the line",
 )];
 
-/// Every `section` and `key` there is.
-pub(super) struct Keys(Vec<(String, &'static str)>);
+/// All sections and their keys.
+pub(super) struct KeyIndex(Vec<(String, &'static str)>);
 
-impl Keys {
+impl KeyIndex {
     pub(super) fn of(config: &mut Config) -> Self {
-        let mut list = KeyList { section: String::new(), keys: Vec::new() };
+        let mut list = KeyCollector { section: String::new(), keys: Vec::new() };
         config.visit_sections(&mut list);
-        config.own.visit(&mut list);
         Self(list.keys)
     }
 
@@ -30,13 +31,18 @@ impl Keys {
         self.0.iter().any(|(home, known)| home == section && *known == key)
     }
 
+    /// Whether `name` may be a section of another program's that shares the file.
+    pub(super) fn is_foreign(&self, name: &str) -> bool {
+        is_name(name) && !self.has_section(name) && nearest(name, self.sections().into_iter()).is_none()
+    }
+
     fn sections(&self) -> Vec<&str> {
         let mut names: Vec<_> = self.0.iter().map(|(section, _)| section.as_str()).collect();
         names.dedup(); // they stand together
         names
     }
 
-    /// What to say of `name` at the top of a file, where no such section can be.
+    /// Why `name` cannot be at the top of a file, with a suggestion.
     pub(super) fn not_a_section(&self, name: &str, value: &DeValue<'_>) -> String {
         if self.has_section(name) {
             return format!("is a section; write [{name}] on a line of its own, once, and its keys below");
@@ -52,9 +58,9 @@ impl Keys {
         }
     }
 
-    /// What to say of a `section.key` that does not exist.
+    /// Why there is no `section.key`, with a suggestion.
     pub(super) fn unknown(&self, path: &str) -> String {
-        if let Some((section, _, key)) = callees::split(path) {
+        if let Some((section, _, key)) = key_path::split(path) {
             return self.unknown(&format!("{section}.{key}")); // each has the keys of the section for all
         }
         let (section, key) = match path.starts_with("service.") {
@@ -86,17 +92,17 @@ impl Keys {
     }
 }
 
-struct KeyList {
+struct KeyCollector {
     section: String,
     keys: Vec<(String, &'static str)>,
 }
 
-impl Visitor for KeyList {
-    fn section(&mut self, name: &str) {
+impl Visitor for KeyCollector {
+    fn visit_section(&mut self, name: &str) {
         name.clone_into(&mut self.section);
     }
 
-    fn slot(&mut self, key: &'static str, _: &mut dyn Slot) {
+    fn visit_field(&mut self, key: &'static str, _: &mut dyn Field) {
         self.keys.push((self.section.clone(), key));
     }
 }

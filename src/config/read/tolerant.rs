@@ -1,18 +1,27 @@
-//! Where nobody is there to mend a file, a Pi that runs with most of it is worth more than one that says what is wrong.
+//! Tolerant reading, for a machine where nobody can mend the file: it runs with what is right of it.
 
 use std::path::Path;
 
-use toml::Spanned;
-use toml::de::DeValue;
+use super::file::MAX_FILE;
+use super::lines::Lines;
+use super::reader::Reader;
+use crate::config::assign::reset;
+use crate::config::check;
+use crate::config::error::{ConfigError, Mistake, Origin};
+use crate::config::settings::Config;
 
-use super::{Lines, MAX_FILE, Reader, assign};
-use crate::config::setting::{Slot, Visitor};
-use crate::config::{Config, ConfigError, Mistake, Origin, callees, check};
+impl Config {
+    /// This configuration, and what is right of a file on top of it: for a machine where nobody can mend the file. What is
+    /// wrong is as if it were not there. `name` is the file's, for the mistakes; each has its line where it has one.
+    pub fn merge_tolerant(self, file: impl AsRef<[u8]>, name: impl AsRef<Path>) -> (Self, Vec<Mistake>) {
+        load(self, name.as_ref(), file.as_ref())
+    }
+}
 
-/// What is right of a file named `name`, and everything that is wrong with it.
-pub(in crate::config) fn load(config: Config, name: &Path, file: &[u8]) -> (Config, Vec<Mistake>) {
+/// `config` with what is right of a file named `name`, and everything that is wrong with it.
+fn load(config: Config, name: &Path, file: &[u8]) -> (Config, Vec<Mistake>) {
     let mut defaults = config.clone();
-    let mut reader = Reader { is_tolerant: true, ..Reader::new(config) };
+    let mut reader = Reader::tolerant(config);
     let whole = |what: &str| Mistake { origin: Origin::File(name.into()), key: String::new(), what: what.into() };
     let is_utf16 = file.starts_with(&[0xff, 0xfe]) || file.starts_with(&[0xfe, 0xff]);
     if file.len() as u64 > MAX_FILE {
@@ -50,37 +59,6 @@ impl Reader {
                 }
                 reset(&mut self.config, defaults, key);
             }
-        }
-    }
-}
-
-fn reset(config: &mut Config, defaults: &mut Config, key: &str) {
-    // A service's own key has the default of the key for all.
-    let general = callees::split(key).map(|(section, _, key)| format!("{section}.{key}"));
-    let of_default = general.as_deref().unwrap_or(key);
-    let mut find =
-        Find { target: of_default.rsplit_once('.').unwrap_or_default(), is_here: false, shown: String::new() };
-    defaults.visit(&mut find);
-    let value: Spanned<DeValue<'_>> = DeValue::parse(&find.shown).expect("what is shown is TOML");
-    let outcome = assign(config, key, &value, false);
-    debug_assert!(matches!(outcome, Some(Ok(()))), "{key} cannot be set to its default");
-}
-
-struct Find<'a> {
-    target: (&'a str, &'a str),
-    /// Whether the section is that of the target.
-    is_here: bool,
-    shown: String,
-}
-
-impl Visitor for Find<'_> {
-    fn section(&mut self, name: &str) {
-        self.is_here = self.target.0 == name;
-    }
-
-    fn slot(&mut self, key: &'static str, slot: &mut dyn Slot) {
-        if self.is_here && self.target.1 == key {
-            self.shown = slot.show();
         }
     }
 }

@@ -92,10 +92,10 @@ fn services_beyond_the_bound_are_refused() {
 #[test]
 fn of_a_file_that_nobody_can_mend_what_is_right_counts() {
     let file = "[call.greeter]\ntimeout = \"9s\"\nattempt_timeout = \"soon\"\n[call.clock]\ntimeot = \"1s\"";
-    let (config, mistakes) = Config::load_tolerant(file, "bramble.toml");
+    let (config, mistakes) = Config::default().merge_tolerant(file, "bramble.toml");
     assert_eq!(config.for_callee("greeter").call.timeout, ms(9000));
     assert_eq!((mistakes.len(), config.callees().collect::<Vec<_>>()), (2, vec!["greeter"]));
-    let (config, mistakes) = Config::load_tolerant("[call.greeter]\ntimeout = \"1s\"", "bramble.toml");
+    let (config, mistakes) = Config::default().merge_tolerant("[call.greeter]\ntimeout = \"1s\"", "bramble.toml");
     assert_eq!(mistakes.len(), 1, "an attempt may not take longer than the call: {mistakes:?}");
     assert!(config.for_callee("greeter").call.attempt_timeout <= config.for_callee("greeter").call.timeout);
 }

@@ -4,9 +4,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use bramble::config::pi::{Addressing, Pi};
-
-use super::lease::{AddressConfig, Lease, News};
+use super::lease::{Lease, News};
+use crate::settings::{Addressing, Pi};
 use crate::state::Origin;
 
 /// Without an answer of a DHCP server for so long, the Pi takes an address of its own (RFC 3927).

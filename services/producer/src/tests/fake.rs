@@ -14,6 +14,7 @@ use smol::channel::{Receiver, Sender, unbounded};
 use smol::future::{block_on, pending};
 use surf::http::{Request, Response};
 
+use crate::ProducerSettings;
 use crate::clock::Clock;
 use crate::weather::{Moment, Weather};
 
@@ -83,9 +84,14 @@ pub(super) struct Bench {
 
 pub(super) fn config() -> Config {
     let mut config = Config::default();
-    config.producer.api_key_file = Some(key_file());
+    producer(&mut config).api_key_file = Some(key_file());
     config.breaker.open_for = Duration::from_secs(3);
     config
+}
+
+/// `[producer]`, to be changed.
+pub(super) fn producer(config: &mut Config) -> &mut ProducerSettings {
+    config.section_mut()
 }
 
 fn key_file() -> PathBuf {
@@ -114,7 +120,7 @@ impl Bench {
         let clock = Clock::unset_while(clock_unset);
         let weather = Weather::with_clock(config, client, (Arc::clone(&executor), "producer-1"), clock);
         let weather = weather.expect("a configuration");
-        std::fs::remove_file(config.producer.api_key_file.as_deref().expect("a key")).expect("own file");
+        std::fs::remove_file(config.section::<ProducerSettings>().api_key_file.expect("a key")).expect("own file");
         let start = Moment { wall: SystemTime::now(), steady: Instant::now() };
         Self { weather: Arc::new(weather), start, executor, fake }
     }

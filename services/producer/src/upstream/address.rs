@@ -1,65 +1,86 @@
-//! The key travels in the address of every call, so a call in the clear is only for a network that nobody else hears.
+//! The address of the weather API. The key travels in the address of every call, so a call in the clear is only for a
+//! network that nobody else hears.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use surf::Url;
 
-/// Why no weather API can be asked at an address. Carries the address as it was configured, which holds no key.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AddressError {
-    /// Not an absolute URL, or one with more than scheme, host, port and path.
-    #[error(
-        "[producer] upstream = \"{0}\" is no address of a weather API; write it like https://api.openweathermap.org"
-    )]
-    Malformed(String),
-    /// `http` to somewhere public.
-    #[error(
-        "[producer] upstream = \"{0}\" would send the key in the clear; use https, or http with localhost, a loopback or \
-         a private address (10/8, 172.16/12, 192.168/16, fc00::/7)"
-    )]
-    InTheClear(String),
+/// The base URL of a weather API, to which its key may be sent: `https`, or `http` to loopback and private addresses
+/// (10/8, 172.16/12, 192.168/16, fc00::/7). Has no user, query or fragment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseUrl {
+    /// As it was written.
+    text: String,
+    url: Url,
 }
 
-/// The URL of the current weather under a base address.
-///
-/// # Errors
-/// The address is no URL, has credentials, a query or a fragment, or would send the key in the clear.
-pub fn endpoint(upstream: &str) -> Result<Url, AddressError> {
-    let malformed = || AddressError::Malformed(upstream.to_owned());
-    let mut url = Url::parse(upstream).map_err(|_| malformed())?;
-    let host = url.host_str().ok_or_else(malformed)?;
-    if !url.username().is_empty() || url.password().is_some() {
-        // Not repeated: whoever writes credentials here wants them shown least of all.
-        return Err(AddressError::Malformed("(with a user name)".into()));
+impl BaseUrl {
+    /// The URL of the current weather.
+    pub fn endpoint(&self) -> Url {
+        let mut url = self.url.clone();
+        let path = format!("{}/data/2.5/weather", url.path().trim_end_matches('/'));
+        url.set_path(&path);
+        url
     }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(malformed());
+}
+
+impl FromStr for BaseUrl {
+    /// How a sentence goes on after the text.
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // idna_adapter 1.0 knows no letter but those of ASCII, and asserts so in debug builds; a `%` could hide one.
+        let authority = text.split_once("://").map_or(text, |(_, rest)| rest);
+        let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+        if !text.is_ascii() || authority.contains('%') {
+            return Err("has letters that are not ASCII; write the host as xn--...");
+        }
+        let url: Url =
+            text.parse().map_err(|_| r#"is not a URL; write for example "https://api.openweathermap.org""#)?;
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+            return Err(
+                "has a user, a question mark or a hash; the base URL has none, and the key belongs in api_key_file",
+            );
+        }
+        let host = url.host_str().unwrap_or_default();
+        match url.scheme() {
+            _ if host.is_empty() => Err("has no host"),
+            _ if url.port() == Some(0) => Err("has port 0, which nobody can call"),
+            "https" => Ok(()),
+            "http" if is_private(host) => Ok(()),
+            "http" => {
+                Err("would send the key unencrypted; http:// is for loopback and private addresses, use https://")
+            }
+            _ => Err("is neither https:// nor http://"),
+        }?;
+        Ok(Self { text: text.to_owned(), url })
     }
-    match url.scheme() {
-        "https" => {}
-        "http" if is_private(host) => {}
-        "http" => return Err(AddressError::InTheClear(upstream.to_owned())),
-        _ => return Err(malformed()),
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
-    let path = format!("{}/data/2.5/weather", url.path().trim_end_matches('/'));
-    url.set_path(&path);
-    Ok(url)
 }
 
 fn is_private(host: &str) -> bool {
-    if host == "localhost" {
-        return true;
-    }
-    match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().map(|address| address.to_canonical()) {
-        Ok(IpAddr::V4(v4)) => v4.is_loopback() || v4.is_private(),
-        Ok(IpAddr::V6(v6)) => v6.is_loopback() || v6.is_unique_local(),
-        Err(_) => false,
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    match bare.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_private(),
+        Ok(IpAddr::V6(address)) => address.is_loopback() || address.is_unique_local(),
+        Err(_) => host == "localhost",
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn refusal(text: &str) -> &'static str {
+        BaseUrl::from_str(text).expect_err(text)
+    }
 
     #[test]
     fn the_key_travels_in_the_clear_only_where_nobody_else_hears() {
@@ -74,10 +95,12 @@ mod tests {
             "http://192.168.0.7/",
             "http://[::1]:8090",
             "http://[fd12::1]",
+            "http://[fd00::7]",
             "http://[::ffff:10.0.0.1]",
             "https://api.openweathermap.org",
+            "https://proxy.example:8443/owm",
         ] {
-            assert!(endpoint(private).is_ok(), "{private}");
+            assert_eq!(BaseUrl::from_str(private).map(|url| url.to_string()).as_deref(), Ok(private));
         }
         for public in [
             "http://api.openweathermap.org",
@@ -85,29 +108,40 @@ mod tests {
             "http://172.15.0.1",
             "http://8.8.8.8",
             "http://192.169.0.1",
-            "http://169.254.1.1",
+            "http://169.254.1.1", // whoever is on the cable may have it
             "http://0.0.0.0",
             "http://[2001:db8::1]",
             "http://[::ffff:8.8.8.8]",
             "http://localhost.example.org",
+            "http://127.0.0.1.example",
             "http://10.example.org",
         ] {
-            assert_eq!(endpoint(public), Err(AddressError::InTheClear(public.into())), "{public}");
+            assert!(refusal(public).starts_with("would send the key unencrypted"), "{public}");
         }
     }
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for wrong in ["", "api.openweathermap.org", "ftp://10.0.0.1", "https://h/?appid=1", "https://h/#x", "data:x"] {
-            assert_eq!(endpoint(wrong), Err(AddressError::Malformed(wrong.into())), "{wrong}");
+        for (wrong, why) in [
+            ("", "is not a URL"),
+            ("api.openweathermap.org", "is not a URL"),
+            ("https://", "is not a URL"),
+            ("ftp://10.0.0.1", "is neither"),
+            ("data:x", "has no host"),
+            ("https://example.org:0", "has port 0"),
+            ("https://h/?appid=1", "has a user, a question mark or a hash"),
+            ("https://h/#x", "has a user, a question mark or a hash"),
+            ("https://user:secret@h/", "has a user, a question mark or a hash"),
+            ("https://b\u{fc}snau.example", "has letters that are not ASCII"),
+            ("https://b%C3%BCsnau.example", "has letters that are not ASCII"),
+        ] {
+            assert!(refusal(wrong).starts_with(why), "{wrong}: {}", refusal(wrong));
         }
-        let error = endpoint("https://user:secret@h/").expect_err("credentials");
-        assert!(!format!("{error} {error:?}").contains("secret"));
     }
 
     #[test]
     fn a_path_of_its_own_stays_in_front() {
-        let path = |upstream| endpoint(upstream).expect("fine").to_string();
+        let path = |text| BaseUrl::from_str(text).expect("fine").endpoint().to_string();
         assert_eq!(path("https://api.openweathermap.org"), "https://api.openweathermap.org/data/2.5/weather");
         assert_eq!(path("http://127.0.0.1:8090/owm/"), "http://127.0.0.1:8090/owm/data/2.5/weather");
     }

@@ -1,4 +1,5 @@
-//! Quantities carry their unit and their bounds: `timeout = 3` is refused, for it could be seconds or milliseconds.
+//! Numbers, durations and sizes, with their units and bounds. `timeout = 3` is refused: it could be seconds or
+//! milliseconds.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeInteger, DeValue};
 
-use super::{Kind, Wrong, quote, show_time};
+use super::{Format, InvalidValue, quote, show_time};
 use crate::call::HedgeDelay;
 
 const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -22,26 +23,29 @@ pub(in crate::config) struct Time {
 
 impl Time {
     /// 1 ms to 30 days.
-    pub(in crate::config) const SOME: Self = Self { zero: false, least: Duration::from_millis(1), most: MONTH };
-    /// The same, or nothing at all.
-    pub(in crate::config) const ANY: Self = Self { zero: true, ..Self::SOME };
+    pub(in crate::config) const POSITIVE: Self = Self { zero: false, least: Duration::from_millis(1), most: MONTH };
+    /// The same, or 0.
+    pub(in crate::config) const OR_ZERO: Self = Self { zero: true, ..Self::POSITIVE };
 
     pub(in crate::config) const fn within(least: Duration, most: Duration) -> Self {
         Self { zero: false, least, most }
     }
 }
 
-impl Kind<Duration> for Time {
-    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<Duration, Vec<Wrong>> {
+impl Format<Duration> for Time {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<Duration, Vec<InvalidValue>> {
         let time = value.get_ref().as_str().and_then(parse_time).ok_or_else(|| {
-            Wrong::new(value, r#"is not a duration; write for example "250ms", "10s", "5m" or "24h""#)
+            InvalidValue::new(value, r#"is not a duration; write for example "250ms", "10s", "5m" or "24h""#)
         })?;
         if (self.least..=self.most).contains(&time) || (self.zero && time.is_zero()) {
             return Ok(time);
         }
         let most = if self.most == MONTH { "30 days".to_owned() } else { show_time(self.most) };
         let zero = if self.zero { "0s, or " } else { "" };
-        Err(Wrong::new(value, format_args!("is out of range; allowed is {zero}{} to {most}", show_time(self.least))))
+        Err(InvalidValue::new(
+            value,
+            format_args!("is out of range; allowed is {zero}{} to {most}", show_time(self.least)),
+        ))
     }
 
     fn show(&self, value: &Duration) -> String {
@@ -61,13 +65,13 @@ fn parse_time(text: &str) -> Option<Duration> {
 /// A [`HedgeDelay`]: `"p95"`, `"off"`, or a duration.
 pub(in crate::config) struct Hedge;
 
-impl Kind<HedgeDelay> for Hedge {
-    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<HedgeDelay, Vec<Wrong>> {
+impl Format<HedgeDelay> for Hedge {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<HedgeDelay, Vec<InvalidValue>> {
         match value.get_ref().as_str() {
             Some("p95") => Ok(HedgeDelay::P95),
             Some("off") => Ok(HedgeDelay::Off),
-            Some(text) if parse_time(text).is_some() => Time::SOME.read(value).map(HedgeDelay::After),
-            _ => Err(Wrong::new(value, r#"is not "p95", "off" or a duration, for example "40ms""#)),
+            Some(text) if parse_time(text).is_some() => Time::POSITIVE.read(value).map(HedgeDelay::After),
+            _ => Err(InvalidValue::new(value, r#"is not "p95", "off" or a duration, for example "40ms""#)),
         }
     }
 
@@ -75,7 +79,7 @@ impl Kind<HedgeDelay> for Hedge {
         match value {
             HedgeDelay::P95 => quote("p95"),
             HedgeDelay::Off => quote("off"),
-            HedgeDelay::After(time) => Time::SOME.show(time),
+            HedgeDelay::After(time) => Time::POSITIVE.show(time),
         }
     }
 }
@@ -85,21 +89,21 @@ pub(in crate::config) struct Bytes(pub(in crate::config) RangeInclusive<usize>);
 
 const BYTE_UNITS: [(&str, usize); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
-impl Kind<usize> for Bytes {
-    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<usize, Vec<Wrong>> {
+impl Format<usize> for Bytes {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<usize, Vec<InvalidValue>> {
         let size = match value.get_ref() {
             DeValue::Integer(number) => integer(number).and_then(|n| usize::try_from(n).ok()),
             DeValue::String(text) => parse_bytes(text),
             _ => None,
         };
         let size = size.ok_or_else(|| {
-            Wrong::new(value, r#"is not a size; write for example "64KiB", "1MiB" or a number of bytes"#)
+            InvalidValue::new(value, r#"is not a size; write for example "64KiB", "1MiB" or a number of bytes"#)
         })?;
         if self.0.contains(&size) {
             return Ok(size);
         }
         let (least, most) = (show_bytes(*self.0.start()), show_bytes(*self.0.end()));
-        Err(Wrong::new(value, format_args!("is out of range; allowed is {least} to {most}")))
+        Err(InvalidValue::new(value, format_args!("is out of range; allowed is {least} to {most}")))
     }
 
     fn show(&self, value: &usize) -> String {
@@ -126,13 +130,13 @@ fn show_bytes(size: usize) -> String {
 /// A whole number.
 pub(in crate::config) struct Count(pub(in crate::config) RangeInclusive<u32>);
 
-impl<T: TryFrom<u32> + fmt::Display> Kind<T> for Count {
-    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<T, Vec<Wrong>> {
+impl<T: TryFrom<u32> + fmt::Display> Format<T> for Count {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<T, Vec<InvalidValue>> {
         let number = value.get_ref().as_integer().and_then(integer).ok_or_else(|| {
-            Wrong::new(value, format_args!("is not a whole number; write for example {}", self.0.start()))
+            InvalidValue::new(value, format_args!("is not a whole number; write for example {}", self.0.start()))
         })?;
         u32::try_from(number).ok().filter(|n| self.0.contains(n)).and_then(|n| T::try_from(n).ok()).ok_or_else(|| {
-            Wrong::new(value, format_args!("is out of range; allowed is {} to {}", self.0.start(), self.0.end()))
+            InvalidValue::new(value, format_args!("is out of range; allowed is {} to {}", self.0.start(), self.0.end()))
         })
     }
 
@@ -144,20 +148,20 @@ impl<T: TryFrom<u32> + fmt::Display> Kind<T> for Count {
 /// A share of a whole, at most 1.
 #[derive(Clone, Copy)]
 pub(in crate::config) enum Share {
-    /// 0 is allowed: none of it.
+    /// 0 is allowed.
     FromZero,
-    /// 0 is not.
+    /// 0 is refused.
     AboveZero,
 }
 
-impl Kind<f64> for Share {
-    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<f64, Vec<Wrong>> {
+impl Format<f64> for Share {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<f64, Vec<InvalidValue>> {
         let share: f64 = match value.get_ref() {
             DeValue::Float(number) => number.as_str().parse().ok(),
             DeValue::Integer(number) => number.as_str().parse().ok().filter(|_| number.radix() == 10),
             _ => None,
         }
-        .ok_or_else(|| Wrong::new(value, "is not a number; write for example 0.5"))?;
+        .ok_or_else(|| InvalidValue::new(value, "is not a number; write for example 0.5"))?;
         let (right, allowed) = match self {
             Self::FromZero => ((0.0..=1.0).contains(&share), "0 to 1"),
             Self::AboveZero => (share > 0.0 && share <= 1.0, "above 0 and up to 1"),
@@ -166,7 +170,7 @@ impl Kind<f64> for Share {
         if right {
             Ok(share.abs())
         } else {
-            Err(Wrong::new(value, format_args!("is out of range; allowed is {allowed}")))
+            Err(InvalidValue::new(value, format_args!("is out of range; allowed is {allowed}")))
         }
     }
 
@@ -178,9 +182,9 @@ impl Kind<f64> for Share {
 /// `true` or `false`.
 pub(in crate::config) struct Switch;
 
-impl Kind<bool> for Switch {
-    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<bool, Vec<Wrong>> {
-        value.get_ref().as_bool().ok_or_else(|| Wrong::new(value, "is neither true nor false"))
+impl Format<bool> for Switch {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<bool, Vec<InvalidValue>> {
+        value.get_ref().as_bool().ok_or_else(|| InvalidValue::new(value, "is neither true nor false"))
     }
 
     fn show(&self, value: &bool) -> String {

@@ -1,15 +1,23 @@
-use std::net::Ipv4Addr;
+use bramble::Config;
+use bramble::config::{ConfigError, Mistake, Sources};
 
-use super::super::pi::{Addressing, Cidr};
 use super::*;
-use crate::config::pi::PiService;
 
 const ED25519: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGf0TbmsbdUHQzrp1NzIf3hE6KOMm3ce3cYvV6D2ak5Y you@home";
 const ECDSA: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBGXA1+vCK+4bZaRJnnUJ6WfnjPA2P2qPjp21hL4F/gRMx/dNQUNN+jxyaNCWdQ6Ni7NfBVIPxp7z09epqb5BKD8=";
 const RSA: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQCme8GKCla+Tew9I3Js0JlU81lHfodx71Jh+AFlq3+s2a5Rw3VxbjvJWGDHqCSROtPFUuGGxR1YdG6pOlvAlMporjVs7CWot/NFfXWbK93F7cFYaDD2oP8Z7HsIQkxb4dY8MDRa2QVF54kH3yCHvfaXzeO43gcPE6OKPoL4eJaNgGwnSotjuhlu90+Y0BOqPWhvNXpeFnlBOZujprYVXc2ZoAP5kygmK87a3TlvTVs8N4sfejxuJfc5lHqQDwS+oC+QMYpfEv/7I/sbTRrAf2IJkPI/wmz0bNJZEKVftiPvxBLU2bx90vwVL4iIgZFIpmmHemnqBCHrZo1TjYOvR77/ two words";
 
 fn pi(keys: &str) -> Result<Pi, ConfigError> {
-    text(&format!("[pi]\n{keys}")).map(|config| config.pi)
+    let sources = Sources::text(format!("[pi]\n{keys}"));
+    Config::default().with(Pi::default()).merge(&sources).map(|config| config.section())
+}
+
+/// What counts of a file, and what is said of the rest.
+fn tolerant(file: &str) -> (Pi, Vec<Mistake>) {
+    let (config, mistakes) = Config::default().with(Pi::default()).merge_tolerant(file, "bramble.toml");
+    let again = Config::default().with(Pi::default()).merge(&Sources::text(config.to_toml()));
+    assert_eq!(again, Ok(config.clone()), "what is shown is right");
+    (config.section(), mistakes)
 }
 
 fn said(keys: &str) -> String {
@@ -116,7 +124,7 @@ fn a_private_key_is_refused_and_no_letter_of_it_is_shown() {
         format!("ssh_keys = {key}"),
         key,
     ] {
-        let told = Config::load_tolerant(format!("[pi]\n{file}"), "bramble.toml").1;
+        let told = tolerant(&format!("[pi]\n{file}")).1;
         let told: Vec<_> = told.iter().map(ToString::to_string).collect();
         let all = format!("{}\n{}", said(&file), told.join("\n"));
         for piece in ["b3Bl", "QyNT", "YAAAAC", "BAU"] {
@@ -184,4 +192,26 @@ fn time_servers_are_names_or_addresses() {
     for server in Pi::TIME_SERVERS {
         assert!(pi(&format!("ntp = [\"{server}\"]")).is_ok(), "{server}");
     }
+}
+
+#[test]
+fn an_unknown_role_is_dropped_and_the_others_run() {
+    let (pi, mistakes) = tolerant("[pi]\nroles = [\"chef\", \"registry\", \"registry\"]");
+    assert_eq!((pi.roles, mistakes.len()), (vec![PiService::Registry], 2));
+    let (pi, mistakes) = tolerant("[pi]\nroles = [\"chef\"]");
+    assert_eq!((pi.roles, mistakes.len()), (Pi::default().roles, 1), "with no role left, all run");
+}
+
+#[test]
+fn one_wrong_item_costs_no_other() {
+    let (pi, mistakes) = tolerant("[pi]\nntp = [\"-\", \"a.example\"]\nwifi = 1");
+    assert_eq!((pi.ntp, mistakes.len()), (vec!["a.example".to_owned()], 2));
+}
+
+#[test]
+fn of_an_address_and_a_gateway_that_contradict_each_other_the_address_counts() {
+    let (pi, mistakes) = tolerant("[pi]\naddress = \"192.0.2.7/24\"\ngateway = \"10.0.0.1\"");
+    assert_eq!((pi.address.to_string().as_str(), pi.gateway), ("192.0.2.7/24", None));
+    let said = mistakes[0].to_string();
+    assert!(said.starts_with("bramble.toml:3:11: pi.gateway: 10.0.0.1 is not in the network"), "{said}");
 }

@@ -1,21 +1,20 @@
-//! Text with a form: names, hosts, URLs, words. What is wrong with it is found here, not by the first call at night.
+//! Text with a form: names, hosts, addresses, choices.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use http_types::Url;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{Kind, Wrong, quote};
+use super::{Format, InvalidValue, quote};
 
 /// Text that a rule allows. The rule says how a refusal goes on after the text: "is no host and port; ...".
 pub(in crate::config) struct Text(pub(in crate::config) fn(&str) -> Result<(), &'static str>);
 
-impl Kind<String> for Text {
-    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<String, Vec<Wrong>> {
-        let text = value.get_ref().as_str().ok_or_else(|| Wrong::new(value, "is not text in quotes"))?;
-        (self.0)(text).map_err(|why| Wrong::new(value, why))?;
+impl Format<String> for Text {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<String, Vec<InvalidValue>> {
+        let text = value.get_ref().as_str().ok_or_else(|| InvalidValue::new(value, "is not text in quotes"))?;
+        (self.0)(text).map_err(|why| InvalidValue::new(value, why))?;
         Ok(text.to_owned())
     }
 
@@ -24,15 +23,44 @@ impl Kind<String> for Text {
     }
 }
 
-/// One of a few words.
-pub(in crate::config) struct Word<T: 'static>(pub(in crate::config) &'static [(T, &'static str)]);
+/// A value that is written as text.
+pub(in crate::config) struct Parsed<T> {
+    parse: fn(&str) -> Result<T, &'static str>,
+    /// Whether no message repeats the text: it may be a secret.
+    is_hidden: bool,
+}
 
-impl<T: Copy + PartialEq> Kind<T> for Word<T> {
-    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<T, Vec<Wrong>> {
+impl<T> Parsed<T> {
+    pub(in crate::config) fn new(parse: fn(&str) -> Result<T, &'static str>) -> Self {
+        Self { parse, is_hidden: false }
+    }
+
+    pub(in crate::config) fn hidden(parse: fn(&str) -> Result<T, &'static str>) -> Self {
+        Self { parse, is_hidden: true }
+    }
+}
+
+impl<T: ToString> Format<T> for Parsed<T> {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<T, Vec<InvalidValue>> {
+        let refuse =
+            |why| if self.is_hidden { InvalidValue::hidden(value, why) } else { InvalidValue::new(value, why) };
+        (self.parse)(value.get_ref().as_str().unwrap_or_default()).map_err(refuse)
+    }
+
+    fn show(&self, value: &T) -> String {
+        quote(&value.to_string())
+    }
+}
+
+/// One of a few texts, each with its meaning.
+pub(in crate::config) struct Choice<T: 'static>(pub(in crate::config) &'static [(T, &'static str)]);
+
+impl<T: Copy + PartialEq> Format<T> for Choice<T> {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<T, Vec<InvalidValue>> {
         let word = value.get_ref().as_str();
         self.0.iter().find(|(_, name)| Some(*name) == word).map(|(meaning, _)| *meaning).ok_or_else(|| {
             let names: Vec<_> = self.0.iter().map(|(_, name)| quote(name)).collect();
-            Wrong::new(value, format_args!("is not one of {}", names.join(", ")))
+            InvalidValue::new(value, format_args!("is not one of {}", names.join(", ")))
         })
     }
 
@@ -42,14 +70,14 @@ impl<T: Copy + PartialEq> Kind<T> for Word<T> {
     }
 }
 
-/// The path of a file. It is opened by who needs it, not here.
+/// The path of a file, which is not opened here.
 pub(in crate::config) struct File;
 
-impl Kind<PathBuf> for File {
-    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<PathBuf, Vec<Wrong>> {
+impl Format<PathBuf> for File {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<PathBuf, Vec<InvalidValue>> {
         match value.get_ref().as_str() {
             Some(path) if !path.is_empty() && path.len() < 4096 && !path.contains('\0') => Ok(path.into()),
-            _ => Err(Wrong::new(value, r#"is not the path of a file; write for example "/etc/bramble/key""#)),
+            _ => Err(InvalidValue::new(value, r#"is not the path of a file; write for example "/etc/bramble/key""#)),
         }
     }
 
@@ -60,19 +88,22 @@ impl Kind<PathBuf> for File {
 
 /// An IP address and a port.
 pub(in crate::config) enum Address {
-    /// To serve at: port 0 lets the system choose.
-    Own,
+    /// To listen at: port 0 takes a free one.
+    Listen,
     /// To call.
-    Other,
+    Peer,
 }
 
-impl Kind<SocketAddr> for Address {
-    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<SocketAddr, Vec<Wrong>> {
+impl Format<SocketAddr> for Address {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<SocketAddr, Vec<InvalidValue>> {
         let address: SocketAddr = value.get_ref().as_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
-            Wrong::new(value, r#"is not an address and port; write for example "192.0.2.7:9001" or "[::1]:9001""#)
+            InvalidValue::new(
+                value,
+                r#"is not an address and port; write for example "192.0.2.7:9001" or "[::1]:9001""#,
+            )
         })?;
         match self {
-            Self::Other if address.port() == 0 => Err(Wrong::new(value, "has port 0, which nobody can call")),
+            Self::Peer if address.port() == 0 => Err(InvalidValue::new(value, "has port 0, which nobody can call")),
             _ => Ok(address),
         }
     }
@@ -116,14 +147,6 @@ pub(in crate::config) fn interface(name: &str) -> Result<(), &'static str> {
     Err(r#"is not a network interface; write for example "eth0""#)
 }
 
-pub(in crate::config) fn language(code: &str) -> Result<(), &'static str> {
-    let (first, rest) = code.split_once('_').unwrap_or((code, "xx"));
-    if [first, rest].iter().all(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_alphabetic())) {
-        return Ok(());
-    }
-    Err(r#"is not a language; write for example "en", "de" or "zh_cn""#)
-}
-
 pub(in crate::config) fn host_port(text: &str) -> Result<(), &'static str> {
     match text.rsplit_once(':') {
         Some((host, port)) if is_host(host) && is_port(port) => Ok(()),
@@ -152,7 +175,8 @@ pub(in crate::config) fn store(text: &str) -> Result<(), &'static str> {
     }
 }
 
-pub(super) fn is_host(host: &str) -> bool {
+/// Whether `host` is the name of a host, in letters of the DNS and `_`, or an IPv6 address in brackets.
+pub fn is_host(host: &str) -> bool {
     if let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         return inner.parse::<Ipv6Addr>().is_ok();
     }
@@ -168,37 +192,4 @@ pub(super) fn is_host(host: &str) -> bool {
 
 fn is_port(port: &str) -> bool {
     port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
-}
-
-/// The key of the weather API goes to this URL: never unencrypted over a network that is not one's own.
-pub(in crate::config) fn upstream(text: &str) -> Result<(), &'static str> {
-    // idna_adapter 1.0 knows no letter but those of ASCII, and asserts so in debug builds; a `%` could hide one.
-    let host = text.split_once("://").map_or(text, |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
-    if !text.is_ascii() || host.contains('%') {
-        return Err("has letters that are not ASCII; write the host as xn--...");
-    }
-    let url: Url = text.parse().map_err(|_| r#"is not a URL; write for example "https://api.openweathermap.org""#)?;
-    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-        return Err(
-            "has a user, a question mark or a hash; the base URL has none, and the key belongs in api_key_file",
-        );
-    }
-    let host = url.host_str().unwrap_or_default();
-    match url.scheme() {
-        _ if host.is_empty() => Err("has no host"),
-        _ if url.port() == Some(0) => Err("has port 0, which nobody can call"),
-        "https" => Ok(()),
-        "http" if is_near(host) => Ok(()),
-        "http" => Err("would send the key unencrypted; http:// is for loopback and private addresses, use https://"),
-        _ => Err("is neither https:// nor http://"),
-    }
-}
-
-fn is_near(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    match bare.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
-        Ok(IpAddr::V4(ip)) => ip.is_loopback() || ip.is_private(),
-        Ok(IpAddr::V6(ip)) => ip.is_loopback() || ip.is_unique_local(),
-        Err(_) => host == "localhost",
-    }
 }

@@ -1,5 +1,5 @@
-//! A key is written once, in its section's list of fields; reading, showing and the check of the documentation all go
-//! through that list, so that none of them can forget one.
+//! Fields, and how their values are written. A key stands once, in the list of fields of its section: reading, showing and
+//! the check of the documentation go through that list.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,41 +9,40 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
-mod names;
-mod net;
+mod collection;
 mod number;
-mod several;
+mod text;
 
-pub(super) use names::{Address, File, Text, Word, cluster, host_port, interface, language, store, upstream, zone};
-pub(super) use net::{Ip, Net, SshKey, hostname, ssh_key, time_server};
+pub(super) use collection::{Distinct, List, Optional, Table};
 pub(super) use number::{Bytes, Count, Hedge, Share, Switch, Time};
-pub(super) use several::{Distinct, List, Maybe, Table};
+pub use text::is_host;
+pub(super) use text::{Address, Choice, File, Parsed, Text, cluster, host_port, interface, store, zone};
 
-/// A value that cannot be taken: where it stands in its text, and why.
-pub(super) struct Wrong {
+/// A value that is refused, with its place in the text.
+pub(super) struct InvalidValue {
     pub(super) span: Range<usize>,
     pub(super) why: String,
 }
 
-impl Wrong {
+impl InvalidValue {
     /// `why` goes on after the value: "is not a duration; ...".
     fn new(value: &Spanned<DeValue<'_>>, why: impl fmt::Display) -> Vec<Self> {
         vec![Self { span: value.span(), why: format!("{} {why}", found(value.get_ref())) }]
     }
 
-    /// The same without the value, where it may be a secret.
-    fn unseen(value: &Spanned<DeValue<'_>>, why: impl fmt::Display) -> Vec<Self> {
+    /// The same for a value that may be a secret and is not repeated.
+    fn hidden(value: &Spanned<DeValue<'_>>, why: impl fmt::Display) -> Vec<Self> {
         vec![Self { span: value.span(), why: format!("this value {why}") }]
     }
 }
 
-/// How a value is written in TOML, and which values are allowed.
-pub(super) trait Kind<T> {
+/// The form of a value in TOML, and its bounds.
+pub(super) trait Format<T> {
     /// The value, or all that is wrong with it.
-    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<T, Vec<Wrong>>;
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<T, Vec<InvalidValue>>;
 
-    /// What of the value is right, if any, and all that is wrong with it.
-    fn read_right(&self, value: &Spanned<DeValue<'_>>) -> (Option<T>, Vec<Wrong>) {
+    /// The part of the value that is right, if any, and all that is wrong with the rest.
+    fn read_right(&self, value: &Spanned<DeValue<'_>>) -> (Option<T>, Vec<InvalidValue>) {
         match self.read(value) {
             Ok(value) => (Some(value), Vec::new()),
             Err(wrongs) => (None, wrongs),
@@ -54,27 +53,27 @@ pub(super) trait Kind<T> {
     fn show(&self, value: &T) -> String;
 }
 
-/// A field of the configuration with its [`Kind`], whatever its type.
-pub(super) trait Slot {
+/// A field of the configuration with its [`Format`], whatever its type.
+pub(super) trait Field {
     /// Sets the field, or leaves it as it is.
-    fn set(&mut self, value: &Spanned<DeValue<'_>>) -> Result<(), Vec<Wrong>>;
+    fn set(&mut self, value: &Spanned<DeValue<'_>>) -> Result<(), Vec<InvalidValue>>;
 
-    /// Sets the field to what of the value is right, or leaves it as it is if nothing is.
-    fn set_right(&mut self, value: &Spanned<DeValue<'_>>) -> Result<(), Vec<Wrong>>;
+    /// Sets the field to the part of the value that is right, or leaves it as it is if nothing is.
+    fn set_right(&mut self, value: &Spanned<DeValue<'_>>) -> Result<(), Vec<InvalidValue>>;
 
     /// The field as TOML.
     fn show(&self) -> String;
 }
 
-struct Field<'a, T, K>(&'a mut T, K);
+struct FormattedField<'a, T, F>(&'a mut T, F);
 
-impl<T, K: Kind<T>> Slot for Field<'_, T, K> {
-    fn set(&mut self, value: &Spanned<DeValue<'_>>) -> Result<(), Vec<Wrong>> {
+impl<T, F: Format<T>> Field for FormattedField<'_, T, F> {
+    fn set(&mut self, value: &Spanned<DeValue<'_>>) -> Result<(), Vec<InvalidValue>> {
         *self.0 = self.1.read(value)?;
         Ok(())
     }
 
-    fn set_right(&mut self, value: &Spanned<DeValue<'_>>) -> Result<(), Vec<Wrong>> {
+    fn set_right(&mut self, value: &Spanned<DeValue<'_>>) -> Result<(), Vec<InvalidValue>> {
         let (right, wrongs) = self.1.read_right(value);
         if let Some(right) = right {
             *self.0 = right;
@@ -87,31 +86,31 @@ impl<T, K: Kind<T>> Slot for Field<'_, T, K> {
     }
 }
 
-/// Sees every field of a configuration, section by section.
+/// Visits every field of a configuration, section by section.
 pub(super) trait Visitor {
     /// The fields of this section follow.
-    fn section(&mut self, name: &str);
+    fn visit_section(&mut self, name: &str);
 
     /// One field of the section.
-    fn slot(&mut self, key: &'static str, slot: &mut dyn Slot);
+    fn visit_field(&mut self, key: &'static str, field: &mut dyn Field);
 }
 
 impl dyn Visitor + '_ {
-    /// Names a field, once and for all purposes.
-    pub(super) fn field<T, K: Kind<T>>(&mut self, key: &'static str, at: &mut T, kind: K) {
-        self.slot(key, &mut Field(at, kind));
+    /// Visits `field`, whose values have this format.
+    pub(super) fn field<T, F: Format<T>>(&mut self, key: &'static str, field: &mut T, format: F) {
+        self.visit_field(key, &mut FormattedField(field, format));
     }
 }
 
-/// The fields of a section of the library's.
+/// The fields of a section that the library declares.
 pub(super) trait FieldList {
     fn visit(&mut self, visitor: &mut dyn Visitor);
 }
 
 /// Text longer than this is cut in a message.
-pub(super) const SHOWN: usize = 60;
+pub(super) const MAX_SHOWN: usize = 60;
 
-/// What somebody wrote, for a message. Text that may hold a password or a key stays out of it.
+/// The value as a message repeats it. Text that may hold a password or a key is left out.
 fn found(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) if text.contains(['@', '?', '\n']) => "this value".to_owned(),
@@ -126,7 +125,7 @@ fn found(value: &DeValue<'_>) -> String {
 }
 
 fn clip(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(SHOWN) {
+    match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => Cow::Owned(format!("{}...", text.get(..end).unwrap_or_default())),
         None => Cow::Borrowed(text),
     }
@@ -161,5 +160,20 @@ pub(super) fn show_time(time: Duration) -> String {
     match units.into_iter().find(|(unit, _)| nanos > 0 && nanos % unit == 0) {
         Some((unit, name)) => format!("{}{name}", nanos / unit),
         None => "0s".to_owned(),
+    }
+}
+
+/// Writes sections and their fields as TOML.
+#[derive(Default)]
+pub(super) struct TomlWriter(pub(super) String);
+
+impl Visitor for TomlWriter {
+    fn visit_section(&mut self, name: &str) {
+        let gap = if self.0.is_empty() { "" } else { "\n" };
+        self.0.push_str(&format!("{gap}[{name}]\n"));
+    }
+
+    fn visit_field(&mut self, key: &'static str, field: &mut dyn Field) {
+        self.0.push_str(&format!("{key} = {}\n", field.show()));
     }
 }
