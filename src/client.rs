@@ -105,6 +105,11 @@ impl Client {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Shows `services` from now on, before they are called.
+    pub(crate) fn expect(&self, services: &[&str]) {
+        services.iter().for_each(|service| drop(self.callee(service)));
+    }
+
     /// How long a call to `service` waits unless it says so itself.
     fn timeout(&self, service: &str) -> Duration {
         self.callee(service).settings.call.timeout
