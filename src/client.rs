@@ -34,7 +34,9 @@ use crate::config::Config;
 use crate::discovery::{Directory, Suspicion};
 use crate::telemetry::Event;
 pub use crate::transport::TIME_LEFT;
-use crate::transport::client::{Error as WireError, Wire};
+use crate::transport::client::Wire;
+pub use crate::transport::client::{Deadline, Error as TransportError, Phase};
+pub use crate::transport::tls::Error as TlsError;
 use crate::trust::{ClusterKey, Once};
 pub(crate) use attempt::is_forbidden;
 pub(crate) use attempt::is_trace;
@@ -129,7 +131,7 @@ pub enum Error {
         /// The instance that was asked last.
         instance: Arc<str>,
         /// What happened on the wire.
-        cause: WireError,
+        cause: TransportError,
     },
     /// The instance answers its own cluster only, and this process is not of it.
     #[error("{instance} answers its own cluster only: node.cluster_key_file here must name a key of that cluster")]
@@ -147,6 +149,12 @@ pub enum Error {
         /// The error of the JSON parser.
         cause: serde_json::Error,
     },
+}
+
+/// A surf client for any URL, on connections of its own, for a program that has no [`Host`](crate::Host). A [`Deadline`]
+/// among a request's extensions bounds its exchange, else 10 s; [`TransportError::of`] finds the reason of a failure.
+pub fn outside() -> surf::Client {
+    Wire::default().into_surf()
 }
 
 /// Calls services by name. Cheap to clone; all clones share what they learn.
@@ -171,19 +179,20 @@ struct Inner {
 }
 
 impl Client {
-    /// A client that finds instances in `directory` and reaches them by `wire`.
+    /// A client that finds instances in `directory`, and signs nothing. That of a service is
+    /// [`Host::client`](crate::Host::client).
     ///
     /// # Errors
     /// A setting that makes no sense.
-    pub fn new(config: Config, directory: Directory, wire: Wire) -> Result<Self, InvalidSetting> {
-        Self::signing(config, directory, wire, None)
+    pub fn new(config: Config, directory: Directory) -> Result<Self, InvalidSetting> {
+        Self::signing(config, directory, Wire::default(), None)
     }
 
-    /// The same, with a key that signs its requests.
+    /// A client that reaches instances by `wire`, with a key that signs its requests.
     ///
     /// # Errors
     /// A setting that makes no sense.
-    pub fn signing(
+    pub(crate) fn signing(
         config: Config,
         directory: Directory,
         wire: Wire,

@@ -4,6 +4,7 @@
 mod guard;
 #[cfg_attr(not(feature = "mdns"), path = "serve/lan/absent.rs")]
 mod lan;
+mod plain;
 mod request_log;
 mod routes;
 mod shutdown;
@@ -32,6 +33,8 @@ use crate::trust::{self, Own, Trust};
 use lan::{Lan, Registration};
 use supervisor::Supervisor;
 
+pub use crate::transport::server::time_left;
+pub use plain::serve_routes;
 pub use shutdown::ShutdownSignal;
 
 /// How long a service goes on serving after it has said goodbye: the news must reach everybody who might still call.

@@ -1,6 +1,6 @@
 //! What a handler sees, and what one can do wrong.
 
-use bramble::transport::server::Limits;
+use bramble::internals::transport::server::Limits;
 
 use crate::{GET, limits, status, with_server};
 

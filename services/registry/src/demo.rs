@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bramble::transport::client::Deadline;
+use bramble::client::Deadline;
 use bramble_look::same_origin::is_same_origin;
 use serde::{Deserialize, Serialize};
 use surf::http::Method;
