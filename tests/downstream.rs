@@ -30,6 +30,12 @@ fn target() -> PathBuf {
 fn cargo(arguments: &[&str]) -> Output {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(arguments).args(["--offline", "--manifest-path"]).arg(Path::new(CRATE).join("Cargo.toml"));
+    // Those of this test's package; build scripts run again when they change.
+    let package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in names.filter(|name| package(name)) {
+        cargo.env_remove(name);
+    }
     let output = cargo.output().expect("cargo starts");
     assert!(output.status.success(), "{arguments:?}:\n{}", String::from_utf8_lossy(&output.stderr));
     output
