@@ -35,6 +35,8 @@ use crate::discovery::{Directory, Suspicion};
 use crate::telemetry::Event;
 pub use crate::transport::TIME_LEFT;
 use crate::transport::client::Wire;
+pub use crate::transport::client::{Deadline, Error as TransportError, Phase};
+pub use crate::transport::tls::Error as TlsError;
 use crate::trust::{ClusterKey, Once};
 pub use answer::Answer;
 use callee::Callee;
@@ -43,6 +45,12 @@ use prepared::Prepared;
 pub use request::Request;
 pub use trace::TRACE;
 pub(crate) use trace::is_trace;
+
+/// A surf client for any URL, on connections of its own, for a program that has no [`Host`](crate::Host). A [`Deadline`]
+/// among a request's extensions bounds its exchange, else 10 s; [`TransportError::of`] finds the reason of a failure.
+pub fn outside() -> surf::Client {
+    Wire::default().into_surf()
+}
 
 /// Calls services by name. Cheap to clone; all clones share what they learn.
 ///
@@ -77,19 +85,20 @@ struct Inner {
 }
 
 impl Client {
-    /// A client that finds instances in `directory` and reaches them by `wire`.
+    /// A client that finds instances in `directory`, and signs nothing. That of a service is
+    /// [`Host::client`](crate::Host::client).
     ///
     /// # Errors
     /// A setting that makes no sense.
-    pub fn new(config: Config, directory: Directory, wire: Wire) -> Result<Self, InvalidSetting> {
-        Self::signing(config, directory, wire, None)
+    pub fn new(config: Config, directory: Directory) -> Result<Self, InvalidSetting> {
+        Self::signing(config, directory, Wire::default(), None)
     }
 
-    /// The same, with a key that signs its requests.
+    /// A client that reaches instances by `wire`, with a key that signs its requests.
     ///
     /// # Errors
     /// A setting that makes no sense.
-    pub fn signing(
+    pub(crate) fn signing(
         config: Config,
         directory: Directory,
         wire: Wire,

@@ -5,6 +5,7 @@ mod event_stream;
 mod guard;
 #[cfg_attr(not(feature = "mdns"), path = "serve/lan/absent.rs")]
 mod lan;
+mod plain;
 mod request_log;
 mod routes;
 mod shutdown;
@@ -33,7 +34,9 @@ use crate::trust::{self, Own, Trust};
 use lan::{Lan, Registration};
 use supervisor::Supervisor;
 
+pub use crate::transport::server::time_left;
 pub use event_stream::event_stream;
+pub use plain::serve_routes;
 pub use shutdown::ShutdownSignal;
 
 /// How long a service goes on serving after it has said goodbye: the news must reach everybody who might still call.

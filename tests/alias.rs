@@ -14,10 +14,9 @@ use std::time::{Duration, Instant};
 use bramble::client::{Answer, Client, Error};
 use bramble::config::Config;
 use bramble::discovery::{self, Change, Directory, Instance, Source, Status, Suspicion, Told};
-use bramble::resolve::Resolver;
+use bramble::internals::resolve::Resolver;
+use bramble::internals::transport::server::{self, Options};
 use bramble::telemetry::Collect as _;
-use bramble::transport::client::Wire;
-use bramble::transport::server::{self, Options};
 use futures_lite::FutureExt as _;
 use simple_dns::rdata::{A, RData};
 use simple_dns::{CLASS, Name, RCODE, ResourceRecord};
@@ -69,8 +68,7 @@ impl Cluster {
         let port = free.local_addr().expect("bound").port();
         let names = BTreeMap::from([("producer".to_owned(), format!("producer:{port}"))]);
         discovery::dns::follow(&directory, &names, &resolver, executor);
-        let wire = Wire::new(bramble::transport::client::Settings::default()).expect("a wire");
-        let client = Client::new(config, directory.clone(), wire).expect("a client");
+        let client = Client::new(config, directory.clone()).expect("a client");
         Self { executor: Arc::clone(executor), says, dns, directory, client, port, net }
     }
 

@@ -17,7 +17,6 @@ use bramble::client::{Answer, Client, Error};
 use bramble::config::Config;
 use bramble::discovery::{Change, Directory, Instance, Source, Status, Told};
 use bramble::telemetry::{Collect as _, OpenMetrics};
-use bramble::transport::client::{Settings, Wire};
 use futures_lite::future::{or, poll_once};
 use serde_json::Value;
 use smol::{Timer, block_on};
@@ -107,8 +106,7 @@ impl Bench {
 }
 
 fn client(config: Config, directory: &Directory) -> Client {
-    let wire = Wire::new(Settings::default()).expect("a wire");
-    Client::new(config, directory.clone(), wire).expect("a configuration")
+    Client::new(config, directory.clone()).expect("a configuration")
 }
 
 fn list(directory: &Directory, addr: SocketAddr, status: Status) {

@@ -12,10 +12,9 @@ use std::time::{Duration, Instant, SystemTime};
 use bramble::client::{Client, Error};
 use bramble::config::Config;
 use bramble::discovery::{Directory, Told, fixed};
+use bramble::internals::transport::server::{self, Options};
 use bramble::operation::{CallError, Operation, Rejection};
 use bramble::telemetry::Collect as _;
-use bramble::transport::client::{Settings, Wire};
-use bramble::transport::server::{self, Options};
 use futures_lite::{FutureExt as _, future};
 use http_types::Method;
 use patience::patience;
@@ -93,8 +92,7 @@ fn serve(executor: &Arc<Executor<'static>>, app: tide::Server<()>) -> SocketAddr
 fn client(addrs: Vec<SocketAddr>) -> Client {
     let directory = Directory::new(Told::Nobody, Instant::now() - Duration::from_secs(60));
     fixed::fill(&directory, &BTreeMap::from([("greeter".to_owned(), addrs)]), Instant::now());
-    let wire = Wire::new(Settings::default()).expect("a wire");
-    Client::new(Config::default(), directory, wire).expect("a configuration")
+    Client::new(Config::default(), directory).expect("a configuration")
 }
 
 fn run<F: Future>(test: impl FnOnce(Arc<Executor<'static>>) -> F) -> F::Output {
@@ -306,8 +304,7 @@ fn fallbacks_beyond_the_bound_are_refused() {
         let mut config = Config::default();
         config.call.max_concurrent = 1;
         let directory = Directory::new(Told::Nobody, Instant::now() - Duration::from_secs(60));
-        let wire = Wire::new(Settings::default()).expect("a wire");
-        let client = Client::new(config, directory, wire).expect("a configuration");
+        let client = Client::new(config, directory).expect("a configuration");
         let mut endless = Box::pin(client.call(&GREET, &named("Ada")).or_else(|_| future::pending()));
         assert!(future::poll_once(&mut endless).await.is_none());
         let refused = client.call(&GREET, &named("Ada")).or_else(|_| future::ready(Ok(hello("instead")))).await;

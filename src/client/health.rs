@@ -90,7 +90,6 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::discovery::{Change, Directory, Instance, Source, Status, Told};
-    use crate::transport::client::{Settings, Wire};
 
     const ID: &str = "producer-1";
 
@@ -112,8 +111,7 @@ mod tests {
         };
         directory.apply(Source::Mdns, ID, Change::Is(instance), now);
         assert_eq!(directory.next_probe(), None);
-        let wire = Wire::new(Settings::default()).expect("a wire");
-        let client = Client::new(Config::default(), directory.clone(), wire).expect("right settings");
+        let client = Client::new(Config::default(), directory.clone()).expect("right settings");
         let callee = client.callee("producer");
         callee.refresh(&directory, now);
         let [endpoint] = &callee.rules.balancer().endpoints()[..] else { panic!("one instance") };

@@ -16,7 +16,9 @@ use smol::{Executor, Timer};
 use super::alias::joined;
 use super::fixed::at_address;
 use super::{Directory, Source};
-use crate::resolve::{Answer, Error, Resolver};
+use crate::resolve::{Answer, Error};
+
+pub use crate::resolve::{Answer as Addresses, Error as LookupError, Resolver};
 
 /// How long an answer of a server elsewhere is good, whatever it says: replicas come within seconds, and a resolver is
 /// not there for us alone.

@@ -35,7 +35,7 @@ pub(crate) fn run(options: &Demo) -> Result<(), Failure> {
         let signals = Signals::new([Signal::Term, Signal::Int])
             .map_err(|error| Failure::Running(format!("asking for signals: {error}")))?;
         let control = Control::start(&executor)?;
-        let mut cluster = DemoCluster::new(Spawner::new(executor, &options.cluster)?)?;
+        let mut cluster = DemoCluster::new(Spawner::new(executor, &options.cluster)?);
         let ended = play(options, &folder.0, &mut cluster, &control, signals).await;
         let mut children = cluster.clear();
         for child in &mut children {

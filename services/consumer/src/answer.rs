@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bramble::client::TRACE;
 use bramble::operation::Rejection;
-use bramble::transport::server;
+use bramble::serve;
 use bramble_weather::{ApiError, Code, Query, QueryError, Report, Source};
 use maud::Markup;
 use tide::http::headers::{AGE, CACHE_CONTROL, HeaderName, RETRY_AFTER};
@@ -60,7 +60,7 @@ async fn ask(request: &Request<State>, typed: &Typed) -> (Result<(Query, Report)
         Err(errors) => return (Err(Failure::Mistyped(errors)), None),
     };
     let state = request.state();
-    let left = server::time_left(request.as_ref());
+    let left = serve::time_left(request.as_ref());
     let started = Instant::now();
     let deadline = started + time_left(left, state.settings.call_timeout);
     let trace = request.header(TRACE).map(|values| values.as_str());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bramble::operation::Rejection;
-use bramble::transport::server;
+use bramble::serve;
 use bramble_weather::{ApiError, Code, Query, QueryError, Report, Source, WEATHER};
 use tide::http::Method;
 use tide::{Request, Response, StatusCode};
@@ -87,7 +87,7 @@ async fn answer(request: Request<Arc<Weather>>) -> tide::Result {
         return Ok(json(405, body.to_owned()).header("allow", "GET, HEAD").build());
     }
     let weather = request.state();
-    let left = time_left(server::time_left(request.as_ref()), weather.timeout(), weather.timeout_max());
+    let left = time_left(serve::time_left(request.as_ref()), weather.timeout(), weather.timeout_max());
     let outcome = match question(request.url().query().unwrap_or_default()) {
         Ok(query) if is_only_if_cached(&request) => weather.held(&query, Moment::now()),
         Ok(query) => weather.report(&query, started + left).await,

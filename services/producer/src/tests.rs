@@ -291,13 +291,12 @@ fn after_ten_failures_in_a_row_no_call_goes_out_until_the_circuit_is_tried_again
 
 #[test]
 fn a_refused_connection_opens_the_circuit_at_once() {
-    use bramble::transport::client::{Settings, Wire};
     let nobody = std::net::TcpListener::bind("127.0.0.98:0").expect("a free port").local_addr().expect("bound");
     let mut config = config();
     producer(&mut config).upstream = format!("http://{nobody}").parse().expect("loopback");
-    let wire = Wire::new(Settings::default()).expect("a wire");
     let executor = std::sync::Arc::new(smol::Executor::new());
-    let weather = Weather::new(&config, wire.into_surf(), std::sync::Arc::clone(&executor), "x").expect("valid");
+    let weather =
+        Weather::new(&config, bramble::client::outside(), std::sync::Arc::clone(&executor), "x").expect("valid");
     std::fs::remove_file(producer(&mut config).api_key_file.take().expect("a key")).expect("own file");
     let query = Query::parse("70569", Some("DE")).expect("a question");
     let asked = weather.report(&query, Instant::now() + Duration::from_secs(10));

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_lock::Mutex;
+use bramble::client::TransportError;
 use bramble::discovery::{Directory, Suspicion};
-use bramble::transport::client::Error as WireError;
 use futures_lite::{AsyncReadExt as _, FutureExt as _};
 use smol::{Executor, Timer};
 
@@ -170,7 +170,7 @@ async fn ask(client: &surf::Client, addr: SocketAddr) -> Result<Circuits, Silent
     let asked = async {
         let mut response = client.get(format!("http://{addr}/circuits")).await.map_err(|error| Silent {
             why: error.to_string(),
-            suspicion: WireError::of(&error)
+            suspicion: TransportError::of(&error)
                 .filter(|error| error.is_before_sending())
                 .map(|error| if error.is_refused() { Suspicion::Refused } else { Suspicion::Unreachable }),
         })?;

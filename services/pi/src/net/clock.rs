@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bramble::resolve::Resolver;
+use bramble::discovery::dns::Resolver;
 use futures_lite::FutureExt as _;
 use smol::channel::Receiver;
 use smol::net::UdpSocket;
