@@ -124,18 +124,7 @@ mod tests {
         let now = Instant::now();
         let directory = Directory::new(Told::Nobody, now);
         let addr = ([192, 0, 2, 7], 9001).into();
-        let instance = Instance {
-            id: "producer-a".into(),
-            service: "producer".into(),
-            addr,
-            path: "/".into(),
-            zone: "".into(),
-            weight: 1,
-            version: "".into(),
-            status: Status::Up,
-            source: Source::Mdns,
-            epoch: 0,
-        };
+        let instance = Instance::new("producer-a", "producer", addr, Source::Mdns);
         directory.apply(Source::Mdns, "a", Change::Announced(instance, vec![addr]), now);
         let unproven = directory.unproven(now).into_iter();
         let unproven: Vec<_> = unproven.map(|seen| (directory.why_unproven(&seen.instance), seen)).collect();

@@ -12,16 +12,14 @@ use crate::view::{Caller, InstanceView, News, by_service};
 /// An instance that is there, answers, and is called by nobody.
 fn one(service: &str, number: u8) -> InstanceView {
     let instance = Instance {
-        id: format!("{service}-{number:016x}").into(),
-        service: service.into(),
-        addr: SocketAddr::from(([192, 168, 178, number], 40_000)),
-        path: "/".into(),
         zone: "shelf".into(),
-        weight: 1,
         version: "0.1.0".into(),
-        status: Status::Up,
-        source: Source::Mdns,
-        epoch: 0,
+        ..Instance::new(
+            format!("{service}-{number:016x}"),
+            service,
+            SocketAddr::from(([192, 168, 178, number], 40_000)),
+            Source::Mdns,
+        )
     };
     let known_for = Duration::from_secs(90);
     let standing = Standing::Confirmed;
