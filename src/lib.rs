@@ -25,6 +25,7 @@ pub mod call;
 pub mod limit;
 pub mod retry;
 mod sync;
+mod tagged;
 
 #[cfg(feature = "net")]
 pub mod cache;

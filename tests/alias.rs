@@ -315,16 +315,9 @@ fn one_that_mdns_and_the_name_both_know_counts_once_under_the_name_that_mdns_giv
         let replicas = [cluster.replica(1, AT_ONCE), cluster.replica(2, AT_ONCE)];
         cluster.until_known(2).await;
         let by_mdns = |status| Instance {
-            id: "producer-a".into(),
-            service: "producer".into(),
-            addr: cluster.addr(1),
-            path: "/".into(),
-            zone: "".into(),
-            weight: 1,
             version: "0.2.0".into(),
             status,
-            source: Source::Mdns,
-            epoch: 0,
+            ..Instance::new("producer-a", "producer", cluster.addr(1), Source::Mdns)
         };
         cluster.directory.apply(Source::Mdns, "a", Change::Is(by_mdns(Status::Up)), Instant::now());
         let second = cluster.addr(2).to_string();

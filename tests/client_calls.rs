@@ -110,18 +110,7 @@ fn client(config: Config, directory: &Directory) -> Client {
 }
 
 fn list(directory: &Directory, addr: SocketAddr, status: Status) {
-    let instance = Instance {
-        id: addr.to_string().into(),
-        service: SERVICE.into(),
-        addr,
-        path: "/".into(),
-        zone: "".into(),
-        weight: 1,
-        version: "".into(),
-        status,
-        source: Source::Fixed,
-        epoch: 0,
-    };
+    let instance = Instance { status, ..Instance::new(addr.to_string(), SERVICE, addr, Source::Fixed) };
     directory.apply(Source::Fixed, &addr.to_string(), Change::Is(instance), Instant::now());
 }
 

@@ -14,8 +14,7 @@ use smol::channel::Receiver;
 use smol::{Executor, Timer};
 
 use super::alias::joined;
-use super::fixed::at_address;
-use super::{Directory, Source};
+use super::{Directory, Instance, Source};
 use crate::resolve::{Answer, Error};
 
 pub use crate::resolve::{Answer as Addresses, Error as LookupError, Resolver};
@@ -109,7 +108,8 @@ impl Alias {
             Err(error) => self.view.silent(&error, is_here, now),
         };
         let View { service, addrs, .. } = &self.view;
-        let instances = addrs.iter().map(|addr| at_address(service, *addr, Source::Dns)).collect();
+        let instances =
+            addrs.iter().map(|addr| Instance::new(addr.to_string(), Arc::clone(service), *addr, Source::Dns)).collect();
         self.directory.replace(Source::Dns, service, instances, now);
         self.directory.tell_of_alias(service, addrs.len(), problem, now);
         pause

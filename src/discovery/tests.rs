@@ -8,18 +8,7 @@ fn addr(port: u16) -> SocketAddr {
 }
 
 fn instance(id: &str, port: u16, source: Source) -> Instance {
-    Instance {
-        id: id.into(),
-        service: "producer".into(),
-        addr: addr(port),
-        path: "/".into(),
-        zone: "".into(),
-        weight: 1,
-        version: "".into(),
-        status: Status::Up,
-        source,
-        epoch: 0,
-    }
+    Instance::new(id, "producer", addr(port), source)
 }
 
 /// Announces `producer-KEY` at these ports.

@@ -11,6 +11,7 @@ mod connection;
 mod convert;
 mod error;
 mod payload;
+mod pool;
 mod socket;
 
 use std::fmt;
@@ -33,13 +34,11 @@ use hyper::body::Incoming;
 
 pub use self::error::{Error, Phase};
 
-pub(super) use self::connection::Connection;
-
 use self::answer::Exchange;
 use self::connection::Failure;
 pub(crate) use self::convert::{is_of_connection, method};
 pub(crate) use self::payload::Payload;
-use super::pool::{Limits, Pool};
+use self::pool::{Limits, Pool};
 use super::tls::{self, Tls};
 use crate::discovery::MAX_INSTANCES;
 use crate::resolve::Resolver;

@@ -33,15 +33,16 @@ pub fn app(weather: Arc<Weather>) -> tide::Server<Arc<Weather>> {
 /// All that is wrong with it, as one error with the code of the first.
 pub fn question(query: &str) -> Result<Query, ApiError> {
     let (mut zip, mut country) = (None, None);
-    for pair in query.split('&') {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let (slot, code) = match &*decoded(name) {
+    // What is no UTF-8 becomes characters that no postal code has, so that nothing here is refused as no query.
+    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
+    for (name, value) in pairs {
+        let (slot, code) = match name.as_str() {
             "zip" => (&mut zip, Code::InvalidZip),
             "country" => (&mut country, Code::InvalidCountry),
             _ => continue,
         };
-        if slot.replace(decoded(value)).is_some() {
-            return Err(ApiError::new(code, format!("\"{}\" is given twice; give it once.", decoded(name))));
+        if slot.replace(value).is_some() {
+            return Err(ApiError::new(code, format!("\"{name}\" is given twice; give it once.")));
         }
     }
     Query::parse(zip.as_deref().unwrap_or_default(), country.as_deref()).map_err(|errors| {
@@ -49,35 +50,6 @@ pub fn question(query: &str) -> Result<Query, ApiError> {
         let sentences: Vec<_> = errors.iter().map(QueryError::to_string).collect();
         ApiError::new(code, sentences.join(" "))
     })
-}
-
-/// Undoes percent-encoding. What is not UTF-8 then, or no escape, becomes characters that no postal code has.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digits = rest.clone();
-                match escape(digits) {
-                    Some(byte) => {
-                        rest.nth(1);
-                        byte
-                    }
-                    None => b'%',
-                }
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
-}
-
-fn escape(mut digits: std::str::Bytes<'_>) -> Option<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let (high, low) = (digit(digits.next()?)?, digit(digits.next()?)?);
-    u8::try_from(high * 16 + low).ok()
 }
 
 async fn answer(request: Request<Arc<Weather>>) -> tide::Result {
