@@ -360,7 +360,7 @@ impl Host {
                  another path"
             )));
         }
-        if self.service.callees() != Calls::None {
+        if let Calls::These(_) = self.service.callees() {
             self.client()?; // so that what it calls is shown before it is called
         }
         let listener = transport::server::listen(self.service.listen_addr(&self.config)).map_err(Error::Listen)?;
