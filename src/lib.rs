@@ -42,6 +42,8 @@ pub mod logging;
 #[cfg(feature = "net")]
 pub mod operation;
 #[cfg(feature = "net")]
+mod rejection;
+#[cfg(feature = "net")]
 pub mod resolve;
 #[cfg(feature = "net")]
 pub mod serve;

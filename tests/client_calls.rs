@@ -572,13 +572,14 @@ fn every_change_of_a_circuit_is_one_line_in_the_log() {
         bench.circuit(flaky.addr)["state"] == "closed"
     });
     let id = flaky.addr.to_string();
-    let of_it = format!("circuit of {id}: ");
-    let said: Vec<String> = lines().iter().filter_map(|line| line.strip_prefix(&*of_it)).map(str::to_owned).collect();
+    let of_it = format!(" circuit of {id}: ");
+    let said: Vec<String> =
+        lines().iter().filter(|line| line.contains(&*of_it)).map(|line| line.replace(&*of_it, " ")).collect();
     let expected = [
-        "open for 0.2 s (1 consecutive failures)",
-        "half-open, a trial call is made",
-        "ramping up from 10 % of its load",
-        "closed",
+        "WARN open for 0.2 s (1 consecutive failures)",
+        "INFO half-open, a trial call is made",
+        "INFO ramping up from 10 % of its load",
+        "INFO closed",
     ];
     assert_eq!(said, expected);
 }
@@ -594,7 +595,7 @@ impl log::Log for Remember {
 
     fn log(&self, record: &log::Record<'_>) {
         if self.enabled(record.metadata()) {
-            LINES.lock().expect("no panic").push(record.args().to_string());
+            LINES.lock().expect("no panic").push(format!("{} {}", record.level(), record.args()));
         }
     }
 

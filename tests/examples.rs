@@ -3,10 +3,12 @@
 #[path = "support/patience.rs"]
 mod patience;
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use patience::patience;
@@ -14,13 +16,30 @@ use patience::patience;
 /// A port of mDNS that no other test uses.
 const MDNS_PORT: &str = "55421";
 
+/// The folder of the examples, which have been built: `cargo test --test examples` alone builds none.
+fn examples() -> &'static Path {
+    static EXAMPLES: LazyLock<PathBuf> = LazyLock::new(|| {
+        let test = std::env::current_exe().expect("this program"); // TARGET/PROFILE/deps/examples-HASH
+        let built = test.ancestors().nth(2).expect("the folder of the profile");
+        let profile = match built.file_name().and_then(OsStr::to_str) {
+            Some("debug") | None => "dev",
+            Some(profile) => profile,
+        };
+        if std::env::var_os("BRAMBLE_TEST_EXAMPLES_ARE_BUILT").is_some() {
+            return built.join("examples");
+        }
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--offline", "--package", "bramble", "--examples", "--profile", profile]);
+        cargo.arg("--target-dir").arg(built.parent().expect("the target folder"));
+        let status = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
+        assert!(status.success(), "the examples do not build");
+        built.join("examples")
+    });
+    &EXAMPLES
+}
+
 fn example(name: &str) -> Command {
-    let mut deps = std::env::current_exe().expect("this program");
-    deps.pop();
-    deps.pop();
-    let program: PathBuf = deps.join("examples").join(name);
-    assert!(program.exists(), "run `cargo build --package bramble --examples` first; `cargo test` does");
-    let mut command = Command::new(program);
+    let mut command = Command::new(examples().join(name));
     command.env("BRAMBLE__DISCOVERY__INTERFACES", r#"["lo"]"#).env("BRAMBLE__DISCOVERY__PORT", MDNS_PORT);
     command
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use bramble::client::TRACE;
+use bramble::operation::Rejection;
 use bramble::transport::server;
 use bramble_weather::{ApiError, Code, Query, QueryError, Report, Source};
 use maud::Markup;
@@ -91,7 +92,7 @@ fn html(status: u16, page: Markup) -> ResponseBuilder {
 }
 
 fn json_error(error: &ApiError) -> ResponseBuilder {
-    let body = serde_json::to_string(error).expect("a code and a sentence are JSON");
+    let body = Rejection::from(error.clone()).to_json();
     let response = Response::builder(error.code.status()).body(body).content_type(mime::JSON);
     patient(response.header(CACHE_CONTROL, "no-store"), error)
 }

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bramble::operation::Rejection;
 use bramble::transport::server;
-use bramble_weather::{ApiError, Code, Query, QueryError, Report, Source};
+use bramble_weather::{ApiError, Code, Query, QueryError, Report, Source, WEATHER};
 use tide::http::Method;
 use tide::{Request, Response, StatusCode};
 
@@ -17,13 +18,11 @@ use crate::weather::{Moment, Weather};
 /// that is less: a stale answer is of use only while its caller is still there.
 const WAY_BACK: Duration = Duration::from_millis(20);
 
-/// `Retry-After` in milliseconds, for a caller that is one of our own services.
-const RETRY_AFTER_MS: &str = "x-bramble-retry-after-ms";
-
 /// The routes of the service.
 pub fn app(weather: Arc<Weather>) -> tide::Server<Arc<Weather>> {
     let mut app = tide::with_state(weather);
-    app.at("/weather").all(answer);
+    // The operation's path alone: its input has rules of its own ([`question`]), its answers have headers for caches.
+    app.at(WEATHER.path()).all(answer);
     app
 }
 
@@ -103,7 +102,7 @@ async fn answer(request: Request<Arc<Weather>>) -> tide::Result {
     }
     match outcome {
         Ok(report) => told(&report, weather.fresh_for(), started.elapsed()),
-        Err(error) => refused(&error, started.elapsed()),
+        Err(error) => Ok(refused(error, started.elapsed())),
     }
 }
 
@@ -145,21 +144,16 @@ fn told(report: &Report, fresh_for: Duration, took: Duration) -> tide::Result {
     Ok(response.build())
 }
 
-/// The status of an error here. The limit of the weather API is not one of this service: after a 429 its callers would leave
-/// it alone for that time, though it answers for all places whose reports are fresh.
-fn status(code: Code) -> u16 {
-    if code == Code::RateLimited { Code::UpstreamUnavailable.status() } else { code.status() }
-}
-
-fn refused(error: &ApiError, took: Duration) -> tide::Result {
-    let mut response = json(status(error.code), serde_json::to_string(error)?)
-        .header("cache-control", "no-store")
-        .header("server-timing", timing("error", took));
-    if let (Some(wait), Some(seconds)) = (error.retry_after, error.retry_after_s()) {
-        response = response.header("retry-after", seconds.to_string());
-        response = response.header(RETRY_AFTER_MS, wait.as_millis().to_string());
+fn refused(error: ApiError, took: Duration) -> Response {
+    let mut rejection = Rejection::from(error);
+    if rejection.status == Code::RateLimited.status() {
+        // The limit of the weather API is not one of this service: after a 429 its callers would leave it alone for that time,
+        // though it answers for all places whose reports are fresh.
+        rejection.status = Code::UpstreamUnavailable.status();
     }
-    Ok(response.build())
+    let mut response = rejection.response();
+    response.insert_header("server-timing", timing("error", took));
+    response
 }
 
 fn json(status: u16, body: String) -> tide::ResponseBuilder {
