@@ -9,7 +9,7 @@
 //! without a blocking thread, and what the crate calls the driver runs in the keeper.
 
 mod place;
-mod told;
+mod report;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpStream};
@@ -92,7 +92,7 @@ struct Link {
     breaker: CircuitBreaker,
     /// Reads and writes under way.
     seats: Arc<Bulkhead>,
-    standing: Mutex<Standing>,
+    standing: Mutex<ConnectionState>,
     /// Notified when a call has opened the circuit.
     tripped: Event,
     /// Whether the last write was refused, so that the log says it once.
@@ -100,7 +100,7 @@ struct Link {
     counters: Counters,
 }
 
-struct Standing {
+struct ConnectionState {
     connection: Option<MultiplexedConnection>,
     /// Why there is no connection, in a few words.
     why_not: Option<String>,
@@ -143,7 +143,7 @@ impl Redis {
             resolver,
             breaker: CircuitBreaker::new(&BREAKER, Instant::now(), fastrand::u64(..))?,
             seats: Bulkhead::new("redis", call.max_concurrent),
-            standing: Mutex::new(Standing { connection: None, why_not: None, said: false }),
+            standing: Mutex::new(ConnectionState { connection: None, why_not: None, said: false }),
             tripped: Event::new(),
             refused: AtomicBool::new(false),
             counters: Counters::default(),
@@ -248,7 +248,7 @@ async fn keep(link: Arc<Link>) {
 }
 
 impl Link {
-    fn standing(&self) -> MutexGuard<'_, Standing> {
+    fn standing(&self) -> MutexGuard<'_, ConnectionState> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -339,7 +339,7 @@ impl Link {
     fn is_here(&self, connection: MultiplexedConnection) {
         let mut standing = self.standing();
         let again = if standing.said { " again" } else { "" };
-        *standing = Standing { connection: Some(connection), why_not: None, said: false };
+        *standing = ConnectionState { connection: Some(connection), why_not: None, said: false };
         drop(standing);
         log::info!("answers are shared through redis at {}{again}", self.place);
     }

@@ -14,7 +14,7 @@ pub const WINDOW: Duration = Duration::from_secs(10);
 
 const TAG_BITS: u32 = 22;
 const VALUE_BITS: u32 = u64::BITS - TAG_BITS;
-/// The largest value of a [`Word`]: as microseconds 50 days.
+/// The largest value of a [`RollingCount`]: as microseconds 50 days.
 pub(super) const VALUE_MAX: u64 = (1 << VALUE_BITS) - 1;
 const TAGS: u64 = 1 << TAG_BITS;
 /// A word this many steps ahead, or fewer, was written by a clock read a moment later; one further ahead is a remnant
@@ -23,9 +23,9 @@ const AHEAD: u64 = 16;
 
 /// A value that belongs to one step of time, and is 0 in every other.
 #[derive(Debug, Default)]
-pub(super) struct Word(AtomicU64);
+pub(super) struct RollingCount(AtomicU64);
 
-impl Word {
+impl RollingCount {
     /// Puts `new(value)` in place of the value of `step`, at most [`VALUE_MAX`]; nothing if a later step has begun.
     pub(super) fn update(&self, step: u64, new: impl Fn(u64) -> u64) {
         let tag = step % TAGS;
@@ -78,7 +78,7 @@ const SECONDS: usize = 10;
 #[derive(Debug)]
 pub(super) struct Counts<const KINDS: usize> {
     steps: Steps<SECONDS>,
-    rings: [[Word; SECONDS]; KINDS],
+    rings: [[RollingCount; SECONDS]; KINDS],
     totals: [AtomicU64; KINDS],
 }
 
@@ -103,7 +103,7 @@ impl<const KINDS: usize> Counts<KINDS> {
     /// Events of the last ten seconds by kind.
     pub(super) fn rolling(&self, now: Instant) -> [u64; KINDS] {
         let (step, _) = self.steps.at(now);
-        let sum = |ring: &[Word; SECONDS]| ring.iter().map(|word| word.within(SECONDS as u64, step)).sum();
+        let sum = |ring: &[RollingCount; SECONDS]| ring.iter().map(|word| word.within(SECONDS as u64, step)).sum();
         std::array::from_fn(|kind| sum(&self.rings[kind]))
     }
 
@@ -117,7 +117,7 @@ impl<const KINDS: usize> Counts<KINDS> {
 #[derive(Debug)]
 pub(super) struct Peak {
     steps: Steps<SECONDS>,
-    ring: [Word; SECONDS],
+    ring: [RollingCount; SECONDS],
 }
 
 impl Peak {
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_ring_goes_on_counting_when_its_tags_have_come_round() {
-        let word = Word::default();
+        let word = RollingCount::default();
         word.update(5, |count| count + 7);
         word.update(TAGS + 6, |count| count + 1);
         assert_eq!((word.within(10, TAGS + 6), word.within(10, TAGS / 2)), (1, 0));
