@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const TTL: Duration = Duration::from_secs(120);
 /// When a record is asked for again that runs out, in percent of its time; at the last it is gone (RFC 6762, 5.2).
 const ASKED_AT: [u32; 5] = [80, 85, 90, 95, 100];
-/// What says goodbye is gone after this long (RFC 6762, 10.1).
+/// Time after which an instance that said goodbye is gone (RFC 6762, 10.1).
 const GOODBYE: Duration = Duration::from_secs(1);
 /// Until a question is answered at the latest (RFC 6762, 6).
 const ANSWERED: Duration = Duration::from_millis(120);
@@ -293,8 +293,8 @@ impl World<'_> {
         self.plan_look(client);
     }
 
-    /// What Bramble's client has not heard of since a look, it has forgotten and doubts. The list of a baseline is not
-    /// shortened by a question.
+    /// Ends a look: what Bramble's client has not heard of since, it has forgotten and doubts. The list of a baseline
+    /// is not shortened by a question.
     fn looked(&mut self, client: ClientId, at: Duration) {
         let state = &mut self.clients[client];
         let Some(directory) = state.rules.directory() else { return };
