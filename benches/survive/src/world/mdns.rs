@@ -188,10 +188,10 @@ impl World<'_> {
 
     /// The network of a client is back.
     pub(super) fn look_soon(&mut self, client: ClientId) {
-        self.wish(client, self.now + SETTLES);
+        self.want_look(client, self.now + SETTLES);
     }
 
-    fn wish(&mut self, client: ClientId, at: Duration) {
+    fn want_look(&mut self, client: ClientId, at: Duration) {
         let wished = &mut self.clients[client].browser.wished;
         *wished = Some(wished.map_or(at, |other| other.min(at)));
         self.plan_look(client);
@@ -319,7 +319,7 @@ impl World<'_> {
         if effects.wants_look {
             let jitter = Duration::from_millis(self.network_rng.u64(..JITTER_MS));
             let at = (self.now + jitter).max(self.clients[client].browser.looked + PAUSE);
-            self.wish(client, at);
+            self.want_look(client, at);
         }
         let Some(at) = directory.next_probe() else { return };
         let at = self.since_start(at).max(self.now);
