@@ -19,12 +19,12 @@ fn settings() -> BreakerSettings {
 }
 
 /// A breaker and a clock.
-struct Story {
+struct Fixture {
     breaker: Arc<CircuitBreaker>,
     now: Instant,
 }
 
-impl Story {
+impl Fixture {
     fn new(change: impl FnOnce(&mut BreakerSettings)) -> Self {
         let mut config = settings();
         change(&mut config);
@@ -99,7 +99,7 @@ fn assert_about(time: Duration, nominal: Duration) {
 
 #[test]
 fn four_failures_of_eight_calls_open_at_a_rate_of_half() {
-    let story = Story::by_rate(8);
+    let story = Fixture::by_rate(8);
     story.calls(OK, 4);
     story.calls(Outcome::Failure, 4);
     assert_eq!(story.state(), State::Open);
@@ -108,7 +108,7 @@ fn four_failures_of_eight_calls_open_at_a_rate_of_half() {
 
 #[test]
 fn three_failures_of_eight_calls_do_not_open_at_a_rate_of_half() {
-    let story = Story::by_rate(8);
+    let story = Fixture::by_rate(8);
     story.calls(OK, 5);
     story.calls(Outcome::Failure, 3);
     assert_eq!(story.state(), State::Closed);
@@ -116,7 +116,7 @@ fn three_failures_of_eight_calls_do_not_open_at_a_rate_of_half() {
 
 #[test]
 fn a_success_that_completes_the_minimum_opens_a_circuit_that_had_failed_enough() {
-    let story = Story::by_rate(5);
+    let story = Fixture::by_rate(5);
     story.calls(Outcome::Failure, 3);
     story.call(OK);
     assert_eq!(story.state(), State::Closed);
@@ -126,7 +126,7 @@ fn a_success_that_completes_the_minimum_opens_a_circuit_that_had_failed_enough()
 
 #[test]
 fn successes_that_leave_the_window_let_the_failures_that_stay_open_the_circuit() {
-    let mut story = Story::by_rate(4);
+    let mut story = Fixture::by_rate(4);
     story.calls(OK, 6);
     story.wait(seconds(5));
     story.calls(Outcome::Failure, 4);
@@ -139,7 +139,7 @@ fn successes_that_leave_the_window_let_the_failures_that_stay_open_the_circuit()
 
 #[test]
 fn below_the_minimum_the_rates_are_unknown_and_not_zero() {
-    let story = Story::by_rate(3);
+    let story = Fixture::by_rate(3);
     story.calls(OK, 2);
     assert_eq!((story.snapshot().failure_rate, story.snapshot().slow_rate), (None, None));
     story.call(OK);
@@ -148,7 +148,7 @@ fn below_the_minimum_the_rates_are_unknown_and_not_zero() {
 
 #[test]
 fn slow_calls_open_the_circuit_at_their_own_rate() {
-    let story = Story::new(|config| {
+    let story = Fixture::new(|config| {
         config.minimum_calls = 4;
         config.slow_call_rate = 0.75;
     });
@@ -161,7 +161,7 @@ fn slow_calls_open_the_circuit_at_their_own_rate() {
 
 #[test]
 fn a_call_is_slow_from_slow_call_on_and_not_before() {
-    let story = Story::by_rate(20);
+    let story = Fixture::by_rate(20);
     story.call(Outcome::Success { latency: Duration::from_nanos(499_999_999) });
     assert_eq!(story.snapshot().slow, 0);
     story.call(SLOW_OK);
@@ -170,7 +170,7 @@ fn a_call_is_slow_from_slow_call_on_and_not_before() {
 
 #[test]
 fn a_timeout_is_a_failure_and_slow() {
-    let story = Story::by_rate(20);
+    let story = Fixture::by_rate(20);
     story.call(Outcome::Timeout);
     let seen = story.snapshot();
     assert_eq!((seen.calls, seen.failures, seen.slow, seen.consecutive_failures), (1, 1, 1, 1));
@@ -178,7 +178,7 @@ fn a_timeout_is_a_failure_and_slow() {
 
 #[test]
 fn failures_in_a_row_open_the_circuit_however_rare_they_are() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     for _ in 0..4 {
         story.call(Outcome::Failure);
         story.wait(seconds(20)); // three calls a minute: the window never holds two
@@ -190,7 +190,7 @@ fn failures_in_a_row_open_the_circuit_however_rare_they_are() {
 
 #[test]
 fn a_success_ends_the_row_of_failures() {
-    let story = Story::new(|_| {});
+    let story = Fixture::new(|_| {});
     story.calls(Outcome::Failure, 4);
     story.call(OK);
     story.calls(Outcome::Failure, 4);
@@ -199,7 +199,7 @@ fn a_success_ends_the_row_of_failures() {
 
 #[test]
 fn a_rejection_lowers_the_success_rate_but_neither_extends_nor_ends_the_row_of_failures() {
-    let story = Story::new(|config| config.minimum_calls = 12);
+    let story = Fixture::new(|config| config.minimum_calls = 12);
     story.calls(Outcome::Failure, 3);
     story.calls(REJECTED, 8);
     assert_eq!((story.state(), story.snapshot().consecutive_failures), (State::Closed, 3));
@@ -209,7 +209,7 @@ fn a_rejection_lowers_the_success_rate_but_neither_extends_nor_ends_the_row_of_f
 
 #[test]
 fn a_retry_after_keeps_the_circuit_open_for_that_long() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.calls(OK, 20);
     story.call(Outcome::Rejected { retry_after: Some(seconds(90)) });
     assert_eq!(story.snapshot().reason, Some(TripReason::RetryAfter(seconds(90))));
@@ -218,7 +218,7 @@ fn a_retry_after_keeps_the_circuit_open_for_that_long() {
 
 #[test]
 fn a_retry_after_is_obeyed_in_a_probe_too_if_it_is_longer_than_the_doubled_time() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.calls(Outcome::Failure, 5);
     story.wait_open();
     story.call(Outcome::Rejected { retry_after: Some(seconds(33)) });
@@ -229,7 +229,7 @@ fn a_retry_after_is_obeyed_in_a_probe_too_if_it_is_longer_than_the_doubled_time(
 
 #[test]
 fn a_retry_after_beyond_reason_is_bounded_and_one_of_nothing_is_none() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.call(Outcome::Rejected { retry_after: Some(Duration::ZERO) });
     assert_eq!(story.state(), State::Closed);
     story.call(Outcome::Rejected { retry_after: Some(Duration::MAX) });
@@ -238,7 +238,7 @@ fn a_retry_after_beyond_reason_is_bounded_and_one_of_nothing_is_none() {
 
 #[test]
 fn an_ignored_outcome_moves_nothing() {
-    let story = Story::new(|_| {});
+    let story = Fixture::new(|_| {});
     story.calls(Outcome::Failure, 4);
     let before = story.snapshot();
     story.calls(Outcome::Ignored, 100);
@@ -250,7 +250,7 @@ fn an_ignored_outcome_moves_nothing() {
 #[test]
 fn a_refused_connection_and_a_wrong_peer_open_at_once() {
     for (outcome, reason) in [(Outcome::Refused, TripReason::Refused), (Outcome::WrongPeer, TripReason::WrongPeer)] {
-        let mut story = Story::new(|config| config.open_for = seconds(1));
+        let mut story = Fixture::new(|config| config.open_for = seconds(1));
         story.calls(OK, 100);
         story.call(outcome);
         assert_eq!(story.snapshot().reason, Some(reason));
@@ -264,7 +264,7 @@ fn a_refused_connection_and_a_wrong_peer_open_at_once() {
 
 #[test]
 fn an_instance_that_only_passes_on_a_failure_neither_fails_nor_succeeds_and_closes_a_half_open_circuit() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.calls(Outcome::Failure, 4);
     let before = story.snapshot();
     story.calls(Outcome::Alive, 100);
@@ -277,7 +277,7 @@ fn an_instance_that_only_passes_on_a_failure_neither_fails_nor_succeeds_and_clos
 
 #[test]
 fn a_good_health_check_closes_what_silence_opened_at_once() {
-    let story = Story::new(|_| {});
+    let story = Fixture::new(|_| {});
     story.call(Outcome::Refused);
     assert!(story.breaker.probed(HealthCheck::Alive, story.now));
     assert_eq!((story.state(), story.snapshot().open_for), (State::Ramping, None));
@@ -290,7 +290,7 @@ fn a_good_health_check_closes_what_silence_opened_at_once() {
 
 #[test]
 fn a_good_health_check_does_not_close_what_failing_calls_opened_but_a_trial_call_does() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.calls(Outcome::Failure, 5);
     assert!(!story.breaker.probed(HealthCheck::Alive, story.now) && story.state() == State::Open);
     assert_eq!(story.wait_open(), seconds(5));
@@ -300,7 +300,7 @@ fn a_good_health_check_does_not_close_what_failing_calls_opened_but_a_trial_call
 
 #[test]
 fn while_health_checks_fail_no_trial_call_is_made() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.calls(Outcome::Failure, 5);
     story.breaker.probed(HealthCheck::Silent, story.now);
     story.wait(seconds(100));
@@ -314,7 +314,7 @@ fn while_health_checks_fail_no_trial_call_is_made() {
 
 #[test]
 fn a_forced_call_that_is_answered_closes_the_circuit_and_one_that_fails_changes_nothing() {
-    let story = Story::new(|_| {});
+    let story = Fixture::new(|_| {});
     story.calls(Outcome::Failure, 5);
     let before = story.snapshot();
     for outcome in [Outcome::Failure, Outcome::Timeout, Outcome::Refused, Outcome::Ignored] {
@@ -331,7 +331,7 @@ fn a_forced_call_that_is_answered_closes_the_circuit_and_one_that_fails_changes_
 
 #[test]
 fn the_time_open_doubles_at_each_failed_probe_and_starts_anew_after_a_recovery() {
-    let mut story = Story::new(|config| config.open_for = seconds(1));
+    let mut story = Fixture::new(|config| config.open_for = seconds(1));
     story.calls(Outcome::Failure, 5);
     assert_eq!(story.wait_open(), seconds(1));
     story.call(Outcome::Failure);
@@ -346,7 +346,7 @@ fn the_time_open_doubles_at_each_failed_probe_and_starts_anew_after_a_recovery()
 
 #[test]
 fn the_time_open_never_exceeds_its_maximum_with_all_its_jitter() {
-    let mut story = Story::new(|config| config.open_for_max = seconds(7));
+    let mut story = Fixture::new(|config| config.open_for_max = seconds(7));
     story.calls(Outcome::Failure, 5);
     assert_eq!(story.wait_open(), seconds(5));
     for _ in 0..70 {
@@ -371,7 +371,7 @@ fn two_breakers_that_open_together_do_not_probe_together_the_second_time() {
 
 #[test]
 fn a_half_open_circuit_admits_as_many_at_a_time_as_are_set_and_closes_after_as_many_successes() {
-    let mut story = Story::new(|config| config.half_open_calls = 2);
+    let mut story = Fixture::new(|config| config.half_open_calls = 2);
     story.call(Outcome::Refused);
     story.wait_open();
     let (first, second) = (story.permit(), story.permit());
@@ -387,7 +387,7 @@ fn a_half_open_circuit_admits_as_many_at_a_time_as_are_set_and_closes_after_as_m
 
 #[test]
 fn a_trial_call_that_hangs_keeps_the_next_one_back_for_two_seconds() {
-    let mut story = Story::new(|config| config.consecutive_failures = 1);
+    let mut story = Fixture::new(|config| config.consecutive_failures = 1);
     story.call(Outcome::Failure);
     story.wait(seconds(5));
     let hung = story.permit();
@@ -406,7 +406,7 @@ fn a_trial_call_that_hangs_keeps_the_next_one_back_for_two_seconds() {
 
 #[test]
 fn trial_calls_that_hang_are_bounded() {
-    let mut story = Story::new(|config| config.consecutive_failures = 1);
+    let mut story = Fixture::new(|config| config.consecutive_failures = 1);
     story.call(Outcome::Failure);
     story.wait(seconds(5));
     let mut hung = Vec::new();
@@ -422,7 +422,7 @@ fn trial_calls_that_hang_are_bounded() {
 #[test]
 fn of_fifty_callers_on_real_threads_a_half_open_circuit_admits_exactly_one() {
     for _ in 0..20 {
-        let mut story = Story::new(|_| {});
+        let mut story = Fixture::new(|_| {});
         story.call(Outcome::Refused);
         story.wait_open();
         let (breaker, now, barrier) = (&story.breaker, story.now, &Barrier::new(50));
@@ -444,7 +444,7 @@ fn of_fifty_callers_on_real_threads_a_half_open_circuit_admits_exactly_one() {
 
 #[test]
 fn a_probe_that_is_dropped_is_given_back_and_a_call_ten_windows_later_closes_the_circuit() {
-    let mut story = Story::new(|config| config.ramp = Duration::ZERO);
+    let mut story = Fixture::new(|config| config.ramp = Duration::ZERO);
     story.call(Outcome::Refused);
     story.wait_open();
     drop(story.permit());
@@ -455,7 +455,7 @@ fn a_probe_that_is_dropped_is_given_back_and_a_call_ten_windows_later_closes_the
 
 #[test]
 fn a_probe_that_panics_or_is_ignored_is_given_back() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.call(Outcome::Refused);
     story.wait_open();
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -471,7 +471,7 @@ fn a_probe_that_panics_or_is_ignored_is_given_back() {
 
 #[test]
 fn a_slow_probe_is_a_failed_probe() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.call(Outcome::Refused);
     story.wait_open();
     story.call(SLOW_OK);
@@ -481,7 +481,7 @@ fn a_slow_probe_is_a_failed_probe() {
 #[test]
 fn a_call_begun_while_closed_and_finished_in_half_open_moves_nothing() {
     for outcome in [OK, Outcome::Failure, Outcome::Refused, Outcome::Rejected { retry_after: Some(seconds(9)) }] {
-        let mut story = Story::new(|_| {});
+        let mut story = Fixture::new(|_| {});
         let late = story.permit();
         let dropped = story.permit();
         story.call(Outcome::Refused);
@@ -497,7 +497,7 @@ fn a_call_begun_while_closed_and_finished_in_half_open_moves_nothing() {
 
 #[test]
 fn a_probe_of_an_earlier_half_open_time_neither_fails_nor_frees_a_later_one() {
-    let mut story = Story::new(|config| config.half_open_calls = 2);
+    let mut story = Fixture::new(|config| config.half_open_calls = 2);
     story.call(Outcome::Refused);
     story.wait_open();
     let (late, dropped) = (story.permit(), story.permit());
@@ -512,7 +512,7 @@ fn a_probe_of_an_earlier_half_open_time_neither_fails_nor_frees_a_later_one() {
 
 #[test]
 fn a_ramp_admits_every_call_and_its_weight_grows_from_a_tenth_to_all() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.call(Outcome::Refused);
     assert_eq!(story.breaker.weight(story.now), 0.0);
     story.wait_open();
@@ -529,7 +529,7 @@ fn a_ramp_admits_every_call_and_its_weight_grows_from_a_tenth_to_all() {
 
 #[test]
 fn a_ramp_that_is_over_is_shown_as_closed_though_no_call_has_come() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.call(Outcome::Refused);
     story.wait_open();
     story.call(OK);
@@ -542,7 +542,7 @@ fn a_ramp_that_is_over_is_shown_as_closed_though_no_call_has_come() {
 
 #[test]
 fn consecutive_failures_in_a_ramp_open_again_for_longer_and_one_failure_does_not() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.calls(Outcome::Failure, 5);
     story.wait_open();
     story.call(OK);
@@ -554,7 +554,7 @@ fn consecutive_failures_in_a_ramp_open_again_for_longer_and_one_failure_does_not
 
 #[test]
 fn an_odd_failure_does_not_end_a_ramp_that_works() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.call(Outcome::Refused);
     story.wait_open();
     story.call(OK);
@@ -565,7 +565,7 @@ fn an_odd_failure_does_not_end_a_ramp_that_works() {
 
 #[test]
 fn what_failed_before_an_outage_is_forgotten_after_it() {
-    let mut story = Story::by_rate(10);
+    let mut story = Fixture::by_rate(10);
     story.calls(OK, 6);
     story.calls(Outcome::Failure, 4);
     story.call(Outcome::Refused);
@@ -576,7 +576,7 @@ fn what_failed_before_an_outage_is_forgotten_after_it() {
 
 #[test]
 fn a_circuit_forced_open_admits_no_call_until_it_is_closed_by_hand() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     assert_eq!(story.breaker.set(State::ForcedOpen, story.now), Ok(true));
     story.wait(seconds(100_000));
     assert_eq!(story.refusal(), Refusal { state: State::ForcedOpen, retry_at: None });
@@ -586,7 +586,7 @@ fn a_circuit_forced_open_admits_no_call_until_it_is_closed_by_hand() {
 
 #[test]
 fn a_disabled_circuit_admits_all_and_records_nothing() {
-    let story = Story::new(|_| {});
+    let story = Fixture::new(|_| {});
     story.breaker.set(State::Disabled, story.now).expect("legal");
     story.calls(Outcome::Refused, 100);
     let seen = story.snapshot();
@@ -595,7 +595,7 @@ fn a_disabled_circuit_admits_all_and_records_nothing() {
 
 #[test]
 fn a_metrics_only_circuit_records_all_and_never_opens() {
-    let story = Story::new(|_| {});
+    let story = Fixture::new(|_| {});
     story.breaker.set(State::MetricsOnly, story.now).expect("legal");
     story.calls(Outcome::Refused, 50);
     story.calls(Outcome::Rejected { retry_after: Some(seconds(5)) }, 50);
@@ -605,7 +605,7 @@ fn a_metrics_only_circuit_records_all_and_never_opens() {
 
 #[test]
 fn a_state_that_only_the_circuit_itself_can_enter_is_refused_by_hand() {
-    let story = Story::new(|_| {});
+    let story = Fixture::new(|_| {});
     for to in [State::Open, State::HalfOpen, State::Ramping] {
         assert_eq!(story.breaker.set(to, story.now), Err(IllegalMove { to }));
     }
@@ -614,7 +614,7 @@ fn a_state_that_only_the_circuit_itself_can_enter_is_refused_by_hand() {
 
 #[test]
 fn a_repeated_move_to_the_same_state_is_one_event() {
-    let story = Story::new(|_| {});
+    let story = Fixture::new(|_| {});
     assert_eq!(story.breaker.set(State::ForcedOpen, story.now), Ok(true));
     assert_eq!(story.breaker.set(State::ForcedOpen, story.now), Ok(false));
     assert_eq!(story.breaker.transitions_since(0).len(), 1);
@@ -622,7 +622,7 @@ fn a_repeated_move_to_the_same_state_is_one_event() {
 
 #[test]
 fn each_change_is_told_once_with_its_reason() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.call(Outcome::Refused);
     let opened = story.breaker.transitions_since(0);
     assert_eq!(opened.len(), 1);
@@ -637,7 +637,7 @@ fn each_change_is_told_once_with_its_reason() {
 
 #[test]
 fn of_many_changes_the_last_32_are_kept() {
-    let story = Story::new(|_| {});
+    let story = Fixture::new(|_| {});
     for to in [State::ForcedOpen, State::Closed].repeat(50) {
         story.breaker.set(to, story.now).expect("legal");
     }
@@ -647,7 +647,7 @@ fn of_many_changes_the_last_32_are_kept() {
 
 #[test]
 fn a_clock_that_jumps_back_loses_nothing_and_breaks_nothing() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.wait(seconds(1000));
     story.calls(OK, 3);
     let back = story.now - seconds(1000);
@@ -662,7 +662,7 @@ fn a_clock_that_jumps_back_loses_nothing_and_breaks_nothing() {
 
 #[test]
 fn would_admit_says_what_try_acquire_does_and_takes_nothing() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     assert!(story.breaker.would_admit(story.now));
     story.call(Outcome::Refused);
     assert!(!story.breaker.would_admit(story.now) && !story.breaker.trial_due(story.now));
@@ -676,7 +676,7 @@ fn would_admit_says_what_try_acquire_does_and_takes_nothing() {
 
 #[test]
 fn an_owned_permit_outlives_the_borrow() {
-    let story = Story::new(|_| {});
+    let story = Fixture::new(|_| {});
     let breaker = story.breaker;
     let permit = breaker.try_acquire_owned(story.now).expect("closed");
     let now = story.now;
@@ -742,7 +742,7 @@ fn of_all_pairs_of_states_the_legal_moves_are_these() {
 
 #[test]
 fn all_that_many_threads_record_is_counted() {
-    let story = Story::new(|config| config.window = seconds(1000));
+    let story = Fixture::new(|config| config.window = seconds(1000));
     let (breaker, now) = (&story.breaker, story.now);
     std::thread::scope(|scope| {
         for _ in 0..4 {
