@@ -62,7 +62,7 @@ pub struct BreakerSettings {
 const SOLE_OPEN_FOR_MAX: Duration = Duration::from_secs(3);
 
 impl BreakerSettings {
-    /// The same for a callee that has no substitute, as the weather API: opened by consecutive failures alone, and by twice
+    /// The same for a callee that has no substitute, as an API of the internet: opened by consecutive failures alone, and by twice
     /// as many, since one that fails half of the calls answers the other half; open for 3 s at most; and without a ramp.
     #[must_use]
     pub fn for_sole_callee(&self) -> Self {
