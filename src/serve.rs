@@ -23,8 +23,7 @@ use smol::{Executor, Timer};
 
 use crate::client::Client;
 use crate::config::{self, Config, Section};
-use crate::discovery::mdns::Mdns;
-use crate::discovery::{self, Announcement, Directory, Registration, Status, Told};
+use crate::discovery::{self, Directory, Told};
 use crate::resolve::Resolver;
 use crate::service::{Calls, Service};
 use crate::telemetry::{Collect, Counter};

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use bramble::config::Pi;
+use crate::settings::Pi;
 
 use crate::context::Context;
 use crate::machine;

@@ -21,7 +21,6 @@ use crate::context::{AddressWatch, Context};
 use crate::machine::{self, Machine};
 use crate::plan::Plan;
 use crate::role::Keeper;
-use crate::settings::Pi;
 use crate::state::{Role, State, TimeSource};
 use crate::{clock, data, drivers, facts, helper, hostname, network, report, ssh, watchdog};
 

@@ -7,24 +7,22 @@ mod events;
 pub mod gather;
 mod page;
 mod pi;
+mod reply;
 mod settings;
+mod site;
+mod state;
 pub mod view;
 
 use std::path::PathBuf;
 
-use bramble::bulkhead::Bulkhead;
-use bramble::discovery::Directory;
-use bramble::serve::{Error, Health, Host};
-use bramble::trust::Trust;
+use bramble::serve::{Error, Host, event_stream};
 use bramble::{Config, Service};
-use futures_lite::future;
 use serde_json::json;
 use tide::{Request, StatusCode};
 
 use reply::json;
-pub use state::State;
-
 pub use settings::RegistrySettings;
+pub use state::State;
 
 /// The service. [`service`] has it listen where the settings say.
 pub const SERVICE: Service = Service::named("registry")

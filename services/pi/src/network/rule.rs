@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use super::lease::{Lease, News};
+use super::lease::{AddressConfig, Lease, News};
 use crate::settings::{Addressing, Pi};
 use crate::state::Origin;
 

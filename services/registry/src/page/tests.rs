@@ -9,7 +9,7 @@ use crate::circuits::{Callee, Circuit, Endpoint, Latency, State};
 use crate::view::{Caller, InstanceView, News, by_service};
 
 /// An instance as outside of the demo: there, answering, and called by no other.
-fn one(service: &str, number: u8) -> One {
+fn one(service: &str, number: u8) -> InstanceView {
     let instance = Instance {
         id: format!("{service}-{number:016x}").into(),
         service: service.into(),
