@@ -62,7 +62,8 @@ pub use permit::Permit;
 pub use rules::{BreakerSettings, InvalidSetting, Rules};
 pub use state::State;
 
-use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, Tally, lock, nanos, nanos_since};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock, nanos, nanos_since};
+use crate::tagged::Tally;
 use judge::share;
 use recovery::Recovery;
 use state::Word;
@@ -263,7 +264,7 @@ impl CircuitBreaker {
             slow,
             failure_rate: rate(failures),
             slow_rate: rate(slow),
-            consecutive_failures: self.streak.count(word.generation()),
+            consecutive_failures: self.streak.get(word.generation()),
             open_for: recovery.open_for,
             ramp_share: self.weight(now),
             probes: recovery.probes,

@@ -4,15 +4,18 @@ pub mod guard;
 
 use std::time::{Duration, Instant};
 
+use log::Level;
 use serde_json::{Map, Value, json};
 
 use crate::breaker::{CircuitBreaker, Snapshot, State, Transition};
 
-/// Logs the transitions of the circuit of `server` since `generation`; returns the generation of the last one.
+/// Logs the transitions of the circuit of `server` since `generation`, at level warn where it opened; returns the
+/// generation of the last one.
 pub fn log_transitions(server: &str, breaker: &CircuitBreaker, generation: u64) -> u64 {
     let changes = breaker.transitions_since(generation);
     for change in &changes {
-        log::info!("circuit of {server}: {}", sentence(change, &breaker.snapshot(change.at)));
+        let level = if change.to == State::Open { Level::Warn } else { Level::Info };
+        log::log!(level, "circuit of {server}: {}", sentence(change, &breaker.snapshot(change.at)));
     }
     changes.last().map_or(generation, |last| last.generation)
 }

@@ -8,13 +8,17 @@
 //! recorded as, is decided by [`call`](crate::call); the client does what it says with sockets and timers. Open circuits of
 //! services in use are checked in the background ([`Client::check_health`]).
 
+mod answer;
 mod attempt;
 mod attempts;
 mod callee;
 mod drive;
+mod error;
 mod health;
+mod prepared;
 mod request;
 mod show;
+mod trace;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -22,134 +26,44 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt as _;
-use http::HeaderMap;
-use http_types::Method;
-use serde::de::DeserializeOwned;
 use smol::Timer;
 
 use crate::breaker::InvalidSetting;
-use crate::bulkhead::{Full, Seat};
 use crate::call::{CallMachine, Question, Verdict};
 use crate::config::Config;
 use crate::discovery::{Directory, Suspicion};
 use crate::telemetry::Event;
 pub use crate::transport::TIME_LEFT;
-use crate::transport::client::{Error as WireError, Wire};
+use crate::transport::client::Wire;
+pub use crate::transport::client::{Deadline, Error as TransportError, Phase};
+pub use crate::transport::tls::Error as TlsError;
 use crate::trust::{ClusterKey, Once};
-pub(crate) use attempt::is_forbidden;
-pub(crate) use attempt::is_trace;
+pub use answer::Answer;
 use callee::Callee;
-use request::Prepared;
+pub use error::Error;
+use prepared::Prepared;
 pub use request::Request;
+pub use trace::TRACE;
+pub(crate) use trace::is_trace;
 
-/// The header that names the trace a request belongs to (W3C Trace Context).
-pub const TRACE: &str = "traceparent";
-
-/// What an instance answered. Any status: a 404 is an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Answer {
-    /// HTTP status.
-    pub status: u16,
-    /// The body, whole.
-    pub body: Vec<u8>,
-    /// `x-bramble-retry-after-ms`, or `Retry-After` where it is in seconds.
-    pub retry_after: Option<Duration>,
-    /// The instance that answered.
-    pub from: Arc<str>,
-    headers: HeaderMap,
-}
-
-impl Answer {
-    /// The first value of a header, if it is visible ASCII.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// The body, read as JSON.
-    ///
-    /// # Errors
-    /// The body is not such JSON.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        let unreadable = |cause| Error::Unreadable { instance: Arc::clone(&self.from), status: self.status, cause };
-        serde_json::from_slice(&self.body).map_err(unreadable)
-    }
-}
-
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// Discovery knows no instance that could be called.
-    #[error("no {service} is available: {why}")]
-    NobodyThere {
-        /// The service that was asked for.
-        service: Arc<str>,
-        /// What to look at.
-        why: String,
-        /// When an instance that does not answer is probed next: it takes calls at its first answer. None: there is none.
-        retry_at: Option<Instant>,
-    },
-    /// No instance answers, so that the circuit of the service is open.
-    #[error("no {service} answers: the circuit of the service is open")]
-    AllOpen {
-        /// The service that was asked for.
-        service: Arc<str>,
-        /// When the next call is let through at the latest, if known.
-        retry_at: Option<Instant>,
-    },
-    /// The request cannot be sent as it is.
-    #[error("the request cannot be sent: {0}")]
-    InvalidRequest(String),
-    /// Too many calls are in flight already.
-    #[error("{max} calls to {service} are in flight already, and call.max_concurrent allows no more")]
-    Full {
-        /// The service that was asked for.
-        service: Arc<str>,
-        /// How many are allowed.
-        max: usize,
-    },
-    /// The time was over.
-    #[error("no {service} answered in time")]
-    DeadlineExceeded {
-        /// The service that was asked for.
-        service: Arc<str>,
-    },
-    /// Something else than the instance answered at its address, or what is not an answer of the service.
-    #[error("at the address of {instance} another server answers, with status {status}")]
-    WrongPeer {
-        /// The instance that was asked last.
-        instance: Arc<str>,
-        /// The status of what answered.
-        status: u16,
-    },
-    /// The last attempt failed on the way.
-    #[error("{instance} did not answer: {cause}")]
-    Failed {
-        /// The instance that was asked last.
-        instance: Arc<str>,
-        /// What happened on the wire.
-        cause: WireError,
-    },
-    /// The instance answers its own cluster only, and this process is not of it.
-    #[error("{instance} answers its own cluster only: node.cluster_key_file here must name a key of that cluster")]
-    Forbidden {
-        /// The instance that answered.
-        instance: Arc<str>,
-    },
-    /// The body of the answer is not the JSON that was expected.
-    #[error("what {instance} answered with status {status} is not the JSON that was expected: {cause}")]
-    Unreadable {
-        /// The instance that answered.
-        instance: Arc<str>,
-        /// The status of the answer.
-        status: u16,
-        /// The error of the JSON parser.
-        cause: serde_json::Error,
-    },
+/// A surf client for any URL, on connections of its own, for a program that has no [`Host`](crate::Host). A [`Deadline`]
+/// among a request's extensions bounds its exchange, else 10 s; [`TransportError::of`] finds the reason of a failure.
+pub fn outside() -> surf::Client {
+    Wire::default().into_surf()
 }
 
 /// Calls services by name. Cheap to clone; all clones share what they learn.
+///
+/// A service has it from [`Host::client`](crate::Host::client). A call is a [`Request`], or one of a typed
+/// [`Operation`](crate::Operation):
+///
+/// ```
+/// # use bramble::{Client, client::Error};
+/// async fn greeting(client: &Client) -> Result<Vec<u8>, Error> {
+///     let answer = client.get("greeter", "/greeting").send().await?;
+///     Ok(answer.body)
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -171,19 +85,20 @@ struct Inner {
 }
 
 impl Client {
-    /// A client that finds instances in `directory` and reaches them by `wire`.
+    /// A client that finds instances in `directory`, and signs nothing. That of a service is
+    /// [`Host::client`](crate::Host::client).
     ///
     /// # Errors
     /// A setting that makes no sense.
-    pub fn new(config: Config, directory: Directory, wire: Wire) -> Result<Self, InvalidSetting> {
-        Self::signing(config, directory, wire, None)
+    pub fn new(config: Config, directory: Directory) -> Result<Self, InvalidSetting> {
+        Self::signing(config, directory, Wire::default(), None)
     }
 
-    /// The same, with a key that signs its requests.
+    /// A client that reaches instances by `wire`, with a key that signs its requests.
     ///
     /// # Errors
     /// A setting that makes no sense.
-    pub fn signing(
+    pub(crate) fn signing(
         config: Config,
         directory: Directory,
         wire: Wire,
@@ -199,29 +114,14 @@ impl Client {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// A GET for `path`, with its query, to an instance of `service`.
-    pub fn get<'a>(&'a self, service: &'a str, path: &'a str) -> Request<'a> {
-        self.request(Method::Get, service, path)
-    }
-
-    /// A POST to `path` at an instance of `service`.
-    pub fn post<'a>(&'a self, service: &'a str, path: &'a str) -> Request<'a> {
-        self.request(Method::Post, service, path)
-    }
-
-    /// A request with any method to `path` at an instance of `service`.
-    pub fn request<'a>(&'a self, method: Method, service: &'a str, path: &'a str) -> Request<'a> {
-        Request::new(self, method, service, path)
+    /// Shows `services` from now on, before they are called.
+    pub(crate) fn expect(&self, services: &[&str]) {
+        services.iter().for_each(|service| drop(self.callee(service)));
     }
 
     /// How long a call to `service` waits unless it says so itself.
     fn timeout(&self, service: &str) -> Duration {
         self.callee(service).settings.call.timeout
-    }
-
-    /// A seat for a fallback of `service`. They run when calls pile up, so they have a bound of their own.
-    pub(crate) fn enter_fallback(&self, service: &str) -> Result<Seat, Full> {
-        self.callee(service).fallbacks.try_enter()
     }
 
     async fn send(&self, service: &str, request: Result<Prepared<'_>, Error>) -> Result<Answer, Error> {
@@ -241,6 +141,26 @@ impl Client {
     /// the caller knows.
     pub fn fell_back(&self, service: &str, event: Event) {
         self.callee(service).calls.note(event, Instant::now());
+    }
+
+    /// Does what `fallback` says in the place of a call of `service` that has failed with `error`, and counts what became of
+    /// it. At most `[call] max_concurrent` fallbacks of a service run at a time, since they do when calls pile up.
+    ///
+    /// # Errors
+    /// That of the fallback, or `error` where no more of them may run.
+    pub async fn fall_back<T, E, Work>(&self, service: &str, error: E, fallback: impl FnOnce(E) -> Work) -> Result<T, E>
+    where
+        Work: Future<Output = Result<T, E>>,
+    {
+        let callee = self.callee(service);
+        let Ok(_seat) = callee.fallbacks.try_enter() else {
+            callee.calls.note(Event::FallbackRejection, Instant::now());
+            return Err(error);
+        };
+        let result = fallback(error).await;
+        let event = if result.is_ok() { Event::FallbackSuccess } else { Event::FallbackFailure };
+        callee.calls.note(event, Instant::now());
+        result
     }
 
     async fn perform(&self, callee: &Callee, request: &Prepared<'_>) -> Result<Answer, Error> {
@@ -283,7 +203,7 @@ impl Client {
     /// Says once of each instance that it refuses this process, and what to do.
     fn log_if_forbidden(&self, answer: &Result<Answer, Error>) {
         let Ok(answer) = answer else { return };
-        if !is_forbidden(answer) || !self.inner.forbidden_by.is_first(&answer.from) {
+        if !answer.is_forbidden() || !self.inner.forbidden_by.is_first(&answer.from) {
             return;
         }
         let (from, status) = (&answer.from, answer.status);

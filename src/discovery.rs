@@ -36,7 +36,7 @@ pub mod table;
 mod txt;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -103,6 +103,8 @@ struct Inner {
     aliases: Aliases,
     /// Why there is no mDNS, if there is none.
     without_mdns: OnceLock<String>,
+    /// The UDP port of mDNS, for sentences about what may be in its way.
+    mdns_port: AtomicU16,
     started: Instant,
 }
 
@@ -121,6 +123,7 @@ impl Directory {
             looks: smol::channel::bounded(1),
             aliases: Aliases::default(),
             without_mdns: OnceLock::new(),
+            mdns_port: AtomicU16::new(5353),
             started: now,
         };
         Self { inner: Arc::new(inner) }
@@ -210,7 +213,7 @@ impl Directory {
             Some((name, None)) => format!("every instance behind {name} is ending"),
             None => match self.inner.without_mdns.get() {
                 Some(why) => format!("mDNS is {why}; [discovery] dns or fixed must say where it is"),
-                None => self.read(|table| table.why_none(service)),
+                None => self.read(|table| table.why_none(service, self.inner.mdns_port.load(Ordering::Relaxed))),
             },
         }
     }
@@ -218,6 +221,11 @@ impl Directory {
     /// Takes in that there is no mDNS, and why.
     pub(crate) fn goes_without_mdns(&self, why: &str) {
         let _ = self.inner.without_mdns.set(why.to_owned()); // the first reason is the reason
+    }
+
+    /// Takes in the UDP port of mDNS, where it is another one than 5353.
+    pub(crate) fn uses_mdns_port(&self, port: u16) {
+        self.inner.mdns_port.store(port, Ordering::Relaxed);
     }
 
     /// Takes in that a call to the instance called `id` came to no answer, because of `why`. Cheap enough for every such

@@ -25,6 +25,7 @@ pub mod call;
 pub mod limit;
 pub mod retry;
 mod sync;
+mod tagged;
 
 #[cfg(feature = "net")]
 pub mod cache;
@@ -42,7 +43,13 @@ pub mod logging;
 #[cfg(feature = "net")]
 pub mod operation;
 #[cfg(feature = "net")]
-pub mod resolve;
+mod rejection;
+#[cfg(feature = "net")]
+#[cfg_attr(
+    not(feature = "internals"),
+    allow(dead_code, unreachable_pub, unused_imports, reason = "`internals` shows all")
+)]
+mod resolve;
 #[cfg(feature = "net")]
 pub mod serve;
 #[cfg(feature = "net")]
@@ -53,7 +60,11 @@ pub mod telemetry;
 #[cfg(feature = "net")]
 pub mod timeout;
 #[cfg(feature = "net")]
-pub mod transport;
+#[cfg_attr(
+    not(feature = "internals"),
+    allow(dead_code, unreachable_pub, unused_imports, reason = "`internals` shows all")
+)]
+mod transport;
 #[cfg(feature = "net")]
 #[cfg_attr(not(feature = "mdns"), allow(dead_code, reason = "mDNS uses it"))]
 pub mod trust;
@@ -72,6 +83,20 @@ pub use serve::Host;
 pub use service::Service;
 #[cfg(feature = "net")]
 pub use transport::ID_HEADER;
+
+/// Parts without any stability, for the tests of this repository.
+#[cfg(all(feature = "net", feature = "internals"))]
+pub mod internals {
+    /// Names to addresses.
+    pub mod resolve {
+        pub use crate::resolve::*;
+    }
+
+    /// HTTP/1.1: the server under tide, and the client under surf and under calls to instances.
+    pub mod transport {
+        pub use crate::transport::*;
+    }
+}
 
 /// The code in README and guides runs as a test.
 #[cfg(all(doctest, feature = "net"))]

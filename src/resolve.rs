@@ -129,10 +129,11 @@ impl Resolver {
 
     /// Asks `servers`, after `hosts` in the format of `/etc/hosts`.
     pub fn with_servers(servers: Vec<SocketAddr>, hosts: &str) -> Self {
-        Self::with_config(Config { hosts: parse_hosts(hosts), ..Config::new(servers) })
+        Self::new(Source::Fixed(Arc::new(Config { hosts: parse_hosts(hosts), ..Config::new(servers) })))
     }
 
     /// As `config` says.
+    #[cfg(feature = "internals")]
     pub fn with_config(config: Config) -> Self {
         Self::new(Source::Fixed(Arc::new(config)))
     }

@@ -5,6 +5,7 @@ mod event_stream;
 mod guard;
 #[cfg_attr(not(feature = "mdns"), path = "serve/lan/absent.rs")]
 mod lan;
+mod plain;
 mod request_log;
 mod routes;
 mod shutdown;
@@ -33,7 +34,9 @@ use crate::trust::{self, Own, Trust};
 use lan::{Lan, Registration};
 use supervisor::Supervisor;
 
+pub use crate::transport::server::time_left;
 pub use event_stream::event_stream;
+pub use plain::serve_routes;
 pub use shutdown::ShutdownSignal;
 
 /// How long a service goes on serving after it has said goodbye: the news must reach everybody who might still call.
@@ -132,6 +135,27 @@ impl Health {
 }
 
 /// A process that serves or calls: its settings, its name, what it knows of others, and its wire to them.
+///
+/// [`Service::run`] makes one; a test or a program with a `main` of its own does it so:
+///
+/// ```no_run
+/// use std::sync::Arc;
+///
+/// use bramble::serve::{Error, ShutdownSignal};
+/// use bramble::{Config, Host, Service};
+///
+/// # fn main() -> Result<(), Error> {
+/// let executor = Arc::new(smol::Executor::new());
+/// let host = Host::new(Service::named("greeter"), Config::default(), Arc::clone(&executor))?;
+/// let greeted = host.counter("greeter_greetings", "Greetings given.");
+/// let mut app = tide::new();
+/// app.at("/greeting").get(move |_| {
+///     greeted.add(1);
+///     async { Ok("Hello!") }
+/// });
+/// smol::block_on(executor.run(host.serve_until(app, ShutdownSignal::when(std::future::pending()))))
+/// # }
+/// ```
 pub struct Host {
     /// Which service it is.
     pub service: Service,
@@ -178,6 +202,7 @@ impl Host {
         let now = Instant::now();
         let id = format!("{}-{:016x}", service.name(), fastrand::u64(..));
         let directory = Directory::new(told(&service), now);
+        directory.uses_mdns_port(config.discovery.port);
         let resolver = Resolver::from_system().with_background(&executor);
         let settings = transport::client::Settings {
             timeout: config.call.timeout,
@@ -241,6 +266,9 @@ impl Host {
             .map_err(|error| Error::Setup(error.to_string()))?;
         let checked = client.clone();
         let client = self.client.get_or_init(|| {
+            if let Calls::These(services) = self.service.callees() {
+                checked.expect(services);
+            }
             self.executor.spawn(checked.clone().check_health(Arc::clone(&self.executor))).detach();
             self.collect(Arc::new(checked));
             client
@@ -307,7 +335,7 @@ impl Host {
     /// Prints the one line on standard output once it can serve.
     ///
     /// # Errors
-    /// When it cannot listen, or the system gives no signals.
+    /// As of [`serve_until`](Self::serve_until), or the system gives no signals.
     pub async fn serve<S>(&self, app: tide::Server<S>) -> Result<(), Error>
     where
         S: Clone + Send + Sync + 'static,
@@ -319,11 +347,22 @@ impl Host {
     /// The same, until `shutdown` tells it to end; a test ends it by [`ShutdownSignal::when`].
     ///
     /// # Errors
-    /// When it cannot listen.
+    /// When it cannot listen, or `app` has a route at a path that every service has (`/healthz`, `/readyz`, `/metrics`,
+    /// `/circuits`, `/hystrix.stream`, `/instances`).
     pub async fn serve_until<S>(&self, mut app: tide::Server<S>, shutdown: ShutdownSignal) -> Result<(), Error>
     where
         S: Clone + Send + Sync + 'static,
     {
+        if let Some(path) = routes::taken(&app).await {
+            let name = self.service.name();
+            return Err(Error::Setup(format!(
+                "{name} has a route of its own at {path}, where every service of this library answers for itself: choose \
+                 another path"
+            )));
+        }
+        if self.service.callees() != Calls::None {
+            self.client()?; // so that what it calls is shown before it is called
+        }
         let listener = transport::server::listen(self.service.listen_addr(&self.config)).map_err(Error::Listen)?;
         let addr = listener.get_ref().local_addr().map_err(|cause| Error::System { doing: "listening", cause })?;
         let health = Arc::clone(&self.health);

@@ -11,10 +11,21 @@ pub use run::Failure;
 
 /// A service, or a program that only calls services. A constant of the crate that is the service:
 ///
-/// ```
+/// ```no_run
 /// use bramble::Service;
 ///
-/// const GREETER: Service = Service::named("greeter").version(env!("CARGO_PKG_VERSION"));
+/// const DESK: Service = Service::named("frontdesk").version(env!("CARGO_PKG_VERSION")).calls(&["greeter"]);
+///
+/// fn main() -> std::process::ExitCode {
+///     DESK.run(|host| async move {
+///         let mut app = tide::with_state(host.client()?);
+///         app.at("/").get(|request: tide::Request<bramble::Client>| async move {
+///             let answer = request.state().get("greeter", "/greeting").under(&request).send().await?;
+///             Ok(String::from_utf8(answer.body)?)
+///         });
+///         Ok(app)
+///     })
+/// }
 /// ```
 #[derive(Debug, Clone)]
 pub struct Service {
@@ -85,12 +96,16 @@ impl Service {
         Self { title: Some(title), ..self }
     }
 
-    /// Calls these services: the log says when their instances come and go.
+    /// Calls these services, which makes them known from the start, before the first call: the log says when their instances
+    /// come and go (level info), each instance is probed every 30 s at least, so that a dead one is out before it is called,
+    /// and `/circuits`, `/metrics` and `/hystrix.stream` show them with their instances. A service that is not among them can
+    /// be called as well, and is shown from its first call on.
     pub const fn calls(self, services: &'static [&'static str]) -> Self {
         Self { calls: Calls::These(services), ..self }
     }
 
-    /// Calls or shows every service: the log says when instances come and go.
+    /// Calls or shows every service: as [`calls`](Self::calls) with the name of each, but that `/circuits` and `/metrics` show
+    /// a service from its first call on.
     pub const fn calls_all(self) -> Self {
         Self { calls: Calls::All, ..self }
     }

@@ -59,64 +59,6 @@ impl<T> Sharded<T> {
     }
 }
 
-/// A count that belongs to a tag and starts anew with a higher one, tag and count in one word.
-///
-/// So a ring of them needs no sweeper, and what comes too late for its tag changes nothing.
-#[derive(Debug)]
-pub(crate) struct Tally(AtomicU64);
-
-const COUNT_BITS: u32 = 24; // 16 million calls a bucket; 40 bits of tag last 34 years of 1 ms ticks
-const COUNT_MAX: u64 = (1 << COUNT_BITS) - 1;
-
-impl Tally {
-    pub(crate) fn new() -> Self {
-        Self(AtomicU64::new(0))
-    }
-
-    /// Adds one under `tag`, up to [`COUNT_MAX`], and returns the count; 0 if a higher tag has begun.
-    pub(crate) fn add(&self, tag: u64) -> u64 {
-        let mut old = self.0.load(Ordering::Relaxed);
-        loop {
-            let new = match (old >> COUNT_BITS).cmp(&tag) {
-                std::cmp::Ordering::Less => (tag << COUNT_BITS) | 1,
-                std::cmp::Ordering::Equal if old & COUNT_MAX == COUNT_MAX => return COUNT_MAX,
-                std::cmp::Ordering::Equal => old + 1,
-                std::cmp::Ordering::Greater => return 0,
-            };
-            // SeqCst: of two threads that add and then sum, one must see both.
-            match self.0.compare_exchange_weak(old, new, Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => return new & COUNT_MAX,
-                Err(now) => old = now,
-            }
-        }
-    }
-
-    /// The tag and its count.
-    pub(crate) fn get(&self) -> (u64, u64) {
-        let word = self.0.load(Ordering::SeqCst);
-        (word >> COUNT_BITS, word & COUNT_MAX)
-    }
-
-    /// The count under `tag`, 0 if it is another's.
-    pub(crate) fn count(&self, tag: u64) -> u64 {
-        match self.get() {
-            (own, count) if own == tag => count,
-            _ => 0,
-        }
-    }
-
-    /// Sets the count under `tag` to 0; writes nothing if it is 0 already, or another's.
-    pub(crate) fn clear(&self, tag: u64) {
-        let mut old = self.0.load(Ordering::Relaxed);
-        while old >> COUNT_BITS == tag && old & COUNT_MAX != 0 {
-            match self.0.compare_exchange_weak(old, tag << COUNT_BITS, Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(now) => old = now,
-            }
-        }
-    }
-}
-
 /// Between adding to one place and reading another. SeqCst operations order that by themselves; loom, which knows
 /// SeqCst for fences only, needs to be told.
 pub(crate) fn settle() {

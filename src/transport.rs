@@ -2,7 +2,6 @@
 
 pub mod client;
 pub mod io;
-pub mod pool;
 pub mod server;
 pub mod tls;
 

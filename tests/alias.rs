@@ -14,10 +14,9 @@ use std::time::{Duration, Instant};
 use bramble::client::{Answer, Client, Error};
 use bramble::config::Config;
 use bramble::discovery::{self, Change, Directory, Instance, Source, Status, Suspicion, Told};
-use bramble::resolve::Resolver;
+use bramble::internals::resolve::Resolver;
+use bramble::internals::transport::server::{self, Options};
 use bramble::telemetry::Collect as _;
-use bramble::transport::client::Wire;
-use bramble::transport::server::{self, Options};
 use futures_lite::FutureExt as _;
 use simple_dns::rdata::{A, RData};
 use simple_dns::{CLASS, Name, RCODE, ResourceRecord};
@@ -69,8 +68,7 @@ impl Cluster {
         let port = free.local_addr().expect("bound").port();
         let names = BTreeMap::from([("producer".to_owned(), format!("producer:{port}"))]);
         discovery::dns::follow(&directory, &names, &resolver, executor);
-        let wire = Wire::new(bramble::transport::client::Settings::default()).expect("a wire");
-        let client = Client::new(config, directory.clone(), wire).expect("a client");
+        let client = Client::new(config, directory.clone()).expect("a client");
         Self { executor: Arc::clone(executor), says, dns, directory, client, port, net }
     }
 
@@ -317,16 +315,9 @@ fn one_that_mdns_and_the_name_both_know_counts_once_under_the_name_that_mdns_giv
         let replicas = [cluster.replica(1, AT_ONCE), cluster.replica(2, AT_ONCE)];
         cluster.until_known(2).await;
         let by_mdns = |status| Instance {
-            id: "producer-a".into(),
-            service: "producer".into(),
-            addr: cluster.addr(1),
-            path: "/".into(),
-            zone: "".into(),
-            weight: 1,
             version: "0.2.0".into(),
             status,
-            source: Source::Mdns,
-            epoch: 0,
+            ..Instance::new("producer-a", "producer", cluster.addr(1), Source::Mdns)
         };
         cluster.directory.apply(Source::Mdns, "a", Change::Is(by_mdns(Status::Up)), Instant::now());
         let second = cluster.addr(2).to_string();

@@ -23,8 +23,8 @@ mod silent;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bramble::resolve::Resolver;
-use bramble::transport::client::{Deadline, Error, Phase, Settings, Wire};
+use bramble::internals::resolve::Resolver;
+use bramble::internals::transport::client::{Deadline, Error, Phase, Settings, Wire};
 use http_client::HttpClient;
 use http_types::{Method, Request, Url};
 use peer::{Door, Peer};

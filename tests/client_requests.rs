@@ -16,7 +16,6 @@ use bramble::call::HedgeDelay;
 use bramble::client::{Answer, Client, Error, Request};
 use bramble::config::{Config, Sources};
 use bramble::discovery::{Directory, Told, fixed};
-use bramble::transport::client::{Settings, Wire};
 use http_types::{Body, Method};
 use serde_json::json;
 use smol::block_on;
@@ -37,8 +36,7 @@ fn client(addrs: &[SocketAddr], change: impl FnOnce(&mut Config)) -> Client {
     change(&mut config);
     let directory = Directory::new(Told::Nobody, Instant::now());
     fixed::fill(&directory, &BTreeMap::from([(SERVICE.to_owned(), addrs.to_vec())]), Instant::now());
-    let wire = Wire::new(Settings::default()).expect("a wire");
-    Client::new(config, directory, wire).expect("a configuration")
+    Client::new(config, directory).expect("a configuration")
 }
 
 fn send(request: Request<'_>) -> Result<Answer, Error> {

@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use bramble::Service;
 use bramble::config::Config;
-use bramble::resolve::Resolver;
+use bramble::internals::resolve::Resolver;
+use bramble::internals::transport::client::{Deadline, Error, Phase, Settings, Wire};
+use bramble::internals::transport::tls;
 use bramble::serve::Host;
-use bramble::transport::client::{Deadline, Error, Phase, Settings, Wire};
-use bramble::transport::tls;
 use http_client::HttpClient;
 use http_types::Request;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};

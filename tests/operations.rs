@@ -12,11 +12,11 @@ use std::time::{Duration, Instant, SystemTime};
 use bramble::client::{Client, Error};
 use bramble::config::Config;
 use bramble::discovery::{Directory, Told, fixed};
+use bramble::internals::transport::server::{self, Options};
 use bramble::operation::{CallError, Operation, Rejection};
 use bramble::telemetry::Collect as _;
-use bramble::transport::client::{Settings, Wire};
-use bramble::transport::server::{self, Options};
 use futures_lite::{FutureExt as _, future};
+use http_types::Method;
 use patience::patience;
 use serde::{Deserialize, Serialize};
 use smol::{Executor, Timer};
@@ -40,6 +40,8 @@ const FORGET: Operation<BTreeMap<String, String>, ()> = Operation::delete("greet
 const COUNT: Operation<Greet, u32> = Operation::post("greeter", "/greeting").idempotent();
 /// A path that it does not have.
 const NOWHERE: Operation<Greet, Greeting> = Operation::get("greeter", "/nowhere");
+/// Another method of a path.
+const LEARN: Operation<Greet, ()> = Operation::post("greeter", "/names");
 const LISTS: Operation<[u8; 3], Greeting> = Operation::post("greeter", "/greeting");
 
 /// Longer than anything here takes on a busy machine; reached only when something is broken.
@@ -48,6 +50,9 @@ static PATIENCE: LazyLock<Duration> = LazyLock::new(|| patience(20));
 async fn greet(_: tide::Request<()>, greet: Greet) -> Result<Greeting, Rejection> {
     match (greet.name.as_str(), greet.loud) {
         ("", _) => Err(Rejection::new(422, "invalid_name", "A name has one character at least.")),
+        ("Eve", _) => {
+            Err(Rejection::new(409, "asleep", "Eve is asleep.").with_retry_after(Duration::from_millis(1500)))
+        }
         ("Bob", _) => Err(Rejection::new(500, "broken", "Bob cannot be greeted.")),
         (name, true) => Ok(Greeting { text: format!("HELLO, {name}!") }),
         (name, false) => Ok(Greeting { text: format!("Hello, {name}!") }),
@@ -64,6 +69,7 @@ fn greeter(executor: &Arc<Executor<'static>>) -> (SocketAddr, Arc<AtomicUsize>) 
         greet(request, input)
     });
     ASK.route(&mut app, greet);
+    LEARN.route(&mut app, |_, _| future::ready(Ok(())));
     FORGET.route(&mut app, |_, names| {
         future::ready(match names.is_empty() {
             true => Err(Rejection::new(400, "no_name", "There is no name.")),
@@ -86,8 +92,7 @@ fn serve(executor: &Arc<Executor<'static>>, app: tide::Server<()>) -> SocketAddr
 fn client(addrs: Vec<SocketAddr>) -> Client {
     let directory = Directory::new(Told::Nobody, Instant::now() - Duration::from_secs(60));
     fixed::fill(&directory, &BTreeMap::from([("greeter".to_owned(), addrs)]), Instant::now());
-    let wire = Wire::new(Settings::default()).expect("a wire");
-    Client::new(Config::default(), directory, wire).expect("a configuration")
+    Client::new(Config::default(), directory).expect("a configuration")
 }
 
 fn run<F: Future>(test: impl FnOnce(Arc<Executor<'static>>) -> F) -> F::Output {
@@ -131,6 +136,78 @@ fn a_rejection_arrives_with_its_status_code_and_sentence_and_the_name_of_the_ins
             assert_eq!(*rejection, Rejection::new(422, "invalid_name", "A name has one character at least."));
             assert!(error.to_string().starts_with(&**instance), "{error}");
         }
+    });
+}
+
+#[test]
+fn a_rejection_says_when_asking_again_is_worth_it_and_matches_by_its_code() {
+    run(|executor| async move {
+        let client = client(vec![greeter(&executor).0]);
+        let error = client.call(&GREET, &named("Eve")).send().await.expect_err("rejected");
+        let wait = error.retry_after(Instant::now());
+        match error.rejection().map(|rejection| (rejection.status, &*rejection.code)) {
+            Some((409, "asleep")) => assert_eq!(wait, Some(Duration::from_millis(1500)), "exact, not in whole seconds"),
+            other => panic!("{other:?}: {error:?}"),
+        }
+        assert_eq!(error.message(), "Eve is asleep.", "what a person reads names no instance");
+        let nobody = self::client(vec![]).call(&GREET, &named("Eve")).send().await.expect_err("nobody is there");
+        assert_eq!((nobody.rejection(), nobody.retry_after(Instant::now())), (None, None));
+        let message = nobody.message();
+        assert!(message.starts_with("No greeter is available: ") && message.ends_with('?'), "{message}");
+    });
+}
+
+#[test]
+fn a_reply_says_which_process_gave_it_though_only_its_address_is_known() {
+    run(|executor| async move {
+        let addr = greeter(&executor).0;
+        let client = client(vec![addr]);
+        let reply = client.call(&GREET, &named("Ada")).reply().await.expect("a greeting");
+        assert_eq!((reply.output, reply.answer.status), (hello("Hello, Ada!"), 200));
+        assert_eq!((reply.answer.served_by(), &*reply.answer.from), ("greeter-1", &*addr.to_string()));
+        assert_eq!(reply.answer.header("content-type"), Some("application/json"));
+    });
+}
+
+#[test]
+fn an_error_that_is_none_of_the_operation_is_of_another_server_and_another_is_asked() {
+    const STRICT: Operation<Greet, Greeting> =
+        Operation::post("greeter", "/greeting").idempotent().codes(&["invalid_name", "asleep"]);
+    run(|executor| async move {
+        let mut stranger = tide::new();
+        let mut other = tide::new();
+        for (app, body) in [
+            (&mut stranger, r#"{"error":{"code":"not_found","message":"There is nothing here."}}"#),
+            (&mut other, "404 page not found"),
+        ] {
+            app.at("/greeting").post(move |_| async move { Ok(tide::Response::builder(404).body(body).build()) });
+        }
+        let client = client(vec![serve(&executor, stranger), serve(&executor, other), greeter(&executor).0]);
+        for _ in 0..20 {
+            assert_eq!(client.call(&STRICT, &named("Ada")).send().await.expect("a greeting"), hello("Hello, Ada!"));
+            let error = client.call(&STRICT, &named("")).send().await.expect_err("no name");
+            assert_eq!(error.rejection().map(|rejection| &*rejection.code), Some("invalid_name"));
+        }
+    });
+}
+
+#[test]
+fn another_method_of_the_path_is_refused_with_the_methods_that_it_has() {
+    run(|executor| async move {
+        let addr = greeter(&executor).0;
+        let client = client(vec![addr]);
+        let allowed = async |method, path| {
+            let answer = client.request(method, "greeter", path).send().await.expect("an answer");
+            assert_eq!(answer.header("content-type"), Some("application/json"));
+            let code = answer.rejection().expect("an error").code;
+            (answer.status, code.into_owned(), answer.header("allow").map(str::to_owned))
+        };
+        let refused = |methods: &str| (405, "method_not_allowed".to_owned(), Some(methods.to_owned()));
+        assert_eq!(allowed(Method::Get, "/greeting").await, refused("POST"));
+        assert_eq!(allowed(Method::Put, "/ask").await, refused("GET, HEAD"));
+        assert_eq!(allowed(Method::Put, "/names").await, refused("DELETE, POST"));
+        let head = client.request(Method::Head, "greeter", "/ask?name=Ada").send().await.expect("an answer");
+        assert_eq!((head.status, &*head.body), (200, &b""[..]));
     });
 }
 
@@ -227,8 +304,7 @@ fn fallbacks_beyond_the_bound_are_refused() {
         let mut config = Config::default();
         config.call.max_concurrent = 1;
         let directory = Directory::new(Told::Nobody, Instant::now() - Duration::from_secs(60));
-        let wire = Wire::new(Settings::default()).expect("a wire");
-        let client = Client::new(config, directory, wire).expect("a configuration");
+        let client = Client::new(config, directory).expect("a configuration");
         let mut endless = Box::pin(client.call(&GREET, &named("Ada")).or_else(|_| future::pending()));
         assert!(future::poll_once(&mut endless).await.is_none());
         let refused = client.call(&GREET, &named("Ada")).or_else(|_| future::ready(Ok(hello("instead")))).await;

@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 use async_io::{Async, Timer};
 use bramble::config::Config;
+use bramble::internals::transport::server::{Limits, Options, Stats, listen, serve};
 use bramble::limit::LimiterSettings;
-use bramble::transport::server::{Limits, Options, Stats, listen, serve};
 use futures_lite::future;
 use futures_lite::prelude::*;
 use smol::Executor;

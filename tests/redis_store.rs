@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bramble::cache::redis::Redis;
 use bramble::cache::{Cache, Failure, Found, How, Lifetimes, Missed, Settings, SharedStore};
 use bramble::config::Config;
-use bramble::resolve::Resolver;
+use bramble::discovery::dns::Resolver;
 use serde_json::Value;
 use smol::Executor;
 

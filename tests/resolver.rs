@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bramble::resolve::{Answer, Config, Error, Resolver};
+use bramble::internals::resolve::{Answer, Config, Error, Resolver};
 use simple_dns::rdata::{CNAME, RData};
 use simple_dns::{Name, PacketFlag, RCODE};
 use support::dns_server::{Dns, GUARD, Protocol, a, aaaa, bytes, record, sockets, v4, v6};

@@ -24,8 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_io::{Async, Timer};
+use bramble::internals::transport::server::{Drained, Limits, Options, Snapshot, Stats, listen, serve, time_left};
 use bramble::limit::LimiterSettings;
-use bramble::transport::server::{Drained, Limits, Options, Snapshot, Stats, listen, serve, time_left};
 use futures_lite::prelude::*;
 use futures_lite::{future, stream};
 use smol::Executor;

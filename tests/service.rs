@@ -131,3 +131,81 @@ fn a_service_that_is_not_ready_says_why_until_it_is() {
         assert_eq!(ready().await.0, 200);
     });
 }
+
+#[test]
+fn a_route_of_its_own_at_a_path_of_every_service_is_an_error_that_names_the_path() {
+    for path in ["/metrics", "/instances"] {
+        run(|executor| async move {
+            let host = Host::new(GREETER, config(55_416), executor).expect("a host");
+            let mut app = tide::new();
+            app.at("/files/*").all(|_| future::ready(Ok("a file")));
+            app.at(path).get(|_| future::ready(Ok("mine")));
+            let shutdown = ShutdownSignal::when(future::pending());
+            let error = host.serve_until(app, shutdown).await.expect_err("the path is taken").to_string();
+            assert!(error.contains("greeter has a route of its own") && error.contains(path), "{error}");
+        });
+    }
+}
+
+/// What a service without mDNS serves at, with `app` as its routes.
+async fn serving(service: Service, app: tide::Server<()>, executor: &Arc<Executor<'static>>) -> Arc<Host> {
+    let mut config = config(0);
+    config.discovery.mdns = false;
+    config.discovery.fixed = [("clock".to_owned(), vec![([127, 0, 0, 1], 9).into()])].into();
+    let host = Arc::new(Host::new(service, config, Arc::clone(executor)).expect("a host"));
+    let serving = Arc::clone(&host);
+    let shutdown = ShutdownSignal::when(future::pending());
+    executor.spawn(async move { serving.serve_until(app, shutdown).await.expect("it serves") }).detach();
+    host
+}
+
+#[test]
+fn routes_for_all_paths_are_served_beside_those_of_every_service() {
+    run(|executor| async move {
+        let mut app = tide::new();
+        app.at("/").get(|_| future::ready(Ok("first page")));
+        app.at("/:name").get(|_| future::ready(Ok("by name")));
+        app.at("/files/*").get(|_| future::ready(Ok("a file")));
+        let host = serving(GREETER, app, &executor).await;
+        let addr = host.listening().await;
+        for (path, expected) in [("/Ada", "by name"), ("/files/a/b", "a file"), ("/healthz", r#""status":"alive""#)] {
+            let mut answer = host.outside().get(format!("http://{addr}{path}")).send().await.expect("an answer");
+            let body = answer.body_string().await.expect("text");
+            assert!(body.contains(expected), "{path}: {body}");
+        }
+    });
+}
+
+#[test]
+fn a_method_that_a_path_does_not_have_is_refused_in_json() {
+    run(|executor| async move {
+        let mut app = tide::new();
+        app.at("/greeting").get(|_| future::ready(Ok("Hello!")));
+        let host = serving(GREETER, app, &executor).await;
+        let addr = host.listening().await;
+        for (path, allow) in [("/greeting", None), ("/metrics", Some("GET, HEAD")), ("/healthz", Some("GET, HEAD"))] {
+            let mut answer = host.outside().post(format!("http://{addr}{path}")).send().await.expect("an answer");
+            assert_eq!(u16::from(answer.status()), 405, "{path}");
+            assert_eq!(answer.header("allow").map(|values| values.as_str()), allow, "{path}");
+            let body = answer.body_string().await.expect("text");
+            assert!(body.starts_with(r#"{"error":{"code":"method_not_allowed","message":""#), "{path}: {body}");
+        }
+    });
+}
+
+#[test]
+fn what_a_service_calls_is_shown_with_its_instances_before_the_first_call() {
+    run(|executor| async move {
+        let host = serving(GREETER.calls(&["clock"]), tide::new(), &executor).await;
+        let addr = host.listening().await;
+        let mut answer = host.outside().get(format!("http://{addr}/circuits")).send().await.expect("an answer");
+        let body: serde_json::Value = answer.body_json().await.expect("JSON");
+        let clock = &body["services"][0];
+        assert_eq!(
+            (&clock["service"], &clock["endpoints"][0]["addr"]),
+            (&"clock".into(), &"127.0.0.1:9".into()),
+            "{body}"
+        );
+        assert_eq!(clock["total"]["success"], 0);
+    });
+}

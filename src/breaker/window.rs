@@ -3,7 +3,8 @@
 //! A window that is emptied all at once forgets an outage at its every end; ten buckets forget a tenth at a time.
 //! The ring is never swept: every count carries the tick it belongs to, and a count of another tick is no count.
 
-use crate::sync::{Sharded, Tally, nanos, settle};
+use crate::sync::{Sharded, nanos, settle};
+use crate::tagged::Tally;
 use std::time::Duration;
 
 #[cfg(not(all(test, bramble_loom)))]
@@ -54,15 +55,11 @@ impl<const KINDS: usize> Window<KINDS> {
         let mut sum = [0; KINDS];
         for (kind, sum) in sum.iter_mut().enumerate().rev() {
             for ring in self.shards.iter().filter_map(|shard| shard.get(kind)) {
-                *sum += ring.iter().map(|bucket| within(bucket.get(), tick)).sum::<u64>();
+                *sum += ring.iter().map(|bucket| bucket.within(BUCKETS as u64, tick)).sum::<u64>();
             }
         }
         sum
     }
-}
-
-fn within((tag, count): (u64, u64), tick: u64) -> u64 {
-    if tag <= tick && tick - tag < BUCKETS as u64 { count } else { 0 }
 }
 
 #[cfg(all(test, not(bramble_loom)))]

@@ -9,9 +9,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
 use event_listener::Event;
-use futures_lite::{FutureExt, future};
+use futures_lite::FutureExt;
 
 use super::{Entry, Failure, FetchOrigin, FetchOutcome, Freshness, Missed, Shared};
+use crate::timeout::timeout_at;
 
 /// Fetches under way, by question.
 pub(super) type Flights<V, E> = HashMap<Arc<str>, Arc<Flight<V, E>>>;
@@ -56,15 +57,7 @@ impl<V: Clone, E: Clone> Flight<V, E> {
             if self.answer(&will_do).is_some() {
                 continue;
             }
-            let late = async {
-                async_io::Timer::at(deadline).await;
-                true
-            };
-            let landed = async {
-                landed.await;
-                false
-            };
-            if future::or(landed, late).await {
+            if timeout_at(deadline, landed).await.is_none() {
                 return self.answer(&will_do).unwrap_or(Err(Missed::Late));
             }
         }
@@ -109,12 +102,11 @@ where
     }
     shared.table.counters.fetches.fetch_add(1, Ordering::Relaxed);
     let started = Instant::now();
-    let fetched = async { fetch.await.map_err(Missed::Failed) };
-    let timed_out = async {
-        async_io::Timer::at(started + shared.table.settings.fetch_for).await;
-        Err(Missed::TimedOut)
+    let fetched = async {
+        let fetched = timeout_at(started + shared.table.settings.fetch_for, fetch).await;
+        fetched.map_or(Err(Missed::TimedOut), |fetched| fetched.map_err(Missed::Failed))
     };
-    let outcome = AssertUnwindSafe(future::or(fetched, timed_out)).catch_unwind().await.unwrap_or_else(|_| {
+    let outcome = AssertUnwindSafe(fetched).catch_unwind().await.unwrap_or_else(|_| {
         log::error!("a fetch for the cache panicked; key {}", landing.key);
         Err(Missed::Lost)
     });

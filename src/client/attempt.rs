@@ -7,13 +7,13 @@ use http::header::{CACHE_CONTROL, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_types::Url;
 
+use super::answer::Answer;
 use super::attempts::Notes;
 use super::callee::Callee;
-use super::request::{Prepared, Validator};
-use super::{Answer, Error};
+use super::error::Error;
+use super::prepared::{Prepared, Validator};
 use crate::balance::Endpoint;
 use crate::call::{Ask, Ending, Repeat};
-use crate::operation::Rejection;
 use crate::telemetry::Event;
 use crate::transport::client::{Error as WireError, Message, Wire};
 use crate::transport::{ID_HEADER, RETRY_AFTER_MS, TIME_LEFT};
@@ -94,7 +94,7 @@ impl<'a> Attempt<'a> {
             callee.calls.attempted(took, now);
         }
         let answer = match answer {
-            Ok(answer) if ending == Ending::WrongPeer && !is_forbidden(&answer) => {
+            Ok(answer) if ending == Ending::WrongPeer && !answer.is_forbidden() => {
                 Err(Error::WrongPeer { instance: answer.from, status: answer.status })
             }
             answer => answer,
@@ -136,16 +136,10 @@ pub(super) fn is_of(service: &str, instance: &str, id: Option<&str>) -> bool {
     id == instance
 }
 
-/// Whether the instance answers to another cluster only: it says so as [`serve`](crate::serve) does for each service. A
-/// 403 of the service itself is an answer.
-pub(crate) fn is_forbidden(answer: &Answer) -> bool {
-    answer.status == 403 && Rejection::read(answer).is_some_and(|rejection| rejection.code == "forbidden")
-}
-
 /// What an answer shows about its instance. `is_marked`: whether it bears the id of the instance that was asked.
 fn ending(answer: &Answer, is_marked: bool, validator: Option<Validator<'_>>, latency: Duration) -> Ending {
     match answer.status {
-        _ if !is_marked || is_forbidden(answer) => Ending::WrongPeer,
+        _ if !is_marked || answer.is_forbidden() => Ending::WrongPeer,
         502 => Ending::UpstreamFailed,
         504 => Ending::UpstreamTimedOut,
         429 | 503 => Ending::NoRoom { retry_after: answer.retry_after },
@@ -205,11 +199,6 @@ pub(super) fn is_timeout(answer: &Result<Answer, Error>) -> bool {
         Err(Error::Failed { cause, .. }) => ending_of_error(cause) == Ending::TimedOut,
         _ => false,
     }
-}
-
-/// Whether this is a W3C `traceparent`: it goes into headers and logs, so nothing else may pass.
-pub(crate) fn is_trace(text: &str) -> bool {
-    text.len() == 55 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-'))
 }
 
 #[cfg(test)]
@@ -302,14 +291,6 @@ mod tests {
             (Err(Error::Full { service: Arc::clone(&service), max: 1 }), Event::Full),
         ] {
             assert_eq!(event(&result), expected, "{result:?}");
-        }
-    }
-
-    #[test]
-    fn only_a_trace_is_passed_on_as_one() {
-        assert!(is_trace("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
-        for forged in ["", "00-4bf9", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\nx: y"] {
-            assert!(!is_trace(forged), "{forged:?}");
         }
     }
 }

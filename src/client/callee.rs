@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use super::Error;
 use super::attempts::AllAttempts;
+use super::error::Error;
 use super::watch::Watch;
 use crate::balance::Target;
 use crate::breaker::InvalidSetting;

@@ -9,10 +9,12 @@ use std::time::Instant;
 use futures_lite::FutureExt as _;
 use smol::Timer;
 
+use super::Client;
+use super::answer::Answer;
 use super::attempt::{Attempt, Ended};
 use super::callee::Callee;
-use super::request::Prepared;
-use super::{Answer, Client, Error};
+use super::error::Error;
+use super::prepared::Prepared;
 use crate::balance::Endpoint;
 use crate::call::{Ask, CallEvent, CallMachine, Step, Verdict};
 use crate::telemetry::Event;

@@ -89,8 +89,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::discovery::{Change, Directory, Instance, Source, Status, Told};
-    use crate::transport::client::{Settings, Wire};
+    use crate::discovery::{Change, Directory, Instance, Source, Told};
 
     const ID: &str = "producer-1";
 
@@ -98,22 +97,10 @@ mod tests {
     fn probe_after_check(addr: SocketAddr) -> Option<Duration> {
         let now = Instant::now();
         let directory = Directory::new(Told::Nobody, now);
-        let instance = Instance {
-            id: ID.into(),
-            service: "producer".into(),
-            addr,
-            path: "/".into(),
-            zone: "".into(),
-            weight: 1,
-            version: "".into(),
-            status: Status::Up,
-            source: Source::Mdns,
-            epoch: 0,
-        };
+        let instance = Instance::new(ID, "producer", addr, Source::Mdns);
         directory.apply(Source::Mdns, ID, Change::Is(instance), now);
         assert_eq!(directory.next_probe(), None);
-        let wire = Wire::new(Settings::default()).expect("a wire");
-        let client = Client::new(Config::default(), directory.clone(), wire).expect("right settings");
+        let client = Client::new(Config::default(), directory.clone()).expect("right settings");
         let callee = client.callee("producer");
         callee.refresh(&directory, now);
         let [endpoint] = &callee.rules.balancer().endpoints()[..] else { panic!("one instance") };

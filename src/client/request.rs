@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -11,22 +11,32 @@ use http_types::url::Position;
 use http_types::{Body, Method, Url};
 use serde::Serialize;
 
-use super::attempt::is_trace;
-use super::{Answer, Client, Error, TRACE};
+use super::Client;
+use super::answer::Answer;
+use super::error::Error;
+use super::prepared::{Prepared, Validator};
+use super::trace::{TRACE, is_trace};
 use crate::call::Repeat;
-use crate::transport::client::{Payload, is_of_connection, method, read_payload};
+use crate::transport::client::{is_of_connection, method, read_payload};
 use crate::transport::server::time_left;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-
-/// What tells an answer of the service from that of another server.
-pub(super) type Validator<'a> = &'a (dyn Fn(&Answer) -> bool + Sync);
 
 /// A request to an instance of a service, and to another one if that fails.
 ///
 /// Where it may be sent again depends on its method: GET, HEAD, OPTIONS, PUT and DELETE to other instances; any other one
 /// only while nothing of it was sent, unless it is [`idempotent`](Self::idempotent). A body that is a stream or larger than
 /// 64 KiB is sent once. Copies of late requests are sent for GET and HEAD only.
+///
+/// ```
+/// # use std::time::Duration;
+/// # async fn learn(client: &bramble::Client, request: &tide::Request<()>) -> Result<(), bramble::client::Error> {
+/// let name = [("name", "Ada")];
+/// let answer = client.post("greeter", "/names").json(&name).under(request).within(Duration::from_secs(1)).send().await?;
+/// assert_eq!(answer.status, 204);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a request does nothing until it is sent"]
 pub struct Request<'a> {
     client: &'a Client,
@@ -46,10 +56,21 @@ pub struct Request<'a> {
     mistake: Option<String>,
 }
 
-impl<'a> Request<'a> {
-    pub(super) fn new(client: &'a Client, method: Method, service: &'a str, path: &'a str) -> Self {
-        Self {
-            client,
+impl Client {
+    /// A GET for `path`, with its query, to an instance of `service`.
+    pub fn get<'a>(&'a self, service: &'a str, path: &'a str) -> Request<'a> {
+        self.request(Method::Get, service, path)
+    }
+
+    /// A POST to `path` at an instance of `service`.
+    pub fn post<'a>(&'a self, service: &'a str, path: &'a str) -> Request<'a> {
+        self.request(Method::Post, service, path)
+    }
+
+    /// A request with any method to `path` at an instance of `service`.
+    pub fn request<'a>(&'a self, method: Method, service: &'a str, path: &'a str) -> Request<'a> {
+        Request {
+            client: self,
             service,
             method,
             path: path.into(),
@@ -63,7 +84,9 @@ impl<'a> Request<'a> {
             mistake: None,
         }
     }
+}
 
+impl<'a> Request<'a> {
     /// Adds the fields of `query` to the query of the path, percent-encoded.
     pub fn query(mut self, query: &impl Serialize) -> Self {
         match serde_urlencoded::to_string(query) {
@@ -221,27 +244,6 @@ impl fmt::Debug for Request<'_> {
         let mut shown = f.debug_struct("Request");
         shown.field("service", &self.service).field("method", &self.method).field("path", &self.path);
         shown.finish_non_exhaustive()
-    }
-}
-
-/// What the attempts of a call have in common.
-pub(super) struct Prepared<'a> {
-    pub(super) method: http::Method,
-    pub(super) path: PathAndQuery,
-    pub(super) headers: HeaderMap,
-    pub(super) deadline: Instant,
-    pub(super) home: Option<&'a str>,
-    pub(super) validator: Option<Validator<'a>>,
-    pub(super) may_hedge: bool,
-    pub(super) repeat: Repeat,
-    payload: Mutex<Payload>,
-}
-
-impl Prepared<'_> {
-    /// The body for one attempt. A stream is there for the first one only, and [`Repeat::Never`] says so.
-    pub(super) fn payload(&self) -> Payload {
-        let mut payload = self.payload.lock().unwrap_or_else(PoisonError::into_inner);
-        payload.again().unwrap_or_else(|| std::mem::replace(&mut *payload, Payload::Empty))
     }
 }
 

@@ -87,9 +87,13 @@ impl Collect for Client {
 }
 
 impl Client {
+    /// All services that are called, with the instances that are known now.
     pub(super) fn callees(&self) -> Vec<Arc<Callee>> {
         let callees = self.inner.callees.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        callees.values().cloned().collect()
+        let callees: Vec<_> = callees.values().cloned().collect();
+        let now = Instant::now();
+        callees.iter().for_each(|callee| callee.refresh(&self.inner.directory, now));
+        callees
     }
 }
 

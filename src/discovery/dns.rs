@@ -14,9 +14,10 @@ use smol::channel::Receiver;
 use smol::{Executor, Timer};
 
 use super::alias::joined;
-use super::fixed::at_address;
-use super::{Directory, Source};
-use crate::resolve::{Answer, Error, Resolver};
+use super::{Directory, Instance, Source};
+use crate::resolve::{Answer, Error};
+
+pub use crate::resolve::{Answer as Addresses, Error as LookupError, Resolver};
 
 /// How long an answer of a server elsewhere is good, whatever it says: replicas come within seconds, and a resolver is
 /// not there for us alone.
@@ -107,7 +108,8 @@ impl Alias {
             Err(error) => self.view.silent(&error, is_here, now),
         };
         let View { service, addrs, .. } = &self.view;
-        let instances = addrs.iter().map(|addr| at_address(service, *addr, Source::Dns)).collect();
+        let instances =
+            addrs.iter().map(|addr| Instance::new(addr.to_string(), Arc::clone(service), *addr, Source::Dns)).collect();
         self.directory.replace(Source::Dns, service, instances, now);
         self.directory.tell_of_alias(service, addrs.len(), problem, now);
         pause

@@ -5,30 +5,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Directory, Instance, Source, Status};
+use super::{Directory, Instance, Source};
 
 /// Enters the list into the directory. It never changes after that.
 pub fn fill(directory: &Directory, list: &BTreeMap<String, Vec<SocketAddr>>, now: Instant) {
     for (service, addrs) in list {
         let service: Arc<str> = Arc::from(service.as_str());
-        let instances = addrs.iter().map(|addr| at_address(&service, *addr, Source::Fixed)).collect();
+        let instances = addrs
+            .iter()
+            .map(|addr| Instance::new(addr.to_string(), Arc::clone(&service), *addr, Source::Fixed))
+            .collect();
         directory.replace(Source::Fixed, &service, instances, now);
-    }
-}
-
-/// An instance of which nothing is known but its address.
-pub(super) fn at_address(service: &Arc<str>, addr: SocketAddr, source: Source) -> Instance {
-    Instance {
-        id: addr.to_string().into(),
-        service: Arc::clone(service),
-        addr,
-        path: "/".into(),
-        zone: "".into(),
-        weight: 1,
-        version: "".into(),
-        status: Status::Up,
-        source,
-        epoch: 0,
     }
 }
 

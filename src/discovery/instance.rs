@@ -33,6 +33,24 @@ pub struct Instance {
     pub epoch: u32,
 }
 
+impl Instance {
+    /// An instance of which nothing is known but its name and its address.
+    pub fn new(id: impl Into<Arc<str>>, service: impl Into<Arc<str>>, addr: SocketAddr, source: Source) -> Self {
+        Self {
+            id: id.into(),
+            service: service.into(),
+            addr,
+            path: "/".into(),
+            zone: "".into(),
+            weight: 1,
+            version: "".into(),
+            status: Status::Up,
+            source,
+            epoch: 0,
+        }
+    }
+}
+
 /// Whether an instance wants new calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -28,12 +28,13 @@ use std::time::Duration;
 
 use futures_lite::FutureExt as _;
 use mdns_sd::{DaemonEvent, Receiver, ResolvedService, ScopedIp};
-use smol::{Executor, Task, Timer};
+use smol::{Executor, Task};
 
 use super::interfaces::{Chosen, LOOPBACK};
 use super::txt::Heard;
 use super::{Announcement, Directory, probe};
 use crate::config;
+use crate::timeout::timeout;
 use crate::trust::Trust;
 
 pub use host::{Host, HostNews};
@@ -147,11 +148,8 @@ impl Mdns {
         let heard = self.link.daemon().monitor()?;
         let registration = Registration::new(Arc::clone(&self.link), Arc::clone(&self.trust), said, listens, title)?;
         let silent = listens.silent(self.link.port());
-        let late = async move {
-            Timer::after(ANNOUNCED_WITHIN).await;
-            Err(silent)
-        };
-        Ok((registration, async move { announced(&heard).or(late).await }))
+        let is_announced = async move { timeout(ANNOUNCED_WITHIN, announced(&heard)).await.unwrap_or(Err(silent)) };
+        Ok((registration, is_announced))
     }
 
     /// Name of this machine, `wanted`, a label of the DNS. Nothing is sent before [`Host::keep`].
@@ -200,6 +198,8 @@ fn heard(found: &ResolvedService) -> Heard<'_> {
 #[cfg(test)]
 mod tests {
     use std::time::{Instant, SystemTime};
+
+    use smol::Timer;
 
     use super::*;
     use crate::discovery::probe::answering;

@@ -15,6 +15,7 @@ use smol::{Executor, Timer};
 use super::Directory;
 use super::table::ProbeResult;
 use crate::ID_HEADER;
+use crate::timeout::timeout;
 
 /// After this time without an answer of one address the next one is probed as well (RFC 8305, 5).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -158,11 +159,7 @@ fn id_of(head: &[u8]) -> Option<String> {
 }
 
 async fn within<T>(time: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    let late = async {
-        Timer::after(time).await;
-        Err(ErrorKind::TimedOut.into())
-    };
-    work.or(late).await
+    timeout(time, work).await.unwrap_or_else(|| Err(ErrorKind::TimedOut.into()))
 }
 
 /// A service at a free port of loopback that answers each request with `id`, for as long as `executor` runs.

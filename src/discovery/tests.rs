@@ -8,18 +8,7 @@ fn addr(port: u16) -> SocketAddr {
 }
 
 fn instance(id: &str, port: u16, source: Source) -> Instance {
-    Instance {
-        id: id.into(),
-        service: "producer".into(),
-        addr: addr(port),
-        path: "/".into(),
-        zone: "".into(),
-        weight: 1,
-        version: "".into(),
-        status: Status::Up,
-        source,
-        epoch: 0,
-    }
+    Instance::new(id, "producer", addr(port), source)
 }
 
 /// Announces `producer-KEY` at these ports.
@@ -597,6 +586,8 @@ fn why_no_instance_is_there_depends_on_where_was_looked() {
     let directory = Directory::new(Told::Nobody, Instant::now());
     let why = directory.why_nobody("producer");
     assert!(why.starts_with("none was found; ") && why.contains("UDP 5353"), "{why}");
+    directory.uses_mdns_port(5454);
+    assert!(directory.why_nobody("producer").contains("is mDNS (UDP 5454) allowed"), "the port that is set");
     directory.goes_without_mdns("off: [discovery] mdns is false");
     assert!(directory.why_nobody("producer").contains("[discovery] dns or fixed"));
     directory.follow_alias(&"producer".into(), &"producer:1".into());

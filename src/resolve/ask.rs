@@ -6,10 +6,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use async_io::{Async, Timer};
-use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
+use async_io::Async;
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
 
 use super::message::{Kind, Question, Reply, parse_answer};
+use crate::timeout::timeout_at;
 
 /// Without EDNS an answer is at most 512 bytes long (RFC 1035, 4.2.1); some servers send more.
 const MAX_DATAGRAM: usize = 4096;
@@ -49,13 +50,13 @@ pub(super) async fn ask(server: SocketAddr, name: &str, deadline: Instant) -> Re
     let ids = unpredictable();
     let questions = [Question { id: ids[0], name, kind: Kind::A }, Question { id: ids[1], name, kind: Kind::Aaaa }];
     let mut replies = [None, None];
-    let asked = until(deadline, by_datagram(server, &questions, &mut replies)).await;
+    let asked = timeout_at(deadline, by_datagram(server, &questions, &mut replies)).await;
     if let Some(Err(useless)) = asked {
         return Err(useless);
     }
     for (question, reply) in questions.iter().zip(&mut replies) {
         if *reply == Some(Reply::Truncated) {
-            *reply = until(deadline, by_stream(server, question)).await.transpose().map_err(Useless::Io)?;
+            *reply = timeout_at(deadline, by_stream(server, question)).await.transpose().map_err(Useless::Io)?;
         }
     }
     sum_up(replies)
@@ -109,7 +110,7 @@ async fn by_datagram(
         let receive = socket.recv(&mut buffer);
         let received = match late {
             None => Some(receive.await),
-            Some(instant) => until(instant, receive).await,
+            Some(instant) => timeout_at(instant, receive).await,
         };
         let Some(received) = received else { break };
         let datagram = &buffer[..received.map_err(Useless::Io)?];
@@ -143,15 +144,6 @@ async fn by_stream(server: SocketAddr, question: &Question<'_>) -> io::Result<Re
     let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
     stream.read_exact(&mut answer).await?;
     parse_answer(&answer, question).ok_or_else(invalid)
-}
-
-/// Result of `work`, if it has one before `instant`.
-async fn until<T>(instant: Instant, work: impl Future<Output = T>) -> Option<T> {
-    let late = async {
-        Timer::at(instant).await;
-        None
-    };
-    future::or(async { Some(work.await) }, late).await
 }
 
 /// Two different ids that cannot be guessed: the standard library keys its hash with the system's random numbers.

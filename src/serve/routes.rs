@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use serde_json::json;
+use tide::http::Method;
 use tide::{Body, Request, Response, StatusCode};
 
 use super::{Health, Host, Phase, event_stream};
 use crate::bulkhead::Bulkhead;
 use crate::discovery::Directory;
+use crate::rejection::Rejection;
 use crate::telemetry::stream::{self, READERS};
 use crate::telemetry::{Collect, Kind, OpenMetrics};
 use crate::transport::RETRY_AFTER_MS;
@@ -177,15 +179,35 @@ pub(super) const OPEN: [&str; 6] = ["/healthz", "/readyz", "/metrics", "/circuit
 /// The paths that the limiter of requests leaves alone: an overloaded service is alive, and says whether it is ready.
 pub(super) const UNLIMITED: [&str; 2] = ["/healthz", "/readyz"];
 
+/// The first of the paths of every service that `app` has a route at.
+///
+/// tide tells no routes, so each path is asked with a method that changes nothing (RFC 9110, 9.2.1): without a route it
+/// is 404. A route for all paths, such as that of a folder of files, answers others as well and is none of these; beside
+/// one, a route at such a path is not noticed.
+pub(super) async fn taken<S: Clone + Send + Sync + 'static>(app: &tide::Server<S>) -> Option<&'static str> {
+    let is_found = async |path: &str| {
+        let url = tide::http::Url::parse(&format!("http://localhost{path}")).ok()?;
+        let response: Response = app.respond(tide::http::Request::new(Method::Options, url)).await.ok()?;
+        (response.status() != StatusCode::NotFound).then_some(())
+    };
+    for path in OPEN {
+        if is_found(path).await.is_some() && is_found(&format!("{path}-{:016x}", fastrand::u64(..))).await.is_none() {
+            return Some(path);
+        }
+    }
+    None
+}
+
 /// Adds the routes to `app`.
 pub(super) fn add<S: Clone + Send + Sync + 'static>(app: &mut tide::Server<S>, told: Told) {
     let told = Arc::new(told);
     let mut route = |path: &str, answer: fn(&Told, Option<&str>) -> Response| {
         let told = Arc::clone(&told);
-        app.at(path).get(move |request: Request<S>| {
+        let endpoint = move |request: Request<S>| {
             let response = answer(&told, request.url().query());
             async move { Ok(response) }
-        });
+        };
+        app.at(path).head(endpoint.clone()).get(endpoint).all(|_| async { Ok(Rejection::not_allowed("GET, HEAD")) });
     };
     route("/healthz", |told, _| json(StatusCode::Ok, &json!({"status": "alive", "id": told.id})));
     route("/readyz", |told, _| told.ready());

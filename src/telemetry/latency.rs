@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::rolling::{Steps, VALUE_MAX, Word};
+use super::rolling::{Steps, Word};
 
 /// Steps of two seconds: half the memory of ten, for a window of eight to ten seconds.
 const STEPS: usize = 5;
@@ -38,21 +38,21 @@ struct Step {
     min: Word,
 }
 
-impl Default for Step {
-    fn default() -> Self {
-        let counts = std::array::from_fn(|_| Word::default());
-        Self { counts, sum: Word::default(), max: Word::default(), min: Word::default() }
+impl Step {
+    fn new() -> Self {
+        let counts = std::array::from_fn(|_| Word::new());
+        Self { counts, sum: Word::new(), max: Word::new(), min: Word::new() }
     }
 }
 
 impl Latencies {
     pub(super) fn new(epoch: Instant) -> Self {
-        Self { steps: Steps::new(epoch), ring: std::array::from_fn(|_| Step::default()) }
+        Self { steps: Steps::new(epoch), ring: std::array::from_fn(|_| Step::new()) }
     }
 
     /// Takes in a call that took `latency` and ended at `now`.
     pub(super) fn observe(&self, latency: Duration, now: Instant) {
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).min(VALUE_MAX - 1);
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).min(Word::MAX - 1);
         let (step, place) = self.steps.at(now);
         let at = &self.ring[place];
         let (bucket, shift) = place_of(bucket(micros));
@@ -62,10 +62,10 @@ impl Latencies {
         });
         at.sum.update(step, |sum| sum.saturating_add(micros));
         // Few are a new extreme; a look does not take the cache line from other cores.
-        if at.max.within(1, step) < micros {
+        if at.max.get(step) < micros {
             at.max.update(step, |max| max.max(micros));
         }
-        let min = at.min.within(1, step);
+        let min = at.min.get(step);
         if min == 0 || min > micros + 1 {
             at.min.update(step, |min| if min == 0 { micros + 1 } else { min.min(micros + 1) });
         }
@@ -242,7 +242,7 @@ mod tests {
         }
         let seen = latencies.summary(now);
         assert_eq!((seen.count, seen.percentile(0.0)), (2, Some(Duration::ZERO)));
-        assert_eq!(seen.percentile(100.0), Some(Duration::from_micros(VALUE_MAX - 1)));
+        assert_eq!(seen.percentile(100.0), Some(Duration::from_micros(Word::MAX - 1)));
     }
 
     #[test]

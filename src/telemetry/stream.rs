@@ -22,7 +22,8 @@ const PING: &[u8] = b"ping: \n\n";
 
 /// The time between two rounds that the query asks for: `delay` in milliseconds, within bounds.
 pub(crate) fn delay(query: Option<&str>) -> Duration {
-    let asked = query.unwrap_or("").split('&').find_map(|pair| pair.strip_prefix("delay=")?.parse::<i64>().ok());
+    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query.unwrap_or_default()).unwrap_or_default();
+    let asked = pairs.iter().find_map(|(name, value)| value.parse::<i64>().ok().filter(|_| name == "delay"));
     asked.map_or(DELAY, |asked| Duration::from_millis(u64::try_from(asked).unwrap_or(0)).clamp(DELAY_MIN, DELAY_MAX))
 }
 

@@ -11,6 +11,7 @@ mod connection;
 mod convert;
 mod error;
 mod payload;
+mod pool;
 mod socket;
 
 use std::fmt;
@@ -33,13 +34,11 @@ use hyper::body::Incoming;
 
 pub use self::error::{Error, Phase};
 
-pub(super) use self::connection::Connection;
-
 use self::answer::Exchange;
 use self::connection::Failure;
 pub(crate) use self::convert::{is_of_connection, method};
 pub(crate) use self::payload::Payload;
-use super::pool::{Limits, Pool};
+use self::pool::{Limits, Pool};
 use super::tls::{self, Tls};
 use crate::discovery::MAX_INSTANCES;
 use crate::resolve::Resolver;
@@ -168,6 +167,13 @@ impl Server {
     }
 }
 
+impl Default for Wire {
+    /// With the default settings, and so the system's certificate authorities.
+    fn default() -> Self {
+        Self::with(Settings::default(), Tls::default())
+    }
+}
+
 impl Wire {
     /// A wire without connections.
     ///
@@ -175,13 +181,17 @@ impl Wire {
     ///
     /// The CA file cannot be read or holds no certificate.
     pub fn new(settings: Settings) -> Result<Self, tls::Error> {
+        let tls = Tls::new(settings.ca_file.as_deref())?;
+        Ok(Self::with(settings, tls))
+    }
+
+    fn with(settings: Settings, tls: Tls) -> Self {
         let limits = Limits {
             idle_timeout: settings.idle_timeout,
             per_endpoint: settings.max_idle_per_endpoint,
             total: settings.max_idle,
         };
-        let tls = Tls::new(settings.ca_file.as_deref())?;
-        Ok(Self(Arc::new(Inner { settings, pool: Arc::new(Pool::new(limits)), tls, config: Config::new() })))
+        Self(Arc::new(Inner { settings, pool: Arc::new(Pool::new(limits)), tls, config: Config::new() }))
     }
 
     /// surf's client over this wire.

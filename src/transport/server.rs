@@ -28,6 +28,7 @@ use futures_lite::future;
 use futures_lite::prelude::*;
 use http::HeaderValue;
 
+use crate::timeout::timeout;
 use crate::{config, limit};
 use admission::Gate;
 pub use admission::time_left;
@@ -267,13 +268,9 @@ pub async fn serve<S: Clone + Send + Sync + 'static>(
                 closed.await;
             }
         }
-        0
     };
-    let out_of_time = async {
-        Timer::after(drain_timeout).await;
-        shared.open.load(SeqCst)
-    };
-    let cut = future::or(all_closed, out_of_time).await;
+    let is_drained = timeout(drain_timeout, all_closed).await.is_some();
+    let cut = if is_drained { 0 } else { shared.open.load(SeqCst) };
     shared.stop.say(&shared.stop.cut);
     Drained { cut }
 }

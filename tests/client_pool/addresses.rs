@@ -3,8 +3,8 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use bramble::resolve::Resolver;
-use bramble::transport::client::{Error, Settings, Wire};
+use bramble::internals::resolve::Resolver;
+use bramble::internals::transport::client::{Error, Settings, Wire};
 use http_client::HttpClient;
 use http_types::Request;
 

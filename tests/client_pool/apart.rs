@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use bramble::transport::client::Phase;
+use bramble::internals::transport::client::Phase;
 use http_client::HttpClient;
 use http_types::Method;
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use bramble::transport::client::{Error, Phase, Settings, Wire};
+use bramble::internals::transport::client::{Error, Phase, Settings, Wire};
 use http_client::HttpClient;
 use http_types::Method;
 

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use bramble::transport::client::{Error, Settings, Wire};
+use bramble::internals::transport::client::{Error, Settings, Wire};
 use http_client::HttpClient;
 use http_types::Method;
 

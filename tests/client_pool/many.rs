@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bramble::transport::client::{Settings, Wire};
+use bramble::internals::transport::client::{Settings, Wire};
 use futures_lite::AsyncReadExt as _;
 use futures_lite::AsyncWriteExt as _;
 use smol::LocalExecutor;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use bramble::transport::client::{Error, Settings, Wire};
+use bramble::internals::transport::client::{Error, Settings, Wire};
 use http_client::HttpClient;
 use http_types::Request;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bramble::Config;
 use bramble::config::{ConfigFile, Origin, Sources};
-use bramble::resolve::{Kind, Question, Reply, parse_answer};
+use bramble::internals::resolve::{Kind, Question, Reply, parse_answer};
 use bramble_consumer::ConsumerSettings;
 use bramble_pi::Pi;
 use bramble_producer::{ProducerSettings, openweathermap, routes};

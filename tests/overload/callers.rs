@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use bramble::client::Client;
 use bramble::config::Config;
 use bramble::discovery::{Directory, Told, fixed};
-use bramble::transport::client::{Settings, Wire};
 
 use crate::support::round_robin::RoundRobin;
 use crate::{app, goodput, server};
@@ -21,8 +20,7 @@ const LONG: Duration = Duration::from_secs(15);
 fn client(addr: SocketAddr) -> Client {
     let directory = Directory::new(Told::Nobody, Instant::now());
     fixed::fill(&directory, &[("slow".to_owned(), vec![addr])].into(), Instant::now());
-    let wire = Wire::new(Settings::default()).expect("no CA file");
-    Client::new(Config::default(), directory, wire).expect("the defaults are valid")
+    Client::new(Config::default(), directory).expect("the defaults are valid")
 }
 
 async fn ask(client: Client) -> u16 {

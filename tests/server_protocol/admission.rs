@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use async_io::Timer;
+use bramble::internals::transport::server::Limits;
 use bramble::limit::LimiterSettings;
-use bramble::transport::server::Limits;
 
 use crate::{GET, ID, Peer, SOON, Server, limits, status, with_server};
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::TcpStream;
 
-use bramble::transport::server::{Drained, Limits};
+use bramble::internals::transport::server::{Drained, Limits};
 
 use crate::{GET, SOON, limits, with_server};
 

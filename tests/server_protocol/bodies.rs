@@ -2,7 +2,7 @@
 
 use std::net::Shutdown;
 
-use bramble::transport::server::Limits;
+use bramble::internals::transport::server::Limits;
 use futures_lite::prelude::*;
 
 use crate::{GET, SOON, limits, status, with_server};

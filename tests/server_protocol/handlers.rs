@@ -1,6 +1,6 @@
 //! Handlers: the request as they see it, and what they can do wrong.
 
-use bramble::transport::server::Limits;
+use bramble::internals::transport::server::Limits;
 
 use crate::{GET, limits, status, with_server};
 

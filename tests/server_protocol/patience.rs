@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
-use bramble::transport::server::Limits;
+use bramble::internals::transport::server::Limits;
 use futures_lite::prelude::*;
 
 use crate::{GET, SOON, limits, status, with_server};

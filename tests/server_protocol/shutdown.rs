@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use async_io::Async;
-use bramble::transport::server::{Drained, Limits, PortTaken, listen};
+use bramble::internals::transport::server::{Drained, Limits, PortTaken, listen};
 
 use crate::{GET, SOON, limits, with_server};
 

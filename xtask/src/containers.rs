@@ -11,6 +11,7 @@ mod deploy;
 mod docker;
 mod http;
 mod oci;
+mod platform;
 mod playground;
 mod registry;
 mod skopeo;

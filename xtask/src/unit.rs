@@ -14,7 +14,8 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Option<String>, String> {
 /// The tests on loopback and those without I/O.
 pub(crate) fn test(workspace: &Workspace, flaky: &mut Vec<TestName>) -> Result<Option<String>, String> {
     let parser = openmetrics::parser(workspace);
-    let variables = parser.iter().map(|python| (openmetrics::VARIABLE, python.into())).collect();
+    let mut variables: Vec<_> = parser.iter().map(|python| (openmetrics::VARIABLE, python.into())).collect();
+    variables.push(("BRAMBLE_TEST_EXAMPLES_ARE_BUILT", "1".into())); // by Suite, for the same packages: not once more
     Suite { workspace, selection: &[], harness: &[], variables }.run(flaky)?;
     Ok(parser.err())
 }

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use bramble::discovery::{Directory, Seen, Standing, Status};
 use bramble::serve::Host;
-use futures_lite::FutureExt as _;
-use smol::Timer;
+use bramble::timeout::timeout;
 
 use crate::Failure;
 use crate::args::Browse;
@@ -44,23 +43,13 @@ pub(crate) fn run(options: &Browse) -> Result<(), Failure> {
 async fn settled(directory: &Directory) {
     let quiet = async {
         loop {
-            let changed = async {
-                directory.changed().await;
-                false
-            };
-            let pause = async {
-                Timer::after(QUIET).await;
-                true
-            };
-            if changed.or(pause).await && directory.version() > 1 {
+            let is_quiet = timeout(QUIET, directory.changed()).await.is_none();
+            if is_quiet && directory.version() > 1 {
                 return;
             }
         }
     };
-    let late = async {
-        Timer::after(PATIENCE).await;
-    };
-    quiet.or(late).await;
+    let _ = timeout(PATIENCE, quiet).await; // it shows what there is by then
 }
 
 /// `unproven`: those that are announced and get no calls, each with the reason.
@@ -135,18 +124,7 @@ mod tests {
         let now = Instant::now();
         let directory = Directory::new(Told::Nobody, now);
         let addr = ([192, 0, 2, 7], 9001).into();
-        let instance = Instance {
-            id: "producer-a".into(),
-            service: "producer".into(),
-            addr,
-            path: "/".into(),
-            zone: "".into(),
-            weight: 1,
-            version: "".into(),
-            status: Status::Up,
-            source: Source::Mdns,
-            epoch: 0,
-        };
+        let instance = Instance::new("producer-a", "producer", addr, Source::Mdns);
         directory.apply(Source::Mdns, "a", Change::Announced(instance, vec![addr]), now);
         let unproven = directory.unproven(now).into_iter();
         let unproven: Vec<_> = unproven.map(|seen| (directory.why_unproven(&seen.instance), seen)).collect();

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_signal::{Signal, Signals};
+use bramble::timeout::timeout;
 use futures_lite::{FutureExt as _, StreamExt as _};
-use smol::Timer;
 
 use crate::Failure;
 use crate::args::Demo;
@@ -35,7 +35,7 @@ pub(crate) fn run(options: &Demo) -> Result<(), Failure> {
         let signals = Signals::new([Signal::Term, Signal::Int])
             .map_err(|error| Failure::Running(format!("asking for signals: {error}")))?;
         let control = Control::start(&executor)?;
-        let mut cluster = DemoCluster::new(Spawner::new(executor, &options.cluster)?)?;
+        let mut cluster = DemoCluster::new(Spawner::new(executor, &options.cluster)?);
         let ended = play(options, &folder.0, &mut cluster, &control, signals).await;
         let mut children = cluster.clear();
         for child in &mut children {
@@ -61,11 +61,9 @@ async fn play(
         Ok::<bool, Failure>(false)
     };
     let started = async {
-        let late = async {
-            Timer::after(READY_WITHIN).await;
-            Err(Failure::Running("the demo was not ready within 20 s; the lines above say what is in the way".into()))
-        };
-        start_all(options, folder, cluster, &control.url).or(late).await?;
+        let late = "the demo was not ready within 20 s; the lines above say what is in the way";
+        let started = timeout(READY_WITHIN, start_all(options, folder, cluster, &control.url)).await;
+        started.unwrap_or_else(|| Err(Failure::Running(late.into())))?;
         Ok::<bool, Failure>(true)
     };
     if !interrupted.or(started).await? {
@@ -82,12 +80,8 @@ async fn play(
 /// Does what the buttons ask for, and says which children have ended.
 async fn serve(cluster: &mut DemoCluster, control: &Control) {
     loop {
-        let pause = async {
-            Timer::after(Duration::from_millis(500)).await;
-            None
-        };
-        let order = async { control.orders.recv().await.ok() };
-        if let Some((action, reply)) = order.or(pause).await {
+        let order = timeout(Duration::from_millis(500), control.orders.recv()).await;
+        if let Some(Ok((action, reply))) = order {
             let came_of_it = cluster.act(action).await;
             let _ = reply.send(came_of_it).await; // the browser that pressed may be gone
         }

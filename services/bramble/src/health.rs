@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use bramble::config::Config;
-use bramble::resolve::Resolver;
+use bramble::discovery::dns::Resolver;
 use surf::Url;
 
 use crate::Failure;

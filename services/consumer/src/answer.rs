@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use bramble::client::TRACE;
-use bramble::transport::server;
+use bramble::operation::Rejection;
+use bramble::serve;
 use bramble_weather::{ApiError, Code, Query, QueryError, Report, Source};
 use maud::Markup;
 use tide::http::headers::{AGE, CACHE_CONTROL, HeaderName, RETRY_AFTER};
@@ -59,7 +60,7 @@ async fn ask(request: &Request<State>, typed: &Typed) -> (Result<(Query, Report)
         Err(errors) => return (Err(Failure::Mistyped(errors)), None),
     };
     let state = request.state();
-    let left = server::time_left(request.as_ref());
+    let left = serve::time_left(request.as_ref());
     let started = Instant::now();
     let deadline = started + time_left(left, state.settings.call_timeout);
     let trace = request.header(TRACE).map(|values| values.as_str());
@@ -91,7 +92,7 @@ fn html(status: u16, page: Markup) -> ResponseBuilder {
 }
 
 fn json_error(error: &ApiError) -> ResponseBuilder {
-    let body = serde_json::to_string(error).expect("a code and a sentence are JSON");
+    let body = Rejection::from(error.clone()).to_json();
     let response = Response::builder(error.code.status()).body(body).content_type(mime::JSON);
     patient(response.header(CACHE_CONTROL, "no-store"), error)
 }

@@ -5,19 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
-use bramble::bulkhead::Bulkhead;
 use bramble::cache::{Cache, Counts, Freshness, Settings};
 use bramble::call::Fallback;
-use bramble::client::{Answer, Client, Error};
+use bramble::client::{Client, Error};
 use bramble::config::Config;
+use bramble::operation::CallError;
 use bramble::telemetry::{Collect, Event, Kind, OpenMetrics};
-use bramble_weather::{ApiError, Code, Query, Report, Source, is_answer, read_answer};
+use bramble_weather::{ApiError, Code, Query, Report, Source, WEATHER};
 use smol::Executor;
 
 use crate::{Ask, Question};
-
-/// The service that is asked.
-const SERVICE: &str = "producer";
 
 /// The producers of the cluster, with the last good reports for when they give none.
 #[derive(Debug)]
@@ -26,8 +23,6 @@ pub struct Producers {
     /// The last good report of each place, for when no producer answers.
     kept: Cache<Arc<Report>>,
     fallback: Fallback,
-    /// Fallbacks run when calls pile up, so they have a bound of their own.
-    fallbacks: Arc<Bulkhead>,
 }
 
 /// A report with all that hangs on it, in bytes: what the cache counts. An empty one is never kept.
@@ -51,22 +46,18 @@ impl Producers {
             client,
             kept: Cache::new(Settings::new(&config.cache, &config.call), weigh, executor),
             fallback: config.call.fallback,
-            fallbacks: Bulkhead::new("fallback", config.call.max_concurrent),
         })
     }
 
     /// Asks one producer after the other; keeps a good report.
     async fn report(&self, question: &Question<'_>, key: &str) -> Result<Report, ApiError> {
-        let query = question.query;
-        let path = query.to_path();
-        let is_valid = |answer: &Answer| is_answer(query, answer.status, &answer.body);
+        let is_answer = |report: &Report| question.query.is_answered_by(report);
         let left = question.deadline.saturating_duration_since(Instant::now());
-        let mut request = self.client.get(SERVICE, &path).home(key).valid_if(&is_valid).within(left);
+        let mut call = self.client.call(&WEATHER, question.query).home(key).valid_if(&is_answer).within(left);
         if let Some(trace) = question.trace {
-            request = request.trace(trace);
+            call = call.trace(trace);
         }
-        let answer = request.send().await.map_err(|error| unanswered(&error, Instant::now()))?;
-        let report = understand(query, &answer)?;
+        let report = call.send().await.map_err(|error| api_error(&error, Instant::now()))?;
         // Its age, not its time, says when it was asked for: the other node's clock may be off.
         let now = SystemTime::now();
         let stored_at = now - Duration::from_secs(report.age_s.unwrap_or(0).min(A_YEAR));
@@ -97,25 +88,19 @@ impl Producers {
         if error.code.is_about_the_question() {
             return Err(error);
         }
-        let (event, instead) = self.instead(key, error.code).await;
-        self.client.fell_back(SERVICE, event);
-        instead.ok_or(error)
-    }
-
-    /// What there is in the place of an answer, and what that counts as.
-    async fn instead(&self, key: &str, code: Code) -> (Event, Option<Report>) {
+        let service = WEATHER.service();
         if self.fallback == Fallback::FailFast {
-            return (Event::FallbackMissing, None);
+            self.client.fell_back(service, Event::FallbackMissing);
+            return Err(error);
         }
-        let Ok(_seat) = self.fallbacks.try_enter() else { return (Event::FallbackRejection, None) };
-        if self.fallback == Fallback::FailSilent {
-            return (Event::FallbackSuccess, Some(Report::empty()));
-        }
-        let caution = if code == Code::Unavailable { Report::UNREACHABLE } else { Report::STALE };
-        match self.kept(key, SystemTime::now(), caution).await {
-            Some((_, report)) => (Event::FallbackSuccess, Some(report)),
-            None => (Event::FallbackFailure, None),
-        }
+        let fallback = |error: ApiError| async {
+            if self.fallback == Fallback::FailSilent {
+                return Ok(Report::empty());
+            }
+            let caution = if error.code == Code::Unavailable { Report::UNREACHABLE } else { Report::STALE };
+            self.kept(key, SystemTime::now(), caution).await.map(|(_, report)| report).ok_or(error)
+        };
+        self.client.fall_back(service, error, fallback).await
     }
 }
 
@@ -143,42 +128,23 @@ impl Ask for Producers {
     }
 }
 
-/// A producer's report, or why there is none. Only [`Code::Unavailable`] means that no producer answered.
-fn understand(query: &Query, answer: &Answer) -> Result<Report, ApiError> {
-    let unavailable = |message| ApiError::new(Code::Unavailable, message);
-    let Some(answered) = read_answer(query, answer.status, &answer.body) else {
-        let (from, status) = (&answer.from, answer.status);
-        return Err(unavailable(format!("{from} gave no answer of a producer to this question (status {status})")));
+/// Why there is no report, with the time to wait where that is known. Only [`Code::Unavailable`] means that no producer
+/// answered.
+fn api_error(error: &CallError, now: Instant) -> ApiError {
+    let code = match error {
+        CallError::Rejected { rejection, .. } => match ApiError::of(rejection) {
+            // A producer that answers so has no room, whatever it calls it.
+            Some(error) if error.code == Code::Unavailable => return ApiError { code: Code::Overloaded, ..error },
+            // The answer to a copy of the question; the original has not been answered.
+            Some(error) if error.code == Code::NotCached => return ApiError { code: Code::UpstreamTimeout, ..error },
+            Some(error) if error.code != Code::Forbidden => return error,
+            // It is this node that is refused, and not the one that asks it; or it is no error of a producer.
+            _ => Code::Unavailable,
+        },
+        CallError::Unanswered(Error::Full { .. }) => Code::Overloaded,
+        _ => Code::Unavailable,
     };
-    let error = match answered {
-        Ok(report) => return Ok(report),
-        Err(error) => error,
-    };
-    Err(match error.code {
-        // It is this node that is refused, and not the one that asks it.
-        Code::Forbidden => unavailable(error.message),
-        // A producer that answers so has no room, whatever it calls it.
-        Code::Unavailable => ApiError { code: Code::Overloaded, ..error },
-        // The answer to a copy of the question; the original has not been answered.
-        Code::NotCached => ApiError { code: Code::UpstreamTimeout, ..error },
-        _ => {
-            let retry_after = answer.retry_after.or(error.retry_after);
-            error.with_retry_after(retry_after)
-        }
-    })
-}
-
-/// What the client's error means to the one who asked, with the time to wait where that is known.
-fn unanswered(error: &Error, now: Instant) -> ApiError {
-    let (code, wait) = match error {
-        // As in a producer: about as long as a call takes.
-        Error::Full { .. } => (Code::Overloaded, Some(Duration::from_millis(250))),
-        Error::AllOpen { retry_at, .. } | Error::NobodyThere { retry_at, .. } => {
-            (Code::Unavailable, retry_at.map(|at| at.saturating_duration_since(now)))
-        }
-        _ => (Code::Unavailable, None),
-    };
-    ApiError::new(code, error.to_string()).with_retry_after(wait)
+    ApiError::new(code, error.to_string()).with_retry_after(error.retry_after(now))
 }
 
 impl Collect for Producers {
@@ -204,7 +170,7 @@ mod tests {
         let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
         let mut config = Config::default();
         config.discovery.mdns = false;
-        config.discovery.fixed = [(SERVICE.to_owned(), vec![nobody.expect("a port")])].into();
+        config.discovery.fixed = [(WEATHER.service().to_owned(), vec![nobody.expect("a port")])].into();
         config.call.fallback = fallback;
         let host = Host::new(crate::SERVICE, config, Arc::clone(&executor)).expect("a host");
         let client = host.client().expect("a client");
@@ -223,14 +189,15 @@ mod tests {
 
     #[test]
     fn the_time_to_wait_is_that_until_a_producer_may_be_back_and_left_out_where_nobody_knows_it() {
-        let (now, service): (_, Arc<str>) = (Instant::now(), SERVICE.into());
+        let (now, service): (_, Arc<str>) = (Instant::now(), WEATHER.service().into());
         let none =
             |retry_at| Error::NobodyThere { service: Arc::clone(&service), why: "none was found".into(), retry_at };
-        assert_eq!(unanswered(&none(None), now).retry_after_s(), None);
-        assert_eq!(unanswered(&none(Some(now + Duration::from_secs(11))), now).retry_after_s(), Some(11));
+        let retry_after_s = |error: Error| api_error(&error.into(), now).retry_after_s();
+        assert_eq!(retry_after_s(none(None)), None);
+        assert_eq!(retry_after_s(none(Some(now + Duration::from_secs(11)))), Some(11));
         let open = |retry_at| Error::AllOpen { service: Arc::clone(&service), retry_at };
-        assert_eq!(unanswered(&open(Some(now + Duration::from_millis(1500))), now).retry_after_s(), Some(2));
-        assert_eq!(unanswered(&open(None), now).retry_after_s(), None);
+        assert_eq!(retry_after_s(open(Some(now + Duration::from_millis(1500)))), Some(2));
+        assert_eq!(retry_after_s(open(None)), None);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _};
-use smol::Timer;
+use bramble::timeout::timeout;
+use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
 use smol::net::TcpStream;
 
 const WITHIN: Duration = Duration::from_secs(2);
@@ -22,12 +22,10 @@ pub(crate) enum Answer {
 
 /// Asks for `/healthz`.
 pub(crate) async fn ask(addr: SocketAddr) -> Answer {
-    let late = async {
-        Timer::after(WITHIN).await;
-        Answer::None
-    };
-    let asked = async { exchange(addr).await.unwrap_or(Answer::None) };
-    asked.or(late).await
+    match timeout(WITHIN, exchange(addr)).await {
+        Some(Ok(answer)) => answer,
+        _ => Answer::None,
+    }
 }
 
 async fn exchange(addr: SocketAddr) -> std::io::Result<Answer> {

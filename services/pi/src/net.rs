@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bramble::Config;
+use bramble::discovery::dns::Resolver;
 use bramble::discovery::mdns::{HostNews, Mdns};
-use bramble::resolve::Resolver;
 use bramble::serve::{self, ShutdownSignal};
 use futures_lite::FutureExt as _;
 use serde::{Deserialize, Serialize};

@@ -10,6 +10,7 @@ use std::process::Stdio;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use bramble::timeout::timeout;
 use futures_lite::FutureExt as _;
 use smol::channel::{Receiver, Sender};
 use smol::process::Command;
@@ -89,11 +90,7 @@ pub(crate) async fn look_after(context: Rc<Context>) {
             };
             Some(Event::Settled)
         };
-        let pause = async {
-            Timer::after(LOOK).await;
-            None
-        };
-        match event.or(settled).or(pause).await {
+        match timeout(LOOK, event.or(settled)).await.flatten() {
             Some(Event::Dhcp(round, news)) => network.rule.dhcp(news, round, Instant::now()),
             Some(Event::Tested(address, is_free)) => {
                 network.test = None;

@@ -7,11 +7,12 @@ use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_lite::{AsyncRead, FutureExt as _};
+use bramble::timeout::timeout;
+use futures_lite::AsyncRead;
 use log::Level;
 use rustix::process::{Pid, Resource, Rlimit};
+use smol::Task;
 use smol::process::{Child, ChildStdin};
-use smol::{Task, Timer};
 
 use crate::console;
 use crate::context::Context;
@@ -50,10 +51,7 @@ impl Running {
         let _ = self.child.kill(); // it may have ended, that is what is wanted
         let _ = self.child.status().await;
         if let Some(log) = self.log.take() {
-            let late = async {
-                Timer::after(Duration::from_millis(500)).await; // a child of its own may hold the pipe open
-            };
-            log.or(late).await;
+            let _ = timeout(Duration::from_millis(500), log).await; // a child of its own may hold the pipe open
         }
         self.last_line.take()
     }

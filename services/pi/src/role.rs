@@ -7,6 +7,7 @@ use std::process::{Command, ExitStatus};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use bramble::timeout::timeout;
 use futures_lite::{AsyncRead, FutureExt as _};
 use smol::Timer;
 
@@ -96,15 +97,7 @@ impl Keeper {
             board.set_role(self.number, |role| {
                 (role.pid, role.healthy, role.memory_kib, role.last_end) = (None, false, None, Some(words));
             });
-            let end = async {
-                self.context.end.wait().await;
-                true
-            };
-            let pause = async {
-                Timer::after(pause).await;
-                false
-            };
-            if end.or(pause).await {
+            if timeout(pause, self.context.end.wait()).await.is_some() {
                 break;
             }
             board.set_role(self.number, |role| role.restarts += 1);
@@ -160,11 +153,7 @@ impl Keeper {
         };
         if matches!(end, End::Told) {
             running.stdin = None; // it drains now
-            let late = async {
-                Timer::after(ENDS_WITHIN).await;
-                Err(io::ErrorKind::TimedOut.into())
-            };
-            if running.child.status().or(late).await.is_err() {
+            if !matches!(timeout(ENDS_WITHIN, running.child.status()).await, Some(Ok(_))) {
                 log::warn!("{} did not end by itself", self.planned().role.as_str());
             }
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_signal::{Signal, Signals};
 use bramble::Config;
+use bramble::timeout::timeout;
 use futures_lite::{FutureExt as _, StreamExt as _};
 use rustix::process::Pid;
 use smol::lock::OnceCell;
@@ -121,9 +122,6 @@ async fn live(context: &Rc<Context>, mut signals: Signals) {
     if context.board.get(|state| state.ssh) {
         ssh.await;
     }
-    let late = async {
-        Timer::after(Duration::from_secs(3)).await; // a dying card must not hold the Pi up
-    };
     let saved = async {
         if context.data.get().is_some() {
             helper::save(context).await;
@@ -131,7 +129,7 @@ async fn live(context: &Rc<Context>, mut signals: Signals) {
             smol::unblock(move || data::close(&machine)).await;
         }
     };
-    saved.or(late).await;
+    let _ = timeout(Duration::from_secs(3), saved).await; // a dying card must not hold the Pi up
     report::write(context);
 }
 

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bramble::transport::server;
-use bramble_weather::{ApiError, Code, Query, QueryError, Report, Source};
+use bramble::operation::Rejection;
+use bramble::serve;
+use bramble_weather::{ApiError, Code, Query, QueryError, Report, Source, WEATHER};
 use tide::http::Method;
 use tide::{Request, Response, StatusCode};
 
@@ -17,13 +18,11 @@ use crate::weather::{Moment, Weather};
 /// that is less: a stale answer is of use only while its caller is still there.
 const WAY_BACK: Duration = Duration::from_millis(20);
 
-/// `Retry-After` in milliseconds, for a caller that is one of our own services.
-const RETRY_AFTER_MS: &str = "x-bramble-retry-after-ms";
-
 /// The routes of the service.
 pub fn app(weather: Arc<Weather>) -> tide::Server<Arc<Weather>> {
     let mut app = tide::with_state(weather);
-    app.at("/weather").all(answer);
+    // The operation's path alone: its input has rules of its own ([`question`]), its answers have headers for caches.
+    app.at(WEATHER.path()).all(answer);
     app
 }
 
@@ -34,15 +33,16 @@ pub fn app(weather: Arc<Weather>) -> tide::Server<Arc<Weather>> {
 /// All that is wrong with it, as one error with the code of the first.
 pub fn question(query: &str) -> Result<Query, ApiError> {
     let (mut zip, mut country) = (None, None);
-    for pair in query.split('&') {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let (slot, code) = match &*decoded(name) {
+    // What is no UTF-8 becomes characters that no postal code has, so that nothing here is refused as no query.
+    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
+    for (name, value) in pairs {
+        let (slot, code) = match name.as_str() {
             "zip" => (&mut zip, Code::InvalidZip),
             "country" => (&mut country, Code::InvalidCountry),
             _ => continue,
         };
-        if slot.replace(decoded(value)).is_some() {
-            return Err(ApiError::new(code, format!("\"{}\" is given twice; give it once.", decoded(name))));
+        if slot.replace(value).is_some() {
+            return Err(ApiError::new(code, format!("\"{name}\" is given twice; give it once.")));
         }
     }
     Query::parse(zip.as_deref().unwrap_or_default(), country.as_deref()).map_err(|errors| {
@@ -52,35 +52,6 @@ pub fn question(query: &str) -> Result<Query, ApiError> {
     })
 }
 
-/// Undoes percent-encoding. What is not UTF-8 then, or no escape, becomes characters that no postal code has.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digits = rest.clone();
-                match escape(digits) {
-                    Some(byte) => {
-                        rest.nth(1);
-                        byte
-                    }
-                    None => b'%',
-                }
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
-}
-
-fn escape(mut digits: std::str::Bytes<'_>) -> Option<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let (high, low) = (digit(digits.next()?)?, digit(digits.next()?)?);
-    u8::try_from(high * 16 + low).ok()
-}
-
 async fn answer(request: Request<Arc<Weather>>) -> tide::Result {
     let started = Instant::now();
     if !matches!(request.method(), Method::Get | Method::Head) {
@@ -88,7 +59,7 @@ async fn answer(request: Request<Arc<Weather>>) -> tide::Result {
         return Ok(json(405, body.to_owned()).header("allow", "GET, HEAD").build());
     }
     let weather = request.state();
-    let left = time_left(server::time_left(request.as_ref()), weather.timeout(), weather.timeout_max());
+    let left = time_left(serve::time_left(request.as_ref()), weather.timeout(), weather.timeout_max());
     let outcome = match question(request.url().query().unwrap_or_default()) {
         Ok(query) if is_only_if_cached(&request) => weather.held(&query, Moment::now()),
         Ok(query) => weather.report(&query, started + left).await,
@@ -103,7 +74,7 @@ async fn answer(request: Request<Arc<Weather>>) -> tide::Result {
     }
     match outcome {
         Ok(report) => told(&report, weather.fresh_for(), started.elapsed()),
-        Err(error) => refused(&error, started.elapsed()),
+        Err(error) => Ok(refused(error, started.elapsed())),
     }
 }
 
@@ -145,21 +116,16 @@ fn told(report: &Report, fresh_for: Duration, took: Duration) -> tide::Result {
     Ok(response.build())
 }
 
-/// The status of an error here. The limit of the weather API is not one of this service: after a 429 its callers would leave
-/// it alone for that time, though it answers for all places whose reports are fresh.
-fn status(code: Code) -> u16 {
-    if code == Code::RateLimited { Code::UpstreamUnavailable.status() } else { code.status() }
-}
-
-fn refused(error: &ApiError, took: Duration) -> tide::Result {
-    let mut response = json(status(error.code), serde_json::to_string(error)?)
-        .header("cache-control", "no-store")
-        .header("server-timing", timing("error", took));
-    if let (Some(wait), Some(seconds)) = (error.retry_after, error.retry_after_s()) {
-        response = response.header("retry-after", seconds.to_string());
-        response = response.header(RETRY_AFTER_MS, wait.as_millis().to_string());
+fn refused(error: ApiError, took: Duration) -> Response {
+    let mut rejection = Rejection::from(error);
+    if rejection.status == Code::RateLimited.status() {
+        // The limit of the weather API is not one of this service: after a 429 its callers would leave it alone for that time,
+        // though it answers for all places whose reports are fresh.
+        rejection.status = Code::UpstreamUnavailable.status();
     }
-    Ok(response.build())
+    let mut response = rejection.response();
+    response.insert_header("server-timing", timing("error", took));
+    response
 }
 
 fn json(status: u16, body: String) -> tide::ResponseBuilder {

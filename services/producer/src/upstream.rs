@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use bramble::breaker::CircuitBreaker;
 use bramble::circuit::guard::{CircuitGuard, GuardedCall};
+use bramble::client::{Deadline, TransportError};
 use bramble::telemetry::Event;
 use bramble::telemetry::hystrix::{Command, Settings};
 use bramble::timeout::timeout_at;
-use bramble::transport::client::{Deadline, Error as WireError};
 use bramble_weather::Query;
 use smol::io::AsyncReadExt;
 use surf::http::{Method, Request};
@@ -104,7 +104,7 @@ impl NoAnswer {
     fn new(error: &surf::Error) -> Self {
         let timed_out = matches!(error.status(), StatusCode::GatewayTimeout | StatusCode::RequestTimeout);
         let kind = if timed_out { UpstreamError::TimedOut } else { UpstreamError::Unreachable };
-        let refused = WireError::of(error).is_some_and(WireError::is_refused);
+        let refused = TransportError::of(error).is_some_and(TransportError::is_refused);
         Self { error: kind, refused, words: error.to_string() }
     }
 }
@@ -221,7 +221,7 @@ impl Upstream {
         let mut body = Vec::new();
         let read = response.take_body().take(MAX_BODY as u64 + 1).read_to_end(&mut body).await;
         read.map_err(|error| {
-            let status = WireError::in_io(&error).map_or(StatusCode::BadGateway, WireError::status);
+            let status = TransportError::in_io(&error).map_or(StatusCode::BadGateway, TransportError::status);
             NoAnswer::new(&surf::Error::new(status, error))
         })?;
         Ok(openweathermap::parse(status, &body).map_err(|error| match error {

@@ -8,7 +8,7 @@ use bramble::cache::redis::{Redis, SetupError as StoreError};
 use bramble::cache::{Cache, Counts as CacheCounts, Found, How, Missed, Settings, SharedStore};
 use bramble::call::Fallback;
 use bramble::config::Config;
-use bramble::resolve::Resolver;
+use bramble::discovery::dns::Resolver;
 use bramble::telemetry::{Event, hystrix};
 use bramble_weather::{ApiError, Code, Query, Report, Source};
 

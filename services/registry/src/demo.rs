@@ -5,7 +5,7 @@ pub(crate) mod routes;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bramble::transport::client::Deadline;
+use bramble::client::Deadline;
 use serde::{Deserialize, Serialize};
 use surf::http::Method;
 use surf::{Request as Ask, Url};

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_lock::Mutex;
+use bramble::client::TransportError;
 use bramble::discovery::{Directory, Suspicion};
-use bramble::transport::client::Error as WireError;
-use futures_lite::{AsyncReadExt as _, FutureExt as _};
-use smol::{Executor, Timer};
+use bramble::timeout::timeout;
+use futures_lite::AsyncReadExt as _;
+use smol::Executor;
 
 use crate::circuits::{Circuits, State};
 
@@ -118,10 +119,7 @@ impl Gather {
                 self.note(&mut gathered, id, answer);
             }
         };
-        let late = async {
-            Timer::after(ALL_WITHIN).await;
-        };
-        all.or(late).await;
+        let _ = timeout(ALL_WITHIN, all).await; // what has come by then is shown
         drop(askers); // ends what is still under way
         gathered
     }
@@ -170,7 +168,7 @@ async fn ask(client: &surf::Client, addr: SocketAddr) -> Result<Circuits, Silent
     let asked = async {
         let mut response = client.get(format!("http://{addr}/circuits")).await.map_err(|error| Silent {
             why: error.to_string(),
-            suspicion: WireError::of(&error)
+            suspicion: TransportError::of(&error)
                 .filter(|error| error.is_before_sending())
                 .map(|error| if error.is_refused() { Suspicion::Refused } else { Suspicion::Unreachable }),
         })?;
@@ -185,11 +183,8 @@ async fn ask(client: &surf::Client, addr: SocketAddr) -> Result<Circuits, Silent
         }
         Circuits::read(&body).map_err(|error| failed(error.to_string()))
     };
-    let late = async {
-        Timer::after(ONE_WITHIN).await;
-        Err(Silent { why: "it takes too long".into(), suspicion: Some(Suspicion::TimedOut) })
-    };
-    asked.or(late).await
+    let late = || Silent { why: "it takes too long".into(), suspicion: Some(Suspicion::TimedOut) };
+    timeout(ONE_WITHIN, asked).await.unwrap_or_else(|| Err(late()))
 }
 
 /// The circuits that do now what they did not before. One that is new and closed is no news.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Serialize, Serializer};
+
 use crate::QueryError;
 
 /// A country that ISO 3166-1 names, by its two letters.
@@ -37,6 +39,12 @@ impl FromStr for Country {
             Ok(at) => Ok(Self(COUNTRIES[at].0)),
             Err(_) => Err(QueryError::CountryUnknown),
         }
+    }
+}
+
+impl Serialize for Country {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
     }
 }
 

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use bramble::operation::Rejection;
 
 /// Longest time to wait that is believed and shown. A circuit breaker obeys no longer `Retry-After` either.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
 /// Why there is no report. The names are the contract of `{"error":{"code":...}}`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
     /// The postal code is not one.
     InvalidZip,
@@ -26,7 +25,6 @@ pub enum Code {
     /// The weather API failed or is unreachable, or the circuit before it is open.
     UpstreamUnavailable,
     /// The weather API has not answered in time. Earlier versions call it `deadline_exceeded`.
-    #[serde(alias = "deadline_exceeded")]
     UpstreamTimeout,
     /// Asked with `Cache-Control: only-if-cached`, and no fresh report is held.
     NotCached,
@@ -38,7 +36,44 @@ pub enum Code {
     Unavailable,
 }
 
+/// Each code by its name in the contract, and by those of earlier versions after it.
+const NAMES: [(&str, Code); 13] = [
+    ("invalid_zip", Code::InvalidZip),
+    ("invalid_country", Code::InvalidCountry),
+    ("forbidden", Code::Forbidden),
+    ("unknown_place", Code::UnknownPlace),
+    ("rate_limited", Code::RateLimited),
+    ("upstream_rejected", Code::UpstreamRejected),
+    ("upstream_unavailable", Code::UpstreamUnavailable),
+    ("upstream_timeout", Code::UpstreamTimeout),
+    ("deadline_exceeded", Code::UpstreamTimeout),
+    ("not_cached", Code::NotCached),
+    ("overloaded", Code::Overloaded),
+    ("starting", Code::Starting),
+    ("unavailable", Code::Unavailable),
+];
+
+/// The names of all codes.
+pub(crate) const CODES: [&str; NAMES.len()] = {
+    let (mut names, mut at) = ([""; NAMES.len()], 0);
+    while at < names.len() {
+        names[at] = NAMES[at].0;
+        at += 1;
+    }
+    names
+};
+
 impl Code {
+    /// The code with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        NAMES.iter().find(|(known, _)| *known == name).map(|(_, code)| *code)
+    }
+
+    /// Its name in the contract.
+    pub fn name(self) -> &'static str {
+        NAMES.iter().find(|(_, code)| *code == self).map_or("", |(name, _)| name)
+    }
+
     /// The HTTP status that goes with the code.
     pub fn status(self) -> u16 {
         match self {
@@ -58,10 +93,8 @@ impl Code {
     }
 }
 
-/// The body of every answer that is not a report: `{"error":{"code":"unknown_place","message":"..."}}`, with
-/// `"retry_after_s"` where asking again later may help.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(from = "Envelope", into = "Envelope")]
+/// Why there is no report: a [`Rejection`] with a code of the contract.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ApiError {
     /// For a program.
@@ -91,30 +124,17 @@ impl ApiError {
     }
 }
 
-/// The shape on the wire.
-#[derive(Serialize, Deserialize)]
-struct Envelope {
-    error: Inner,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Inner {
-    code: Code,
-    message: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    retry_after_s: Option<u64>,
-}
-
-impl From<Envelope> for ApiError {
-    fn from(Envelope { error: Inner { code, message, retry_after_s } }: Envelope) -> Self {
-        Self::new(code, message).with_retry_after(retry_after_s.map(Duration::from_secs))
+impl ApiError {
+    /// The error that `rejection` is. None: its code is not one of the contract.
+    pub fn of(rejection: &Rejection) -> Option<Self> {
+        let error = Self::new(Code::named(&rejection.code)?, rejection.message.clone());
+        Some(error.with_retry_after(rejection.retry_after))
     }
 }
 
-impl From<ApiError> for Envelope {
+impl From<ApiError> for Rejection {
     fn from(error: ApiError) -> Self {
-        let retry_after_s = error.retry_after_s();
-        Self { error: Inner { code: error.code, message: error.message, retry_after_s } }
+        Self::new(error.code.status(), error.code.name(), error.message).with_retry_after(error.retry_after)
     }
 }
 
@@ -123,14 +143,42 @@ mod tests {
     use super::*;
 
     fn json(error: &ApiError) -> String {
-        serde_json::to_string(error).expect("an error is always JSON")
+        Rejection::from(error.clone()).to_json()
+    }
+
+    fn read(status: u16, json: &str) -> Option<ApiError> {
+        ApiError::of(&Rejection::read(status, json.as_bytes(), None)?)
     }
 
     #[test]
     fn an_error_reads_as_the_contract_says() {
         let error = ApiError::new(Code::UnknownPlace, "no such place");
         assert_eq!(json(&error), r#"{"error":{"code":"unknown_place","message":"no such place"}}"#);
-        assert_eq!(serde_json::from_str::<ApiError>(&json(&error)).expect("own JSON"), error);
+        assert_eq!(read(404, &json(&error)), Some(error));
+    }
+
+    #[test]
+    fn each_code_has_a_name_of_its_own_and_a_status() {
+        for (name, status) in [
+            ("invalid_zip", 400),
+            ("invalid_country", 400),
+            ("forbidden", 403),
+            ("unknown_place", 404),
+            ("rate_limited", 429),
+            ("upstream_rejected", 502),
+            ("upstream_unavailable", 502),
+            ("overloaded", 503),
+            ("starting", 503),
+            ("unavailable", 503),
+            ("upstream_timeout", 504),
+            ("not_cached", 504),
+        ] {
+            let code = Code::named(name).expect("a code");
+            assert_eq!((code.name(), code.status()), (name, status));
+        }
+        for name in ["", "not_found", "unknown place", "Unknown_place"] {
+            assert_eq!(Code::named(name), None, "{name}");
+        }
     }
 
     #[test]
@@ -144,14 +192,13 @@ mod tests {
             assert_eq!(json(&error), expected);
         }
         let forged = r#"{"error":{"code":"overloaded","message":"","retry_after_s":18446744073709551615}}"#;
-        let error: ApiError = serde_json::from_str(forged).expect("an error");
+        let error = read(503, forged).expect("an error");
         assert_eq!(error.retry_after_s(), Some(3600), "no longer than is believed");
     }
 
     #[test]
     fn a_producer_of_an_earlier_version_is_understood() {
-        let error: ApiError =
-            serde_json::from_str(r#"{"error":{"code":"deadline_exceeded","message":"late"}}"#).expect("an error");
+        let error = read(504, r#"{"error":{"code":"deadline_exceeded","message":"late"}}"#).expect("an error");
         assert_eq!(error.code, Code::UpstreamTimeout);
     }
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Serialize, Serializer};
+
 use crate::{ApiError, Code, Country};
 
 /// Why a question cannot be asked.
@@ -84,14 +86,20 @@ impl FromStr for Zip {
     }
 }
 
+impl Serialize for Zip {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
+    }
+}
+
 impl fmt::Display for Zip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-/// A place to ask about.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// A place to ask about. As a query of an address it is `zip=SW1A+1AA&country=GB`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Query {
     /// Postal code of the place.
     pub zip: Zip,
@@ -168,8 +176,10 @@ mod tests {
     }
 
     #[test]
-    fn a_path_needs_no_further_escaping() {
+    fn a_path_needs_no_further_escaping_and_is_what_the_operation_sends() {
         let query = Query::parse("sw1a 1aa", Some("gb")).expect("fine");
         assert_eq!(query.to_path(), "/weather?zip=SW1A+1AA&country=GB");
+        let sent = serde_urlencoded::to_string(&query).expect("names and values");
+        assert_eq!(query.to_path(), format!("{}?{sent}", crate::WEATHER.path()));
     }
 }

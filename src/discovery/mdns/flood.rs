@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use futures_lite::FutureExt as _;
+use crate::timeout::timeout;
 use mdns_sd::{Metrics, ServiceDaemon};
 use smol::Timer;
 
@@ -45,13 +45,11 @@ pub(super) async fn too_much(daemon: &ServiceDaemon, in_use: impl Fn() -> usize,
 async fn size(daemon: &ServiceDaemon) -> Option<(i64, i64)> {
     let asked = Instant::now();
     let answer = daemon.get_metrics().ok()?;
-    let answered = async { answer.recv_async().await.ok() };
-    let late = async {
-        Timer::after(ANSWERS_WITHIN).await;
+    let answered = timeout(ANSWERS_WITHIN, answer.recv_async()).await;
+    if answered.is_none() {
         log::error!("mDNS has not answered for {:?}: it gets more packets than it can read", asked.elapsed());
-        None
-    };
-    answered.or(late).await.map(|metrics| count(&metrics))
+    }
+    answered?.ok().map(|metrics| count(&metrics))
 }
 
 fn max_records(in_use: usize) -> i64 {

@@ -21,6 +21,7 @@ use smol::Timer;
 
 use super::registration::GOODBYE_TAKES;
 use super::{Error, Link, flood};
+use crate::timeout::timeout;
 use crate::trust::Trust;
 
 /// Entry of a host in a list of services; avahi announces it so too. Port 9 discards what it gets.
@@ -171,11 +172,7 @@ impl Host {
                 }
             }
         };
-        let over = async {
-            Timer::after(LOOK).await;
-            None
-        };
-        heard.or(over).await
+        timeout(LOOK, heard).await.flatten()
     }
 
     async fn keep_name(&mut self, ear: &Ear, name: &str, tell: &mut impl FnMut(HostNews)) -> Result<Loss, Error> {

@@ -5,12 +5,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_lite::FutureExt as _;
 use mdns_sd::{IfKind, IfPredicate, ServiceDaemon, ServiceInfo};
 use smol::Timer;
 
 use super::Error;
 use crate::discovery::interfaces::Chosen;
+use crate::timeout::timeout;
 
 /// Every this many seconds the interfaces are looked at: a new address and a cable put back heal by themselves.
 const IP_CHECK_SECONDS: u32 = 2;
@@ -107,13 +107,7 @@ impl Link {
         // Its goodbyes go nowhere.
         match old.disable_interface(IfKind::All).and_then(|()| old.shutdown()) {
             Ok(ended) => {
-                let late = async {
-                    Timer::after(ENDS_WITHIN).await;
-                };
-                let over = async {
-                    let _ = ended.recv_async().await; // an error means the same
-                };
-                over.or(late).await;
+                let _ = timeout(ENDS_WITHIN, ended.recv_async()).await; // an error means that it has ended, too
                 Timer::after(EXITS_WITHIN).await;
             }
             Err(mdns_sd::Error::DaemonShutdown) => {} // it has ended of its own

@@ -5,13 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use futures_lite::FutureExt as _;
 use mdns_sd::{DaemonEvent, Receiver, ServiceInfo};
 use smol::Timer;
 
 use super::{Error, Link};
 use crate::discovery::txt::Place;
 use crate::discovery::{Announcement, SERVICE_TYPE, Status};
+use crate::timeout::timeout;
 use crate::trust::Trust;
 
 /// The library sends each goodbye a second time after 120 ms; ending before that would lose it.
@@ -102,12 +102,9 @@ impl Registration {
                     log::warn!("could not sign the registration anew: {error}");
                 }
             }
-            let pause = async {
-                Timer::after(SIGNATURE_CHECK).await;
-            };
             match &heard {
-                Some(heard) => addresses_changed(heard).or(pause).await,
-                None => pause.await,
+                Some(heard) => drop(timeout(SIGNATURE_CHECK, addresses_changed(heard)).await),
+                None => drop(Timer::after(SIGNATURE_CHECK).await),
             }
         }
         std::future::pending::<()>().await;

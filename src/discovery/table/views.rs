@@ -77,8 +77,8 @@ impl InstanceTable {
         seen.collect()
     }
 
-    /// Why no instance of `service` takes calls, and what to look at, as a sentence.
-    pub(in crate::discovery) fn why_none(&self, service: &str) -> String {
+    /// Why no instance of `service` takes calls, and what to look at, as a sentence. `port`: of mDNS.
+    pub(in crate::discovery) fn why_none(&self, service: &str, port: u16) -> String {
         let these = |state| {
             let of_service = self.in_state(state).map(|(_, entry)| entry);
             of_service.filter(|entry| *entry.instance.service == *service)
@@ -101,7 +101,7 @@ impl InstanceTable {
             [] => String::new(),
             others => format!(" (found are {})", others.join(", ")),
         };
-        format!("none was found{found}; is one running, and is mDNS (UDP 5353) allowed on this network?")
+        format!("none was found{found}; is one running, and is mDNS (UDP {port}) allowed on this network?")
     }
 
     /// Why an announced instance is not in use, as the end of a sentence.

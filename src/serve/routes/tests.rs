@@ -27,15 +27,14 @@ struct Service {
     ended: smol::Task<server::Drained>,
 }
 
-/// A consumer that knows one producer which answers and one that nobody listens for.
+/// A consumer that declares no calls, and knows one producer which answers and one that nobody listens for.
 async fn service(executor: &Arc<Executor<'static>>) -> Service {
     let mut config = Config::default();
     config.discovery.mdns = false;
     let producer = producer(executor);
     let nobody = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
     config.discovery.fixed = [("producer".to_owned(), vec![producer, nobody])].into();
-    let host = Host::new(crate::Service::named("consumer").calls(&["producer"]), config, Arc::clone(executor))
-        .expect("a host");
+    let host = Host::new(crate::Service::named("consumer"), config, Arc::clone(executor)).expect("a host");
     let client = host.client().expect("a client");
     let (health, stats) = (Arc::new(Health::default()), Arc::new(Stats::default()));
     health.set(Phase::Ready);

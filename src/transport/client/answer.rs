@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use super::connection::Connection;
 use super::convert;
 use super::error::{Error, Phase};
-use crate::transport::pool::Pool;
+use super::pool::Pool;
 
 /// A body up to this size that has arrived with its head is handed over whole.
 const AT_ONCE: usize = 64 << 10;

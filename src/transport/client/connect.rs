@@ -10,12 +10,12 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use async_io::{Async, Timer};
-use futures_lite::future;
 
 use super::connection::Connection;
 use super::error::{Error, Phase};
 use super::socket::{Socket, Stream, Watch};
 use super::{Inner, Target};
+use crate::timeout::timeout_at;
 
 /// How long the first address is alone (RFC 8305, 5).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -32,7 +32,7 @@ pub(super) async fn open(wire: &Inner, target: &Target<'_>, deadline: Instant) -
 
     let latest = deadline.min(Instant::now() + settings.connect_timeout * (addrs.len() as u32));
     let each = settings.connect_timeout;
-    let tcp = until(latest, race(&addrs, each)).await.unwrap_or_else(|| Err(timed_out(Phase::Connect)))?;
+    let tcp = timeout_at(latest, race(&addrs, each)).await.unwrap_or_else(|| Err(timed_out(Phase::Connect)))?;
     let tcp = tcp.ok_or_else(|| timed_out(Phase::Connect))?;
     if let Err(error) = tcp.get_ref().set_nodelay(true) {
         log::debug!("no TCP_NODELAY towards {}: {error}", target.key);
@@ -44,22 +44,13 @@ pub(super) async fn open(wire: &Inner, target: &Target<'_>, deadline: Instant) -
     let stream = if target.https {
         let latest = deadline.min(Instant::now() + settings.connect_timeout);
         let handshake = wire.tls.connect(target.host, socket);
-        Stream::Tls(Box::new(until(latest, handshake).await.ok_or_else(|| timed_out(Phase::Tls))??))
+        Stream::Tls(Box::new(timeout_at(latest, handshake).await.ok_or_else(|| timed_out(Phase::Tls))??))
     } else {
         Stream::Plain(socket)
     };
     #[cfg(not(feature = "tls"))]
     let stream = Stream::Plain(socket); // Target::of has refused https
     Ok(Box::new(Connection::new(target.key.into(), target.https, stream, watch).await?))
-}
-
-/// Result of `work`, if it has one before `instant`.
-async fn until<T>(instant: Instant, work: impl Future<Output = T>) -> Option<T> {
-    let late = async {
-        Timer::at(instant).await;
-        None
-    };
-    future::or(async { Some(work.await) }, late).await
 }
 
 /// `addrs` with the families in turn, so that a family without a route delays no request for long.
@@ -129,7 +120,10 @@ async fn race(addrs: &[SocketAddr], each: Duration) -> Result<Option<Async<TcpSt
 }
 
 async fn attempt(addr: SocketAddr, time: Duration) -> Result<Option<Async<TcpStream>>, (SocketAddr, io::Error)> {
-    until(Instant::now() + time, Async::<TcpStream>::connect(addr)).await.transpose().map_err(|error| (addr, error))
+    timeout_at(Instant::now() + time, Async::<TcpStream>::connect(addr))
+        .await
+        .transpose()
+        .map_err(|error| (addr, error))
 }
 
 /// A refusal tells more than a missing route of the other family does. A reset before anything was sent is one too: the

@@ -92,7 +92,7 @@ fn handled_as<S>(
     if progress.was_body_too_large() {
         return convert::refused(&refusal::BODY_TOO_LARGE, Arc::clone(progress));
     }
-    let response = match handled {
+    let mut response = match handled {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => {
             log::error!("request not answered: {error}");
@@ -104,6 +104,11 @@ fn handled_as<S>(
             return convert::refused(&refusal::PANIC, Arc::clone(progress));
         }
     };
+    // The answer of tide's router to a method that its path does not have.
+    if response.status() == http_types::StatusCode::MethodNotAllowed && response.is_empty() == Some(true) {
+        response.set_body(refusal::METHOD_OF_PATH.body());
+        response.set_content_type(http_types::mime::JSON);
+    }
     convert::response(response, Arc::clone(progress))
 }
 

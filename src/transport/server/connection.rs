@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use async_io::{Async, Timer};
+use async_io::Async;
 use event_listener::EventListener;
 use futures_lite::future;
 use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -24,6 +24,7 @@ use super::convert::{MAX_TARGET, Peer};
 use super::progress::{Progress, WaitsFor, Watchdog};
 use super::refusal::{self, Refusal};
 use super::{Shared, Stop};
+use crate::timeout::timeout;
 use crate::transport::io::Io;
 
 /// The whole head of a request, and what is kept of a body or answer between two system calls.
@@ -158,11 +159,7 @@ impl Orders {
 pub(super) async fn asks_for(stream: &Async<TcpStream>, paths: &[&str]) -> bool {
     let mut head = [0; 64];
     let look = stream.read_with(|stream| stream.peek(&mut head));
-    let silent = async {
-        Timer::after(LINGER).await;
-        Ok(0)
-    };
-    let Ok(count) = future::or(look, silent).await else { return false };
+    let Some(Ok(count)) = timeout(LINGER, look).await else { return false };
     let target = head
         .get(..count)
         .and_then(|head| head.strip_prefix(b"GET "))
@@ -178,10 +175,7 @@ pub(super) async fn refuse(stream: &Async<TcpStream>, refusal: &Refusal, id: Opt
         let _ = to.write_all(wire.as_bytes()).await; // a peer that is gone needs no reason
         linger(stream).await;
     };
-    future::or(say, async {
-        Timer::after(LINGER).await;
-    })
-    .await;
+    let _ = timeout(LINGER, say).await; // the connection is closed either way
 }
 
 /// Ends our side and reads away what the peer still sends.
@@ -193,10 +187,7 @@ async fn linger(stream: &Async<TcpStream>) {
             future::yield_now().await; // a fast peer must not keep others from running
         }
     };
-    future::or(read_away, async {
-        Timer::after(LINGER).await;
-    })
-    .await;
+    let _ = timeout(LINGER, read_away).await; // the connection is closed either way
 }
 
 /// The socket, watched: notes what arrives and whether the peer takes what we send.

@@ -57,6 +57,8 @@ pub(super) static EXPECTATION: Refusal =
 pub(super) static PANIC: Refusal =
     refusal(Status::INTERNAL_SERVER_ERROR, "internal_error", "the request could not be answered; the log says why");
 pub(super) static METHOD: Refusal = refusal(Status::NOT_IMPLEMENTED, "not_implemented", "the method is not supported");
+pub(super) static METHOD_OF_PATH: Refusal =
+    refusal(Status::METHOD_NOT_ALLOWED, "method_not_allowed", "the path has other methods than this one");
 pub(super) static ENCODING: Refusal =
     refusal(Status::NOT_IMPLEMENTED, "not_implemented", "the only Transfer-Encoding supported is chunked");
 pub(super) static BUSY: Refusal =

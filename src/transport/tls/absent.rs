@@ -5,6 +5,7 @@ use std::path::Path;
 use super::Error;
 
 /// No TLS.
+#[derive(Default)]
 pub(in crate::transport) struct Tls;
 
 impl Tls {

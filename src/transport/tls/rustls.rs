@@ -23,6 +23,7 @@ pub(in crate::transport) use futures_rustls::client::TlsStream;
 const SESSIONS: usize = 8;
 
 /// Makes TLS connections; the roots are read at most once.
+#[derive(Default)]
 pub(in crate::transport) struct Tls {
     connector: OnceLock<Result<TlsConnector, Error>>,
 }

@@ -15,6 +15,9 @@ pub(crate) const NEEDS: &[Package] = &[
     Package { program: "sha256sum", package: "coreutils" },
 ];
 
+/// Label of the node and the containers of a playground.
+pub(crate) const LABEL: &str = "bramble.playground";
+
 /// `docker ARGUMENTS`: its stdout, without the last line's end.
 pub(crate) fn docker(arguments: &[&str]) -> Result<String, String> {
     run::output(Command::new("docker").args(arguments)).map(|said| said.trim_end().to_owned())
@@ -58,8 +61,14 @@ pub(crate) fn why_no_swarm_here() -> Option<String> {
     }
     match swarm() {
         Ok(Swarm::None) => None,
-        Ok(Swarm::Manager) if super::playground::is_ours() => None,
+        Ok(Swarm::Manager) if is_ours() => None,
         Ok(_) => Some("this machine is in a Swarm already, which is not for trials".to_owned()),
         Err(why) => Some(why),
     }
+}
+
+/// Whether the Swarm that this node manages is that of a playground.
+pub(crate) fn is_ours() -> bool {
+    let label = format!("{{{{index .Spec.Labels \"{LABEL}\"}}}}");
+    docker(&["node", "inspect", "self", "--format", &label]).is_ok_and(|said| said == "yes")
 }

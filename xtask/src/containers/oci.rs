@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::build::Platform;
+use super::platform::Platform;
 use crate::run;
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -170,7 +170,7 @@ fn remove(folder: &Path) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::build::PLATFORMS;
+    use super::super::platform::PLATFORMS;
     use super::*;
 
     #[test]

@@ -11,13 +11,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::docker::{self, Swarm, docker, lines};
+use super::docker::{self, LABEL, Swarm, docker, is_ours, lines};
 use super::{deploy, http, swarm};
 use crate::install;
 use crate::run::{self, Workspace};
 
-/// The mark of what is ours: on the node, and on containers.
-const LABEL: &str = "bramble.playground";
 const SECRET: &str = "bramble-api-key";
 /// Prefix of names that killed tests may have left behind.
 const TESTS: &str = "bramble-test-";
@@ -50,12 +48,6 @@ impl fmt::Display for Playground {
 
 fn folder(workspace: &Workspace) -> PathBuf {
     workspace.root.join("target/containers/playground")
-}
-
-/// Whether the Swarm this node manages was made here.
-pub(crate) fn is_ours() -> bool {
-    let label = format!("{{{{index .Spec.Labels \"{LABEL}\"}}}}");
-    docker(&["node", "inspect", "self", "--format", &label]).is_ok_and(|said| said == "yes")
 }
 
 impl Playground {

@@ -11,8 +11,7 @@ use bench_http::LISTENING;
 use bramble::Config;
 use bramble::client::Client;
 use bramble::discovery::{Directory, Told, fixed};
-use bramble::transport::client::{Settings, Wire};
-use bramble::transport::server::{self, Limits, Options};
+use bramble::internals::transport::server::{self, Limits, Options};
 use smol::Executor;
 use tide::http::{mime, url::Position};
 use tide::{Body, Request, Response, StatusCode};
@@ -42,13 +41,11 @@ impl Forward {
 fn main() -> Result<(), Failed> {
     let backend: SocketAddr = std::env::args().nth(1).ok_or("usage: ours-forward ADDRESS:PORT")?.parse()?;
     let executor = Arc::new(Executor::new());
-    let wire = Wire::new(Settings::default())?;
-    executor.spawn(wire.clone().keep_tidy()).detach();
     let directory = Directory::new(Told::Nobody, Instant::now());
     fixed::fill(&directory, &BTreeMap::from([(SERVICE.to_owned(), vec![backend])]), Instant::now());
     let config = Config::default();
     let limits = Limits { max_connections: 4096, ..Limits::from(&config.server) };
-    let client = Client::new(config, directory, wire)?;
+    let client = Client::new(config, directory)?;
     let mut app = tide::with_state(Forward { client });
     app.at("/weather").get(|request: Request<Forward>| async move {
         request.state().answer(&request.url()[Position::BeforePath..]).await

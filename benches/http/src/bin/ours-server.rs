@@ -1,4 +1,4 @@
-//! A producer's wire without its work: tide over `bramble::transport::server`, one thread.
+//! A producer's wire without its work: tide over the server of `bramble::internals::transport`, one thread.
 
 use std::error::Error;
 use std::net::Ipv4Addr;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bench_http::{ANSWER, LISTENING};
 use bramble::Config;
-use bramble::transport::server::{self, Limits, Options};
+use bramble::internals::transport::server::{self, Limits, Options};
 use smol::Executor;
 use tide::{Body, Request, Response};
 

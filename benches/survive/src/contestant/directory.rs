@@ -40,16 +40,9 @@ impl Directory {
         let Some(first) = endpoints.first() else { return };
         let id: Arc<str> = first.id().into();
         let instance = Instance {
-            id: Arc::clone(&id),
-            service: SERVICE.into(),
-            addr: first.socket_address(),
-            path: "/".into(),
             zone: zone.into(),
-            weight: 1,
-            version: "".into(),
             status: if is_ending { Status::Drain } else { Status::Up },
-            source: Source::Mdns,
-            epoch: 0,
+            ..Instance::new(Arc::clone(&id), SERVICE, first.socket_address(), Source::Mdns)
         };
         let addresses = endpoints.iter().map(EndpointId::socket_address).collect();
         self.table.borrow_mut().apply(Source::Mdns, &id, Change::Announced(instance, addresses), now);

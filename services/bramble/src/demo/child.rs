@@ -10,10 +10,11 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bramble::timeout::timeout;
+use futures_lite::StreamExt as _;
 use futures_lite::io::{AsyncBufRead, AsyncBufReadExt as _, BufReader};
-use futures_lite::{FutureExt as _, StreamExt as _};
+use smol::Executor;
 use smol::process::{ChildStderr, Command};
-use smol::{Executor, Timer};
 
 use crate::Failure;
 
@@ -130,11 +131,7 @@ impl Child {
 
     /// Waits until the child has ended; makes it end if it does not.
     pub(super) async fn end(&mut self) {
-        let late = async {
-            Timer::after(ENDS_WITHIN).await;
-            Err(io::ErrorKind::TimedOut.into())
-        };
-        if self.process.status().or(late).await.is_err() {
+        if !matches!(timeout(ENDS_WITHIN, self.process.status()).await, Some(Ok(_))) {
             log::warn!("{} did not end by itself", self.name);
             // It may have ended this moment; then there is nothing left to end.
             let _ = self.process.kill();

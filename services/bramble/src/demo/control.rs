@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use bramble::transport::server::{self, Limits, Options};
+use bramble::serve::serve_routes;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::{Executor, Task};
 use tide::{Request, Response, StatusCode};
@@ -55,8 +55,6 @@ impl Control {
     /// Listens on loopback, at any free port.
     pub(super) fn start(executor: &Arc<Executor<'static>>) -> Result<Self, Failure> {
         let failed = |error: std::io::Error| Failure::Running(format!("the demo's buttons: {error}"));
-        let listener = server::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).map_err(failed)?;
-        let addr = listener.get_ref().local_addr().map_err(failed)?;
         let token = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
         let (to, orders) = bounded(WAITING);
         let mut app = tide::with_state(to);
@@ -67,12 +65,9 @@ impl Control {
         });
         app.at(&format!("/{token}/weather/break")).post(|request| take(request, Some(ControlAction::BreakWeather)));
         app.at(&format!("/{token}/weather/mend")).post(|request| take(request, Some(ControlAction::MendWeather)));
-        let limits = Limits::from(&bramble::config::Config::default().server);
-        let options = Options::new(limits, Arc::clone(executor));
-        let serving = executor.spawn(async move {
-            server::serve(listener, app, options, std::future::pending()).await;
-        });
-        Ok(Self { url: format!("http://{addr}/{token}"), orders, _serving: serving })
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (addr, serving) = serve_routes(app, loopback, executor).map_err(failed)?;
+        Ok(Self { url: format!("http://{addr}/{token}"), orders, _serving: executor.spawn(serving) })
     }
 }
 

@@ -129,7 +129,13 @@ fn strange_answers() -> Vec<Says> {
         good(&absurd),
         (200, "", "<html>Welcome to nginx!</html>".into()),
         (200, "", r#"{"status":"ok"}"#.into()),
+        (200, "", r#"{"error":{"code":"unknown_place","message":"what the producer said"}}"#.into()),
         (404, "", "404 page not found".into()),
+        (404, "", r#"{"cod":"404","message":"city not found"}"#.into()),
+        (404, "", r#"{"error":{"code":404,"message":"not found"}}"#.into()),
+        error_body(404, "", "not_found"),
+        error_body(403, "", "forbidden"),
+        (404, "", good(&report()).2),
         (301, "location: https://127.0.0.1:1/\r\n", String::new()),
     ]
 }

@@ -7,7 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bramble::resolve::Resolver;
+use bramble::discovery::dns::Resolver;
+use bramble::timeout::timeout;
 use futures_lite::FutureExt as _;
 use smol::channel::Receiver;
 use smol::net::UdpSocket;
@@ -259,11 +260,8 @@ async fn ask(server: SocketAddr, nonce: u64) -> Result<(Duration, Instant), Sile
             }
         }
     };
-    let late = async {
-        Timer::after(PATIENCE).await;
-        Err(Silence::Network(format!("no answer within {} s; is UDP port 123 let through?", PATIENCE.as_secs())))
-    };
-    answer.or(late).await
+    let late = || format!("no answer within {} s; is UDP port 123 let through?", PATIENCE.as_secs());
+    timeout(PATIENCE, answer).await.unwrap_or_else(|| Err(Silence::Network(late())))
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant, SystemTime};
 
+use bramble::client::Deadline;
 use bramble::config::Config;
-use bramble::transport::client::Deadline;
 use bramble_weather::{ApiError, Query, Report};
 use smol::Executor;
 use smol::channel::{Receiver, Sender, unbounded};

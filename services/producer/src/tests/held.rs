@@ -1,10 +1,10 @@
 //! `Cache-Control: only-if-cached`: an answer from what is held, at once, without a call to the weather API.
 
-use bramble_weather::{ApiError, Code, Report, Source};
+use bramble_weather::{Code, Report, Source};
 use surf::http::{Request, Response};
 
 use super::fake::{Bench, Does, NOT_FOUND};
-use super::{DOWN, GOOD, header};
+use super::{DOWN, GOOD, error_of, header};
 
 async fn get(bench: &Bench, zip: &str, cache_control: &str) -> Response {
     let mut request = Request::get(format!("http://producer/weather?zip={zip}&country=DE").as_str());
@@ -25,7 +25,7 @@ fn a_fresh_report_is_given_and_another_place_is_not_asked_for() {
             assert_eq!((u16::from(response.status()), report.source), (200, Source::Cache), "{written}");
 
             let mut response = get(&bench, "1", written).await;
-            let error: ApiError = response.body_json().await.expect("an error");
+            let error = error_of(&mut response).await;
             assert_eq!((u16::from(response.status()), error.code), (504, Code::NotCached), "{written}");
             assert_eq!((header(&response, "retry-after").as_str(), error.retry_after), ("", None));
         }

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bramble::config::Config;
-use bramble::discovery::{Change as Heard, Instance, Source, Status};
+use bramble::discovery::{Change as Heard, Instance, Source};
 use bramble::serve::Host;
 use futures_lite::{AsyncWriteExt as _, future};
 use smol::net::TcpListener;
@@ -27,18 +27,7 @@ impl Bench {
     }
 
     fn knows(&self, name: &str, addr: SocketAddr) {
-        let instance = Instance {
-            id: name.into(),
-            service: "producer".into(),
-            addr,
-            path: "/".into(),
-            zone: "".into(),
-            weight: 1,
-            version: "".into(),
-            status: Status::Up,
-            source: Source::Mdns,
-            epoch: 0,
-        };
+        let instance = Instance::new(name, "producer", addr, Source::Mdns);
         self.gather.directory.apply(Source::Mdns, name, Heard::Is(instance), Instant::now());
     }
 

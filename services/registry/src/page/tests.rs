@@ -11,16 +11,14 @@ use crate::view::{Caller, InstanceView, News, by_service};
 /// An instance as outside of the demo: there, answering, and called by no other.
 fn one(service: &str, number: u8) -> InstanceView {
     let instance = Instance {
-        id: format!("{service}-{number:016x}").into(),
-        service: service.into(),
-        addr: SocketAddr::from(([192, 168, 178, number], 40_000)),
-        path: "/".into(),
         zone: "shelf".into(),
-        weight: 1,
         version: "0.2.0".into(),
-        status: Status::Up,
-        source: Source::Mdns,
-        epoch: 0,
+        ..Instance::new(
+            format!("{service}-{number:016x}"),
+            service,
+            SocketAddr::from(([192, 168, 178, number], 40_000)),
+            Source::Mdns,
+        )
     };
     let known_for = Duration::from_secs(90);
     let standing = Standing::Confirmed;

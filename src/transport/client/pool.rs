@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use event_listener::Event;
 
-use super::client::Connection;
+use super::connection::Connection;
 
 /// Idle connections to one endpoint, the one used last at the end, so that the others grow old.
 type Idle = Vec<Box<Connection>>;
