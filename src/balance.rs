@@ -121,9 +121,13 @@ impl Balancer {
         now: Instant,
         seed: u64,
     ) -> Result<Self, InvalidSetting> {
-        let day = Duration::from_secs(24 * 3600);
         let slow_start = balance.slow_start;
-        InvalidSetting::unless(slow_start <= day, "balance.slow_start", &slow_start, "at most 24h")?;
+        InvalidSetting::unless(
+            slow_start <= BreakerSettings::MAX_TIME,
+            "balance.slow_start",
+            &slow_start,
+            "at most 24h",
+        )?;
         let peers = Arc::new(PeerLatencies::new());
         let empty = Arc::new(Roster::new(Vec::new(), Vec::new(), Vec::new(), [0, 0], &peers));
         Ok(Self {

@@ -1,5 +1,5 @@
-//! The weather of ten minutes ago is nearly always good enough, and the API that knows the present one is slow, limited
-//! and sometimes gone. What was answered once is given again, and says how old it is.
+//! A cache of answers that come from far away: an answer of ten minutes ago is often good enough, and the API that knows the
+//! present one is slow, limited and sometimes gone. Each answer says how old it is.
 //!
 //! How long an answer may be given is RFC 5861's matter ([`Freshness`], a pure function of its age). [`Cache`] adds
 //! what a guarded service needs beside it: equal questions at the same time make one fetch, a fetch outlives the caller
@@ -34,7 +34,7 @@ pub use memory::Entry;
 pub use shared_store::SharedStore;
 pub use table::{Boarding, CacheTable, FetchOrigin, FetchOutcome, Lookup};
 
-/// Four times what the default 1,024 weather reports take; even at a million entries configured, a flood of long
+/// Room for 1,024 answers of 4 KiB; even at a million entries configured, a flood of long
 /// answers takes no more of a Pi Zero's 512 MB.
 pub const MAX_BYTES: usize = 4 << 20;
 

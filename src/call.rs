@@ -13,11 +13,11 @@
 //! let (start, mut rng) = (Instant::now(), fastrand::Rng::new());
 //! let service = CalledService::new(&call, &balance, &breaker, "", start, rng.u64(..))?;
 //! let address = ([127, 0, 0, 1], 9001).into();
-//! service.update(&[Target { id: "producer-1".into(), address, weight: 1, zone: String::new(), draining: false }], start);
+//! service.update(&[Target { id: "greeter-1".into(), address, weight: 1, zone: String::new(), draining: false }], start);
 //!
 //! let mut call = CallMachine::new(&service, Question::until(start + Duration::from_secs(3)));
 //! let Step::Ask(ask) = call.step(CallEvent::Begin, start, &mut rng) else { panic!("an endpoint is known") };
-//! assert_eq!(ask.endpoint.id(), "producer-1");
+//! assert_eq!(ask.endpoint.id(), "greeter-1");
 //! // ... the driver sends the request, and waits for its answer or for the time that the machine names ...
 //! let Step::Wait(_) = call.step(CallEvent::Woken, start, &mut rng) else { panic!("the answer is not there") };
 //! let ended = CallEvent::Ended { attempt: ask.attempt, ending: Ending::Success { latency: Duration::from_millis(3) } };

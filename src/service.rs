@@ -134,7 +134,7 @@ impl Service {
         Self { is_standalone: true, ..self }
     }
 
-    /// Its name, as in `producer-5f0c2a9be81d4477`.
+    /// Its name, as in `greeter-5f0c2a9be81d4477`.
     pub const fn name(&self) -> &'static str {
         self.name
     }

@@ -1,4 +1,4 @@
-//! Trust between the processes of a cluster. On a LAN any host can say anything: that a producer is there, that it is
+//! Trust between the processes of a cluster. On a LAN any host can say anything: that an instance is there, that it is
 //! elsewhere, that it is gone; and any can ask. So what can be measured is measured (`links`), and where the cluster
 //! has a [`key`], `record`s and [`request`]s are signed with it.
 //!
@@ -6,9 +6,9 @@
 //! | --- | --- | --- |
 //! | an instance found by mDNS | must be on the network its record came by | and have signed its record |
 //! | an address of a DNS name or of the configuration | is believed | is believed |
-//! | a call to a producer | is answered | must be signed; else 403 |
+//! | a call to a service that is not `open_to_all` | is answered | must be signed; else 403 |
 //!
-//! A signature does not give secrecy (the weather is none), nor protection from an attacker that records a signed GET
+//! A signature does not give secrecy, nor protection from an attacker that records a signed GET
 //! and sends it again (it gets what it has seen already). A reader of the key file of one node is in.
 
 pub mod key;
@@ -44,9 +44,9 @@ pub struct Trust {
 /// Names and addresses of this process itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Own {
-    /// `consumer-5f0c2a9be81d4477`.
+    /// `greeter-5f0c2a9be81d4477`.
     pub id: Arc<str>,
-    /// `consumer`.
+    /// `greeter`.
     pub service: &'static str,
     /// The port it listens at.
     pub port: u16,

@@ -3,9 +3,6 @@
 use super::ramp::Ramp;
 use std::time::Duration;
 
-const LONGEST: Duration = Duration::from_secs(24 * 3600); // longer is a slip of a unit
-const MOST_CALLS: u32 = 1_000_000; // far below where a counter is full
-
 /// A setting that cannot be worked with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key} = {value}: must be {must}")]
@@ -62,12 +59,17 @@ pub struct BreakerSettings {
 const SOLE_OPEN_FOR_MAX: Duration = Duration::from_secs(3);
 
 impl BreakerSettings {
-    /// The same for a callee that has no substitute, as the weather API: opened by consecutive failures alone, and by twice
+    /// The longest time that a setting may be: a longer one is a slip of a unit.
+    pub const MAX_TIME: Duration = Duration::from_secs(24 * 3600);
+    /// The largest number of calls that a setting may be: far below where a counter is full.
+    pub const MAX_CALLS: u32 = 1_000_000;
+
+    /// The same for a callee that has no substitute, as an API of the internet: opened by consecutive failures alone, and by twice
     /// as many, since one that fails half of the calls answers the other half; open for 3 s at most; and without a ramp.
     #[must_use]
     pub fn for_sole_callee(&self) -> Self {
         let [open_for, open_for_max] = [self.open_for, self.open_for_max].map(|time| time.min(SOLE_OPEN_FOR_MAX));
-        let consecutive_failures = self.consecutive_failures.saturating_mul(2).min(MOST_CALLS);
+        let consecutive_failures = self.consecutive_failures.saturating_mul(2).min(Self::MAX_CALLS);
         Self { consecutive_failures, failure_rate: 1.0, open_for, open_for_max, ramp: Duration::ZERO, ..self.clone() }
     }
 }
@@ -116,10 +118,15 @@ impl Rules {
     pub fn new(config: &BreakerSettings) -> Result<Self, InvalidSetting> {
         let must = InvalidSetting::unless;
         let rate = |rate: f64| rate > 0.0 && rate <= 1.0; // false for NaN too
-        let time = |time: Duration| !time.is_zero() && time <= LONGEST;
+        let time = |time: Duration| !time.is_zero() && time <= BreakerSettings::MAX_TIME;
         let window = config.window;
-        must(window >= Duration::from_millis(10) && window <= LONGEST, "breaker.window", &window, "10ms to 24h")?;
-        let count = |count: u32| (1..=MOST_CALLS).contains(&count);
+        must(
+            window >= Duration::from_millis(10) && window <= BreakerSettings::MAX_TIME,
+            "breaker.window",
+            &window,
+            "10ms to 24h",
+        )?;
+        let count = |count: u32| (1..=BreakerSettings::MAX_CALLS).contains(&count);
         must(count(config.minimum_calls), "breaker.minimum_calls", &config.minimum_calls, "1 to 1000000")?;
         let consecutive = config.consecutive_failures;
         must(count(consecutive), "breaker.consecutive_failures", &consecutive, "1 to 1000000")?;
@@ -135,7 +142,7 @@ impl Rules {
             "at least open_for, and at most 24h",
         )?;
         must(count(config.half_open_calls), "breaker.half_open_calls", &config.half_open_calls, "1 to 1000000")?;
-        must(config.ramp <= LONGEST, "breaker.ramp", &config.ramp, "at most 24h")?;
+        must(config.ramp <= BreakerSettings::MAX_TIME, "breaker.ramp", &config.ramp, "at most 24h")?;
         must(rate(config.ramp_floor), "breaker.ramp_floor", &config.ramp_floor, "above 0 and at most 1")?;
         Ok(Self {
             window,

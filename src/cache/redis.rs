@@ -1,4 +1,4 @@
-//! Answers shared through Redis, by producers that run and by those that start later. It is a help and never a need, so
+//! Answers shared through Redis, by instances that run and by those that start later. It is a help and never a need, so
 //! nothing here makes an answer wait for long.
 //!
 //! One task, the keeper, holds the one connection and makes it anew when it breaks. While there is none, questions pass
@@ -36,10 +36,10 @@ use crate::timeout::timeout_at;
 use place::Place;
 pub use place::SetupError;
 
-/// The longest one question waits for Redis. The weather API answers in about that time: waiting longer is no shortcut.
+/// The longest one question waits for Redis. An API of the internet answers in about that time: waiting longer is no shortcut.
 pub const OPERATION_FOR: Duration = Duration::from_millis(100);
 
-/// The largest value that is written or read. A weather report has less than 1 KiB.
+/// The largest value that is written or read.
 pub const MAX_VALUE: usize = 16 << 10;
 
 /// Time for a name, a connection and a password. No caller waits for them.

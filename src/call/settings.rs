@@ -24,7 +24,7 @@ impl Default for CallSettings {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(3),
-            // Long enough for an answer that needs a weather API of 1.2 s, short enough for a second attempt.
+            // Long enough for an answer that needs an API of 1.2 s, short enough for a second attempt.
             attempt_timeout: Duration::from_secs(2),
             hedge_after: HedgeDelay::P95,
             retry_budget: 0.2,

@@ -3,7 +3,7 @@
 //! `/circuits` is `{"id": ..., "services": [SERVICE, ...]}`, where a SERVICE is a service that has been called:
 //!
 //! ```json
-//! {"service": "producer", "state": "closed", "since": "2026-11-21T14:04:43.120Z", "for_ms": 5120, "reason": null,
+//! {"service": "greeter", "state": "closed", "since": "2026-11-21T14:04:43.120Z", "for_ms": 5120, "reason": null,
 //!  "next_probe_ms": null, "admitted_share": 1.0, "recent_calls": 40, "failure_rate": 0.025, "slow_rate": 0.0,
 //!  "in_flight": 1, "max_concurrent": 64, "recent_retries": 1, "retries_left": 12, "late_after_ms": 19.0,
 //!  "latency_ms": {"mean": 12.1, "p50": 11.0, "p90": 14.5, "p95": 19.0, "p99": 80.2},
@@ -15,7 +15,7 @@
 //! and an ENDPOINT one of its instances:
 //!
 //! ```json
-//! {"id": "producer-5f0c2a9be81d4477", "addr": "192.0.2.7:40001", "zone": "", "weight": 1, "draining": false,
+//! {"id": "greeter-5f0c2a9be81d4477", "addr": "192.0.2.7:40001", "zone": "", "weight": 1, "draining": false,
 //!  "state": "open", "since": "2026-11-21T14:04:43.120Z", "for_ms": 1200, "reason": "5 consecutive failures",
 //!  "next_probe_ms": 3800, "admitted_share": 0.0, "recent_calls": 5, "failure_rate": null, "slow_rate": null,
 //!  "failures_in_a_row": 5, "in_flight": 0, "expected_ms": 11.4, "slow_start_share": 1.0, "full": false,

@@ -112,15 +112,15 @@ const WINDOW: Time = Time::within(Duration::from_millis(100), Duration::from_sec
 impl FieldList for BreakerSettings {
     fn visit(&mut self, v: &mut dyn Visitor) {
         v.field("window", &mut self.window, WINDOW);
-        v.field("minimum_calls", &mut self.minimum_calls, Count(1..=1_000_000));
-        v.field("consecutive_failures", &mut self.consecutive_failures, Count(1..=1_000_000));
+        v.field("minimum_calls", &mut self.minimum_calls, Count(1..=Self::MAX_CALLS));
+        v.field("consecutive_failures", &mut self.consecutive_failures, Count(1..=Self::MAX_CALLS));
         v.field("failure_rate", &mut self.failure_rate, Share::AboveZero);
-        v.field("slow_call", &mut self.slow_call, Time::POSITIVE);
+        v.field("slow_call", &mut self.slow_call, Time::POSITIVE.up_to(Self::MAX_TIME));
         v.field("slow_call_rate", &mut self.slow_call_rate, Share::AboveZero);
-        v.field("open_for", &mut self.open_for, Time::POSITIVE);
-        v.field("open_for_max", &mut self.open_for_max, Time::POSITIVE);
+        v.field("open_for", &mut self.open_for, Time::POSITIVE.up_to(Self::MAX_TIME));
+        v.field("open_for_max", &mut self.open_for_max, Time::POSITIVE.up_to(Self::MAX_TIME));
         v.field("half_open_calls", &mut self.half_open_calls, Count(1..=1000));
-        v.field("ramp", &mut self.ramp, Time::OR_ZERO);
+        v.field("ramp", &mut self.ramp, Time::OR_ZERO.up_to(Self::MAX_TIME));
         v.field("ramp_floor", &mut self.ramp_floor, Share::AboveZero);
     }
 }
@@ -128,7 +128,7 @@ impl FieldList for BreakerSettings {
 impl FieldList for BalanceSettings {
     fn visit(&mut self, v: &mut dyn Visitor) {
         v.field("policy", &mut self.policy, Choice(Policy::WORDS));
-        v.field("slow_start", &mut self.slow_start, Time::OR_ZERO);
+        v.field("slow_start", &mut self.slow_start, Time::OR_ZERO.up_to(BreakerSettings::MAX_TIME));
         v.field("prefer_zone", &mut self.prefer_zone, Switch);
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::balance::Policy;
+use crate::balance::{BalanceSettings, Balancer, Policy};
+use crate::breaker::{BreakerSettings, Rules};
 use crate::call::{Fallback, HedgeDelay};
 
 fn text(text: &str) -> Result<Config, ConfigError> {
@@ -159,6 +160,23 @@ fn durations_are_bounded_and_have_a_unit() {
     assert!(time("\"18446744073709551615s1000ms\"").is_err());
     assert!(mistakes("[call]\ntimeout = \"0s\"").contains("allowed is 1ms to 30 days"));
     assert!(mistakes("[breaker]\nwindow = \"2h\"").contains("allowed is 100ms to 1h"));
+}
+
+#[test]
+fn each_setting_that_is_read_is_one_that_the_rules_take() {
+    for key in ["slow_call", "open_for_max", "ramp"] {
+        let breaker = |value: &str| text(&format!("[breaker]\n{key} = \"{value}\"")).map(|config| config.breaker);
+        Rules::new(&breaker("24h").expect("a day")).expect("the rules take a day, too");
+        let said = breaker("25h").expect_err("more than a day").to_string();
+        assert!(said.starts_with("bramble.toml:2:") && said.ends_with("1ms to 24h"), "{said}");
+    }
+    let mut ends = BreakerSettings { window: Duration::from_millis(100), half_open_calls: 1000, ..Default::default() };
+    (ends.minimum_calls, ends.consecutive_failures) = (BreakerSettings::MAX_CALLS, BreakerSettings::MAX_CALLS);
+    Rules::new(&ends).expect("the smallest window and the largest numbers");
+    let slow_start = |value: &str| text(&format!("[balance]\nslow_start = \"{value}\"")).map(|config| config.balance);
+    let balance: BalanceSettings = slow_start("24h").expect("a day");
+    Balancer::new(&balance, &ends, "", std::time::Instant::now(), 0).expect("the balancer takes a day, too");
+    assert!(slow_start("25h").is_err());
 }
 
 #[test]
@@ -369,8 +387,9 @@ prop_compose! {
             after if after <= config.call.timeout => HedgeDelay::After(after),
             _ => HedgeDelay::Off,
         };
-        config.breaker.open_for = times[3].min(times[4]);
-        config.breaker.open_for_max = times[3].max(times[4]);
+        let [open_for, open_for_max] = [times[3], times[4]].map(|time| time.min(BreakerSettings::MAX_TIME));
+        config.breaker.open_for = open_for.min(open_for_max);
+        config.breaker.open_for_max = open_for.max(open_for_max);
         config.cache.stale_if_error = times[5];
         config.breaker.ramp = Duration::ZERO;
         config.node.cluster_key_file = path.map(PathBuf::from);

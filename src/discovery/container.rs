@@ -34,39 +34,44 @@ pub(crate) fn is_in_the_way(config: &Discovery, service: &Service) -> Option<Str
         "this container has a network of its engine's own ({interface}), where mDNS would announce an address that \
          no host outside can reach"
     );
-    let instead = instead(config, service);
-    match &instead {
-        Instead::Nothing => log::warn!("{why}: {instead}"),
-        _ => log::info!("{why}: {instead}"),
+    let alternative = alternative(config, service);
+    match &alternative {
+        Alternative::None(_) => log::warn!("{why}: {alternative}"),
+        _ => log::info!("{why}: {alternative}"),
     }
-    Some(format!("off: {why}: {instead}"))
+    Some(format!("off: {why}: {alternative}"))
 }
 
-/// How others are found without mDNS.
+/// Discovery without mDNS.
 #[derive(Debug, PartialEq, Eq)]
-enum Instead {
+enum Alternative {
+    /// Others are found by these names.
     Names(String),
-    Found,
-    Nothing,
+    /// The service calls no other, and is found by its alias.
+    Alias,
+    /// None, and a service that is to be called.
+    None(&'static str),
 }
 
-fn instead(config: &Discovery, service: &Service) -> Instead {
+fn alternative(config: &Discovery, service: &Service) -> Alternative {
     let names: Vec<String> = config.dns.iter().map(|(service, name)| format!("{service} at {name}")).collect();
     match service.callees() {
-        _ if !names.is_empty() => Instead::Names(names.join(", ")),
-        _ if !config.fixed.is_empty() => Instead::Names("those of [discovery] fixed".into()),
-        Calls::None if !service.is_program() => Instead::Found,
-        _ => Instead::Nothing,
+        _ if !names.is_empty() => Alternative::Names(names.join(", ")),
+        _ if !config.fixed.is_empty() => Alternative::Names("those of [discovery] fixed".into()),
+        Calls::None if !service.is_program() => Alternative::Alias,
+        Calls::These([callee, ..]) => Alternative::None(callee),
+        _ => Alternative::None("NAME"),
     }
 }
 
-impl std::fmt::Display for Instead {
+impl std::fmt::Display for Alternative {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Names(names) => write!(f, "it is off, and others are found by name ({names})"),
-            Self::Found => f.write_str("it is off, and others find this one by its alias on the network"),
-            Self::Nothing => f.write_str(
-                "it is off, and no instance can be found; set [discovery] dns = { producer = \"producer:8080\" } to the \
+            Self::Alias => f.write_str("it is off, and others find this one by its alias on the network"),
+            Self::None(callee) => write!(
+                f,
+                "it is off, and no instance can be found; set [discovery] dns = {{ {callee} = \"{callee}:8080\" }} to the \
                  alias of the service, or run this on the host's network or a macvlan, or name the interface in \
                  [discovery] interfaces to use mDNS all the same",
             ),
@@ -109,7 +114,7 @@ mod tests {
     use std::fs;
     use std::path::PathBuf;
 
-    const CALLER: Service = Service::named("consumer").calls(&["producer"]);
+    const CALLER: Service = Service::named("frontdesk").calls(&["greeter"]);
 
     use super::*;
     use crate::config::Config;
@@ -175,10 +180,16 @@ mod tests {
     #[test]
     fn the_sentence_says_what_is_used_instead_or_what_to_do() {
         let mut discovery = Config::default().discovery;
-        assert!(instead(&discovery, &CALLER).to_string().contains("set [discovery] dns = { producer"));
-        assert_eq!(instead(&discovery, &Service::named("producer")), Instead::Found);
-        discovery.dns = [("producer".to_owned(), "producer:8080".to_owned())].into();
-        assert!(instead(&discovery, &CALLER).to_string().contains("(producer at producer:8080)"));
+        assert!(
+            alternative(&discovery, &CALLER)
+                .to_string()
+                .contains("set [discovery] dns = { greeter = \"greeter:8080\" }")
+        );
+        let page = Service::named("page").calls_all();
+        assert!(alternative(&discovery, &page).to_string().contains("set [discovery] dns = { NAME = \"NAME:8080\" }"));
+        assert_eq!(alternative(&discovery, &Service::named("greeter")), Alternative::Alias);
+        discovery.dns = [("greeter".to_owned(), "greeter:8080".to_owned())].into();
+        assert!(alternative(&discovery, &CALLER).to_string().contains("(greeter at greeter:8080)"));
     }
 
     #[test]

@@ -9,9 +9,9 @@ use serde::{Serialize, Serializer};
 /// A process that serves, as this process sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Instance {
-    /// `producer-5f0c2a9be81d4477`; for sources that know no name, the address.
+    /// `greeter-5f0c2a9be81d4477`; for sources that know no name, the address.
     pub id: Arc<str>,
-    /// `producer`.
+    /// `greeter`.
     pub service: Arc<str>,
     /// Where to call it. Of an instance with several addresses, the one that answered last.
     pub addr: SocketAddr,

@@ -15,7 +15,7 @@ pub struct Announcement {
     pub cluster: String,
     /// `SERVICE-<16 hex>`, new for each process.
     pub id: String,
-    /// `producer`.
+    /// `greeter`.
     pub service: String,
     /// The version of its program.
     pub version: String,
@@ -137,7 +137,7 @@ const MAX_TXT: usize = 1 << 10;
 /// A record as it was heard, without the library's types.
 #[derive(Debug, Clone)]
 pub(super) struct Heard<'a> {
-    /// `producer-5f0c2a9be81d4477._bramble._tcp.local.`
+    /// `greeter-5f0c2a9be81d4477._bramble._tcp.local.`
     pub(super) fullname: &'a str,
     pub(super) port: u16,
     /// Each address with the number of an interface it came by.

@@ -1,5 +1,5 @@
-//! A producer with a cluster's key works for its own cluster: whoever else is on the network could use up its calls of
-//! the weather API, or find out where somebody lives by what is in its cache.
+//! Refuses requests that are not signed with the cluster's key: other hosts on the network could use up what a service pays
+//! for, or learn by the speed of an answer what others have asked.
 
 use tide::{Body, Middleware, Next, Request, Response, StatusCode};
 

@@ -1,5 +1,5 @@
-//! Signed calls between services, so that a producer works for its own cluster only: other hosts on the network may ask
-//! it nothing that costs it a call of the weather API.
+//! Signed calls between services, so that a service works for its own cluster only: other hosts on the network may ask
+//! it nothing that costs.
 //!
 //! What is signed are the method, the authority, the path and the query, as RFC 9421 names them. There is no clock in
 //! it and no memory of what was there before: an attacker that records a signed request can send it again, and gets the

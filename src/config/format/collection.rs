@@ -132,7 +132,7 @@ impl<T: PartialEq, F: Format<T>> Format<Vec<T>> for Distinct<F> {
     }
 }
 
-/// Values by the name of a service: `{ producer = "producer:8080" }`.
+/// Values by the name of a service: `{ greeter = "greeter:8080" }`.
 pub(in crate::config) struct Table<F>(pub(in crate::config) F);
 
 /// Names of services in one table; a cluster has a handful.
@@ -148,7 +148,7 @@ impl<T, F: Format<T>> Format<BTreeMap<String, T>> for Table<F> {
 
     fn read_right(&self, value: &Spanned<DeValue<'_>>) -> (Option<BTreeMap<String, T>>, Vec<InvalidValue>) {
         let Some(entries) = value.get_ref().as_table() else {
-            return (None, InvalidValue::new(value, "is not a table; write for example { producer = ... }"));
+            return (None, InvalidValue::new(value, "is not a table; write for example { greeter = ... }"));
         };
         if entries.len() > MOST_SERVICES {
             return (None, InvalidValue::new(value, format_args!("names more than {MOST_SERVICES} services")));

@@ -27,6 +27,10 @@ impl Time {
     /// The same, or 0.
     pub(in crate::config) const OR_ZERO: Self = Self { zero: true, ..Self::POSITIVE };
 
+    pub(in crate::config) const fn up_to(self, most: Duration) -> Self {
+        Self { most, ..self }
+    }
+
     pub(in crate::config) const fn within(least: Duration, most: Duration) -> Self {
         Self { zero: false, least, most }
     }

@@ -150,7 +150,7 @@ pub(in crate::config) fn interface(name: &str) -> Result<(), &'static str> {
 pub(in crate::config) fn host_port(text: &str) -> Result<(), &'static str> {
     match text.rsplit_once(':') {
         Some((host, port)) if is_host(host) && is_port(port) => Ok(()),
-        _ => Err(r#"is not a host and port; write for example "producer:8080""#),
+        _ => Err(r#"is not a host and port; write for example "greeter:8080""#),
     }
 }
 
