@@ -8,7 +8,7 @@ use crate::install::{self, Package};
 use crate::retry::{MOST_FLAKY, TestName};
 use crate::run::{self, Workspace};
 use crate::{
-    Failure, browser, card, deny, format, hosts, manifests, overlay, package, release, rules, rust_version, unit,
+    Failure, api, browser, card, deny, format, hosts, manifests, overlay, package, release, rules, rust_version, unit,
 };
 
 /// Steps with the same needs.
@@ -84,7 +84,7 @@ const TIERS: &[Tier] = &[
 ];
 
 /// How many of the first steps of [`UNIT`] look at the code and run nothing of it.
-const CHECKS: usize = 7;
+const CHECKS: usize = 8;
 
 const PACKAGE: &[Step] = &[
     Step { name: "units of systemd", work: Work::Call(package::units) },
@@ -118,6 +118,7 @@ const UNIT: &[Step] = &[
             &[("RUSTDOCFLAGS", "--deny warnings")],
         ),
     },
+    Step { name: "public API, as tests/api.txt has it", work: Work::Call(api::check) },
     Step { name: "rust-version that dependencies declare", work: Work::Call(rust_version::check) },
     Step { name: "dependencies", work: Work::Call(deny::check) },
     Step { name: "advisories", work: Work::Call(deny::advisories) },
