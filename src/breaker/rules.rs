@@ -9,6 +9,7 @@ const MOST_CALLS: u32 = 1_000_000; // far below where a counter is full
 /// A setting that cannot be worked with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key} = {value}: must be {must}")]
+#[non_exhaustive]
 pub struct InvalidSetting {
     /// Section and key, as in the file: `breaker.failure_rate`.
     pub key: &'static str,

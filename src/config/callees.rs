@@ -19,6 +19,7 @@ const SECTIONS: [&str; 3] = ["call", "breaker", "balance"];
 
 /// Settings for calls to one service.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct CalleeSettings {
     /// `[call.NAME]`.
     pub call: CallSettings,

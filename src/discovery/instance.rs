@@ -69,6 +69,7 @@ impl Source {
 
 /// What a source tells about one key.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Change {
     /// It is there, or is otherwise than before. Takes calls at once.
     Is(Instance),
@@ -97,6 +98,7 @@ pub enum Standing {
 
 /// Why an instance is suspected to be gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Suspicion {
     /// It refused a connection.
     Refused,

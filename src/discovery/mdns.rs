@@ -46,6 +46,7 @@ const ANNOUNCED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Why there is no discovery on the LAN.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// It listens where only this machine reaches it.
     #[error(

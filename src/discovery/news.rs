@@ -14,6 +14,7 @@ const KEPT: usize = 100;
 /// What happened to an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum What {
     /// It was found for the first time.
     Registered,
@@ -51,6 +52,7 @@ impl What {
 
 /// Something that happened.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct News {
     /// What happened.
     pub what: What,
