@@ -34,6 +34,7 @@ const LOCAL_TTL: Duration = Duration::from_secs(300);
 
 /// Where a name leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Answer {
     /// At least one, IPv4 first.
     pub addrs: Vec<IpAddr>,

@@ -45,6 +45,7 @@ const SERVES_ON: Duration = Duration::from_millis(1500);
 
 /// Why a service cannot start or go on.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// It was told to do what cannot be done; the sentence says what to change. Exit code 2.
     #[error("{0}")]

@@ -5,6 +5,7 @@ use std::fmt;
 /// State of a circuit: whether calls pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum State {
     /// Admits all, and watches.
     Closed = 0,

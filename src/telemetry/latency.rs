@@ -100,6 +100,7 @@ pub const PERCENTS: [f64; 9] = [0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 1
 
 /// Latencies of a time. All zero if there were none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Summary {
     /// How many.
     pub count: u64,

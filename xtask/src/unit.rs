@@ -43,11 +43,10 @@ pub(crate) fn simulate(workspace: &Workspace) -> Result<Option<String>, String> 
 
 /// loom's tests. Its cfg changes every crate, so they have a target directory of their own, kept like the other.
 pub(crate) fn interleavings(workspace: &Workspace) -> Result<Option<String>, String> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.root.join("target"), Into::into);
     let mut cargo = workspace.cargo(["test", "--locked", "--quiet", "--package", "bramble", "--lib"]);
     cargo
         .args(["--no-default-features", "--target-dir"])
-        .arg(target.join("loom"))
+        .arg(workspace.target().join("loom"))
         .args(["--", "loom_"])
         .env("RUSTFLAGS", "--cfg bramble_loom");
     workspace.finish(&mut cargo)?;
