@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::support::http::{ask, get};
 use crate::support::process::{BRAMBLE, PATIENCE, kill, lines_of};
+use crate::support::until::until;
 
 /// One process. Dropped, it is killed.
 pub(crate) struct Service {
@@ -70,7 +71,7 @@ impl Cluster {
         let producers: Vec<_> = (0..2).map(|_| start("producer", &settings, &name)).collect();
         let (consumer, registry) = (start("consumer", consumer, &name), start("registry", &[], &name));
         for who in [&consumer, &registry] {
-            soon("both producers are found", || who.producers() == 2);
+            until("both producers are found", || who.producers() == 2);
         }
         Self { name, folder, stand_in, producers, consumer, registry }
     }
@@ -124,12 +125,4 @@ fn start_with(role: &str, flags: &[&str], settings: &[&str], cluster: &str) -> S
     let line = said.recv_timeout(*PATIENCE).unwrap_or_else(|_| panic!("{role} does not serve"));
     let addr = line.strip_prefix("listening on http://").and_then(|addr| addr.parse().ok());
     Service { process, addr: addr.unwrap_or_else(|| panic!("{line}")) }
-}
-
-fn soon(what: &str, mut is_so: impl FnMut() -> bool) {
-    let since = Instant::now();
-    while !is_so() {
-        assert!(since.elapsed() < *PATIENCE, "not seen: {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }

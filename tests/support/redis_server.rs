@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::patience::patience;
+use super::until::until;
 
 /// Longer than anything here takes on a busy machine; reached only when something is broken.
 pub(crate) static PATIENCE: LazyLock<Duration> = LazyLock::new(|| patience(30));
@@ -147,15 +148,6 @@ fn spawn(addr: SocketAddr, folder: &Path, extra: &[String]) -> Child {
 pub(crate) fn signal(name: &str, pid: u32) {
     let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).status().expect("kill is there");
     assert!(sent.success(), "kill -s {name} {pid}");
-}
-
-/// Asks until `holds`, and fails when that takes longer than anything may.
-pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let since = Instant::now();
-    while !holds() {
-        assert!(since.elapsed() < *PATIENCE, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// One command on a connection of its own (RESP2).
