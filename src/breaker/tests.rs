@@ -757,3 +757,18 @@ fn all_that_many_threads_record_is_counted() {
     let seen = story.snapshot();
     assert_eq!((seen.calls, seen.failures, seen.failure_rate), (20_000, 4_000, Some(0.2)));
 }
+
+#[test]
+fn the_circuit_of_a_sole_callee_is_open_for_the_same_time_after_each_trial_call_that_fails() {
+    let mut now = Instant::now();
+    let breaker = CircuitBreaker::new(&BreakerSettings::default().for_sole_callee(), now, 1).expect("valid settings");
+    breaker.try_acquire(now).expect("closed").record(Outcome::Refused, now);
+    for _ in 0..5 {
+        now += Duration::from_millis(999);
+        assert!(breaker.try_acquire(now).is_err());
+        now += Duration::from_millis(1);
+        breaker.try_acquire(now).expect("a trial call").record(Outcome::Timeout, now);
+    }
+    let patient = BreakerSettings { open_for: Duration::from_secs(60), ..BreakerSettings::default() };
+    assert_eq!(patient.for_sole_callee().open_for_max, Duration::from_secs(3));
+}
