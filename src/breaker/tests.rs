@@ -386,18 +386,18 @@ fn a_half_open_circuit_admits_as_many_at_a_time_as_are_set_and_closes_after_as_m
 }
 
 #[test]
-fn a_trial_call_that_hangs_keeps_the_next_one_back_for_two_seconds() {
+fn a_trial_call_that_hangs_keeps_the_next_one_back_for_one_and_a_half_seconds() {
     let mut story = Story::new(|config| config.consecutive_failures = 1);
     story.call(Outcome::Failure);
     story.wait(seconds(5));
     let hung = story.permit();
-    story.wait(seconds(2) - Duration::from_millis(1));
+    story.wait(Duration::from_millis(1499));
     assert!(!story.breaker.would_admit(story.now));
     assert_eq!(story.refusal().state, State::HalfOpen);
     story.wait(Duration::from_millis(1));
     assert!(story.breaker.would_admit(story.now));
     let next = story.permit();
-    assert_eq!(story.refusal().state, State::HalfOpen, "one every two seconds");
+    assert_eq!(story.refusal().state, State::HalfOpen, "one every 1.5 s");
     next.record(OK, story.now);
     assert_eq!(story.breaker.state(), State::Ramping);
     hung.record(Outcome::Timeout, story.now);
