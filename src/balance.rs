@@ -304,7 +304,8 @@ impl Balancer {
     }
 
     /// A candidate to compare `first` with, accepted as often as its share is of that of `first`: else a server that has
-    /// just recovered, and so has the fewest calls in flight, would win most comparisons.
+    /// just recovered, and so has the fewest calls in flight, would win most comparisons. One whose answers are much faster
+    /// is accepted always: it is warm, and `first` is overloaded, or slow.
     fn draw_second<'a>(
         &self,
         ask: &Ask<'a>,
@@ -316,7 +317,10 @@ impl Balancer {
             .filter_map(|_| group.draw(self.policy, Some(first), rng))
             .find(|member| ask.is_candidate(member))?;
         let (keep, of_first) = (self.keep(ask, second), self.keep(ask, first));
-        (keep >= of_first || rng.f64() * of_first < keep).then_some(second)
+        let is_accepted = keep >= of_first
+            || peak_ewma::is_much_faster(&second.endpoint, &first.endpoint, ask.nanos)
+            || rng.f64() * of_first < keep;
+        is_accepted.then_some(second)
     }
 
     /// The probability to keep a candidate once drawn.

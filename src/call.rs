@@ -58,6 +58,8 @@ const LATE_AGAIN: f64 = 0.1;
 
 /// The result of a health check is there after so long.
 const CHECKED_AFTER: Duration = PROBE_TIMEOUT.saturating_add(Duration::from_millis(50));
+/// A call to an instance that is silent looks for another one so often: one that was silent as well may be back.
+const CHECKED_AGAIN: Duration = Duration::from_millis(100);
 
 /// A question to a service: key, urgency and whether it may be repeated.
 #[derive(Debug, Clone, Copy)]
@@ -167,7 +169,7 @@ pub struct CallMachine<'a> {
     late_at: Option<Instant>,
     /// When the health of the instance that is asked is checked, since it may be silent. None: it has been.
     suspect_at: Option<Instant>,
-    /// When the result of that check is there.
+    /// When the result of that check is there, or is looked at again.
     checked_at: Option<Instant>,
     asked_for_upstream: bool,
     verdict: Option<Verdict>,
@@ -312,14 +314,13 @@ impl<'a> CallMachine<'a> {
             self.checked_at = Some(now + CHECKED_AFTER);
         }
         if take_due(&mut self.checked_at, now) && self.question.repeat == Repeat::Always {
-            let (count, silent) = self.out().fold((0, true), |(count, silent), endpoint| {
-                (count + 1, silent && !endpoint.breaker().state().is_available())
-            });
-            if count == 1 && silent {
+            let is_silent = self.out().all(|endpoint| !endpoint.breaker().state().is_available());
+            if is_silent {
                 if let Some(pick) = self.pick_well(now, rng).filter(|_| self.service.may_retry(now)) {
                     self.late_at = None; // two are out
                     return Step::Ask(self.send(pick, false, now));
                 }
+                self.checked_at = Some(now + CHECKED_AGAIN);
             }
         }
         let next = [self.late_at, self.suspect_at, self.checked_at].into_iter().flatten().min();

@@ -14,6 +14,11 @@ use std::time::{Duration, Instant};
 /// again sooner costs the server more than the answer is worth.
 const NO_ROOM: Duration = Duration::from_millis(300);
 
+/// A call to an endpoint without another one in flight is expected to take this part of the latency estimate, which is nearer
+/// to a peak than to the mean. With 0 copies of late calls go to servers that are busy for other callers; with 1 a hung
+/// server's calls are copied too late.
+const IDLE: f64 = 0.75;
+
 /// After a server behind an endpoint has failed, the calls in flight count as waiting for that server for so long: longer
 /// than an attempt, so that the next timeout of a silent upstream renews it before it expires.
 const UPSTREAM_FAILED: Duration = Duration::from_secs(5);
@@ -121,16 +126,16 @@ impl Endpoint {
         changed
     }
 
-    /// How long the call picked last waits for the others in flight and is worked on. Zero while there are none: then it
-    /// waits for nothing that this process knows of.
+    /// How long the call picked last waits for the others in flight and is worked on.
     pub(super) fn expected(&self, weight: u32, now: Instant) -> Duration {
         let now = nanos_since(self.epoch, now);
         let others = self.in_flight().saturating_sub(1);
-        if others == 0 {
-            return Duration::ZERO;
-        }
-        let queued = self.latency_estimate(now) * (1.0 + others as f64 / f64::from(weight));
-        Duration::from_secs_f64(queued.max(self.waiting(now)).min(3600.0))
+        let latency = self.latency_estimate(now);
+        let expected = match others {
+            0 => latency * IDLE,
+            _ => (latency * (1.0 + others as f64 / f64::from(weight))).max(self.waiting(now)),
+        };
+        Duration::from_secs_f64(expected.min(3600.0))
     }
 
     /// The latency estimate in seconds; 0: nothing is known yet.
@@ -165,7 +170,7 @@ impl Endpoint {
     /// The share of its traffic that a new or recovered endpoint gets: grows over `slow_start`, or with the ramp of its
     /// circuit.
     pub(super) fn share(&self, slow_start: Duration, now: Instant) -> f64 {
-        const COLD: f64 = 0.1; // enough to warm up
+        const COLD: f64 = 0.4; // with 0.1 new ones are still cold after 3 s, when a deployment ends those before them
         let weight = self.breaker.weight(now);
         let joined = self.joined.load(Ordering::Relaxed);
         if joined == 0 {

@@ -43,7 +43,7 @@ impl Pick {
         self.permit.holder().endpoint()
     }
 
-    /// How long this call is expected to take behind the others at its endpoint; zero if there are none.
+    /// How long this call is expected to take behind the others at its endpoint.
     pub(crate) fn expected(&self, now: Instant) -> Duration {
         self.endpoint().expected(self.weight, now)
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const EVENTS: usize = 32;
 /// A trial call that is out for so long does not keep the next one back: it may hang at a server that was silent when it
 /// was sent, and is back.
-pub(super) const ANOTHER_TRIAL_AFTER: Duration = Duration::from_secs(2);
+pub(super) const ANOTHER_TRIAL_AFTER: Duration = Duration::from_millis(1500);
 /// Trial calls that may be out besides, while earlier ones hang.
 pub(super) const LATE_TRIALS: u32 = 4;
 /// Share by which a doubled time may last longer than announced, so that callers that opened together do not probe

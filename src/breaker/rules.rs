@@ -55,8 +55,8 @@ pub struct BreakerSettings {
     pub ramp_floor: f64,
 }
 
-/// Longest time that the circuit before a callee without substitute stays open. Each second of it is one in which callers
-/// get nothing although the callee may be back; a trial call every 3 s is no load for it.
+/// Longest time that the circuit before a callee without substitute stays open, whatever is set. Each second of it is one in
+/// which callers get nothing although the callee may be back.
 const SOLE_OPEN_FOR_MAX: Duration = Duration::from_secs(3);
 
 impl BreakerSettings {
@@ -66,12 +66,20 @@ impl BreakerSettings {
     pub const MAX_CALLS: u32 = 1_000_000;
 
     /// The same for a callee that has no substitute, as an API of the internet: opened by consecutive failures alone, and by twice
-    /// as many, since one that fails half of the calls answers the other half; open for 3 s at most; and without a ramp.
+    /// as many, since one that fails half of the calls answers the other half; open for `open_for` each time, 3 s at most; and
+    /// without a ramp.
     #[must_use]
     pub fn for_sole_callee(&self) -> Self {
-        let [open_for, open_for_max] = [self.open_for, self.open_for_max].map(|time| time.min(SOLE_OPEN_FOR_MAX));
+        let open_for = self.open_for.min(SOLE_OPEN_FOR_MAX);
         let consecutive_failures = self.consecutive_failures.saturating_mul(2).min(Self::MAX_CALLS);
-        Self { consecutive_failures, failure_rate: 1.0, open_for, open_for_max, ramp: Duration::ZERO, ..self.clone() }
+        Self {
+            consecutive_failures,
+            failure_rate: 1.0,
+            open_for,
+            open_for_max: open_for,
+            ramp: Duration::ZERO,
+            ..self.clone()
+        }
     }
 }
 

@@ -15,10 +15,10 @@ pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 pub const PROBES_MAX: usize = 16;
 /// Between two health checks of an endpoint.
 const EVERY: Duration = Duration::from_secs(1);
-/// Between two health checks of an endpoint while every endpoint is out, of each four endpoints.
-const EVERY_ALL_OUT: Duration = Duration::from_millis(250);
-/// Health checks of one endpoint in flight at a time, while every endpoint is out: one that was sent just before a network
-/// heals is lost, and the next does not wait for it.
+/// Between two health checks of an endpoint that is missed, of each four endpoints.
+const EVERY_MISSED: Duration = Duration::from_millis(250);
+/// Health checks of one endpoint that is missed in flight at a time: one that was sent just before a network heals is lost,
+/// and the next does not wait for it.
 const OVERLAP_MAX: u32 = 4;
 /// A service that was not called for so long is not in use.
 const IN_USE: Duration = Duration::from_secs(60);
@@ -61,7 +61,7 @@ struct Watched {
     /// Not kept alive: one that has left the list is not checked any more.
     endpoint: Weak<Endpoint>,
     next: Instant,
-    /// Checks in flight: one, or up to [`OVERLAP_MAX`] while every endpoint is out.
+    /// Checks in flight: one, or up to [`OVERLAP_MAX`] while it is missed.
     in_flight: u32,
     /// Whether its circuit is closed, and it is checked all the same.
     suspected: bool,
@@ -84,7 +84,7 @@ impl Probes {
 
     /// Adds `endpoint`, whose circuit has opened.
     pub(super) fn watch(&self, endpoint: &Arc<Endpoint>, now: Instant) {
-        self.add(endpoint, now + EVERY_ALL_OUT, false);
+        self.add(endpoint, now + EVERY_MISSED, false);
     }
 
     /// Has `endpoint` checked at once.
@@ -102,14 +102,14 @@ impl Probes {
         self.count.store(watched.len(), Ordering::Relaxed);
     }
 
-    /// The checks to begin now. Each counts as in flight until [`done`](Self::done). `all_out`: how many endpoints there
-    /// are, if all are out.
-    pub(super) fn due(&self, all_out: Option<usize>, now: Instant) -> Vec<Probe> {
+    /// The checks to begin now. Each counts as in flight until [`done`](Self::done). `missed`: how many endpoints there are,
+    /// if those that are out are missed.
+    pub(super) fn due(&self, missed: Option<usize>, now: Instant) -> Vec<Probe> {
         if !self.is_in_use(now) {
             return Vec::new();
         }
-        let (every, overlap) = match all_out {
-            Some(count) => ((EVERY_ALL_OUT * count.div_ceil(4).min(4) as u32).min(EVERY), OVERLAP_MAX),
+        let (every, overlap) = match missed {
+            Some(count) => ((EVERY_MISSED * count.div_ceil(4).min(4) as u32).min(EVERY), OVERLAP_MAX),
             None => (EVERY, 1),
         };
         let mut watched = lock(&self.watched);
@@ -143,11 +143,11 @@ impl Probes {
     }
 
     /// When the next check is due. None: there is nothing to check, or the service is not in use.
-    pub(super) fn next(&self, all_out: Option<usize>, now: Instant) -> Option<Instant> {
+    pub(super) fn next(&self, missed: Option<usize>, now: Instant) -> Option<Instant> {
         if self.is_empty() || !self.is_in_use(now) {
             return None;
         }
-        let overlap = if all_out.is_some() { OVERLAP_MAX } else { 1 };
+        let overlap = if missed.is_some() { OVERLAP_MAX } else { 1 };
         lock(&self.watched).iter().filter(|one| one.in_flight < overlap).map(|one| one.next).min()
     }
 

@@ -108,7 +108,7 @@ impl CalledService {
     pub fn probes_due(&self, now: Instant) -> Vec<Probe> {
         match self.probes.is_empty() {
             true => Vec::new(),
-            false => self.probes.due(self.all_out(now), now),
+            false => self.probes.due(self.missed(now), now),
         }
     }
 
@@ -116,7 +116,7 @@ impl CalledService {
     pub fn next_probe(&self, now: Instant) -> Option<Instant> {
         match self.probes.is_empty() {
             true => None,
-            false => self.probes.next(self.all_out(now), now),
+            false => self.probes.next(self.missed(now), now),
         }
     }
 
@@ -179,9 +179,18 @@ impl CalledService {
 
     /// Whether a copy of a late call may be sent: not while instances have no room, since a copy is more load.
     pub(super) fn may_hedge(&self, now: Instant) -> bool {
+        !self.is_overloaded(now) && self.hedges.try_withdraw(now)
+    }
+
+    /// Whether an instance has had no room lately.
+    fn is_overloaded(&self, now: Instant) -> bool {
         let no_room = self.no_room_at.load(Ordering::Relaxed);
-        let is_overloaded = no_room > 0 && nanos_since(self.epoch, now) < no_room.saturating_add(nanos(OVERLOADED_FOR));
-        !is_overloaded && self.hedges.try_withdraw(now)
+        no_room > 0 && nanos_since(self.epoch, now) < no_room.saturating_add(nanos(OVERLOADED_FOR))
+    }
+
+    /// How many endpoints there are, if those that are out are missed: all are out, or the others have no room.
+    fn missed(&self, now: Instant) -> Option<usize> {
+        self.all_out(now).or_else(|| self.is_overloaded(now).then(|| self.balancer.circuits().all))
     }
 
     /// Records how an attempt ended that began at `started`.

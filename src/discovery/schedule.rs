@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// A lost instance is forgotten after this long.
 pub(super) const LOST_KEPT_FOR: Duration = Duration::from_secs(600);
-/// Pause between two probes of a lost instance. With a connect timeout of 1.5 s, one that is back is found within 1.5 s.
+/// Pause between two probes of a lost instance.
 const LOST_PAUSE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
 /// The pause is shorter by this while no instance of the service is in use.
 const MISSED_DIVISOR: u32 = 4;

@@ -80,7 +80,7 @@ struct Entry {
     schedule: Schedule,
     /// When the last probe began.
     probed: Option<Instant>,
-    /// Failed probes since the last good one.
+    /// Failed probes since the last good one, or since it was lost.
     failures: u32,
     /// Whether a call or a health check has failed since the last good probe.
     is_suspected: bool,

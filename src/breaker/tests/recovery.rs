@@ -126,18 +126,18 @@ fn a_half_open_circuit_admits_as_many_at_a_time_as_are_set_and_closes_after_as_m
 }
 
 #[test]
-fn a_trial_call_that_hangs_keeps_the_next_one_back_for_two_seconds() {
+fn a_trial_call_that_hangs_keeps_the_next_one_back_for_one_and_a_half_seconds() {
     let mut story = Fixture::new(|config| config.consecutive_failures = 1);
     story.call(Outcome::Failure);
     story.wait(seconds(5));
     let hung = story.permit();
-    story.wait(seconds(2) - Duration::from_millis(1));
+    story.wait(Duration::from_millis(1499));
     assert!(!story.breaker.would_admit(story.now));
     assert_eq!(story.refusal().state, State::HalfOpen);
     story.wait(Duration::from_millis(1));
     assert!(story.breaker.would_admit(story.now));
     let next = story.permit();
-    assert_eq!(story.refusal().state, State::HalfOpen, "one every two seconds");
+    assert_eq!(story.refusal().state, State::HalfOpen, "one every 1.5 s");
     next.record(OK, story.now);
     assert_eq!(story.breaker.state(), State::Ramping);
     hung.record(Outcome::Timeout, story.now);
@@ -248,4 +248,19 @@ fn a_probe_of_an_earlier_half_open_time_neither_fails_nor_frees_a_later_one() {
     drop(late);
     assert_eq!(story.refusal().state, State::HalfOpen);
     drop(probes);
+}
+
+#[test]
+fn the_circuit_of_a_sole_callee_is_open_for_the_same_time_after_each_trial_call_that_fails() {
+    let mut now = Instant::now();
+    let breaker = CircuitBreaker::new(&BreakerSettings::default().for_sole_callee(), now, 1).expect("valid settings");
+    breaker.try_acquire(now).expect("closed").record(Outcome::Refused, now);
+    for _ in 0..5 {
+        now += Duration::from_millis(999);
+        assert!(breaker.try_acquire(now).is_err());
+        now += Duration::from_millis(1);
+        breaker.try_acquire(now).expect("a trial call").record(Outcome::Timeout, now);
+    }
+    let patient = BreakerSettings { open_for: Duration::from_secs(60), ..BreakerSettings::default() };
+    assert_eq!(patient.for_sole_callee().open_for_max, Duration::from_secs(3));
 }

@@ -175,6 +175,32 @@ fn an_instance_that_is_silent_is_checked_when_it_is_late_and_another_is_asked_wh
 }
 
 #[test]
+fn a_call_to_silent_instances_asks_the_first_that_is_back_at_most_100_ms_later() {
+    for copies in [false, true] {
+        let story = known(3);
+        let mut call =
+            Driven::with(&story, Question { may_hedge: copies, ..Question::until(story.now + millis(3000)) });
+        let first = call.begin(story.now);
+        let mut now = story.now + millis(96);
+        if copies {
+            call.asks(CallEvent::Woken, now);
+        }
+        let all = story.service.balancer().endpoints();
+        assert!(all.iter().all(|endpoint| endpoint.probed(HealthCheck::Silent, now)));
+        while now < story.now + millis(1400) {
+            now = call.waits(CallEvent::Woken, now);
+        }
+        let is_untried = |one: &&Arc<Endpoint>| call.machine.tried.iter().all(|tried| !Arc::ptr_eq(tried, one));
+        let back = all.iter().find(is_untried).expect("three");
+        back.probed(HealthCheck::Alive, now);
+        let woken = call.waits(CallEvent::Woken, now - millis(1));
+        assert!(woken <= now + millis(100), "{:?}", woken - story.now);
+        let second = call.asks(CallEvent::Woken, woken);
+        assert!(Arc::ptr_eq(&second.endpoint, back) && !Arc::ptr_eq(&second.endpoint, &first.endpoint));
+    }
+}
+
+#[test]
 fn an_instance_that_is_late_but_alive_is_waited_for() {
     let story = known(3);
     let mut call = Driven::with(&story, Question { may_hedge: false, ..Question::until(story.now + millis(3000)) });

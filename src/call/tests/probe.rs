@@ -46,6 +46,23 @@ fn while_all_are_out_up_to_four_are_checked_every_quarter_of_a_second_and_more_o
 }
 
 #[test]
+fn while_the_others_have_no_room_one_that_is_out_is_checked_every_quarter_of_a_second() {
+    let mut story = Story::new(2);
+    refuse(&mut story, 1);
+    for _ in 0..6 {
+        story.wait(millis(250));
+        story.call(|ask| if ask.endpoint.id() == target(0).id { NO_ROOM } else { Ending::Refused });
+        assert_eq!(story.probes(), [target(1).id]);
+        story.service.probed(&Probe::of(&story.endpoint(1)), HealthCheck::Refused, story.now);
+    }
+    story.wait(millis(1000));
+    assert_eq!(story.probes(), [target(1).id]);
+    story.service.probed(&Probe::of(&story.endpoint(1)), HealthCheck::Refused, story.now);
+    story.wait(millis(250));
+    assert_eq!(story.probes(), [""; 0], "the last refusal was more than a second ago");
+}
+
+#[test]
 fn a_check_that_is_in_flight_is_not_begun_again() {
     let mut story = Story::new(2);
     refuse(&mut story, 0);

@@ -24,6 +24,10 @@ const CONNECTS_WITHIN: Duration = Duration::from_millis(1500);
 /// The same for the first probe of an announced instance. Most forged addresses are silent; they must not take the seats
 /// of those that answer.
 const FIRST_CONNECTS_WITHIN: Duration = Duration::from_millis(500);
+/// The same for a lost instance whose service has no other: a new SYN is sent long before TCP would send the last one again.
+const MISSED_CONNECTS_WITHIN: Duration = Duration::from_millis(400);
+/// Each so many probes of such an instance have the full time: its link may be slow.
+const MISSED_LONG_EACH: u32 = 8;
 /// Failed probes of an instance in use after which it is lost, if a call to it has failed, too. A connection that was
 /// refused counts as one.
 const LOST_AFTER: u32 = 2;
@@ -94,8 +98,12 @@ impl InstanceTable {
                 continue;
             }
             (entry.schedule, entry.probed) = (Schedule::UnderWay, Some(now));
-            let is_first = entry.state == State::Unproven && entry.failures == 0;
-            let connects_within = if is_first { FIRST_CONNECTS_WITHIN } else { CONNECTS_WITHIN };
+            let is_missed = entry.state == State::Lost && !self.merged.contains_key(&entry.instance.service);
+            let connects_within = match entry.failures {
+                0 if entry.state == State::Unproven => FIRST_CONNECTS_WITHIN,
+                failures if is_missed && failures % MISSED_LONG_EACH != 0 => MISSED_CONNECTS_WITHIN,
+                _ => CONNECTS_WITHIN,
+            };
             requests.push(ProbeRequest {
                 key: at.1,
                 class,
@@ -261,12 +269,14 @@ impl InstanceTable {
         self.stays_lost(at, now);
     }
 
-    /// A lost instance is not back.
+    /// A lost instance is not back. While its service has no other, the pause counts from the beginning of the last probe.
     fn stays_lost(&mut self, at: &Key, now: Instant) {
         let Some(entry) = self.entries.get_mut(at) else { return };
         let is_missed = !self.merged.contains_key(&entry.instance.service);
+        entry.failures = entry.failures.saturating_add(1); // the next seat is for one that was probed less often
         let age = now.saturating_duration_since(entry.since);
-        entry.schedule = Schedule::At(now + schedule::lost_pause(age, is_missed));
+        let from = entry.probed.filter(|_| is_missed).unwrap_or(now);
+        entry.schedule = Schedule::At(now.max(from + schedule::lost_pause(age, is_missed)));
     }
 
     /// Says that an instance is out of use from now on.

@@ -66,6 +66,27 @@ fn a_lost_instance_is_probed_every_second_while_another_one_takes_its_calls() {
 }
 
 #[test]
+fn a_lost_instance_without_another_is_probed_the_whole_time_and_seven_of_eight_probes_are_short() {
+    let now = Instant::now();
+    let directory = of_one(now);
+    directory.suspect("producer-a", Suspicion::Unreachable, now + SECOND);
+    answer(&directory, None);
+    let mut at = answer(&directory, None) + SECOND / 4;
+    let mut within = Vec::new();
+    for _ in 0..16 {
+        let due = directory.due_probes(at);
+        assert_eq!(due.len(), 1, "{at:?}");
+        within.push(due[0].connects_within.as_millis());
+        let begun = at;
+        at += due[0].connects_within;
+        directory.probed(&due[0], ProbeResult::Absent, at);
+        assert_eq!(directory.next_probe(), Some(at), "more than 250 ms after {begun:?}");
+    }
+    let eight = [400, 400, 400, 400, 400, 400, 400, 1500];
+    assert_eq!(within, [eight, eight].concat());
+}
+
+#[test]
 fn when_one_is_back_the_other_lost_ones_are_probed_at_once() {
     let now = Instant::now();
     let directory = Directory::new(Told::Nobody, now);
