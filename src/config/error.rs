@@ -28,7 +28,7 @@ pub enum Origin {
 /// A mistake in a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mistake {
-    /// Its place.
+    /// Place in a source.
     pub origin: Origin,
     /// `section.key`, a section alone, or empty where neither is known.
     pub key: String,
@@ -55,7 +55,7 @@ impl fmt::Display for Mistake {
 /// Mistakes kept. A file with more is hardly a configuration: a log, or the file of another program.
 const MOST: usize = 100;
 
-/// Everything that is wrong with a configuration: at least one mistake, in the order of the file, then variables,
+/// All that is wrong with a configuration: at least one mistake, in the order of the file, then variables,
 /// then flags. Shown one a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
