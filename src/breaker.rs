@@ -66,7 +66,7 @@ use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock, nanos, nanos_sin
 use crate::tagged::Tally;
 use judge::share;
 use recovery::Recovery;
-use state::Word;
+use state::PackedState;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use window::Window;
@@ -110,7 +110,7 @@ impl CircuitBreaker {
             rules,
             seed,
             epoch: now,
-            word: AtomicU64::new(Word::new(State::Closed, 0).0),
+            word: AtomicU64::new(PackedState::new(State::Closed, 0).0),
             until: AtomicU64::new(0),
             ramp_from: AtomicU64::new(0),
             checked: AtomicU64::new(UNCHECKED),
@@ -272,7 +272,7 @@ impl CircuitBreaker {
     }
 
     /// The word under which a call is admitted.
-    fn admit(&self, now: Instant) -> Result<Word, Refusal> {
+    fn admit(&self, now: Instant) -> Result<PackedState, Refusal> {
         loop {
             let word = self.word();
             match word.state() {
@@ -293,7 +293,7 @@ impl CircuitBreaker {
     }
 
     /// Admits a probe or refuses it; None: the state is another one by now, look again.
-    fn admit_probe(&self, now: Instant) -> Option<Result<Word, Refusal>> {
+    fn admit_probe(&self, now: Instant) -> Option<Result<PackedState, Refusal>> {
         let mut recovery = lock(&self.recovery);
         match self.state() {
             State::Open if self.trial_due(now) => {
@@ -310,7 +310,7 @@ impl CircuitBreaker {
         Some(Ok(self.word()))
     }
 
-    fn finish_ramp(&self, word: Word, now: Instant) {
+    fn finish_ramp(&self, word: PackedState, now: Instant) {
         let mut recovery = lock(&self.recovery);
         if self.word() == word {
             self.enter(&mut recovery, State::Closed, None, now);
@@ -318,7 +318,7 @@ impl CircuitBreaker {
     }
 
     /// Gives back a permit that was not used.
-    fn give_back(&self, word: Word) {
+    fn give_back(&self, word: PackedState) {
         let mut recovery = lock(&self.recovery);
         if self.word() == word {
             recovery.probes = recovery.probes.saturating_sub(1);
@@ -326,7 +326,7 @@ impl CircuitBreaker {
     }
 
     /// Opens the circuit, unless it has changed since `word`.
-    fn trip(&self, word: Word, reason: TripReason, now: Instant) {
+    fn trip(&self, word: PackedState, reason: TripReason, now: Instant) {
         let mut recovery = lock(&self.recovery);
         if self.word() == word {
             self.open(&mut recovery, reason, now);
@@ -356,18 +356,18 @@ impl CircuitBreaker {
         }
         let next_probe = (to == State::Open).then(|| self.opens_again());
         recovery.enter(Transition { from, to, reason, next_probe, at: now, generation });
-        self.word.store(Word::new(to, generation).0, Ordering::Release);
+        self.word.store(PackedState::new(to, generation).0, Ordering::Release);
     }
 
-    fn word(&self) -> Word {
-        Word(self.word.load(Ordering::Acquire))
+    fn word(&self) -> PackedState {
+        PackedState(self.word.load(Ordering::Acquire))
     }
 
     fn elapsed(&self, now: Instant) -> u64 {
         nanos_since(self.epoch, now)
     }
 
-    fn tick(&self, word: Word, now: Instant) -> u64 {
+    fn tick(&self, word: PackedState, now: Instant) -> u64 {
         self.window.tick(word.generation(), self.elapsed(now))
     }
 

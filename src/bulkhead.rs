@@ -17,6 +17,7 @@ pub struct Bulkhead {
 /// Why there was no seat.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("all {max} calls that {name} may have in flight are (call.max_concurrent)")]
+#[non_exhaustive]
 pub struct Full {
     /// Name of the bulkhead whose seats are taken.
     pub name: Arc<str>,

@@ -65,6 +65,7 @@ impl Settings {
 
 /// Counters of a cache since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Counts {
     /// Questions answered from fresh entries, of this process or another.
     pub fresh: u64,

@@ -68,7 +68,7 @@ impl Rejection {
 
     /// The answer to a method that the path does not have; `allowed` is the value of `Allow`.
     pub(crate) fn not_allowed(allowed: &str) -> tide::Response {
-        let rejection = Self::new(405, "method_not_allowed", format!("Only {allowed} is answered here."));
+        let rejection = Self::new(405, "method_not_allowed", format!("The methods of this path are: {allowed}."));
         let mut response = rejection.response();
         response.insert_header("allow", allowed);
         response

@@ -34,6 +34,7 @@ const LOCAL_TTL: Duration = Duration::from_secs(300);
 
 /// Where a name leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Answer {
     /// At least one, IPv4 first.
     pub addrs: Vec<IpAddr>,
@@ -100,7 +101,7 @@ pub struct Resolver(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     source: Arc<Source>,
-    cache: Mutex<Cache>,
+    cache: Mutex<NameCache>,
     /// An answer has come into the cache.
     arrived: Event,
     /// None: a lookup ends with its caller.
@@ -114,7 +115,7 @@ enum Source {
 }
 
 #[derive(Debug, Default)]
-struct Cache {
+struct NameCache {
     /// Configuration that the names were looked up with; another one makes them worthless.
     config: Option<Arc<Config>>,
     /// At most [`CACHED`], with the end of each.

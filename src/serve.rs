@@ -45,6 +45,7 @@ const SERVES_ON: Duration = Duration::from_millis(1500);
 
 /// Why a service cannot start or go on.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// It was told to do what cannot be done; the sentence says what to change. Exit code 2.
     #[error("{0}")]
@@ -360,7 +361,7 @@ impl Host {
                  another path"
             )));
         }
-        if self.service.callees() != Calls::None {
+        if let Calls::These(_) = self.service.callees() {
             self.client()?; // so that what it calls is shown before it is called
         }
         let listener = transport::server::listen(self.service.listen_addr(&self.config)).map_err(Error::Listen)?;

@@ -38,7 +38,7 @@ pub struct Trust {
     /// Set once it listens.
     own: OnceLock<Own>,
     links: Links,
-    judged: Mutex<Judged>,
+    judged: Mutex<TrustState>,
 }
 
 /// Names and addresses of this process itself.
@@ -53,7 +53,7 @@ pub struct Own {
 }
 
 #[derive(Debug, Default)]
-struct Judged {
+struct TrustState {
     refusals: Refusals,
     /// Until when the signature of each instance counts, in Unix time in seconds, by full name; at most [`MAX_SIGNED`].
     signed_until: BTreeMap<Box<str>, u64>,
@@ -134,7 +134,7 @@ impl Trust {
         self.judged().refusals.gone(fullname);
     }
 
-    fn judged(&self) -> MutexGuard<'_, Judged> {
+    fn judged(&self) -> MutexGuard<'_, TrustState> {
         self.judged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,6 +9,7 @@ mod support {
     pub(crate) mod patience;
     #[allow(dead_code, reason = "each test file uses a part")]
     pub(crate) mod process;
+    pub(crate) mod until;
 }
 
 #[path = "browser/appearance.rs"]

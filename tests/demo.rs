@@ -6,18 +6,19 @@ mod support {
     pub(crate) mod http;
     pub(crate) mod patience;
     pub(crate) mod process;
+    pub(crate) mod until;
 }
 
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use support::demo::{Demo, children_of, is_running};
 use support::http::get;
 use support::process::{BRAMBLE, PATIENCE, kill};
+use support::until::until;
 
 #[test]
 fn a_person_gets_the_weather_through_the_form_and_goes_on_getting_it_when_a_producer_is_killed() {
@@ -111,15 +112,6 @@ fn answer_to_press(demo: &Demo, deed: &str, origin: &str) -> (u16, String) {
 fn is_page_of_failure(answer: &str, says: &str) -> bool {
     let frame = ["content-type: text/html", "<header class=\"site\">", "href=\"/\">All services</a>"];
     frame.iter().chain([&says]).all(|text| answer.contains(text))
-}
-
-/// Waits until `reached`, as a person would that looks again and again.
-fn until(what: &str, reached: impl Fn() -> bool) {
-    let since = Instant::now();
-    while !reached() {
-        assert!(since.elapsed() < *PATIENCE, "not reached: {what}");
-        thread::sleep(Duration::from_millis(50));
-    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod support {
     pub(crate) mod bramble;
     pub(crate) mod patience;
     pub(crate) mod redis_server;
+    pub(crate) mod until;
 }
 
 use std::fs;

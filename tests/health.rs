@@ -5,6 +5,7 @@ mod support {
     pub(crate) mod bramble;
     pub(crate) mod patience;
     pub(crate) mod redis_server;
+    pub(crate) mod until;
 }
 
 use std::io::{Read as _, Write as _};

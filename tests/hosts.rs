@@ -19,6 +19,8 @@ mod lan;
 mod life;
 #[path = "hosts/name.rs"]
 mod name;
+#[path = "support/netns.rs"]
+mod netns;
 #[path = "hosts/network.rs"]
 mod network;
 #[path = "hosts/node.rs"]

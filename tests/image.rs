@@ -20,6 +20,8 @@ mod firmware;
 mod hang;
 #[path = "image/life.rs"]
 mod life;
+#[path = "support/netns.rs"]
+mod netns;
 #[path = "image/pair.rs"]
 mod pair;
 #[path = "support/patience.rs"]

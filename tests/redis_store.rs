@@ -3,15 +3,16 @@
 
 mod support {
     pub(crate) mod bramble;
+    pub(crate) mod key_file;
     pub(crate) mod patience;
     pub(crate) mod redis_server;
+    pub(crate) mod until;
 }
 
 use std::future::pending;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use bramble::cache::redis::Redis;
@@ -22,30 +23,27 @@ use serde_json::Value;
 use smol::Executor;
 
 use support::bramble::{Service, get};
-use support::redis_server::{RedisServer, until};
+use support::key_file::{KEY, KeyFile};
+use support::redis_server::RedisServer;
+use support::until::until;
 
-const KEY: &str = "0123456789abcdef0123456789abcdef";
 const CAUTION: &str = "memory only: redis unreachable";
 
 /// The stand-in for the weather API and the folder of its key.
 struct Upstream {
     service: Service,
-    key_file: PathBuf,
+    key_file: KeyFile,
 }
 
 impl Upstream {
     fn start() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("bramble-redis-store-{}-{}.key", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let key_file = std::env::temp_dir().join(name);
-        std::fs::write(&key_file, KEY).expect("a temporary file");
-        Self { service: Service::start(&["upstream-sim", "--key", KEY], &[]), key_file }
+        Self { service: Service::start(&["upstream-sim", "--key", KEY], &[]), key_file: KeyFile::new() }
     }
 
     /// A producer that asks it, with more settings.
     fn producer(&self, settings: &[(&str, &str)]) -> Service {
         let upstream = format!("http://{}", self.service.addr());
-        let key_file = self.key_file.display().to_string();
+        let key_file = self.key_file.path().display().to_string();
         let mut all =
             vec![("BRAMBLE__PRODUCER__UPSTREAM", &*upstream), ("BRAMBLE__PRODUCER__API_KEY_FILE", &*key_file)];
         all.extend_from_slice(settings);
@@ -60,12 +58,6 @@ impl Upstream {
 
     fn calls(&self) -> u64 {
         self.service.json("/sim/calls")["total"].as_u64().expect("a number")
-    }
-}
-
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.key_file);
     }
 }
 
@@ -301,7 +293,7 @@ fn redis_starts_no_thread() {
 #[test]
 fn a_password_comes_from_its_file_and_a_number_chooses_the_database() {
     let (redis, upstream) = (RedisServer::start(&["--requirepass", "hunter2"]), Upstream::start());
-    let file = upstream.key_file.with_extension("password");
+    let file = upstream.key_file.path().with_extension("password");
     std::fs::write(&file, "hunter2\n").expect("a temporary file");
     let store = redis.store() + "/3";
     let settings = [("BRAMBLE__CACHE__STORE", &*store), ("BRAMBLE__CACHE__PASSWORD_FILE", &file.display().to_string())];

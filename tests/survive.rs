@@ -10,6 +10,7 @@ mod support {
     pub(crate) mod patience;
     pub(crate) mod process;
     pub(crate) mod round_robin;
+    pub(crate) mod until;
 }
 
 #[path = "survive/cluster.rs"]
@@ -29,15 +30,16 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use cluster::{Cluster, Service, id_of, ms, soon};
-use people::{Load, OUT_OF_DATE, PLACES, UNREACHABLE, answered_by, none_failed};
+use cluster::{Cluster, Service, id_of, ms};
+use people::{Load, OUT_OF_DATE, PLACES, UNREACHABLE, answered_by, nobody_noticed};
 use support::http::get;
+use support::until::until;
 
 const UNKNOWN_SO_FAR: &str = "79098";
 
 /// Waits until `id` is asked for one of the places at least: one that was found late begins with few.
 fn has_a_share(consumer: &Service, id: &str) {
-    soon("it has a share", || PLACES.iter().any(|zip| consumer.report(zip).1["served_by"] == id));
+    until("it has a share", || PLACES.iter().any(|zip| consumer.report(zip).1["served_by"] == id));
 }
 
 #[test]
@@ -109,7 +111,7 @@ fn a_producer_that_hangs_loses_its_traffic_within_a_second() {
 
     // Once it goes on it is as good as any: it serves when it is needed.
     producers.iter_mut().skip(1).for_each(Service::kill);
-    soon("it serves again", || {
+    until("it serves again", || {
         let (status, report) = consumer.report("70569");
         status == 200 && report["served_by"] == hung.as_str() && report["source"] != "stale"
     });
@@ -155,9 +157,9 @@ fn with_all_producers_dead_each_fallback_does_what_it_promises_and_they_come_bac
 
     let _producers = addrs.each_ref().map(|addr| start(addr));
     let is_fresh = |report: &Value| report["source"] == "live" || report["source"] == "cache";
-    soon("the page is fresh again", || is_fresh(&stale.report("70569").1));
+    until("the page is fresh again", || is_fresh(&stale.report("70569").1));
     let mut seen = BTreeSet::new();
-    soon("every circuit is closed again", || {
+    until("every circuit is closed again", || {
         stale.report("70569");
         let circuits = stale.circuits();
         seen.extend(circuits.iter().filter(|(_, state)| state == "ramping").map(|(id, _)| id.clone()));
@@ -191,8 +193,8 @@ fn with_the_weather_api_broken_producers_answer_out_of_date_and_recover_by_thems
     }
 
     cluster.faults(Some(r#"{"error_rate":1}"#));
-    soon("a producer's answer is out of date", || consumer.report("70569").1["source"] == "stale");
-    soon("the circuit before the weather API is open", || {
+    until("a producer's answer is out of date", || consumer.report("70569").1["source"] == "stale");
+    until("the circuit before the weather API is open", || {
         for (producer, zip) in producers.iter().flat_map(|producer| PLACES.map(|zip| (producer, zip))) {
             assert_eq!(get(producer.addr, &format!("/weather?zip={zip}&country=DE")).0, 200);
         }
@@ -209,7 +211,7 @@ fn with_the_weather_api_broken_producers_answer_out_of_date_and_recover_by_thems
     assert_eq!((status, &error["error"]["code"]), (502, &"upstream_unavailable".into()), "{error}");
 
     cluster.faults(None);
-    soon("answers are fresh again, and the circuits closed", || {
+    until("answers are fresh again, and the circuits closed", || {
         let both = producers.each_ref().map(|producer| {
             let asked = PLACES.map(|zip| get(producer.addr, &format!("/weather?zip={zip}&country=DE")).1);
             asked.iter().all(|report| !report.contains(OUT_OF_DATE))

@@ -3,21 +3,21 @@
 
 mod support {
     pub(crate) mod bramble;
+    pub(crate) mod key_file;
     pub(crate) mod patience;
     pub(crate) mod redis_server;
+    pub(crate) mod until;
 }
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use support::bramble::Service;
+use support::key_file::{KEY, KeyFile};
 
-const KEY: &str = "0123456789abcdef0123456789abcdef";
 const BUESNAU: &str = "zip=70569&country=DE";
 
 /// A stand-in for the weather API, producers that ask it, and a form that asks the producers.
@@ -26,7 +26,7 @@ struct Cluster {
     producer: Service,
     _more: Vec<Service>,
     form: Service,
-    key_file: PathBuf,
+    _key_file: KeyFile,
 }
 
 impl Cluster {
@@ -35,19 +35,16 @@ impl Cluster {
     }
 
     fn with_producers(count: usize) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("bramble-weather-api-{}-{}.key", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let key_file = std::env::temp_dir().join(name);
-        std::fs::write(&key_file, KEY).expect("a temporary file");
+        let key_file = KeyFile::new();
         let stand_in = Service::start(&["upstream-sim", "--key", KEY], &[]);
         let upstream = format!("http://{}", stand_in.addr());
-        let file = key_file.display().to_string();
+        let file = key_file.path().display().to_string();
         let settings = [("BRAMBLE__PRODUCER__UPSTREAM", &*upstream), ("BRAMBLE__PRODUCER__API_KEY_FILE", &*file)];
         let mut producers: Vec<_> = (0..count).map(|_| Service::start(&["producer"], &settings)).collect();
         let addresses: Vec<String> = producers.iter().map(|producer| producer.addr().to_string()).collect();
         let fixed = format!("{{ producer = {addresses:?} }}");
         let form = Service::start(&["consumer"], &[("BRAMBLE__DISCOVERY__FIXED", &*fixed)]);
-        Self { stand_in, producer: producers.remove(0), _more: producers, form, key_file }
+        Self { stand_in, producer: producers.remove(0), _more: producers, form, _key_file: key_file }
     }
 
     fn faults(&self, body: &str) {
@@ -64,12 +61,6 @@ impl Cluster {
     fn weather(&self) -> (u16, Value) {
         let (status, body) = self.form.get(&format!("/api/weather?{BUESNAU}"));
         (status, serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.key_file);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the greeter answers, shared with those who call it.
+//! Contract of the greeter, shared with its callers.
 
 #![allow(unreachable_pub, missing_docs)] // a crate of its own, where there is more than an example
 

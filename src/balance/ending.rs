@@ -5,6 +5,7 @@ use std::time::Duration;
 
 /// How one attempt at an endpoint ended: what it shows about the instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ending {
     /// An answer of the service: 2xx, or a 4xx about the question.
     Success {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 /// Why there is no endpoint to call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NoPick {
     /// None is known, or all are draining.
     #[error("no endpoint is known")]

@@ -22,6 +22,7 @@ impl Default for BalanceSettings {
 
 /// How one of several endpoints is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Policy {
     /// Each in turn.
     RoundRobin,

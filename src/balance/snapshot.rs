@@ -17,6 +17,7 @@ pub(crate) struct CircuitCounts {
 
 /// Statistics of a balancer at one moment.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Snapshot {
     /// Every endpoint, those of the own zone first and those that drain last.
     pub endpoints: Vec<EndpointSnapshot>,
@@ -24,6 +25,7 @@ pub struct Snapshot {
 
 /// An endpoint at one moment.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct EndpointSnapshot {
     /// How it describes itself.
     pub target: Target,

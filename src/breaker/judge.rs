@@ -1,6 +1,6 @@
 //! Effect of the end of a call on a circuit.
 
-use super::state::{State, Word};
+use super::state::{PackedState, State};
 use super::{CircuitBreaker, Outcome, RETRY_AFTER_MAX, TripReason};
 use crate::sync::{Ordering, lock, settle, shard};
 use std::time::Instant;
@@ -12,7 +12,7 @@ const SLOW: usize = 2;
 
 impl CircuitBreaker {
     /// Takes in how a call ended that was admitted under `word`.
-    pub(super) fn take_in(&self, word: Word, outcome: Outcome, now: Instant) {
+    pub(super) fn take_in(&self, word: PackedState, outcome: Outcome, now: Instant) {
         if self.word() != word {
             return; // begun before the last change of state
         }
@@ -31,7 +31,7 @@ impl CircuitBreaker {
     }
 
     /// Counts an outcome; Some if the circuit has to open.
-    fn count(&self, word: Word, outcome: Outcome, now: Instant) -> Option<TripReason> {
+    fn count(&self, word: PackedState, outcome: Outcome, now: Instant) -> Option<TripReason> {
         let (tick, shard) = (self.tick(word, now), shard());
         let add = |kind| self.window.add(shard, kind, tick);
         let mut streak = 0;
@@ -88,7 +88,7 @@ impl CircuitBreaker {
         None
     }
 
-    fn take_in_probe(&self, word: Word, outcome: Outcome, now: Instant) {
+    fn take_in_probe(&self, word: PackedState, outcome: Outcome, now: Instant) {
         let failure = match outcome {
             Outcome::Ignored => return self.give_back(word),
             Outcome::Success { latency } if latency < self.rules.slow_call => None,
@@ -115,7 +115,7 @@ impl CircuitBreaker {
     }
 
     /// Takes in how a call ended that was made although the circuit, under `word`, refused it.
-    pub(super) fn take_in_forced(&self, word: Word, outcome: Outcome, now: Instant) {
+    pub(super) fn take_in_forced(&self, word: PackedState, outcome: Outcome, now: Instant) {
         let answered = matches!(outcome, Outcome::Success { .. } | Outcome::Alive);
         let mut recovery = lock(&self.recovery);
         if answered && self.word() == word && matches!(word.state(), State::Open | State::HalfOpen) {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// An answer. If it took at least `slow_call` it counts as slow.
     Success {
@@ -48,6 +49,7 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
 /// Why a circuit opened.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum TripReason {
     /// Share of the calls in the window that failed.
     FailureRate(f64),
@@ -92,6 +94,7 @@ impl fmt::Display for TripReason {
 /// Why a call was not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the circuit is {state}")]
+#[non_exhaustive]
 pub struct Refusal {
     /// The state that refused.
     pub state: State,
@@ -101,6 +104,7 @@ pub struct Refusal {
 
 /// A change of state.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Transition {
     /// The state before.
     pub from: State,
@@ -119,6 +123,7 @@ pub struct Transition {
 /// A move by hand that makes no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a circuit cannot be set {to} by hand; it can be closed, forced-open, disabled or metrics-only")]
+#[non_exhaustive]
 pub struct IllegalMove {
     /// The state asked for.
     pub to: State,
@@ -126,6 +131,7 @@ pub struct IllegalMove {
 
 /// State and statistics of a circuit at one moment.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Snapshot {
     /// The state.
     pub state: State,

@@ -1,6 +1,6 @@
 //! Permission to call, as a value.
 
-use super::state::{State, Word};
+use super::state::{PackedState, State};
 use super::{CircuitBreaker, Outcome, Refusal};
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use std::time::Instant;
 #[must_use = "a permit that is dropped at once admits nothing"]
 pub struct Permit<B: AsRef<CircuitBreaker> = Arc<CircuitBreaker>> {
     holder: B,
-    word: Word,
+    word: PackedState,
     /// Whether the circuit admitted the call; else it was made all the same.
     admitted: bool,
     recorded: bool,

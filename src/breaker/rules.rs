@@ -6,6 +6,7 @@ use std::time::Duration;
 /// A setting that cannot be worked with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key} = {value}: must be {must}")]
+#[non_exhaustive]
 pub struct InvalidSetting {
     /// Section and key, as in the file: `breaker.failure_rate`.
     pub key: &'static str,

@@ -5,6 +5,7 @@ use std::fmt;
 /// State of a circuit: whether calls pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum State {
     /// Admits all, and watches.
     Closed = 0,
@@ -64,9 +65,9 @@ impl fmt::Display for State {
 
 /// State and generation in one word, so that both are always of the same moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Word(pub(super) u64);
+pub(super) struct PackedState(pub(super) u64);
 
-impl Word {
+impl PackedState {
     pub(super) fn new(state: State, generation: u64) -> Self {
         Self((generation << 3) | state as u64)
     }

@@ -33,6 +33,7 @@ impl Failure for Infallible {
 
 /// Why there is no answer from a fetch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Missed<E> {
     /// The fetch failed, now or a moment ago.
     #[error(transparent)]
@@ -84,6 +85,7 @@ pub enum How<E> {
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Found<V, E> {
     /// The answer itself.
     pub value: V,
@@ -97,6 +99,7 @@ pub struct Found<V, E> {
 
 /// A kept answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Kept<V> {
     /// The answer itself.
     pub value: V,

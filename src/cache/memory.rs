@@ -57,7 +57,7 @@ pub struct Memory<V> {
 }
 
 struct Table<V> {
-    slots: HashMap<Arc<str>, Slot<V>>,
+    slots: HashMap<Arc<str>, IndexedEntry<V>>,
     /// A pair for each slot: its `used` and its key.
     by_use: BTreeMap<u64, Arc<str>>,
     /// A pair for each slot: its `stored_at`, its `born`, and its key.
@@ -69,7 +69,7 @@ struct Table<V> {
     evicted: u64,
 }
 
-struct Slot<V> {
+struct IndexedEntry<V> {
     entry: Entry<V>,
     weight: usize,
     used: u64,
@@ -185,7 +185,7 @@ impl<V> Table<V> {
         self.bytes += weight;
         self.by_use.insert(ticket, Arc::clone(&key));
         self.by_age.insert((entry.stored_at, ticket), Arc::clone(&key));
-        self.slots.insert(key, Slot { entry, weight, used: ticket, born: ticket });
+        self.slots.insert(key, IndexedEntry { entry, weight, used: ticket, born: ticket });
     }
 
     fn remove(&mut self, key: &str) {

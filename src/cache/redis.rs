@@ -9,7 +9,7 @@
 //! without a blocking thread, and what the crate calls the driver runs in the keeper.
 
 mod place;
-mod telemetry;
+mod report;
 
 use std::net::{SocketAddr, TcpStream};
 use std::pin::Pin;
@@ -94,7 +94,7 @@ struct Link {
     guard: CircuitGuard,
     /// Reads and writes under way.
     seats: Arc<Bulkhead>,
-    standing: Mutex<Standing>,
+    standing: Mutex<ConnectionState>,
     /// Notified when a call has opened the circuit.
     tripped: event_listener::Event,
     /// Whether the last write was refused, so that the log says it once.
@@ -102,7 +102,7 @@ struct Link {
     counters: Counters,
 }
 
-struct Standing {
+struct ConnectionState {
     connection: Option<MultiplexedConnection>,
     /// Why there is no connection, in a few words.
     why_not: Option<String>,
@@ -147,7 +147,7 @@ impl Redis {
             resolver,
             guard: CircuitGuard::new("redis", breaker, Settings::new(&BREAKER, call, OPERATION_FOR), now),
             seats: Bulkhead::new("redis", call.max_concurrent),
-            standing: Mutex::new(Standing { connection: None, why_not: None, said: false }),
+            standing: Mutex::new(ConnectionState { connection: None, why_not: None, said: false }),
             tripped: event_listener::Event::new(),
             refused: AtomicBool::new(false),
             counters: Counters::default(),
@@ -252,7 +252,7 @@ async fn keep(link: Arc<Link>) {
 }
 
 impl Link {
-    fn standing(&self) -> MutexGuard<'_, Standing> {
+    fn standing(&self) -> MutexGuard<'_, ConnectionState> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -350,7 +350,7 @@ impl Link {
     fn is_here(&self, connection: MultiplexedConnection) {
         let mut standing = self.standing();
         let again = if standing.said { " again" } else { "" };
-        *standing = Standing { connection: Some(connection), why_not: None, said: false };
+        *standing = ConnectionState { connection: Some(connection), why_not: None, said: false };
         drop(standing);
         log::info!("answers are shared through redis at {}{again}", self.place);
     }

@@ -36,6 +36,7 @@ impl Default for CallSettings {
 
 /// When a second copy of a late call is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HedgeDelay {
     /// When it is later than 95 of 100 calls that succeeded lately.
     P95,

@@ -11,6 +11,7 @@ use crate::call::CallSettings;
 
 /// Settings for calls to one service.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct CalleeSettings {
     /// `[call.NAME]`.
     pub call: CallSettings,

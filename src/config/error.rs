@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 /// The source of a value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Origin {
     /// A file as a whole: it cannot be read.
     File(PathBuf),
@@ -27,6 +28,7 @@ pub enum Origin {
 
 /// A mistake in a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub struct Mistake {
     /// Place in a source.
     pub origin: Origin,
@@ -58,6 +60,7 @@ const MOST: usize = 100;
 /// All that is wrong with a configuration: at least one mistake, in the order of the file, then variables,
 /// then flags. Shown one a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ConfigError {
     mistakes: Vec<Mistake>,
     left_out: usize,

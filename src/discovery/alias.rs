@@ -11,6 +11,7 @@ use smol::channel::{Receiver, Sender};
 
 /// A name that stands for a service, for pages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Alias {
     /// The service.
     pub service: Arc<str>,

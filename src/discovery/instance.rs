@@ -87,6 +87,7 @@ impl Source {
 
 /// Change that a source tells about one key.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Change {
     /// The instance is there, or is otherwise than before. Takes calls at once.
     Is(Instance),
@@ -115,6 +116,7 @@ pub enum Standing {
 
 /// Why an instance is suspected to be gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Suspicion {
     /// The instance refused a connection.
     Refused,

@@ -47,6 +47,7 @@ const ANNOUNCED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Why there is no discovery on the LAN.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The service listens where only this machine reaches it.
     #[error(

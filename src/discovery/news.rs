@@ -14,6 +14,7 @@ const KEPT: usize = 100;
 /// Kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum What {
     /// The instance was found for the first time.
     Registered,
@@ -51,6 +52,7 @@ impl What {
 
 /// An event of an instance.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct News {
     /// Kind of the event.
     pub what: What,

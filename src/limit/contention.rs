@@ -66,13 +66,13 @@ pub(super) struct Contention {
     /// Shortest service time of the current and of the last `SHORTEST_OF`.
     shortest: (Duration, Duration),
     shortest_until: Instant,
-    inferred: Option<Inferred>,
+    inferred: Option<InferredLimit>,
     refuted_at: Option<Instant>,
 }
 
 /// A limit that is in force.
 #[derive(Debug)]
-struct Inferred {
+struct InferredLimit {
     limit: usize,
     /// Since when.
     since: Instant,
@@ -118,7 +118,7 @@ impl Contention {
         let could_be_refuted = running as f64 > REFUTED_BY.0 * limit as f64;
         let explains = EXPLAINS.contains(&(place * running as f64 / run.served.as_secs_f64()));
         if could_be_refuted && explains {
-            self.inferred = Some(Inferred { limit, since: now, place, waited_at: now });
+            self.inferred = Some(InferredLimit { limit, since: now, place, waited_at: now });
         }
     }
 

@@ -50,7 +50,7 @@ enum Event {
 
 /// Outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum RequestOutcome {
     Pending,
     Answered,
     Refused,
@@ -59,7 +59,7 @@ enum Fate {
 
 struct Request {
     since: Duration,
-    fate: Fate,
+    fate: RequestOutcome,
     took: Duration,
 }
 
@@ -135,19 +135,19 @@ impl Simulation {
             let request = self.waiting.remove(&ticket).expect("it waits");
             match self.limiter.start(ticket, self.clock()) {
                 Ok(permit) => self.run(request, permit),
-                Err(_) => self.end(request, Fate::Refused),
+                Err(_) => self.end(request, RequestOutcome::Refused),
             }
         }
     }
 
     fn arrive(&mut self) {
         let request = self.requests.len();
-        self.requests.push(Request { since: self.now, fate: Fate::Pending, took: Duration::ZERO });
+        self.requests.push(Request { since: self.now, fate: RequestOutcome::Pending, took: Duration::ZERO });
         self.events.push(Reverse((self.now + PATIENCE, Event::Leave(request))));
         match self.limiter.arrive(self.clock(), Some(self.clock() + PATIENCE)) {
             Admission::Run(permit) => self.run(request, permit),
             Admission::Queue(ticket) => drop(self.waiting.insert(ticket, request)),
-            Admission::Refuse(_) => self.end(request, Fate::Refused),
+            Admission::Refuse(_) => self.end(request, RequestOutcome::Refused),
         }
     }
 
@@ -181,7 +181,7 @@ impl Simulation {
     fn done(&mut self, request: usize) {
         if let Some(permit) = self.running.remove(&request) {
             self.limiter.finish(permit, self.clock());
-            self.end(request, Fate::Answered);
+            self.end(request, RequestOutcome::Answered);
             self.release(request);
         }
     }
@@ -189,16 +189,16 @@ impl Simulation {
     fn leave(&mut self, request: usize) {
         if let Some(permit) = self.running.remove(&request) {
             self.limiter.abandon(permit, self.clock());
-            self.end(request, Fate::Left);
+            self.end(request, RequestOutcome::Left);
             self.release(request);
         } else if let Some(ticket) = self.waiting.iter().find(|(_, one)| **one == request).map(|(ticket, _)| *ticket) {
             self.waiting.remove(&ticket);
             self.limiter.leave(ticket);
-            self.end(request, Fate::Left);
+            self.end(request, RequestOutcome::Left);
         }
     }
 
-    fn end(&mut self, request: usize, fate: Fate) {
+    fn end(&mut self, request: usize, fate: RequestOutcome) {
         let request = &mut self.requests[request];
         request.fate = fate;
         request.took = self.now - request.since;
@@ -209,7 +209,7 @@ impl Simulation {
     }
 
     /// How many of the requests of `from` to `to` came to `fate`.
-    fn count(&self, from: Duration, to: Duration, fate: Fate) -> usize {
+    fn count(&self, from: Duration, to: Duration, fate: RequestOutcome) -> usize {
         self.requests.iter().filter(|one| (from..to).contains(&one.since) && one.fate == fate).count()
     }
 }
@@ -226,8 +226,8 @@ fn goodput(concurrency: usize, handler: Handler, capacity: f64, load: f64, seed:
     let mut simulation = Simulation::new(concurrency, handler, seed);
     simulation.load(capacity * 0.5, seconds(5)).load(capacity * load, seconds(20));
     simulation.load(capacity * 0.5, seconds(12)).rest();
-    let during = simulation.count(seconds(5), seconds(25), Fate::Answered) as f64 / (capacity * 20.0);
-    let after = simulation.count(seconds(29), seconds(37), Fate::Answered);
+    let during = simulation.count(seconds(5), seconds(25), RequestOutcome::Answered) as f64 / (capacity * 20.0);
+    let after = simulation.count(seconds(29), seconds(37), RequestOutcome::Answered);
     let all = simulation.requests.iter().filter(|one| (seconds(29)..seconds(37)).contains(&one.since)).count();
     (during, after as f64 / all as f64)
 }
@@ -266,8 +266,12 @@ fn a_slow_upstream_throttles_no_request() {
             let time = move |rng: &mut Rng| millis(rng.u64(least..=most));
             let mut simulation = Simulation::new(64, Handler::upstream(cold, time), cold);
             simulation.load(30.0, seconds(40)).rest();
-            assert_eq!(simulation.count(Duration::ZERO, seconds(40), Fate::Refused), 0, "{cold} % of {least} ms");
-            let left = simulation.count(Duration::ZERO, seconds(40), Fate::Left);
+            assert_eq!(
+                simulation.count(Duration::ZERO, seconds(40), RequestOutcome::Refused),
+                0,
+                "{cold} % of {least} ms"
+            );
+            let left = simulation.count(Duration::ZERO, seconds(40), RequestOutcome::Left);
             assert!(most > 1300 || left == 0, "{left} callers left at {cold} % of {least} ms");
         }
     }
@@ -279,7 +283,10 @@ fn a_cache_that_grows_cold_is_not_taken_for_a_queue_of_handlers() {
     simulation.load(40.0, seconds(10));
     simulation.handler = Handler::upstream(100, |rng| millis(rng.u64(1000..1290)));
     simulation.load(40.0, seconds(20));
-    assert_eq!(simulation.count(Duration::ZERO, seconds(28), Fate::Answered), simulation.requests_until(seconds(28)));
+    assert_eq!(
+        simulation.count(Duration::ZERO, seconds(28), RequestOutcome::Answered),
+        simulation.requests_until(seconds(28))
+    );
 }
 
 #[test]
@@ -291,7 +298,7 @@ fn a_wrong_suspicion_of_a_queue_of_handlers_is_given_up() {
         let in_time = |rng: &mut Rng| millis(rng.u64(1100..1400));
         simulation.handler = Handler::upstream(100, in_time);
         simulation.load(40.0, seconds(20)).rest();
-        let answered = simulation.count(seconds(10), seconds(30), Fate::Answered);
+        let answered = simulation.count(seconds(10), seconds(30), RequestOutcome::Answered);
         let all = simulation.requests_until(seconds(30)) - simulation.requests_until(seconds(10));
         assert!(answered as f64 > 0.5 * all as f64, "{answered} of {all}, where two thirds would be without a limit");
     }

@@ -23,7 +23,7 @@ const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 
 /// Answer of a server about a name.
 #[derive(Debug)]
-pub(super) enum Known {
+pub(super) enum ServerAnswer {
     Addresses {
         addrs: Vec<IpAddr>,
         ttl: Duration,
@@ -37,7 +37,7 @@ pub(super) enum Known {
 
 /// Why a server is of no use.
 #[derive(Debug)]
-pub(super) enum Useless {
+pub(super) enum ServerFailure {
     /// The name cannot be sent.
     BadName,
     Silent,
@@ -46,7 +46,7 @@ pub(super) enum Useless {
 }
 
 /// Asks `server` for the addresses of `name` until `deadline`.
-pub(super) async fn ask(server: SocketAddr, name: &str, deadline: Instant) -> Result<Known, Useless> {
+pub(super) async fn ask(server: SocketAddr, name: &str, deadline: Instant) -> Result<ServerAnswer, ServerFailure> {
     let ids = unpredictable();
     let questions = [Question { id: ids[0], name, kind: Kind::A }, Question { id: ids[1], name, kind: Kind::Aaaa }];
     let mut replies = [None, None];
@@ -56,14 +56,14 @@ pub(super) async fn ask(server: SocketAddr, name: &str, deadline: Instant) -> Re
     }
     for (question, reply) in questions.iter().zip(&mut replies) {
         if *reply == Some(Reply::Truncated) {
-            *reply = timeout_at(deadline, by_stream(server, question)).await.transpose().map_err(Useless::Io)?;
+            *reply = timeout_at(deadline, by_stream(server, question)).await.transpose().map_err(ServerFailure::Io)?;
         }
     }
     sum_up(replies)
 }
 
 /// Sums up the replies for both families.
-fn sum_up(replies: [Option<Reply>; 2]) -> Result<Known, Useless> {
+fn sum_up(replies: [Option<Reply>; 2]) -> Result<ServerAnswer, ServerFailure> {
     let mut addrs = Vec::new();
     let mut ttl = Duration::MAX;
     let (mut exists, mut missing, mut failed) = (false, false, None);
@@ -81,12 +81,12 @@ fn sum_up(replies: [Option<Reply>; 2]) -> Result<Known, Useless> {
         }
     }
     match failed {
-        _ if !addrs.is_empty() => Ok(Known::Addresses { addrs, ttl, is_whole: failed.is_none() && !silent }),
-        Some(code) => Err(Useless::Failed(code)),
+        _ if !addrs.is_empty() => Ok(ServerAnswer::Addresses { addrs, ttl, is_whole: failed.is_none() && !silent }),
+        Some(code) => Err(ServerFailure::Failed(code)),
         // A name that does not exist has neither family (RFC 8020), so one reply is enough to know.
-        None if missing && !exists => Ok(Known::NoSuchName),
-        None if silent => Err(Useless::Silent),
-        None => Ok(Known::Empty),
+        None if missing && !exists => Ok(ServerAnswer::NoSuchName),
+        None if silent => Err(ServerFailure::Silent),
+        None => Ok(ServerAnswer::Empty),
     }
 }
 
@@ -95,14 +95,14 @@ async fn by_datagram(
     server: SocketAddr,
     questions: &[Question<'_>; 2],
     replies: &mut [Option<Reply>; 2],
-) -> Result<(), Useless> {
+) -> Result<(), ServerFailure> {
     let local: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     // Port 0: the system chooses one at random. Connected: datagrams of other senders are not even seen.
-    let socket = Async::<UdpSocket>::bind((local, 0)).map_err(Useless::Io)?;
-    socket.get_ref().connect(server).map_err(Useless::Io)?;
+    let socket = Async::<UdpSocket>::bind((local, 0)).map_err(ServerFailure::Io)?;
+    socket.get_ref().connect(server).map_err(ServerFailure::Io)?;
     for question in questions {
-        let datagram = question.encode().ok_or(Useless::BadName)?;
-        socket.send(&datagram).await.map_err(Useless::Io)?;
+        let datagram = question.encode().ok_or(ServerFailure::BadName)?;
+        socket.send(&datagram).await.map_err(ServerFailure::Io)?;
     }
     let mut buffer = vec![0; MAX_DATAGRAM];
     let mut late = None;
@@ -113,7 +113,7 @@ async fn by_datagram(
             Some(instant) => timeout_at(instant, receive).await,
         };
         let Some(received) = received else { break };
-        let datagram = &buffer[..received.map_err(Useless::Io)?];
+        let datagram = &buffer[..received.map_err(ServerFailure::Io)?];
         for (question, reply) in questions.iter().zip(replies.iter_mut()) {
             if reply.is_none() {
                 *reply = parse_answer(datagram, question);

@@ -30,20 +30,20 @@ impl Background {
     }
 
     /// Takes a seat for the lookup of `key`, unless it goes on already or too many do.
-    fn seat(&self, key: &str) -> Option<Seat> {
+    fn seat(&self, key: &str) -> Option<LookupPermit> {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         let is_free = names.len() < AT_ONCE && names.insert(key.to_owned());
-        is_free.then(|| Seat { key: key.to_owned(), names: Arc::clone(&self.names) })
+        is_free.then(|| LookupPermit { key: key.to_owned(), names: Arc::clone(&self.names) })
     }
 }
 
 /// A lookup that goes on. Dropped, it has ended.
-struct Seat {
+struct LookupPermit {
     key: String,
     names: Arc<Mutex<HashSet<String>>>,
 }
 
-impl Drop for Seat {
+impl Drop for LookupPermit {
     fn drop(&mut self) {
         self.names.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::ask::{Known, Useless, ask};
+use super::ask::{ServerAnswer, ServerFailure, ask};
 use super::{Answer, Config, Error};
 
 /// The least time a server gets, however little is left for all.
@@ -25,9 +25,9 @@ pub(super) async fn search(config: &Config, name: &str, is_absolute: bool, deadl
     let mut worst = Error::NoSuchName(name.to_owned());
     for candidate in candidates(config, name, is_absolute) {
         match ask_all(config, &candidate, deadline).await {
-            Ok(Known::Addresses { addrs, ttl, is_whole }) => return Ok(Answer { addrs, ttl, is_whole }),
-            Ok(Known::Empty) if worst.is_no_such_host() => worst = Error::NoAddress(candidate),
-            Ok(Known::Empty | Known::NoSuchName) => (),
+            Ok(ServerAnswer::Addresses { addrs, ttl, is_whole }) => return Ok(Answer { addrs, ttl, is_whole }),
+            Ok(ServerAnswer::Empty) if worst.is_no_such_host() => worst = Error::NoAddress(candidate),
+            Ok(ServerAnswer::Empty | ServerAnswer::NoSuchName) => (),
             // A domain's servers may be down while the name is in another one.
             Err(error @ Error::ServerFailed { .. }) => worst = error,
             Err(error) => return Err(error),
@@ -37,7 +37,7 @@ pub(super) async fn search(config: &Config, name: &str, is_absolute: bool, deadl
 }
 
 /// Asks one server after the other, and all of them again, until one knows.
-async fn ask_all(config: &Config, name: &str, deadline: Instant) -> Result<Known, Error> {
+async fn ask_all(config: &Config, name: &str, deadline: Instant) -> Result<ServerAnswer, Error> {
     let mut last = Error::NoServer(name.to_owned());
     let tries = config.attempts as usize * config.servers.len();
     for at in 0..tries {
@@ -54,10 +54,10 @@ async fn ask_all(config: &Config, name: &str, deadline: Instant) -> Result<Known
         let failed = |why| Error::ServerFailed { server, name: name.to_owned(), why };
         last = match ask(server, name, now + config.timeout.min(share).min(left)).await {
             Ok(known) => return Ok(known),
-            Err(Useless::BadName) => return Err(Error::BadName(name.to_owned())),
-            Err(Useless::Silent) => timed_out(),
-            Err(Useless::Failed(code)) => failed(code_name(code)),
-            Err(Useless::Io(error)) => failed(error.to_string()),
+            Err(ServerFailure::BadName) => return Err(Error::BadName(name.to_owned())),
+            Err(ServerFailure::Silent) => timed_out(),
+            Err(ServerFailure::Failed(code)) => failed(code_name(code)),
+            Err(ServerFailure::Io(error)) => failed(error.to_string()),
         };
         log::debug!("{last}");
     }

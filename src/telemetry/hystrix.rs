@@ -74,7 +74,7 @@ impl Command {
     pub fn event(&self, now: SystemTime) -> Vec<u8> {
         let mut event = b"data: ".to_vec();
         // Names and numbers only: nothing that JSON cannot say. If it were so, a comment keeps the stream whole.
-        if serde_json::to_writer(&mut event, &Told::of(self, now)).is_err() {
+        if serde_json::to_writer(&mut event, &HystrixEvent::of(self, now)).is_err() {
             event = b": a circuit could not be told".to_vec();
         }
         event.extend_from_slice(b"\n\n");
@@ -85,7 +85,7 @@ impl Command {
 /// The fields in Netflix's order.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Told<'a> {
+struct HystrixEvent<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     name: &'a str,
@@ -184,7 +184,7 @@ impl Serialize for Percentiles {
     }
 }
 
-impl<'a> Told<'a> {
+impl<'a> HystrixEvent<'a> {
     fn of(command: &'a Command, now: SystemTime) -> Self {
         let Noted { attempts, calls, .. } = command.noted;
         Self {

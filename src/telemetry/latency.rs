@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::rolling::{Steps, Word};
+use super::rolling::{RollingCount, Steps};
 
 /// Steps of two seconds: half the memory of ten, for a window of eight to ten seconds.
 const STEPS: usize = 5;
@@ -30,18 +30,18 @@ pub(super) struct Latencies {
 
 #[derive(Debug)]
 struct Step {
-    counts: [Word; BUCKETS.div_ceil(PACKED)],
+    counts: [RollingCount; BUCKETS.div_ceil(PACKED)],
     /// Microseconds of all together.
-    sum: Word,
-    max: Word,
+    sum: RollingCount,
+    max: RollingCount,
     /// The lowest, plus 1: 0 is none.
-    min: Word,
+    min: RollingCount,
 }
 
 impl Step {
     fn new() -> Self {
-        let counts = std::array::from_fn(|_| Word::new());
-        Self { counts, sum: Word::new(), max: Word::new(), min: Word::new() }
+        let counts = std::array::from_fn(|_| RollingCount::new());
+        Self { counts, sum: RollingCount::new(), max: RollingCount::new(), min: RollingCount::new() }
     }
 }
 
@@ -52,7 +52,7 @@ impl Latencies {
 
     /// Takes in a call that took `latency` and ended at `now`.
     pub(super) fn observe(&self, latency: Duration, now: Instant) {
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).min(Word::MAX - 1);
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).min(RollingCount::MAX - 1);
         let (step, place) = self.steps.at(now);
         let at = &self.ring[place];
         let (bucket, shift) = place_of(bucket(micros));
@@ -74,10 +74,10 @@ impl Latencies {
     /// Summary of the last ten seconds.
     pub(super) fn summary(&self, now: Instant) -> Summary {
         let (step, _) = self.steps.at(now);
-        let mut seen = Seen { counts: [0; BUCKETS], min: u64::MAX, max: 0 };
+        let mut seen = LatencyCounts { counts: [0; BUCKETS], min: u64::MAX, max: 0 };
         let mut sum = 0;
         for at in &self.ring {
-            let value = |word: &Word| word.within(STEPS as u64, step);
+            let value = |word: &RollingCount| word.within(STEPS as u64, step);
             for (bucket, count) in seen.counts.iter_mut().enumerate() {
                 let (word, shift) = place_of(bucket);
                 *count += value(&at.counts[word]) >> shift & COUNT_MAX;
@@ -100,6 +100,7 @@ pub const PERCENTS: [f64; 9] = [0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 1
 
 /// Latencies of a time. All zero if there were none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Summary {
     /// How many.
     pub count: u64,
@@ -117,13 +118,13 @@ impl Summary {
     }
 }
 
-struct Seen {
+struct LatencyCounts {
     counts: [u64; BUCKETS],
     min: u64,
     max: u64,
 }
 
-impl Seen {
+impl LatencyCounts {
     /// The value below which `percent` of all lie, in microseconds: within a bucket as if evenly spread.
     fn percentile(&self, percent: f64, count: u64) -> u64 {
         if count == 0 {
@@ -242,7 +243,7 @@ mod tests {
         }
         let seen = latencies.summary(now);
         assert_eq!((seen.count, seen.percentile(0.0)), (2, Some(Duration::ZERO)));
-        assert_eq!(seen.percentile(100.0), Some(Duration::from_micros(Word::MAX - 1)));
+        assert_eq!(seen.percentile(100.0), Some(Duration::from_micros(RollingCount::MAX - 1)));
     }
 
     #[test]

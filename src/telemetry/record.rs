@@ -14,6 +14,7 @@ use crate::breaker::Outcome;
 
 /// Outcome or event of a call that is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Event {
     /// An answer that was good.
     Success,
@@ -126,6 +127,7 @@ impl<const KINDS: usize> From<[u64; KINDS]> for Tally {
 
 /// Counts and latencies at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Noted {
     /// Events of the last ten seconds.
     pub recent: Tally,

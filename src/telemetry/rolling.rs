@@ -11,7 +11,7 @@ pub const WINDOW: Duration = Duration::from_secs(10);
 
 /// A value under the number of a step: up to 42 bits, as microseconds 50 days. The numbers come round after 48 days of
 /// steps of 1 s; a word up to 16 steps ahead was written by a clock read a moment later.
-pub(super) type Word = TaggedValue<22, 16>;
+pub(super) type RollingCount = TaggedValue<22, 16>;
 
 /// Cuts time into steps, `N` of which are the window.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +39,7 @@ const SECONDS: usize = 10;
 #[derive(Debug)]
 pub(super) struct Counts<const KINDS: usize> {
     steps: Steps<SECONDS>,
-    rings: [[Word; SECONDS]; KINDS],
+    rings: [[RollingCount; SECONDS]; KINDS],
     totals: [AtomicU64; KINDS],
 }
 
@@ -47,7 +47,7 @@ impl<const KINDS: usize> Counts<KINDS> {
     pub(super) fn new(epoch: Instant) -> Self {
         Self {
             steps: Steps::new(epoch),
-            rings: std::array::from_fn(|_| std::array::from_fn(|_| Word::new())),
+            rings: std::array::from_fn(|_| std::array::from_fn(|_| RollingCount::new())),
             totals: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
@@ -64,7 +64,7 @@ impl<const KINDS: usize> Counts<KINDS> {
     /// Events of the last ten seconds by kind.
     pub(super) fn rolling(&self, now: Instant) -> [u64; KINDS] {
         let (step, _) = self.steps.at(now);
-        let sum = |ring: &[Word; SECONDS]| ring.iter().map(|word| word.within(SECONDS as u64, step)).sum();
+        let sum = |ring: &[RollingCount; SECONDS]| ring.iter().map(|word| word.within(SECONDS as u64, step)).sum();
         std::array::from_fn(|kind| sum(&self.rings[kind]))
     }
 
@@ -78,12 +78,12 @@ impl<const KINDS: usize> Counts<KINDS> {
 #[derive(Debug)]
 pub(super) struct Peak {
     steps: Steps<SECONDS>,
-    ring: [Word; SECONDS],
+    ring: [RollingCount; SECONDS],
 }
 
 impl Peak {
     pub(super) fn new(epoch: Instant) -> Self {
-        Self { steps: Steps::new(epoch), ring: std::array::from_fn(|_| Word::new()) }
+        Self { steps: Steps::new(epoch), ring: std::array::from_fn(|_| RollingCount::new()) }
     }
 
     pub(super) fn note(&self, value: u64, now: Instant) {

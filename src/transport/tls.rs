@@ -13,6 +13,7 @@ pub(super) use connector::*;
 
 /// Why a server is not talked to. The texts say what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// There are certificate authorities, and no TLS.
     #[error("certificates are set, and this program was built without the cargo feature `tls` of bramble")]

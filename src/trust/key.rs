@@ -34,6 +34,7 @@ struct Key {
 
 /// Why there is no key. None of these carries any of it.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum KeyError {
     /// The file cannot be read.
     #[error("cannot read the cluster's key from {path} ([node] cluster_key_file): {cause}")]

@@ -13,6 +13,7 @@ const MAX_NAME: usize = 64;
 
 /// An instance that is not believed, and never called.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Refusal {
     /// The name it is registered under, without what could do harm on a page or in a log.
     pub name: Box<str>,

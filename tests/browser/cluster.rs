@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::support::http::{ask, get};
 use crate::support::process::{BRAMBLE, PATIENCE, kill, lines_of};
+use crate::support::until::until;
 
 /// A process of the cluster. Dropped, it is killed.
 pub(crate) struct Service {
@@ -69,8 +70,8 @@ impl Cluster {
         let settings = [&[&*upstream, &*key], producer].concat();
         let producers: Vec<_> = (0..2).map(|_| start("producer", &settings, &name)).collect();
         let (consumer, registry) = (start("consumer", consumer, &name), start("registry", &[], &name));
-        for service in [&consumer, &registry] {
-            soon("both producers are found", || service.producers() == 2);
+        for who in [&consumer, &registry] {
+            until("both producers are found", || who.producers() == 2);
         }
         Self { name, folder, stand_in, producers, consumer, registry }
     }
@@ -124,12 +125,4 @@ fn start_with(role: &str, flags: &[&str], settings: &[&str], cluster: &str) -> S
     let line = said.recv_timeout(*PATIENCE).unwrap_or_else(|_| panic!("{role} does not serve"));
     let addr = line.strip_prefix("listening on http://").and_then(|addr| addr.parse().ok());
     Service { process, addr: addr.unwrap_or_else(|| panic!("{line}")) }
-}
-
-fn soon(what: &str, mut is_so: impl FnMut() -> bool) {
-    let since = Instant::now();
-    while !is_so() {
-        assert!(since.elapsed() < *PATIENCE, "not seen: {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }

@@ -8,7 +8,7 @@ use bramble::internals::transport::client::Phase;
 use http_client::HttpClient;
 use http_types::Method;
 
-use crate::peer::{run, serve};
+use crate::peer::{Peer, run, serve};
 use crate::{body_of, failure, is_timeout, request, wire, within};
 
 #[test]
@@ -139,6 +139,24 @@ fn a_get_is_sent_once_more_when_a_kept_connection_breaks_under_it() {
     server.join().expect("the server's part");
 }
 
+/// A second request on a connection that `ends` after it: it fails, and no other connection is made.
+fn fails_after_one_answer(method: Method, ends: fn(Peer)) {
+    let (addr, server) = serve(move |door| {
+        let mut first = door.accept();
+        first.head();
+        first.answer("one");
+        first.head();
+        ends(first);
+        door
+    });
+    run(async {
+        let wire = wire();
+        assert_eq!(body_of(&wire, addr).await, "one");
+        assert!(failure(&wire, request(method, addr)).await.starts_with("Closed"));
+    });
+    assert!(server.join().expect("the server's part").knock().is_none(), "it was sent again");
+}
+
 #[test]
 fn but_not_twice_and_not_on_a_new_connection() {
     let (addr, server) = serve(|door| {
@@ -162,39 +180,12 @@ fn but_not_twice_and_not_on_a_new_connection() {
 
 #[test]
 fn a_post_is_never_sent_twice() {
-    let (addr, server) = serve(|door| {
-        let mut first = door.accept();
-        first.head();
-        first.answer("one");
-        first.head();
-        drop(first);
-        door
-    });
-    run(async {
-        let wire = wire();
-        assert_eq!(body_of(&wire, addr).await, "one");
-        assert!(failure(&wire, request(Method::Post, addr)).await.starts_with("Closed"));
-    });
-    assert!(server.join().expect("the server's part").try_accept().is_none(), "the POST was sent again");
+    fails_after_one_answer(Method::Post, drop);
 }
 
 #[test]
 fn a_get_whose_answer_has_begun_is_not_sent_again() {
-    let (addr, server) = serve(|door| {
-        let mut first = door.accept();
-        first.head();
-        first.answer("one");
-        first.head();
-        first.send("HTTP/1.1 2");
-        drop(first);
-        door
-    });
-    run(async {
-        let wire = wire();
-        assert_eq!(body_of(&wire, addr).await, "one");
-        assert!(failure(&wire, request(Method::Get, addr)).await.starts_with("Closed"));
-    });
-    assert!(server.join().expect("the server's part").try_accept().is_none());
+    fails_after_one_answer(Method::Get, |mut peer| peer.send("HTTP/1.1 2"));
 }
 
 #[test]

@@ -8,10 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 
+use crate::netns::{PREFIX, remove_what_dead_runs_left};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-
-/// Prefix of all names, followed by the number of this process: so one that is left behind tells whose it was.
-const PREFIX: &str = "bramble";
 
 /// A LAN with hosts 1 to `hosts` at 10.77.0.1 and so on, each with a default route over `eth0`.
 pub(crate) struct Lan {
@@ -150,16 +148,4 @@ pub(crate) fn run(program: &str, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {}: {said}", arguments.join(" "));
-}
-
-/// Removes the namespaces of runs that were killed.
-fn remove_what_dead_runs_left() {
-    for entry in std::fs::read_dir("/run/netns").into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.trim_start_matches('-').split('-').next());
-        let Some(pid) = pid.and_then(|pid| pid.parse::<u32>().ok()) else { continue };
-        if !std::path::Path::new(&format!("/proc/{pid}")).exists() {
-            run("ip", &["netns", "del", &name]);
-        }
-    }
 }

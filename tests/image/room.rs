@@ -14,9 +14,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::card::{Folder, run};
+use crate::netns::{PREFIX, remove_what_dead_runs_left};
 
-/// Prefix as of the rooms of tests/hosts, so that the next run removes what a killed run left.
-const PREFIX: &str = "bramble";
 /// The key of the weather API in all tests.
 pub(crate) const API_KEY: &str = "0123456789abcdef-of-a-test";
 /// The room's own address on its bridge.
@@ -99,18 +98,6 @@ pub(crate) fn mac(number: u8) -> String {
 
 fn ip(command: &str) {
     run(Command::new("ip").args(command.split(' ')));
-}
-
-/// Removes the namespaces of runs that were killed.
-fn remove_what_dead_runs_left() {
-    for entry in std::fs::read_dir("/run/netns").into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.trim_start_matches('-').split('-').next());
-        let Some(pid) = pid.and_then(|pid| pid.parse::<u32>().ok()) else { continue };
-        if !std::path::Path::new(&format!("/proc/{pid}")).exists() {
-            ip(&format!("netns del {name}"));
-        }
-    }
 }
 
 /// A program that ends when it is dropped, and with the thread that started it, however that ends.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::patience::patience;
+use super::until::until;
 
 /// Longer than anything here takes on a busy machine; reached only when something is broken.
 pub(crate) static PATIENCE: LazyLock<Duration> = LazyLock::new(|| patience(30));
@@ -149,16 +150,7 @@ pub(crate) fn signal(name: &str, pid: u32) {
     assert!(sent.success(), "kill -s {name} {pid}");
 }
 
-/// Asks until `holds`, and fails when that takes longer than anything may.
-pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let since = Instant::now();
-    while !holds() {
-        assert!(since.elapsed() < *PATIENCE, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// Sends a command on a connection of its own (RESP2).
+/// One command on a connection of its own (RESP2).
 fn say(addr: SocketAddr, words: &[&[u8]]) -> std::io::Result<Option<String>> {
     let mut stream = TcpStream::connect_timeout(&addr, *PATIENCE)?;
     stream.set_read_timeout(Some(*PATIENCE))?;

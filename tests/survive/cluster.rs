@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::support::http::{ask, get};
 use crate::support::process::{BRAMBLE, PATIENCE, kill, lines_of};
+use crate::support::until::until;
 
 pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -37,7 +38,7 @@ impl Service {
 
     pub(crate) fn ends(&mut self) -> ExitStatus {
         let mut status = None;
-        soon("the process ends", || {
+        until("the process ends", || {
             status = self.process.try_wait().expect("own child");
             status.is_some()
         });
@@ -120,7 +121,7 @@ impl Cluster {
         let cluster = Self::new(name);
         let producers = [(); N].map(|()| cluster.producer("127.0.0.1:0", &[]));
         let consumer = cluster.consumer(&[]);
-        soon("all producers are found", || consumer.finds("producer") == N);
+        until("all producers are found", || consumer.finds("producer") == N);
         (cluster, producers, consumer)
     }
 
@@ -165,15 +166,6 @@ pub(crate) fn start(args: &[&str], settings: &[&str], cluster: &str) -> Service 
     let line = said.recv_timeout(*PATIENCE).unwrap_or_else(|_| panic!("{args:?} does not serve: {log:?}"));
     let addr = line.strip_prefix("listening on http://").and_then(|addr| addr.parse().ok());
     Service { process, addr: addr.unwrap_or_else(|| panic!("{line}")), log }
-}
-
-/// Waits for what is about to become so.
-pub(crate) fn soon(what: &str, mut is_so: impl FnMut() -> bool) {
-    let since = Instant::now();
-    while !is_so() {
-        assert!(since.elapsed() < *PATIENCE, "not seen: {what}");
-        thread::sleep(ms(20));
-    }
 }
 
 /// The id of a producer: the mark of its answers.

@@ -7,7 +7,7 @@ use crate::USAGE;
 use crate::run::{self, Workspace};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// What stands before a version in the names of files and images that are released.
+/// Beginnings of the names of files and images that are released, before the version.
 const RELEASED: [&str; 3] = ["bramble-pi2-", "bramble_", "/bramble:"];
 /// So that a reader sees the whole of it; the guides in docs/ have the rest.
 const README_LINES_MAX: usize = 200;

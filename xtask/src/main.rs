@@ -4,6 +4,7 @@
 
 use std::process::ExitCode;
 
+mod api;
 mod bench;
 mod browser;
 mod card;
@@ -39,6 +40,7 @@ const USAGE: &str = "\
 Usage: cargo xtask COMMAND
 
   test [--only TIER]...     all tests, or those of a tier
+  api [--write]             compares the public API of the library with tests/api.txt, or writes that anew
   bench [NAME [OPTION]...]  all benches, or one with its own options
   compile [amd64|armv7]     bramble in one file without shared libraries; prints its path
   image [OPTION]...         the SD card for a Raspberry Pi 2, in dist/
@@ -76,6 +78,11 @@ fn dispatch(arguments: &[&str]) -> Result<(), Failure> {
     let workspace = Workspace::find();
     match arguments {
         ["test", rest @ ..] => tiers::test(&workspace, &only(rest)?),
+        ["api"] => {
+            api::check(&workspace).map_err(Failure::Run)?.iter().for_each(|note| eprintln!("{note}"));
+            Ok(())
+        }
+        ["api", "--write"] => api::write(&workspace).map_err(Failure::Run),
         ["bench", rest @ ..] => bench::run(&workspace, rest).map_err(Failure::Run),
         ["compile", rest @ ..] => image::compile(&workspace, rest),
         ["image", rest @ ..] => image::image(&workspace, rest),

@@ -31,6 +31,11 @@ impl Workspace {
         Ok(dist)
     }
 
+    /// Where cargo builds.
+    pub(crate) fn target(&self) -> PathBuf {
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), |folder| self.root.join(folder))
+    }
+
     /// The same checkout, for what runs beside other things.
     pub(crate) fn background(&self) -> Self {
         Self { root: self.root.clone(), tools: self.tools.clone(), in_background: true }

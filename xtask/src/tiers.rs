@@ -8,7 +8,7 @@ use crate::install::{self, Package};
 use crate::retry::{MOST_FLAKY, TestName};
 use crate::run::{self, Workspace};
 use crate::{
-    Failure, browser, card, deny, format, hosts, lints, manifests, overlay, package, release, rules, rust_version,
+    Failure, api, browser, card, deny, format, hosts, lints, manifests, overlay, package, release, rules, rust_version,
     unit, words,
 };
 
@@ -120,6 +120,7 @@ const UNIT: &[Step] = &[
             &[("RUSTDOCFLAGS", "--deny warnings")],
         ),
     },
+    Step { name: "public API, as tests/api.txt has it", work: Work::Call(api::check) },
     Step { name: "rust-version that dependencies declare", work: Work::Call(rust_version::check) },
     Step { name: "dependencies", work: Work::Call(deny::check) },
     Step { name: "advisories", work: Work::Call(deny::advisories) },

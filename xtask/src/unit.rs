@@ -14,8 +14,7 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Option<String>, String> {
 /// The tests on loopback and those without I/O.
 pub(crate) fn test(workspace: &Workspace, flaky: &mut Vec<TestName>) -> Result<Option<String>, String> {
     let parser = openmetrics::parser(workspace);
-    let mut variables: Vec<_> = parser.iter().map(|python| (openmetrics::VARIABLE, python.into())).collect();
-    variables.push(("BRAMBLE_TEST_EXAMPLES_ARE_BUILT", "1".into())); // by Suite, for the same packages: not once more
+    let variables = parser.iter().map(|python| (openmetrics::VARIABLE, python.into())).collect();
     Suite { workspace, selection: &[], harness: &[], variables }.run(flaky)?;
     Ok(parser.err())
 }
@@ -44,11 +43,10 @@ pub(crate) fn simulate(workspace: &Workspace) -> Result<Option<String>, String> 
 
 /// loom's tests. Its cfg changes every crate, so they have a target directory of their own, kept like the other.
 pub(crate) fn interleavings(workspace: &Workspace) -> Result<Option<String>, String> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.root.join("target"), Into::into);
     let mut cargo = workspace.cargo(["test", "--locked", "--quiet", "--package", "bramble", "--lib"]);
     cargo
         .args(["--no-default-features", "--target-dir"])
-        .arg(target.join("loom"))
+        .arg(workspace.target().join("loom"))
         .args(["--", "loom_"])
         .env("RUSTFLAGS", "--cfg bramble_loom");
     workspace.finish(&mut cargo)?;

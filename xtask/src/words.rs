@@ -6,8 +6,9 @@ use crate::run::{self, Workspace};
 
 /// Folders and files that are not cleaned yet. The aim is that none is left.
 const NOT_YET: &[&str] = &[
-    "benches/survive/",
-    "examples/",
+    "benches/http/src/bin/ours-forward.rs",
+    "benches/survive/src/contestant/directory.rs",
+    "services/bramble/src/browse.rs",
     "services/consumer/",
     "services/pi/",
     "services/producer/",
@@ -22,7 +23,7 @@ const THIS_FILE: &str = "xtask/src/words.rs";
 /// Names that no type has, nor, in lower case, a module: participles, pronouns and metaphors.
 const TYPES: &str = "Asked Boarding Built Callee Chosen Deaf Deed Does Done Doubt Driven Ear Ends Farewell Fate Followed \
     Found Gathered Got Heard Inferred Inquiry Instead Judged Keeper Kept Kind Kisses Known Later Listens Located Looks \
-    Manner Missed Mouth Noted OrAfter Once Opened Other Out Over Own RollCall Said Says Seat Seats Seen Shown Sky Slot \
+    Manner Missed Mouth Noted OrAfter Once One Opened Other Out Over Own RollCall Said Says Seat Seats Seen Shown Sky Slot \
     Stage Standing Still Story Told Understood Useless Verdict WaitsFor Want Wanted Watched What Whom Wire Wish Word \
     Written Wrong Yard";
 
@@ -37,24 +38,27 @@ const PRONOUNS: &str = "anybody anyone anything everybody everyone everything he
 /// Words for people, which a process or a program is not.
 const PEOPLE: &str = "anybody nobody somebody who whoever whom whomever";
 
-/// Fails with file and line of each name or sentence that is not plain.
+/// Fails with file and line of each name or sentence that is not plain, and for a folder of [`NOT_YET`] that is clean.
 pub(crate) fn check(workspace: &Workspace) -> Result<Option<String>, String> {
     let tracked = run::output(workspace.command("git").args(["ls-files", "*.rs"]))?;
     let (mut found, mut names) = (Vec::new(), Names::default());
-    for path in tracked.lines().filter(|path| *path != THIS_FILE && !is_not_yet(path)) {
+    let mut clean: Vec<&str> = NOT_YET.to_vec();
+    for path in tracked.lines().filter(|path| *path != THIS_FILE) {
         let text = std::fs::read_to_string(workspace.root.join(path)).map_err(|why| format!("{path}: {why}"))?;
+        let here = look_through(&text);
+        if let Some(folder) = NOT_YET.iter().find(|folder| path.starts_with(**folder)) {
+            clean.retain(|other| here.is_empty() || other != folder);
+            continue;
+        }
         names.add(path, &text);
-        found.extend(look_through(&text).into_iter().map(|(line, what)| format!("{path}:{line}: {what}")));
+        found.extend(here.into_iter().map(|(line, what)| format!("{path}:{line}: {what}")));
     }
     found.extend(names.repeated());
+    found.extend(clean.iter().map(|folder| format!("{THIS_FILE}: {folder} is clean: take it out of NOT_YET")));
     if found.is_empty() {
         return Ok(None);
     }
     Err(format!("{} names or sentences are not plain:\n{}", found.len(), found.join("\n")))
-}
-
-fn is_not_yet(path: &str) -> bool {
-    NOT_YET.iter().any(|folder| path.starts_with(folder))
 }
 
 /// Lines of a file, counted from 1, and what is not plain there.

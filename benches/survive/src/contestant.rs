@@ -31,7 +31,7 @@ impl Default for TimeLimits {
 
 /// A set of decision rules that takes part in the scoreboard.
 pub trait Contestant: Sync {
-    /// Its name, as the scoreboard prints it.
+    /// Name of the contestant, as the scoreboard prints it.
     fn name(&self) -> &'static str;
 
     /// Whether the servers have Bramble's early refusal in front of their queue.
@@ -54,10 +54,10 @@ pub trait Contestant: Sync {
     fn client(&self, client: ClientOptions<'_>, now: Instant) -> Box<dyn Client>;
 }
 
-/// What a client process is started with.
+/// Options that a client process is started with.
 #[derive(Debug, Clone, Copy)]
 pub struct ClientOptions<'a> {
-    /// Its own zone; empty for none.
+    /// Zone of the client; empty for none.
     pub zone: &'a str,
     /// Another one for each process.
     pub seed: u64,
@@ -70,8 +70,8 @@ pub trait Client {
     /// Replaces the list of instances.
     fn update(&self, targets: &[Target], now: Instant);
 
-    /// Its own table of instances, if it has one: where instances are found by mDNS, that is told of them, and the client
-    /// takes in what is in use by [`Client::refresh`].
+    /// Table of instances of the client, if it has one: where instances are found by mDNS, that is told of them, and
+    /// the client takes in what is in use by [`Client::refresh`].
     fn directory(&self) -> Option<&Directory> {
         None
     }
@@ -102,7 +102,7 @@ pub trait Client {
     }
 }
 
-/// One call: a state machine without I/O.
+/// A call: a state machine without I/O.
 pub trait Call {
     /// Says what to do after `event`. After a [`Step::Ask`] it is asked again, with [`CallEvent::Woken`].
     fn step(&mut self, event: CallEvent, now: Instant, rng: &mut Rng) -> Step;
@@ -111,11 +111,11 @@ pub trait Call {
 /// An instance of the service: a server, and how often its process has been replaced by one of another identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EndpointId {
-    /// Which server, from 0 on.
+    /// Number of the server, from 0 on.
     pub server: usize,
-    /// Which process there, from 0 on.
+    /// Number of the process there, from 0 on.
     pub process: u32,
-    /// Which of the addresses that the server has had, from 0 on; a new port is a new address.
+    /// Number of the address among those that the server has had, from 0 on; a new port is a new address.
     pub address: u8,
 }
 
@@ -131,18 +131,18 @@ pub struct Probe {
 /// An instance as discovery knows it.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
-    /// Its identity.
+    /// Identity of the endpoint.
     pub endpoint: EndpointId,
-    /// Its zone; empty for none.
+    /// Zone of the endpoint; empty for none.
     pub zone: &'static str,
 }
 
-/// What a call's machine wants.
+/// Next action of a call's machine.
 #[derive(Debug, Clone, Copy)]
 pub enum Step {
     /// Send an attempt.
     Ask {
-        /// Its number within the call, from 0 on.
+        /// Number of the attempt within the call, from 0 on.
         attempt: usize,
         /// The instance.
         endpoint: EndpointId,

@@ -1,4 +1,4 @@
-//! What is simulated: servers, clients, faults by time, and the phases that are measured.
+//! Scenarios: servers, clients, faults by time, and the phases that are measured.
 
 mod build;
 mod discovery;
@@ -43,7 +43,7 @@ pub struct Scenario {
     pub clients: Vec<ClientGroup>,
     /// The API that the servers ask for what they have not cached; none: they know every answer.
     pub upstream: Option<UpstreamSpec>,
-    /// What a message between two zones takes longer.
+    /// Additional time of a message between two zones.
     pub zone_latency: Duration,
     /// From the start or the end of an instance to its being known to the clients; with mDNS, to its announcement.
     pub discovery: Duration,
@@ -72,18 +72,18 @@ pub struct ServerSpec {
     pub service_time: Duration,
     /// Whether service times follow a Pareto distribution: p99 is 7 x the mean, p99.9 is 33 x.
     pub long_tail: bool,
-    /// Its zone; empty for none.
+    /// Zone of the server; empty for none.
     pub zone: &'static str,
     /// Whether work that waits is dropped once its caller has closed the connection.
     pub drops_abandoned: bool,
-    /// Its condition at the start.
+    /// Condition of the server at the start.
     pub condition: Condition,
 }
 
 /// A fault of a server.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Condition {
-    /// Nothing.
+    /// Well.
     Up,
     /// Not started, or ended as planned: what it has is answered, new connections are refused. Discovery takes it off
     /// its list.
@@ -94,14 +94,14 @@ pub enum Condition {
     Unreachable,
     /// The process is stopped (SIGSTOP): it keeps its work and what arrives.
     Stopped,
-    /// Its workers wait for a disk and finish nothing; it still accepts, queues, refuses, and answers `/healthz`.
+    /// The workers wait for a disk and finish nothing; it still accepts, queues, refuses, and answers `/healthz`.
     Stalled,
-    /// It accepts requests and answers none. Its work is lost.
+    /// Accepts requests and answers none. Its work is lost.
     Hung {
         /// Whether `/healthz` still answers.
         healthz: bool,
     },
-    /// Everything takes this many times as long.
+    /// Takes this many times as long for all it does.
     Slow(f64),
     /// A share of the requests fails: at once, or after the work.
     Failing {
@@ -110,7 +110,7 @@ pub enum Condition {
         /// Whether they fail at once.
         at_once: bool,
     },
-    /// This share of the requests gets a 200 with a broken body at once; `/healthz` is well.
+    /// Answers this share of the requests with a 200 and a broken body at once; `/healthz` is well.
     Lying(f64),
     /// Another program answers at the address, at once, with this status.
     Stranger(u16),
@@ -144,7 +144,7 @@ pub enum Change {
     Servers(Range<usize>, Condition),
     /// Some servers' processes are started, with nothing to do and nothing cached.
     Start {
-        /// Which.
+        /// Numbers of the servers.
         servers: Range<usize>,
         /// How slow they are at first.
         cold: Cold,
@@ -176,7 +176,7 @@ pub enum Change {
 pub struct Link {
     /// The share of messages that it loses; TCP sends them again.
     pub loss: f64,
-    /// What a message takes longer.
+    /// Additional time of a message.
     pub delay: Duration,
 }
 
@@ -187,22 +187,22 @@ pub struct ClientGroup {
     pub count: usize,
     /// Calls per second of each.
     pub rate: f64,
-    /// Their zone; empty for none.
+    /// Zone of the clients; empty for none.
     pub zone: &'static str,
     /// Whether calls come in equal intervals; otherwise by chance.
     pub steady: bool,
     /// Whether each call is made by a process of its own that knows nothing yet.
     pub short_lived: bool,
-    /// What they ask.
+    /// Questions of the clients.
     pub questions: Questions,
 }
 
-/// What clients ask.
+/// Kind of questions that clients ask.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Questions {
-    /// Nothing that could be cached.
+    /// Questions that cannot be cached.
     Plain,
-    /// One of `known` questions that come again and again, but for a share of questions never asked before.
+    /// Questions that come again and again, of `known` ones, but for a share of questions never asked before.
     Keyed {
         /// How many.
         known: u64,
@@ -229,17 +229,17 @@ pub struct UpstreamSpec {
 /// A fault of the API behind the servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpstreamCondition {
-    /// Nothing.
+    /// Well.
     Up,
-    /// It answers with an error at once.
+    /// Answers with an error at once.
     Failing,
-    /// It answers every second call with an error at once.
+    /// Answers every second call with an error at once.
     EverySecondFails,
     /// Each call is answered with an error at once with probability one half.
     HalfFail,
     /// An answer takes this long.
     Slow(Duration),
-    /// It does not answer.
+    /// Does not answer.
     Silent,
 }
 
@@ -256,7 +256,7 @@ pub struct Phase {
     pub known_only: bool,
     /// The repair from which recovery is scored.
     pub recovery: Option<Recovery>,
-    /// What is demanded whatever the baselines reach.
+    /// Demands whatever the baselines reach.
     pub demands: Vec<Demand>,
 }
 

@@ -1,4 +1,5 @@
-//! What the users of one contestant got in a phase of a scenario, and whether that is worse than the baselines'.
+//! Scores: what the users of one contestant got in a phase of a scenario, and whether that is worse than the
+//! baselines'.
 
 use crate::scenario::{Demand, Phase, Scenario};
 use crate::world::{CallRecord, Record};
@@ -89,7 +90,7 @@ impl Figures {
         }
     }
 
-    /// What is worse than the best baseline, or than what is demanded.
+    /// Losses against the best baseline, or against what is demanded.
     pub fn losses(&self, baselines: &[Self], phase: &Phase) -> Vec<Loss> {
         let mut losses = Vec::new();
         let best = baselines.iter().map(|other| other.answered).fold(0.0, f64::max);
@@ -141,7 +142,7 @@ pub enum Loss {
         /// The baseline's.
         best: Duration,
     },
-    /// It takes longer until calls are answered again.
+    /// Takes longer until calls are answered again.
     Recovery {
         /// Bramble's.
         ours: Duration,
@@ -155,7 +156,7 @@ pub enum Loss {
 }
 
 impl Loss {
-    /// What is worse, in one word, and by how much: percent points, milliseconds, seconds, or attempts a call.
+    /// Kind of the loss, in one word, and its amount: percent points, milliseconds, seconds, or attempts a call.
     pub fn amount(&self) -> (&'static str, f64) {
         match self {
             Self::Answered { ours, best } => ("answered", best - ours),

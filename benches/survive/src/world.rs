@@ -82,7 +82,7 @@ struct World<'a> {
     record: Record,
 }
 
-/// What happens at a time.
+/// Event at a time.
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Arrival(ClientId),
@@ -129,7 +129,7 @@ enum Event {
     },
 }
 
-/// What comes back from a server's address.
+/// Reply from a server's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reply {
     Answer,

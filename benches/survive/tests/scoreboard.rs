@@ -8,7 +8,7 @@ use bramble_survive::{scenario, world};
 struct Exception {
     /// `SCENARIO, PHASE`.
     row: &'static str,
-    /// What is worse, as [`bramble_survive::score::Loss::amount`] names it.
+    /// Kind of the loss, as [`bramble_survive::score::Loss::amount`] names it.
     loss: &'static str,
     /// By how much at most, in its unit.
     by: f64,

@@ -193,4 +193,4 @@ fn news(view: &View) -> Markup {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

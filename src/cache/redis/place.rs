@@ -11,6 +11,7 @@ const MAX_FILE: u64 = 4 << 10;
 
 /// Why a store cannot be used at all; its sentence says what to change. None of these carries a secret.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SetupError {
     /// No such address.
     #[error(

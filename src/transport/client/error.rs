@@ -10,6 +10,7 @@ use crate::transport::tls;
 
 /// Phase of an exchange in which its time was over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Phase {
     /// Looking for the address.
     Resolve,

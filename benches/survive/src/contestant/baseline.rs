@@ -32,7 +32,7 @@ pub fn all() -> [&'static dyn Contestant; 3] {
 
 /// How a baseline chooses an instance, and what it learns of one.
 trait Choice: Default {
-    /// Its name, as the scoreboard prints it.
+    /// Name of the baseline, as the scoreboard prints it.
     const NAME: &'static str;
 
     /// Replaces the list of instances.

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 const SERVICE: &str = "service";
 
-/// What a client process of Bramble knows of the LAN: the real table of discovery. The simulator is its mDNS and makes
-/// its probes.
+/// Directory of a client process of Bramble: the real table of discovery. The simulator is its mDNS and makes its
+/// probes.
 #[derive(Debug)]
 pub struct Directory {
     table: RefCell<InstanceTable>,

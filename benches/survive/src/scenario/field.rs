@@ -1,4 +1,4 @@
-//! What happens to real clusters of Raspberry Pis, written without knowledge of the rules.
+//! Scenarios of real clusters of Raspberry Pis, written without knowledge of the rules.
 
 mod callers;
 mod machines;

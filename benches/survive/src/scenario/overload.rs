@@ -44,7 +44,7 @@ fn pulse(factor: f64, seconds: u64, drops_abandoned: bool) -> Scenario {
         .demand(Demand::Answered(95.0))
 }
 
-/// One server of 16 answers a second: there is no other to go to.
+/// A single server of 16 answers a second: there is no other to go to.
 fn single(factor: f64, drops_abandoned: bool) -> Scenario {
     Scenario::new(format!("single server, load of {factor} x 16/s, {}", work(drops_abandoned)), 1, 60)
         .each_server(|_, server| (server.workers, server.drops_abandoned) = (1, drops_abandoned))
@@ -72,7 +72,7 @@ fn stall() -> Scenario {
         .recovery(secs(22), millis(200))
 }
 
-/// One quick server, two of the usual kind, two slow ones: 1330 answers a second.
+/// A quick server, two of the usual kind, two slow ones: 1330 answers a second.
 fn mixed(rate: f64) -> Scenario {
     Scenario::new(format!("servers of 5, 20 and 60 ms, {rate} of 1330 calls/s"), 5, 20)
         .each_server(|id, server| server.service_time = millis([5, 20, 20, 60, 60][id]))

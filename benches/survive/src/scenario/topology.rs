@@ -66,7 +66,7 @@ fn restarted() -> Scenario {
         .demand(Demand::FairShareWithin(secs(15)))
 }
 
-/// One after the other is dead for 5 s and comes back cold, the same instance as before.
+/// Restarts one after the other: each is dead for 5 s and comes back cold, the same instance as before.
 fn rolling_restart() -> Scenario {
     let mut scenario = Scenario::new("rolling restart of 5, each back cold", 5, 20).clients(20, 25.0);
     let cold = Cold::Requests { factor: 6.0, count: 200 };

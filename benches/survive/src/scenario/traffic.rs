@@ -21,7 +21,7 @@ pub(super) fn all() -> Vec<Scenario> {
     all
 }
 
-/// One client, and one of three servers does not answer from 60 s on.
+/// A single client, and one of three servers does not answer from 60 s on.
 fn low(rate: f64, how: &str, condition: Condition) -> Scenario {
     let end = if rate < 0.1 { secs(7200) } else { secs(660) };
     Scenario::new(format!("{} calls a minute, 1 of 3 {how}", rate * 60.0), 3, 50)
@@ -45,7 +45,7 @@ fn name(what: &str, may_hedge: bool) -> String {
     format!("{what}, hedging {}", if may_hedge { "on" } else { "off" })
 }
 
-/// Nothing is wrong.
+/// Without faults.
 fn plain(may_hedge: bool) -> Scenario {
     let scenario = Scenario::new(name("all well, 60 % of the capacity", may_hedge), 5, 20).clients(20, 30.0);
     Scenario { may_hedge, ..scenario }.phase("all", secs(10)..secs(40))

@@ -3,7 +3,7 @@ use bramble::limit::{Admission, Limiter, LimiterSettings, RequestPermit, Request
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-/// What stands before a server's workers: a queue without end, or Bramble's early refusal.
+/// Entrance to a server's workers: a queue without end, or Bramble's early refusal.
 #[derive(Debug)]
 pub(super) enum Door {
     Queue { waiting: VecDeque<AttemptId>, running: usize, workers: usize },
@@ -19,10 +19,10 @@ pub(super) struct Limited {
     running: BTreeMap<AttemptId, RequestPermit>,
 }
 
-/// What becomes of a request at the head of the queue.
+/// Decision about the request at the head of the queue.
 pub(super) enum Turn {
     Begin(AttemptId),
-    /// It has waited too long.
+    /// Refuse: it has waited too long.
     Refuse(AttemptId, Duration),
 }
 

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const TTL: Duration = Duration::from_secs(120);
 /// When a record is asked for again that runs out, in percent of its time; at the last it is gone (RFC 6762, 5.2).
 const ASKED_AT: [u32; 5] = [80, 85, 90, 95, 100];
-/// What says goodbye is gone after this long (RFC 6762, 10.1).
+/// Time after which an instance that said goodbye is gone (RFC 6762, 10.1).
 const GOODBYE: Duration = Duration::from_secs(1);
 /// Until a question is answered at the latest (RFC 6762, 6).
 const ANSWERED: Duration = Duration::from_millis(120);
@@ -188,10 +188,10 @@ impl World<'_> {
 
     /// The network of a client is back.
     pub(super) fn look_soon(&mut self, client: ClientId) {
-        self.wish(client, self.now + SETTLES);
+        self.want_look(client, self.now + SETTLES);
     }
 
-    fn wish(&mut self, client: ClientId, at: Duration) {
+    fn want_look(&mut self, client: ClientId, at: Duration) {
         let wished = &mut self.clients[client].browser.wished;
         *wished = Some(wished.map_or(at, |other| other.min(at)));
         self.plan_look(client);
@@ -293,8 +293,8 @@ impl World<'_> {
         self.plan_look(client);
     }
 
-    /// What Bramble's client has not heard of since a look, it has forgotten and doubts. The list of a baseline is not
-    /// shortened by a question.
+    /// Ends a look: what Bramble's client has not heard of since, it has forgotten and doubts. The list of a baseline
+    /// is not shortened by a question.
     fn looked(&mut self, client: ClientId, at: Duration) {
         let state = &mut self.clients[client];
         let Some(directory) = state.rules.directory() else { return };
@@ -319,7 +319,7 @@ impl World<'_> {
         if effects.wants_look {
             let jitter = Duration::from_millis(self.network_rng.u64(..JITTER_MS));
             let at = (self.now + jitter).max(self.clients[client].browser.looked + PAUSE);
-            self.wish(client, at);
+            self.want_look(client, at);
         }
         let Some(at) = directory.next_probe() else { return };
         let at = self.since_start(at).max(self.now);

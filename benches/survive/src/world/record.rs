@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// What happened in one run. Times are since its start.
+/// Record of one run. Times are since its start.
 #[derive(Debug, Default)]
 pub struct Record {
     /// All calls, in the order in which they ended.

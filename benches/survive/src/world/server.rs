@@ -6,7 +6,7 @@ use crate::scenario::{Cold, Condition, Link, ServerSpec};
 use fastrand::Rng;
 use std::time::{Duration, Instant};
 
-/// What a refusal costs the server, as a share of an answer: it still accepts, reads the head and writes.
+/// Cost of a refusal to the server, as a share of an answer: it still accepts, reads the head and writes.
 const REFUSAL_COST: f64 = 0.05;
 
 /// A server: a queue before some workers, and a cache.
@@ -24,7 +24,7 @@ pub(super) struct Server {
     door: Door,
     /// Requests that a worker has.
     working: Vec<AttemptId>,
-    /// What arrived, or was done, while the process was stopped.
+    /// Events that arrived, or work that was done, while the process was stopped.
     pub(super) stopped: Vec<Pending>,
     cold: Cold,
     started: Duration,
@@ -32,7 +32,7 @@ pub(super) struct Server {
     /// Time that refusals took from the workers.
     debt: Duration,
     pub(super) cache: Cache,
-    /// Which of the addresses that it has had.
+    /// Number of the address among those that it has had.
     pub(super) address: u8,
     /// Whether its old addresses answer nothing; otherwise they refuse connections.
     has_silent_past: bool,
@@ -41,14 +41,14 @@ pub(super) struct Server {
     pub(super) rng: Rng,
 }
 
-/// What a stopped process will find when it continues.
+/// Event that a stopped process will find when it continues.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Pending {
     Request(AttemptId),
     Worked(AttemptId),
 }
 
-/// What a server does next.
+/// Next action of a server.
 pub(super) enum Work {
     /// A worker takes a request, for so long.
     Begin(AttemptId, Duration),
@@ -161,13 +161,13 @@ impl Server {
         (self.has_silent_past, self.announces_old) = (false, false);
     }
 
-    /// It has another IP address, and nothing is at the old one, which mDNS goes on to announce.
+    /// Moves the server to another IP address; nothing is at the old one, which mDNS goes on to announce.
     pub(super) fn move_away(&mut self) {
         self.address += 1;
         (self.has_silent_past, self.announces_old) = (true, true);
     }
 
-    /// What mDNS says of its addresses, the old one first.
+    /// Addresses of the server by mDNS, the old one first.
     pub(super) fn announced_addresses(&self) -> Vec<u8> {
         let old = self.announces_old.then(|| self.address.saturating_sub(1));
         old.into_iter().chain([self.address]).collect()

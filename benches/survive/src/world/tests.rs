@@ -5,7 +5,7 @@ use std::ops::Range;
 
 const DISCOVERY: Duration = millis(200);
 
-/// One client of so many calls per second in equal intervals, and one server of one worker and 20 ms.
+/// A client of so many calls per second in equal intervals, and one server of one worker and 20 ms.
 fn one_server(rate: f64) -> Scenario {
     let server = ServerSpec {
         workers: 1,
@@ -123,7 +123,7 @@ fn a_cold_server_is_slow_for_its_first_requests() {
     assert!(mean_latency(&first) > millis(100) && mean_latency(&later) < millis(30), "{first:?}");
 }
 
-/// What a stranger or a broken body brings is no answer, whatever the client thinks of it.
+/// The reply of a stranger or a broken body is no answer, whatever the client thinks of it.
 #[test]
 fn a_wrong_200_is_no_answer() {
     for wrong in [Condition::Stranger(200), Condition::Lying(1.0), Condition::Stranger(404)] {

@@ -244,7 +244,7 @@ impl World<'_> {
     }
 }
 
-/// What the circuit learns: a slow answer is a success, as for the producer.
+/// Outcome for the circuit: a slow answer is a success, as for the producer.
 fn outcome(result: Result<(), FetchError>) -> Outcome {
     match result {
         Ok(()) => Outcome::Success { latency: Duration::ZERO },
@@ -254,7 +254,7 @@ fn outcome(result: Result<(), FetchError>) -> Outcome {
     }
 }
 
-/// What a caller gets, with the statuses of the producer. A stale answer is an answer.
+/// Reply to a caller, with the statuses of the producer. A stale answer is an answer.
 fn reply_of(answer: &Result<Found<(), FetchError>, Missed<FetchError>>) -> Reply {
     match answer {
         Ok(_) => Reply::Answer,

@@ -1,5 +1,3 @@
-use std::time::SystemTime;
-
 use bramble::config::Config;
 use bramble::serve::{Host, event_stream};
 use event_listener::Event;
@@ -9,25 +7,8 @@ use smol::Executor;
 use bramble::bulkhead::Bulkhead;
 
 use super::*;
+use crate::page::tests::view;
 use crate::state::READERS;
-use crate::view::by_service;
-
-fn view(news: Vec<News>) -> View {
-    View {
-        seen_by: "registry-a".into(),
-        at: SystemTime::UNIX_EPOCH,
-        signatures_checked: false,
-        caution: None,
-        services: by_service(Vec::new()),
-        news,
-        unproven: Vec::new(),
-        unproven_beyond: 0,
-        refused: Vec::new(),
-        refused_beyond: 0,
-        pi_problems: None,
-        demo: None,
-    }
-}
 
 fn lost(ago: Duration) -> News {
     News { ago, whom: "producer-a".into(), what: "was\nlost".into() }
@@ -42,7 +23,7 @@ fn a_reader_is_told_everything_once_and_then_what_differs() {
     let (mut diff, now) = (PageDiff::default(), Instant::now());
     assert_eq!(names(&diff.update(&view(Vec::new()), now)), ["order", "part", "beat"]);
     assert_eq!(names(&diff.update(&view(Vec::new()), now + EVERY)), ["beat"], "nothing is new");
-    let third = diff.update(&view(vec![lost(Duration::from_secs(1))]), now + 2 * EVERY);
+    let third = diff.update(&View { news: vec![lost(Duration::from_secs(1))], ..view(Vec::new()) }, now + 2 * EVERY);
     assert_eq!(names(&third), ["order", "part", "said", "beat"]);
     assert!(third.contains("data: producer-a was lost.\n\n"), "one line: {third}");
 }
@@ -50,9 +31,9 @@ fn a_reader_is_told_everything_once_and_then_what_differs() {
 #[test]
 fn what_happened_before_somebody_looked_is_not_said_as_if_it_were_new() {
     let (mut diff, now) = (PageDiff::default(), Instant::now());
-    let first = diff.update(&view(vec![lost(Duration::from_secs(1))]), now);
+    let first = diff.update(&View { news: vec![lost(Duration::from_secs(1))], ..view(Vec::new()) }, now);
     assert!(!names(&first).contains(&"said"), "{first}");
-    let second = diff.update(&view(vec![lost(Duration::from_secs(3))]), now + EVERY);
+    let second = diff.update(&View { news: vec![lost(Duration::from_secs(3))], ..view(Vec::new()) }, now + EVERY);
     assert!(!names(&second).contains(&"said"), "{second}");
 }
 

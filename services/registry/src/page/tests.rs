@@ -50,7 +50,7 @@ fn called(number: u8, state: State, change: impl FnOnce(&mut Circuit)) -> Instan
     }
 }
 
-fn view(ones: Vec<InstanceView>) -> View {
+pub(crate) fn view(ones: Vec<InstanceView>) -> View {
     View {
         seen_by: "registry-0000000000000001".into(),
         at: SystemTime::UNIX_EPOCH,

@@ -37,7 +37,7 @@ fn crowds() -> Vec<Scenario> {
     ]
 }
 
-/// One call in five minutes, for a night.
+/// A call in five minutes, for a night.
 fn few() -> Vec<Scenario> {
     let night = |how: &str, condition: Condition| {
         three(&format!("1 call each 5 minutes, 1 of 3 {how}"))

@@ -5,7 +5,7 @@ use crate::scenario::{Change, Cold, Scenario, secs};
 use crate::world::{Record, run};
 use std::ops::Range;
 
-/// One client of 20 calls a second that finds `servers` servers by mDNS, for `seconds`.
+/// A client of 20 calls a second that finds `servers` servers by mDNS, for `seconds`.
 fn found(servers: usize, seconds: u64) -> Scenario {
     let scenario = Scenario::new("test", servers, 20).clients(1, 20.0).phase("all", secs(0)..secs(seconds));
     Scenario { mdns: true, ..scenario }

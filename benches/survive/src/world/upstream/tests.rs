@@ -5,7 +5,7 @@ use crate::scenario::{Change, Questions, Scenario, millis, secs};
 use crate::world::{CallRecord, Record, run};
 use std::ops::Range;
 
-/// One server and one client of 10 calls a second with one question again and again, and a share of new ones, for 200 s.
+/// A server and one client of 10 calls a second with one question again and again, and a share of new ones, for 200 s.
 fn one_producer(fresh_for: Duration, new_share: f64) -> Scenario {
     let upstream = UpstreamSpec { latency: millis(60), fresh_for, fetch_timeout: secs(5), filled: true };
     let scenario = Scenario::new("test", 1, 5)
