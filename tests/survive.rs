@@ -31,7 +31,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use cluster::{Cluster, Service, id_of, ms};
-use people::{Load, OUT_OF_DATE, PLACES, UNREACHABLE, answered_by, nobody_noticed};
+use people::{Load, OUT_OF_DATE, PLACES, UNREACHABLE, answered_by, none_failed};
 use support::http::get;
 use support::until::until;
 

@@ -103,7 +103,7 @@ fn assert_about(time: Duration, nominal: Duration) {
 
 #[test]
 fn a_circuit_forced_open_admits_nobody_until_it_is_closed_by_hand() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     assert_eq!(story.breaker.set(State::ForcedOpen, story.now), Ok(true));
     story.wait(seconds(100_000));
     assert_eq!(story.refusal(), Refusal { state: State::ForcedOpen, retry_at: None });

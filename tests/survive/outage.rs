@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::cluster::{Cluster, Service, id_of, ms};
-use crate::people::{Asked, Crowd, PLACES, Score, Whom};
+use crate::people::{Crowd, PLACES, PersonRequest, Score, Target};
 use crate::support::round_robin::RoundRobin;
 use crate::support::until::until;
 
@@ -103,7 +103,7 @@ fn all_producers_are_killed_and_people_get_current_reports_as_soon_as_they_are_s
     let addrs = producers.each_ref().map(|one| one.addr);
     let (found, listed) = (cluster.consumer(&[]), cluster.consumer_of(&addrs));
     until("all producers are found", || found.finds("producer") == addrs.len());
-    let seats = Seats::new(&found, &listed, &addrs);
+    let crowds = Crowds::new(&found, &listed, &addrs);
     let began = Instant::now();
     producers.iter_mut().for_each(Service::kill);
     sleep(ms(10_000));

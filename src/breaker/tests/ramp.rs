@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_ramp_admits_every_call_and_its_weight_grows_from_a_tenth_to_all() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.call(Outcome::Refused);
     assert_eq!(story.breaker.weight(story.now), 0.0);
     story.wait_open();
@@ -21,7 +21,7 @@ fn a_ramp_admits_every_call_and_its_weight_grows_from_a_tenth_to_all() {
 
 #[test]
 fn a_ramp_that_is_over_is_shown_as_closed_though_no_call_has_come() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.call(Outcome::Refused);
     story.wait_open();
     story.call(OK);
@@ -34,7 +34,7 @@ fn a_ramp_that_is_over_is_shown_as_closed_though_no_call_has_come() {
 
 #[test]
 fn consecutive_failures_in_a_ramp_open_again_for_longer_and_one_failure_does_not() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.calls(Outcome::Failure, 5);
     story.wait_open();
     story.call(OK);
@@ -46,7 +46,7 @@ fn consecutive_failures_in_a_ramp_open_again_for_longer_and_one_failure_does_not
 
 #[test]
 fn an_odd_failure_does_not_end_a_ramp_that_works() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.call(Outcome::Refused);
     story.wait_open();
     story.call(OK);
@@ -57,7 +57,7 @@ fn an_odd_failure_does_not_end_a_ramp_that_works() {
 
 #[test]
 fn what_failed_before_an_outage_is_forgotten_after_it() {
-    let mut story = Story::by_rate(10);
+    let mut story = Fixture::by_rate(10);
     story.calls(OK, 6);
     story.calls(Outcome::Failure, 4);
     story.call(Outcome::Refused);

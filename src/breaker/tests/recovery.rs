@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn an_instance_that_only_passes_on_a_failure_neither_fails_nor_succeeds_and_closes_a_half_open_circuit() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.calls(Outcome::Failure, 4);
     let before = story.snapshot();
     story.calls(Outcome::Alive, 100);
@@ -17,7 +17,7 @@ fn an_instance_that_only_passes_on_a_failure_neither_fails_nor_succeeds_and_clos
 
 #[test]
 fn a_good_health_check_closes_what_silence_opened_at_once() {
-    let story = Story::new(|_| {});
+    let story = Fixture::new(|_| {});
     story.call(Outcome::Refused);
     assert!(story.breaker.probed(HealthCheck::Alive, story.now));
     assert_eq!((story.state(), story.snapshot().open_for), (State::Ramping, None));
@@ -30,7 +30,7 @@ fn a_good_health_check_closes_what_silence_opened_at_once() {
 
 #[test]
 fn a_good_health_check_does_not_close_what_failing_calls_opened_but_a_trial_call_does() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.calls(Outcome::Failure, 5);
     assert!(!story.breaker.probed(HealthCheck::Alive, story.now) && story.state() == State::Open);
     assert_eq!(story.wait_open(), seconds(5));
@@ -40,7 +40,7 @@ fn a_good_health_check_does_not_close_what_failing_calls_opened_but_a_trial_call
 
 #[test]
 fn while_health_checks_fail_no_trial_call_is_made() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.calls(Outcome::Failure, 5);
     story.breaker.probed(HealthCheck::Silent, story.now);
     story.wait(seconds(100));
@@ -54,7 +54,7 @@ fn while_health_checks_fail_no_trial_call_is_made() {
 
 #[test]
 fn a_forced_call_that_is_answered_closes_the_circuit_and_one_that_fails_changes_nothing() {
-    let story = Story::new(|_| {});
+    let story = Fixture::new(|_| {});
     story.calls(Outcome::Failure, 5);
     let before = story.snapshot();
     for outcome in [Outcome::Failure, Outcome::Timeout, Outcome::Refused, Outcome::Ignored] {
@@ -71,7 +71,7 @@ fn a_forced_call_that_is_answered_closes_the_circuit_and_one_that_fails_changes_
 
 #[test]
 fn the_time_open_doubles_at_each_failed_probe_and_starts_anew_after_a_recovery() {
-    let mut story = Story::new(|config| config.open_for = seconds(1));
+    let mut story = Fixture::new(|config| config.open_for = seconds(1));
     story.calls(Outcome::Failure, 5);
     assert_eq!(story.wait_open(), seconds(1));
     story.call(Outcome::Failure);
@@ -86,7 +86,7 @@ fn the_time_open_doubles_at_each_failed_probe_and_starts_anew_after_a_recovery()
 
 #[test]
 fn the_time_open_never_exceeds_its_maximum_with_all_its_jitter() {
-    let mut story = Story::new(|config| config.open_for_max = seconds(7));
+    let mut story = Fixture::new(|config| config.open_for_max = seconds(7));
     story.calls(Outcome::Failure, 5);
     assert_eq!(story.wait_open(), seconds(5));
     for _ in 0..70 {
@@ -111,7 +111,7 @@ fn two_breakers_that_open_together_do_not_probe_together_the_second_time() {
 
 #[test]
 fn a_half_open_circuit_admits_as_many_at_a_time_as_are_set_and_closes_after_as_many_successes() {
-    let mut story = Story::new(|config| config.half_open_calls = 2);
+    let mut story = Fixture::new(|config| config.half_open_calls = 2);
     story.call(Outcome::Refused);
     story.wait_open();
     let (first, second) = (story.permit(), story.permit());
@@ -127,7 +127,7 @@ fn a_half_open_circuit_admits_as_many_at_a_time_as_are_set_and_closes_after_as_m
 
 #[test]
 fn a_trial_call_that_hangs_keeps_the_next_one_back_for_two_seconds() {
-    let mut story = Story::new(|config| config.consecutive_failures = 1);
+    let mut story = Fixture::new(|config| config.consecutive_failures = 1);
     story.call(Outcome::Failure);
     story.wait(seconds(5));
     let hung = story.permit();
@@ -146,7 +146,7 @@ fn a_trial_call_that_hangs_keeps_the_next_one_back_for_two_seconds() {
 
 #[test]
 fn trial_calls_that_hang_are_bounded() {
-    let mut story = Story::new(|config| config.consecutive_failures = 1);
+    let mut story = Fixture::new(|config| config.consecutive_failures = 1);
     story.call(Outcome::Failure);
     story.wait(seconds(5));
     let mut hung = Vec::new();
@@ -162,7 +162,7 @@ fn trial_calls_that_hang_are_bounded() {
 #[test]
 fn of_fifty_callers_on_real_threads_a_half_open_circuit_admits_exactly_one() {
     for _ in 0..20 {
-        let mut story = Story::new(|_| {});
+        let mut story = Fixture::new(|_| {});
         story.call(Outcome::Refused);
         story.wait_open();
         let (breaker, now, barrier) = (&story.breaker, story.now, &Barrier::new(50));
@@ -184,7 +184,7 @@ fn of_fifty_callers_on_real_threads_a_half_open_circuit_admits_exactly_one() {
 
 #[test]
 fn a_probe_that_is_dropped_is_given_back_and_a_call_ten_windows_later_closes_the_circuit() {
-    let mut story = Story::new(|config| config.ramp = Duration::ZERO);
+    let mut story = Fixture::new(|config| config.ramp = Duration::ZERO);
     story.call(Outcome::Refused);
     story.wait_open();
     drop(story.permit());
@@ -195,7 +195,7 @@ fn a_probe_that_is_dropped_is_given_back_and_a_call_ten_windows_later_closes_the
 
 #[test]
 fn a_probe_that_panics_or_is_ignored_is_given_back() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.call(Outcome::Refused);
     story.wait_open();
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -211,7 +211,7 @@ fn a_probe_that_panics_or_is_ignored_is_given_back() {
 
 #[test]
 fn a_slow_probe_is_a_failed_probe() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.call(Outcome::Refused);
     story.wait_open();
     story.call(SLOW_OK);
@@ -221,7 +221,7 @@ fn a_slow_probe_is_a_failed_probe() {
 #[test]
 fn a_call_begun_while_closed_and_finished_in_half_open_moves_nothing() {
     for outcome in [OK, Outcome::Failure, Outcome::Refused, Outcome::Rejected { retry_after: Some(seconds(9)) }] {
-        let mut story = Story::new(|_| {});
+        let mut story = Fixture::new(|_| {});
         let late = story.permit();
         let dropped = story.permit();
         story.call(Outcome::Refused);
@@ -237,7 +237,7 @@ fn a_call_begun_while_closed_and_finished_in_half_open_moves_nothing() {
 
 #[test]
 fn a_probe_of_an_earlier_half_open_time_neither_fails_nor_frees_a_later_one() {
-    let mut story = Story::new(|config| config.half_open_calls = 2);
+    let mut story = Fixture::new(|config| config.half_open_calls = 2);
     story.call(Outcome::Refused);
     story.wait_open();
     let (late, dropped) = (story.permit(), story.permit());

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn four_failures_of_eight_calls_open_at_a_rate_of_half() {
-    let story = Story::by_rate(8);
+    let story = Fixture::by_rate(8);
     story.calls(OK, 4);
     story.calls(Outcome::Failure, 4);
     assert_eq!(story.state(), State::Open);
@@ -13,7 +13,7 @@ fn four_failures_of_eight_calls_open_at_a_rate_of_half() {
 
 #[test]
 fn three_failures_of_eight_calls_do_not_open_at_a_rate_of_half() {
-    let story = Story::by_rate(8);
+    let story = Fixture::by_rate(8);
     story.calls(OK, 5);
     story.calls(Outcome::Failure, 3);
     assert_eq!(story.state(), State::Closed);
@@ -21,7 +21,7 @@ fn three_failures_of_eight_calls_do_not_open_at_a_rate_of_half() {
 
 #[test]
 fn a_success_that_completes_the_minimum_opens_a_circuit_that_had_failed_enough() {
-    let story = Story::by_rate(5);
+    let story = Fixture::by_rate(5);
     story.calls(Outcome::Failure, 3);
     story.call(OK);
     assert_eq!(story.state(), State::Closed);
@@ -31,7 +31,7 @@ fn a_success_that_completes_the_minimum_opens_a_circuit_that_had_failed_enough()
 
 #[test]
 fn successes_that_leave_the_window_let_the_failures_that_stay_open_the_circuit() {
-    let mut story = Story::by_rate(4);
+    let mut story = Fixture::by_rate(4);
     story.calls(OK, 6);
     story.wait(seconds(5));
     story.calls(Outcome::Failure, 4);
@@ -44,7 +44,7 @@ fn successes_that_leave_the_window_let_the_failures_that_stay_open_the_circuit()
 
 #[test]
 fn below_the_minimum_the_rates_are_unknown_and_not_zero() {
-    let story = Story::by_rate(3);
+    let story = Fixture::by_rate(3);
     story.calls(OK, 2);
     assert_eq!((story.snapshot().failure_rate, story.snapshot().slow_rate), (None, None));
     story.call(OK);
@@ -53,7 +53,7 @@ fn below_the_minimum_the_rates_are_unknown_and_not_zero() {
 
 #[test]
 fn slow_calls_open_the_circuit_at_their_own_rate() {
-    let story = Story::new(|config| {
+    let story = Fixture::new(|config| {
         config.minimum_calls = 4;
         config.slow_call_rate = 0.75;
     });
@@ -66,7 +66,7 @@ fn slow_calls_open_the_circuit_at_their_own_rate() {
 
 #[test]
 fn a_call_is_slow_from_slow_call_on_and_not_before() {
-    let story = Story::by_rate(20);
+    let story = Fixture::by_rate(20);
     story.call(Outcome::Success { latency: Duration::from_nanos(499_999_999) });
     assert_eq!(story.snapshot().slow, 0);
     story.call(SLOW_OK);
@@ -75,7 +75,7 @@ fn a_call_is_slow_from_slow_call_on_and_not_before() {
 
 #[test]
 fn a_timeout_is_a_failure_and_slow() {
-    let story = Story::by_rate(20);
+    let story = Fixture::by_rate(20);
     story.call(Outcome::Timeout);
     let seen = story.snapshot();
     assert_eq!((seen.calls, seen.failures, seen.slow, seen.consecutive_failures), (1, 1, 1, 1));
@@ -83,7 +83,7 @@ fn a_timeout_is_a_failure_and_slow() {
 
 #[test]
 fn failures_in_a_row_open_the_circuit_however_rare_they_are() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     for _ in 0..4 {
         story.call(Outcome::Failure);
         story.wait(seconds(20)); // three calls a minute: the window never holds two
@@ -95,7 +95,7 @@ fn failures_in_a_row_open_the_circuit_however_rare_they_are() {
 
 #[test]
 fn a_success_ends_the_row_of_failures() {
-    let story = Story::new(|_| {});
+    let story = Fixture::new(|_| {});
     story.calls(Outcome::Failure, 4);
     story.call(OK);
     story.calls(Outcome::Failure, 4);
@@ -104,7 +104,7 @@ fn a_success_ends_the_row_of_failures() {
 
 #[test]
 fn a_rejection_lowers_the_success_rate_but_neither_extends_nor_ends_the_row_of_failures() {
-    let story = Story::new(|config| config.minimum_calls = 12);
+    let story = Fixture::new(|config| config.minimum_calls = 12);
     story.calls(Outcome::Failure, 3);
     story.calls(REJECTED, 8);
     assert_eq!((story.state(), story.snapshot().consecutive_failures), (State::Closed, 3));
@@ -114,7 +114,7 @@ fn a_rejection_lowers_the_success_rate_but_neither_extends_nor_ends_the_row_of_f
 
 #[test]
 fn a_retry_after_keeps_the_circuit_open_for_that_long() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.calls(OK, 20);
     story.call(Outcome::Rejected { retry_after: Some(seconds(90)) });
     assert_eq!(story.snapshot().reason, Some(TripReason::RetryAfter(seconds(90))));
@@ -123,7 +123,7 @@ fn a_retry_after_keeps_the_circuit_open_for_that_long() {
 
 #[test]
 fn a_retry_after_is_obeyed_in_a_probe_too_if_it_is_longer_than_the_doubled_time() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.calls(Outcome::Failure, 5);
     story.wait_open();
     story.call(Outcome::Rejected { retry_after: Some(seconds(33)) });
@@ -134,7 +134,7 @@ fn a_retry_after_is_obeyed_in_a_probe_too_if_it_is_longer_than_the_doubled_time(
 
 #[test]
 fn a_retry_after_beyond_reason_is_bounded_and_one_of_nothing_is_none() {
-    let mut story = Story::new(|_| {});
+    let mut story = Fixture::new(|_| {});
     story.call(Outcome::Rejected { retry_after: Some(Duration::ZERO) });
     assert_eq!(story.state(), State::Closed);
     story.call(Outcome::Rejected { retry_after: Some(Duration::MAX) });
@@ -143,7 +143,7 @@ fn a_retry_after_beyond_reason_is_bounded_and_one_of_nothing_is_none() {
 
 #[test]
 fn an_ignored_outcome_moves_nothing() {
-    let story = Story::new(|_| {});
+    let story = Fixture::new(|_| {});
     story.calls(Outcome::Failure, 4);
     let before = story.snapshot();
     story.calls(Outcome::Ignored, 100);
@@ -155,7 +155,7 @@ fn an_ignored_outcome_moves_nothing() {
 #[test]
 fn a_refused_connection_and_a_wrong_peer_open_at_once() {
     for (outcome, reason) in [(Outcome::Refused, TripReason::Refused), (Outcome::WrongPeer, TripReason::WrongPeer)] {
-        let mut story = Story::new(|config| config.open_for = seconds(1));
+        let mut story = Fixture::new(|config| config.open_for = seconds(1));
         story.calls(OK, 100);
         story.call(outcome);
         assert_eq!(story.snapshot().reason, Some(reason));
