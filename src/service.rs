@@ -1,4 +1,4 @@
-//! Services: what a process is called, where it listens, and whom it answers.
+//! Services: the name of a process, where it listens, and which requests it answers.
 
 pub(crate) mod name;
 mod run;
@@ -41,7 +41,7 @@ pub struct Service {
     is_standalone: bool,
 }
 
-/// Which services a service calls; it logs when their instances come and go.
+/// The services that a service calls; it logs when their instances come and go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Calls {
     None,
@@ -134,12 +134,12 @@ impl Service {
         Self { is_standalone: true, ..self }
     }
 
-    /// Its name, as in `greeter-5f0c2a9be81d4477`.
+    /// The name, as in `greeter-5f0c2a9be81d4477`.
     pub const fn name(&self) -> &'static str {
         self.name
     }
 
-    /// What it runs with when nothing is set.
+    /// The settings that it runs with when no source sets any.
     pub fn default_config(&self) -> Config {
         self.configure(Config::default())
     }
@@ -151,7 +151,7 @@ impl Service {
         config
     }
 
-    /// What it runs with, all sources taken together.
+    /// The settings that it runs with, from all sources.
     ///
     /// # Errors
     /// Everything that is wrong, at once.

@@ -30,7 +30,7 @@ pub enum Origin {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct Mistake {
-    /// Its place.
+    /// Place in a source.
     pub origin: Origin,
     /// `section.key`, a section alone, or empty where neither is known.
     pub key: String,
@@ -57,7 +57,7 @@ impl fmt::Display for Mistake {
 /// Mistakes kept. A file with more is hardly a configuration: a log, or the file of another program.
 const MOST: usize = 100;
 
-/// Everything that is wrong with a configuration: at least one mistake, in the order of the file, then variables,
+/// All that is wrong with a configuration: at least one mistake, in the order of the file, then variables,
 /// then flags. Shown one a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

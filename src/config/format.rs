@@ -91,7 +91,7 @@ pub(super) trait Visitor {
     /// The fields of this section follow.
     fn visit_section(&mut self, name: &str);
 
-    /// One field of the section.
+    /// A field of the section.
     fn visit_field(&mut self, key: &'static str, field: &mut dyn Field);
 }
 

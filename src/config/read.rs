@@ -60,7 +60,7 @@ impl Config {
         Self::default().merge(sources)
     }
 
-    /// This configuration, and all sources on top of it.
+    /// Reads all sources on top of this configuration.
     ///
     /// # Errors
     /// Everything that is wrong, at once.

@@ -109,7 +109,7 @@ fn of_serving(error: serve::Error) -> (u8, Failure) {
     (code, error.into())
 }
 
-/// What the arguments say.
+/// Arguments of the command line.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Options {
     config: Option<PathBuf>,

@@ -138,7 +138,7 @@ impl Section for Pi {
 pub enum Addressing {
     /// The network's DHCP server gives one.
     Dhcp,
-    /// This one.
+    /// The address of the settings.
     Fixed(Cidr),
 }
 

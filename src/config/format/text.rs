@@ -52,7 +52,7 @@ impl<T: ToString> Format<T> for Parsed<T> {
     }
 }
 
-/// One of a few texts, each with its meaning.
+/// A text of a short list, each with its meaning.
 pub(in crate::config) struct Choice<T: 'static>(pub(in crate::config) &'static [(T, &'static str)]);
 
 impl<T: Copy + PartialEq> Format<T> for Choice<T> {
@@ -103,7 +103,7 @@ impl Format<SocketAddr> for Address {
             )
         })?;
         match self {
-            Self::Peer if address.port() == 0 => Err(InvalidValue::new(value, "has port 0, which nobody can call")),
+            Self::Peer if address.port() == 0 => Err(InvalidValue::new(value, "has port 0, which cannot be called")),
             _ => Ok(address),
         }
     }

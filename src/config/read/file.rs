@@ -16,7 +16,7 @@ pub enum ConfigFile {
     /// [`DEFAULT_FILE`], which may be missing.
     #[default]
     Default,
-    /// This one, which must be there.
+    /// A file that must be there.
     Path(PathBuf),
     /// Text that is at hand already, and its name for messages.
     Text(PathBuf, String),

@@ -35,7 +35,7 @@ impl Reader {
         Self { config, mistakes, origins: BTreeMap::new(), is_tolerant: false, unclear }
     }
 
-    /// For a machine where nobody can mend the file: takes what is right of a wrong value.
+    /// For a machine where no user can mend the file: takes what is right of a wrong value.
     pub(super) fn tolerant(config: Config) -> Self {
         Self { is_tolerant: true, ..Self::new(config) }
     }
@@ -53,7 +53,7 @@ impl Reader {
                 what: error.message().to_owned(),
             });
         }
-        // Below a broken heading, nobody knows to which section a key belongs.
+        // Below a broken heading, the section of a key is unknown.
         let headings = broken.keys().any(|line| lines.is_heading(*line));
         self.unclear = lines.unclear(|line| broken.contains_key(&line), broken.keys().copied());
         for (name, section) in table.get_ref().iter() {
@@ -94,7 +94,7 @@ impl Reader {
         }
     }
 
-    /// One key of a file.
+    /// Sets a key of a file.
     fn key(
         &mut self,
         path: &str,
@@ -219,7 +219,7 @@ impl Reader {
 
     pub(super) fn finish(mut self) -> Result<Config, ConfigError> {
         self.inherit();
-        // What could not be read would be compared as the default, which nobody chose.
+        // What could not be read would be compared as the default, which no source has set.
         let unread = self.mistakes.iter().any(|mistake| mistake.key.is_empty());
         let conflicts = if unread { Vec::new() } else { check::conflicts(&self.config) };
         for conflict in conflicts {
@@ -235,7 +235,7 @@ impl Reader {
     }
 }
 
-/// A key that nobody checked: on one line of a sensible length, without anything that a terminal obeys.
+/// An unchecked key for a message: on one line of a sensible length, without anything that a terminal obeys.
 fn printable(key: &str) -> String {
     key.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(MAX_SHOWN).collect()
 }

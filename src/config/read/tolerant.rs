@@ -1,4 +1,4 @@
-//! Tolerant reading, for a machine where nobody can mend the file: it runs with what is right of it.
+//! Tolerant reading, for a machine where no user can mend the file: it runs with what is right of it.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::config::error::{ConfigError, Mistake, Origin};
 use crate::config::settings::Config;
 
 impl Config {
-    /// This configuration, and what is right of a file on top of it: for a machine where nobody can mend the file. What is
+    /// Reads what is right of a file on top of this configuration, for a machine where no user can mend the file. What is
     /// wrong is as if it were not there. `name` is the file's, for the mistakes; each has its line where it has one.
     pub fn merge_tolerant(self, file: impl AsRef<[u8]>, name: impl AsRef<Path>) -> (Self, Vec<Mistake>) {
         load(self, name.as_ref(), file.as_ref())

@@ -90,7 +90,7 @@ fn services_beyond_the_bound_are_refused() {
 }
 
 #[test]
-fn of_a_file_that_nobody_can_mend_what_is_right_counts() {
+fn of_a_file_that_is_read_tolerantly_what_is_right_counts() {
     let file = "[call.greeter]\ntimeout = \"9s\"\nattempt_timeout = \"soon\"\n[call.clock]\ntimeot = \"1s\"";
     let (config, mistakes) = Config::default().merge_tolerant(file, "bramble.toml");
     assert_eq!(config.for_callee("greeter").call.timeout, ms(9000));

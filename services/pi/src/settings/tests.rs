@@ -12,7 +12,7 @@ fn pi(keys: &str) -> Result<Pi, ConfigError> {
     Config::default().with(Pi::default()).merge(&sources).map(|config| config.section())
 }
 
-/// What counts of a file, and what is said of the rest.
+/// The settings that count of a file, and what is said of the rest.
 fn tolerant(file: &str) -> (Pi, Vec<Mistake>) {
     let (config, mistakes) = Config::default().with(Pi::default()).merge_tolerant(file, "bramble.toml");
     let again = Config::default().with(Pi::default()).merge(&Sources::text(config.to_toml()));

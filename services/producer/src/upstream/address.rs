@@ -1,5 +1,5 @@
 //! The address of the weather API. The key travels in the address of every call, so a call in the clear is only for a
-//! network that nobody else hears.
+//! network of one's own.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -47,7 +47,7 @@ impl FromStr for BaseUrl {
         let host = url.host_str().unwrap_or_default();
         match url.scheme() {
             _ if host.is_empty() => Err("has no host"),
-            _ if url.port() == Some(0) => Err("has port 0, which nobody can call"),
+            _ if url.port() == Some(0) => Err("has port 0, which cannot be called"),
             "https" => Ok(()),
             "http" if is_private(host) => Ok(()),
             "http" => {
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_travels_in_the_clear_only_where_nobody_else_hears() {
+    fn the_key_travels_in_the_clear_only_on_a_private_network() {
         for private in [
             "http://localhost:8090",
             "http://LOCALHOST",
@@ -108,7 +108,7 @@ mod tests {
             "http://172.15.0.1",
             "http://8.8.8.8",
             "http://192.169.0.1",
-            "http://169.254.1.1", // whoever is on the cable may have it
+            "http://169.254.1.1", // any host on the cable may have it
             "http://0.0.0.0",
             "http://[2001:db8::1]",
             "http://[::ffff:8.8.8.8]",
