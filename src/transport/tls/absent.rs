@@ -6,12 +6,12 @@ use super::Error;
 
 /// No TLS.
 #[derive(Default)]
-pub(in crate::transport) struct Tls;
+pub(in crate::transport) struct Tls {}
 
 impl Tls {
     /// Refuses certificate authorities: nothing would be checked against them.
     pub(in crate::transport) fn new(ca_file: Option<&Path>) -> Result<Self, Error> {
-        if ca_file.is_some() { Err(Error::NotBuilt) } else { Ok(Self) }
+        if ca_file.is_some() { Err(Error::NotBuilt) } else { Ok(Self {}) }
     }
 }
 
