@@ -6,7 +6,8 @@ use std::time::{Instant, SystemTime};
 use serde_json::json;
 use tide::{Body, Request, Response, StatusCode};
 
-use super::{Health, Host, Phase, event_stream};
+use super::health::{Health, Phase};
+use super::{Host, event_stream};
 use crate::bulkhead::Bulkhead;
 use crate::discovery::Directory;
 use crate::telemetry::stream::{self, READERS};
