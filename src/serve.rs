@@ -3,6 +3,7 @@
 
 mod event_stream;
 mod guard;
+mod health;
 #[cfg_attr(not(feature = "mdns"), path = "serve/lan/absent.rs")]
 mod lan;
 mod plain;
@@ -14,7 +15,6 @@ mod supervisor;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,8 @@ use supervisor::Supervisor;
 
 pub use crate::transport::server::time_left;
 pub use event_stream::event_stream;
+use health::Phase;
+pub use health::{Health, NotReady};
 pub use plain::serve_routes;
 pub use shutdown::ShutdownSignal;
 
@@ -61,78 +63,6 @@ pub enum Error {
         /// What the system said.
         cause: std::io::Error,
     },
-}
-
-/// Where a service is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-enum Phase {
-    Starting,
-    Ready,
-    Draining,
-}
-
-/// The phase, shared with whoever answers `/readyz`, or goes on answering until it ends.
-#[derive(Debug, Default)]
-pub struct Health {
-    phase: AtomicU8,
-    /// Notified when draining begins.
-    drains: Event,
-    /// Why the service is not ready although it serves, one for each [`NotReady`].
-    reasons: Mutex<Vec<&'static str>>,
-}
-
-/// While there is one, `/readyz` answers 503 with its reason: [`Host::not_ready`].
-#[must_use = "dropped, it says that the service is ready again"]
-#[derive(Debug)]
-pub struct NotReady {
-    health: Arc<Health>,
-    reason: &'static str,
-}
-
-impl Drop for NotReady {
-    fn drop(&mut self) {
-        let mut reasons = self.health.reasons.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = reasons.iter().position(|reason| *reason == self.reason) {
-            reasons.remove(place);
-        }
-    }
-}
-
-impl Health {
-    fn set(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Release);
-        if phase == Phase::Draining {
-            self.drains.notify(usize::MAX);
-        }
-    }
-
-    fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Acquire) {
-            0 => Phase::Starting,
-            1 => Phase::Ready,
-            _ => Phase::Draining,
-        }
-    }
-
-    fn reasons(&self) -> Vec<&'static str> {
-        self.reasons.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Whether the service has begun to end: what streams without end is to end too.
-    pub fn is_draining(&self) -> bool {
-        self.phase() == Phase::Draining
-    }
-
-    /// Resolves when draining begins, at once if it has begun.
-    pub fn drains(&self) -> impl Future<Output = ()> + Send + Sync + use<> {
-        let (begins, is_draining) = (self.drains.listen(), self.is_draining());
-        async move {
-            if !is_draining {
-                begins.await;
-            }
-        }
-    }
 }
 
 /// A process that serves or calls: its settings, its name, what it knows of others, and its wire to them.
@@ -291,8 +221,7 @@ impl Host {
     /// Has `/readyz` answer 503 with `reason` until the value is dropped: a cache that is being filled, a sensor that is not
     /// there yet.
     pub fn not_ready(&self, reason: &'static str) -> NotReady {
-        self.health.reasons.lock().unwrap_or_else(PoisonError::into_inner).push(reason);
-        NotReady { health: Arc::clone(&self.health), reason }
+        NotReady::new(&self.health, reason)
     }
 
     /// Shows the numbers and circuits of `source` under `/metrics`, `/circuits` and `/hystrix.stream`, once the service

@@ -7,7 +7,8 @@ use serde_json::json;
 use tide::http::Method;
 use tide::{Body, Request, Response, StatusCode};
 
-use super::{Health, Host, Phase, event_stream};
+use super::health::{Health, Phase};
+use super::{Host, event_stream};
 use crate::bulkhead::Bulkhead;
 use crate::discovery::Directory;
 use crate::rejection::Rejection;

@@ -35,8 +35,8 @@ impl Collect for Redis {
 
     fn circuits(&self) -> Vec<Value> {
         let (connected, why_not) = {
-            let standing = self.link.standing();
-            (standing.connection.is_some(), standing.why_not.clone())
+            let state = self.link.state();
+            (state.connection.is_some(), state.why_not.clone())
         };
         let endpoint = [
             ("id", json!("redis")),
