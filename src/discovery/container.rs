@@ -45,7 +45,7 @@ pub(crate) fn is_in_the_way(config: &Discovery, service: &Service) -> Option<Str
 /// Discovery without mDNS.
 #[derive(Debug, PartialEq, Eq)]
 enum Alternative {
-    /// Others are found by these names.
+    /// By these names.
     Names(String),
     /// The service calls no other, and is found by its alias.
     Alias,
