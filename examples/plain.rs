@@ -32,7 +32,7 @@ impl Service {
         Ok(Self { seats: Bulkhead::new("greeter", 8), circuit, servers: balancer, retries: Budget::new(0.2, 50, now)? })
     }
 
-    /// One call: at most 8 at a time, none while the circuit is open, another server after a failure.
+    /// Calls a server: at most 8 calls at a time, none while the circuit is open, another server after a failure.
     fn call(&self) -> Result<String, Error> {
         let _seat = self.seats.try_enter()?;
         let (permit, started) = (self.circuit.try_acquire(Instant::now())?, Instant::now());

@@ -246,7 +246,7 @@ impl<V: Clone, E: Failure> Shared<V, E> {
     }
 }
 
-/// This process's memory is all that there is.
+/// Store without others: this process's memory is all that there is.
 #[cfg(not(feature = "redis"))]
 impl<V: Clone, E: Failure> Shared<V, E> {
     async fn look_beyond(&self, _: &str, _: SystemTime) -> Option<Kept<V>> {

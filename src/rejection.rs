@@ -85,7 +85,7 @@ impl Rejection {
         Some(Self { retry_after, ..Self::new(status, code.into_owned(), message.into_owned()) })
     }
 
-    /// Its JSON.
+    /// JSON of the rejection.
     pub fn to_json(&self) -> String {
         let (code, message) = (Cow::Borrowed(&*self.code), Cow::Borrowed(&*self.message));
         let error = Inner { code, message, retry_after_s: self.retry_after_s() };

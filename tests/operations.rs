@@ -150,9 +150,10 @@ fn a_rejection_says_when_asking_again_is_worth_it_and_matches_by_its_code() {
             other => panic!("{other:?}: {error:?}"),
         }
         assert_eq!(error.message(), "Eve is asleep.", "what a person reads names no instance");
-        let nobody = self::client(vec![]).call(&GREET, &named("Eve")).send().await.expect_err("nobody is there");
-        assert_eq!((nobody.rejection(), nobody.retry_after(Instant::now())), (None, None));
-        let message = nobody.message();
+        let unanswered =
+            self::client(vec![]).call(&GREET, &named("Eve")).send().await.expect_err("no greeter is there");
+        assert_eq!((unanswered.rejection(), unanswered.retry_after(Instant::now())), (None, None));
+        let message = unanswered.message();
         assert!(message.starts_with("No greeter is available: ") && message.ends_with('?'), "{message}");
     });
 }

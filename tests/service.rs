@@ -147,7 +147,7 @@ fn a_route_of_its_own_at_a_path_of_every_service_is_an_error_that_names_the_path
     }
 }
 
-/// What a service without mDNS serves at, with `app` as its routes.
+/// Serves a service without mDNS, with `app` as its routes.
 async fn serving(service: Service, app: tide::Server<()>, executor: &Arc<Executor<'static>>) -> Arc<Host> {
     let mut config = config(0);
     config.discovery.mdns = false;

@@ -27,7 +27,7 @@ impl State {
     pub(super) const ALL: [Self; 7] =
         [Self::Closed, Self::Open, Self::HalfOpen, Self::Ramping, Self::ForcedOpen, Self::Disabled, Self::MetricsOnly];
 
-    /// Its name in the log, `/metrics` and `/circuits`.
+    /// Name in the log, `/metrics` and `/circuits`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed",

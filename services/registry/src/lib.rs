@@ -36,7 +36,7 @@ pub fn service(config: &Config) -> Service {
     SERVICE.listen(config.section::<RegistrySettings>().listen)
 }
 
-/// What the page has besides, where it is part of something larger.
+/// Parts of the page that only some settings have, such as the demo and the Pi.
 #[derive(Debug, Clone, Default)]
 pub struct Extras {
     /// Where the demo takes what its buttons ask for.

@@ -45,7 +45,7 @@ impl PiReport {
     }
 }
 
-/// How the Pi is, or a sentence that says why nobody knows.
+/// Reads the state of the Pi, or returns a sentence that says why it is unknown.
 pub(crate) fn read(file: &Path) -> Result<PiReport, String> {
     let name = file.display();
     let (text, age) = read_text(file).map_err(|error| {

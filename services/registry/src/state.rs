@@ -31,12 +31,12 @@ pub struct State {
     pub(crate) readers: Arc<Bulkhead>,
     /// In the demo alone.
     pub(crate) demo: Option<Arc<DemoControl>>,
-    /// What `bramble pi` writes, where the Pi was started from the SD card.
+    /// Path of the file that `bramble pi` writes, where the Pi was started from the SD card.
     pub(crate) pi: Option<Arc<PathBuf>>,
 }
 
 impl State {
-    /// What `host` sees.
+    /// State for the directory and the trust of `host`.
     pub fn new(host: &Host) -> Self {
         let gather = Gather::new(host.directory.clone(), host.outside(), Arc::clone(&host.executor));
         Self {

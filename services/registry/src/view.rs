@@ -75,7 +75,7 @@ pub struct Service {
 /// An instance as this node sees it.
 #[derive(Debug, Clone, Serialize)]
 pub struct InstanceView {
-    /// What this node sees of it.
+    /// State of the instance in this node's directory.
     #[serde(flatten)]
     pub seen: Seen,
     /// Whether it answered a question of this node; none if it was not asked.
@@ -261,7 +261,7 @@ fn callers(gathered: &Gathered, now: Instant) -> Callers {
     callers
 }
 
-/// Those that are there come sorted, the lost after them.
+/// Groups instances by service. Those that are there come sorted, the lost after them.
 pub(crate) fn by_service(ones: Vec<InstanceView>) -> Vec<Service> {
     let mut services: BTreeMap<Arc<str>, Vec<InstanceView>> = BTreeMap::new();
     for one in ones {

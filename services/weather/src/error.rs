@@ -69,7 +69,7 @@ impl Code {
         NAMES.iter().find(|(known, _)| *known == name).map(|(_, code)| *code)
     }
 
-    /// Its name in the contract.
+    /// Name in the contract.
     pub fn name(self) -> &'static str {
         NAMES.iter().find(|(_, code)| *code == self).map_or("", |(name, _)| name)
     }

@@ -50,7 +50,7 @@ impl Tls {
     }
 }
 
-/// What `error` of a handshake or a read with `host` means.
+/// Meaning of `error` of a handshake or a read with `host`.
 fn refusal(host: &str, error: &io::Error) -> Error {
     let host = host.to_owned();
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());

@@ -33,7 +33,7 @@ pub(crate) async fn press(request: Request<State>) -> tide::Result {
     }
 }
 
-/// What to do after a button was refused.
+/// Advice after a button was refused.
 const BUTTONS: &str = "The page of all services shows what became of each producer, and its buttons.";
 
 /// The page for the address of a button that is opened as if it were a page.

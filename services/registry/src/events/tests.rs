@@ -29,7 +29,7 @@ fn a_reader_is_told_everything_once_and_then_what_differs() {
 }
 
 #[test]
-fn what_happened_before_somebody_looked_is_not_said_as_if_it_were_new() {
+fn a_change_before_the_first_look_is_not_said_as_if_it_were_new() {
     let (mut diff, now) = (PageDiff::default(), Instant::now());
     let first = diff.update(&View { news: vec![lost(Duration::from_secs(1))], ..view(Vec::new()) }, now);
     assert!(!names(&first).contains(&"said"), "{first}");

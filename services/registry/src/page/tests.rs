@@ -30,7 +30,7 @@ fn one(service: &str, number: u8) -> InstanceView {
     }
 }
 
-/// One that a consumer calls, with a circuit in `state`.
+/// An instance that a consumer calls, with a circuit in `state`.
 fn called(number: u8, state: State, change: impl FnOnce(&mut Circuit)) -> InstanceView {
     let mut circuit = Circuit {
         state: Some(state),
