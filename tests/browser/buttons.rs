@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
 use crate::driver::{Browser, Script};
-use crate::looks::look_at;
+use crate::appearance::look_at;
 use crate::support::demo::Demo;
 
 /// Clicks a button and waits for the page that the browser is sent back to.
