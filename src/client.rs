@@ -78,7 +78,7 @@ struct Inner {
     key: Option<ClusterKey>,
     /// Instances of which the log has said that they refuse this process.
     forbidden_by: Once,
-    /// One entry a service that was ever called; services are named by this program, not by its callers.
+    /// An entry for each service that was ever called; services are named by this program, not by its callers.
     callees: RwLock<BTreeMap<Box<str>, Arc<Callee>>>,
     /// Notified when a health check may be due earlier than before.
     unhealthy: event_listener::Event,

@@ -48,7 +48,7 @@ pub use call::{CallError, OperationCall, Reply};
 /// The code of a rejection of input that cannot be read.
 const INVALID_INPUT: &str = "invalid_input";
 
-/// What a service does when it is asked with an `In`: it answers with an `Out`, or rejects the input with a [`Rejection`].
+/// Operation of a service, from an input `In` to an output `Out` or a [`Rejection`].
 ///
 /// The input of GET and DELETE is sent as the query of the path, that of other methods as JSON; the answer is JSON.
 ///
@@ -140,7 +140,8 @@ where
     /// Adds the operation to `app`: reads the input, has `handler` work on it, and writes what it returns. Input that cannot
     /// be read is answered 400 `invalid_input`, another method of the path 405 with an `Allow`.
     ///
-    /// When the caller has left, the work is dropped at its next `await`, since nobody waits for the answer; what must be done
+    /// When the caller has left, the work is dropped at its next `await`, since its answer has no reader; what must be
+    /// done
     /// to its end all the same is spawned as a task.
     pub fn route<State, Handler, Work>(&self, app: &mut tide::Server<State>, handler: Handler)
     where

@@ -1,5 +1,5 @@
-//! What every service does besides its own work: listen, say that it is there, answer for its health, and end without
-//! anybody noticing. A [`Host`] is made first, the service builds its routes with it, and [`Host::serve`] does the rest.
+//! Life of a service besides its own work: it listens, registers, answers for its health, and ends without a failed
+//! call. A [`Host`] is made first, the service builds its routes with it, and [`Host::serve`] does the rest.
 
 mod event_stream;
 mod guard;
@@ -41,26 +41,26 @@ pub use health::{Health, NotReady};
 pub use plain::serve_routes;
 pub use shutdown::ShutdownSignal;
 
-/// How long a service goes on serving after it has said goodbye: the news must reach everybody who might still call.
-/// Whoever knows it by a name or looks at `/readyz` hears no goodbye, and looks every second.
+/// Time that a service goes on serving after it has said goodbye: the news must reach all callers. A caller that knows
+/// it by a name or looks at `/readyz` hears no goodbye, and looks every second.
 const SERVES_ON: Duration = Duration::from_millis(1500);
 
 /// Why a service cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// It was told to do what cannot be done; the sentence says what to change. Exit code 2.
+    /// An order that cannot be carried out; the sentence says what to change. Exit code 2.
     #[error("{0}")]
     Setup(String),
-    /// It could not listen.
+    /// The service could not listen.
     #[error("{0}")]
     Listen(std::io::Error),
     /// The system refused something else.
     #[error("{doing}: {cause}")]
     System {
-        /// What was being done.
+        /// Action that failed.
         doing: &'static str,
-        /// What the system said.
+        /// Error of the system.
         cause: std::io::Error,
     },
 }
@@ -88,19 +88,19 @@ pub enum Error {
 /// # }
 /// ```
 pub struct Host {
-    /// Which service it is.
+    /// The service that runs.
     pub service: Service,
-    /// Its settings.
+    /// Settings of the service.
     pub config: Config,
     /// Where its tasks run.
     pub executor: Arc<Executor<'static>>,
     /// `SERVICE-<16 hex>`, new for each process.
     pub id: Arc<str>,
-    /// Whom it knows of.
+    /// Instances that the service knows of.
     pub directory: Directory,
     /// Whether it also ends when standard input closes: a child then never outlives its parent.
     pub ends_with_stdin: bool,
-    /// What it judges others by, and whom it has turned away.
+    /// Trust in other instances, with those that were turned away.
     pub trust: Arc<Trust>,
     /// Where it is in its life.
     pub health: Arc<Health>,
@@ -112,9 +112,9 @@ pub struct Host {
     addr: OnceLock<SocketAddr>,
     /// Notified when it listens.
     listens: Event,
-    /// What tells of itself under `/metrics` and the like.
+    /// Sources of numbers under `/metrics` and the like.
     collected: Mutex<Vec<Arc<dyn Collect>>>,
-    /// Its part in mDNS, or why it has none.
+    /// Part in mDNS, or why there is none.
     lan: Result<Lan, String>,
 }
 
@@ -359,7 +359,7 @@ pub fn block_on<T: Send + 'static>(
     smol::block_on(executor.run(work))
 }
 
-/// Whose coming and going the log of `service` tells of.
+/// Filter of the instances whose coming and going the log of `service` tells of.
 fn told(service: &Service) -> Told {
     match service.callees() {
         Calls::These(callees) => Told::Of(callees),
@@ -384,7 +384,7 @@ fn browse(
     Lan::start(service, config, directory, trust, executor)
 }
 
-/// What is done between the signal to end and the last request.
+/// Plan of the time between the signal to end and the last request.
 struct Farewell {
     health: Arc<Health>,
     registration: Option<Registration>,
@@ -419,6 +419,6 @@ impl Farewell {
 /// The one line that scripts wait for.
 fn say_listening(addr: SocketAddr) {
     let mut out = std::io::stdout().lock();
-    // Nobody may be reading; that is no reason not to serve.
+    // Perhaps the line has no reader; that is no reason not to serve.
     let _ = writeln!(out, "listening on http://{addr}").and_then(|()| out.flush());
 }

@@ -154,7 +154,7 @@ impl Service {
     /// The settings that it runs with, from all sources.
     ///
     /// # Errors
-    /// Everything that is wrong, at once.
+    /// All mistakes, at once.
     pub fn load(&self, sources: &Sources) -> Result<Config, ConfigError> {
         self.default_config().merge(sources)
     }

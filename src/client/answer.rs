@@ -1,4 +1,4 @@
-//! What an instance answered.
+//! Answers of instances.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::error::Error;
 use crate::rejection::Rejection;
 use crate::transport::ID_HEADER;
 
-/// What an instance answered. Any status: a 404 is an answer.
+/// Answer of an instance. Any status: a 404 is an answer.
 ///
 /// ```
 /// # async fn ask(client: &bramble::Client) -> Result<(), bramble::client::Error> {

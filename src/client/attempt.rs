@@ -1,4 +1,5 @@
-//! One attempt of a call at one instance, and how it ended. Dropped, it closes its connection, and nothing is recorded.
+//! Attempts of a call, each at one instance, and how it ended. Dropped, it closes its connection, and nothing is
+//! recorded.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -116,7 +117,7 @@ pub(super) struct Ended {
     pub(super) ending: Ending,
 }
 
-/// What `endpoint` has answered.
+/// Answer of `endpoint`.
 fn answer_of(answer: http::Response<Vec<u8>>, endpoint: &Endpoint) -> Answer {
     let (head, body) = answer.into_parts();
     let number = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()?.trim().parse().ok());
@@ -136,7 +137,7 @@ pub(super) fn is_of(service: &str, instance: &str, id: Option<&str>) -> bool {
     id == instance
 }
 
-/// What an answer shows about its instance. `is_marked`: whether it bears the id of the instance that was asked.
+/// Ending of an attempt by its answer. `is_marked`: whether it bears the id of the instance that was asked.
 fn ending(answer: &Answer, is_marked: bool, validator: Option<Validator<'_>>, latency: Duration) -> Ending {
     match answer.status {
         _ if !is_marked || answer.is_forbidden() => Ending::WrongPeer,

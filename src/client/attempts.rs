@@ -1,5 +1,6 @@
-//! What is noted of each endpoint, and what would else be worked out for each call to it, lies beside the balancer, by
-//! the same identity: an endpoint that leaves the list takes it along, one that stays keeps it.
+//! Records of the attempts at each endpoint, and values that would else be worked out for each call to it; they lie
+//! beside the balancer, by the same identity: an endpoint that leaves the list takes its record along, one that stays
+//! keeps it.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -67,7 +68,7 @@ impl AllAttempts {
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = new;
     }
 
-    /// Those of one endpoint; None if it is not in the list.
+    /// Record of one endpoint; None if it is not in the list.
     pub(super) fn at(&self, id: &str, address: SocketAddr) -> Option<Arc<Notes>> {
         find(&self.table(), id, address)
     }
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn who_stays_in_the_list_keeps_what_was_noted_and_who_returns_begins_anew() {
+    fn an_endpoint_that_stays_in_the_list_keeps_its_record_and_one_that_returns_begins_anew() {
         let (all, now) = (AllAttempts::default(), Instant::now());
         let (a, b, moved) = (target("a", 1), target("b", 1), target("b", 2));
         let at = |target: &Target| all.at(&target.id, target.address);

@@ -1,4 +1,4 @@
-//! One service that is called: the rules of its calls, its seats, and what is counted of it.
+//! A service that is called: the rules of its calls, its seats, and its counters.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,16 +21,16 @@ use crate::telemetry::record::Calls;
 pub(super) struct Callee {
     pub(super) service: Arc<str>,
     pub(super) settings: CalleeSettings,
-    /// Its endpoints, circuits and budgets.
+    /// Endpoints, circuits and budgets of the service.
     pub(super) rules: call::CalledService,
     /// Generation of the service's circuit that the log has.
     logged: AtomicU64,
     pub(super) bulkhead: Arc<Bulkhead>,
     /// Seats of what is done in the place of calls that failed.
     pub(super) fallbacks: Arc<Bulkhead>,
-    /// What became of its calls.
+    /// Record of the calls.
     pub(super) calls: Calls,
-    /// What became of the attempts at each endpoint.
+    /// Records of the attempts at each endpoint.
     pub(super) attempts: AllAttempts,
     pub(super) watch: Watch,
     /// Version of the directory that the balancer has.

@@ -75,7 +75,7 @@ impl Client {
         }
     }
 
-    /// One attempt, with its number.
+    /// Makes an attempt; returns its number with its result.
     async fn attempt(&self, callee: &Callee, request: &Prepared<'_>, ask: Ask) -> (usize, Ended) {
         let number = ask.attempt;
         let key = self.inner.key.as_ref();

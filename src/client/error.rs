@@ -14,7 +14,7 @@ pub enum Error {
     NobodyThere {
         /// The service that was asked for.
         service: Arc<str>,
-        /// What to look at.
+        /// Places to look at.
         why: String,
         /// When an instance that does not answer is probed next: it takes calls at its first answer. None: there is none.
         retry_at: Option<Instant>,
@@ -44,7 +44,7 @@ pub enum Error {
         /// The service that was asked for.
         service: Arc<str>,
     },
-    /// Something else than the instance answered at its address, or what is not an answer of the service.
+    /// Another server than the instance answered at its address, or with bytes that are no answer of the service.
     #[error("at the address of {instance} another server answers, with status {status}")]
     WrongPeer {
         /// The instance that was asked last.
@@ -57,7 +57,7 @@ pub enum Error {
     Failed {
         /// The instance that was asked last.
         instance: Arc<str>,
-        /// What happened on the wire.
+        /// Error on the wire.
         cause: WireError,
     },
     /// The instance answers its own cluster only, and this process is not of it.

@@ -10,10 +10,10 @@ use super::answer::Answer;
 use crate::call::Repeat;
 use crate::transport::client::Payload;
 
-/// What tells an answer of the service from that of another server.
+/// Predicate that tells an answer of the service from that of another server.
 pub(super) type Validator<'a> = &'a (dyn Fn(&Answer) -> bool + Sync);
 
-/// What the attempts of a call have in common.
+/// Request that all attempts of a call share.
 pub(super) struct Prepared<'a> {
     pub(super) method: http::Method,
     pub(super) path: PathAndQuery,

@@ -247,7 +247,8 @@ impl fmt::Debug for Request<'_> {
     }
 }
 
-/// What is sent for `path`: the text itself where each character stands for itself, else as a browser would encode it.
+/// Encodes `path` for the request line: the text itself where each character stands for itself, else as a browser would
+/// encode it.
 fn path_and_query(path: &str) -> Option<PathAndQuery> {
     if !path.starts_with('/') || path.starts_with("//") {
         return None;

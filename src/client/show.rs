@@ -1,4 +1,4 @@
-//! What the client has learnt, for `/metrics`, `/circuits` and `/hystrix.stream`.
+//! State of the client, for `/metrics`, `/circuits` and `/hystrix.stream`.
 //!
 //! `/circuits` is `{"id": ..., "services": [SERVICE, ...]}`, where a SERVICE is a service that has been called:
 //!
@@ -105,7 +105,7 @@ struct Seen<'a> {
     endpoints: Vec<One>,
 }
 
-/// One of its endpoints.
+/// An endpoint of the service.
 struct One {
     seen: EndpointSnapshot,
     noted: Noted,
@@ -113,7 +113,7 @@ struct One {
 
 /// As what a service stands.
 struct Standing {
-    /// None: there is nobody.
+    /// None: there is no instance.
     state: Option<State>,
     since: Option<Instant>,
     reason: Option<String>,
@@ -132,7 +132,7 @@ impl<'a> Seen<'a> {
         Self { callee, now, noted: callee.calls.noted(now), endpoints }
     }
 
-    /// Those that get new calls.
+    /// Endpoints that get new calls.
     fn candidates(&self) -> impl Iterator<Item = &EndpointSnapshot> {
         self.endpoints.iter().map(|one| &one.seen).filter(|seen| !seen.target.draining)
     }
@@ -366,7 +366,7 @@ fn fractional(time: Duration) -> f64 {
     time.as_micros() as f64 / 1e3
 }
 
-/// From best to worst, for who wants to call.
+/// States from best to worst, for a call.
 const STATES: [State; 7] = [
     State::Closed,
     State::MetricsOnly,

@@ -1,4 +1,4 @@
-//! Which circuits have left their normal state, so that each change is logged while a call that meets none
+//! Watch of the circuits that have left their normal state, so that each change is logged while a call that meets none
 //! pays for one read.
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -41,13 +41,13 @@ pub enum CallError {
     Rejected {
         /// The id of the instance that answered.
         instance: Arc<str>,
-        /// What it said.
+        /// Rejection by the service.
         rejection: Rejection,
     },
 }
 
 impl CallError {
-    /// What the service said, if an instance answered.
+    /// Rejection by the service, if an instance answered.
     pub fn rejection(&self) -> Option<&Rejection> {
         match self {
             Self::Rejected { rejection, .. } => Some(rejection),
@@ -82,7 +82,7 @@ impl CallError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reply<Out> {
-    /// What the service returned.
+    /// Output that the service returned.
     pub output: Out,
     /// Status and headers, and which instance answered ([`served_by`](Answer::served_by)).
     pub answer: Answer,

@@ -26,7 +26,7 @@ impl<S: Clone + Send + Sync + 'static> Middleware<S> for Guard {
         if OPEN.contains(&request.url().path()) {
             return Ok(next.run(request).await);
         }
-        // Given twice, nobody can know which was meant.
+        // Given twice, it is unknown which was meant.
         let header =
             request.header(SIGNATURE).filter(|values| values.iter().count() == 1).map(|values| values.as_str());
         match request::verify(&self.key, header, request.method(), request.url()) {
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_signs_with_a_key_of_the_cluster_is_answered() {
+    fn only_requests_signed_with_a_key_of_the_cluster_are_answered() {
         let mut app = tide::new();
         app.with(Guard::new(ClusterKey::of(BOTH)));
         app.at("/weather").get(|_| async { Ok("fine") });
@@ -81,7 +81,7 @@ mod tests {
         let status = |path: &str, keys: &[&str]| u16::from(ask(&app, path, keys).status());
         assert_eq!(status("/weather?zip=1", &[OLD]), 200);
         assert_eq!(status("/weather?zip=1", &[BOTH]), 200);
-        assert_eq!(status("/weather?zip=1", &["spring:a secret of somebody else"]), 403);
+        assert_eq!(status("/weather?zip=1", &["spring:a secret of another cluster"]), 403);
         assert_eq!(status("/weather?zip=1", &[]), 403);
         assert_eq!(status("/weather?zip=1", &[OLD, OLD]), 403, "which one was meant?");
         assert_eq!(status("/healthz", &[]), 200);

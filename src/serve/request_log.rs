@@ -1,5 +1,4 @@
-//! One line a request, with its trace, for whoever has asked for them: at debug level, since a busy form would fill a
-//! card with them.
+//! Log of requests, a line each with its trace: at debug level, since a busy form would fill a card with them.
 
 use std::time::Instant;
 
@@ -15,7 +14,7 @@ impl<S: Clone + Send + Sync + 'static> Middleware<S> for RequestLog {
     async fn handle(&self, request: Request<S>, next: Next<'_, S>) -> tide::Result {
         let started = Instant::now();
         let method = request.method();
-        let path = request.url().path().to_owned(); // not its query: it says where somebody lives
+        let path = request.url().path().to_owned(); // not its query: it says where a person lives
         let trace = request.header(TRACE).map(|values| values.as_str().to_owned());
         let response = next.run(request).await;
         let took = started.elapsed().as_secs_f64() * 1e3;

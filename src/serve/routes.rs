@@ -1,4 +1,4 @@
-//! The routes every service has: alive, ready, numbers, circuits (also as a stream), and whom it sees.
+//! The routes every service has: alive, ready, numbers, circuits (also as a stream), and the instances it knows.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -18,7 +18,7 @@ use crate::transport::RETRY_AFTER_MS;
 use crate::transport::server::Stats;
 use crate::trust::Trust;
 
-/// What the routes tell of.
+/// State that the routes show.
 pub(super) struct Told {
     id: Arc<str>,
     service: &'static str,
@@ -174,7 +174,7 @@ impl Told {
     }
 }
 
-/// The paths that anybody may ask of every service, signed or not: whoever watches a cluster has no key.
+/// Paths that every client may ask of every service, signed or not: a monitor has no key.
 pub(super) const OPEN: [&str; 6] = ["/healthz", "/readyz", "/metrics", "/circuits", "/hystrix.stream", "/instances"];
 
 /// The paths that the limiter of requests leaves alone: an overloaded service is alive, and says whether it is ready.

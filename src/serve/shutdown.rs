@@ -11,7 +11,7 @@ use smol::Async;
 
 use super::Error;
 
-/// What tells a service to end.
+/// Signal that tells a service to end.
 pub struct ShutdownSignal(Source);
 
 enum Source {

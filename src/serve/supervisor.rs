@@ -1,4 +1,4 @@
-//! What systemd is told: that the service can serve, that it ends, and again and again that it lives (sd_notify(3)).
+//! Messages to systemd: that the service can serve, that it ends, and again and again that it lives (sd_notify(3)).
 //!
 //! The sign of life is a task among those that serve. A handler that blocks the executor blocks it too; then systemd
 //! hears nothing for `WatchdogSec` and starts the service anew. With several threads, the last one counts.
@@ -16,7 +16,7 @@ use smol::{Executor, Timer};
 /// A manager that does not read does not hold up the service.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// Who started this process, if it wants to be told.
+/// Supervisor that started this process, if it wants messages.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Supervisor {
     socket: Option<Arc<UnixDatagram>>,
@@ -28,7 +28,7 @@ impl Supervisor {
     /// As the environment says.
     pub(super) fn of_process() -> Self {
         Self::of(|name| std::env::var_os(name), std::process::id()).unwrap_or_else(|error| {
-            log::warn!("NOTIFY_SOCKET: {error}; whoever started this is told nothing");
+            log::warn!("NOTIFY_SOCKET: {error}; the supervisor of this process gets no messages");
             Self::default()
         })
     }
@@ -49,12 +49,12 @@ impl Supervisor {
         Ok(Self { socket: Some(Arc::new(socket)), every })
     }
 
-    /// It serves, at `addr`.
+    /// Reports that the service serves, at `addr`.
     pub(super) fn ready(&self, addr: std::net::SocketAddr) {
         self.say(&format!("READY=1\nSTATUS=serving at http://{addr}"));
     }
 
-    /// It ends, and will have ended after `within` at the latest.
+    /// Reports that the service ends, and will have ended after `within` at the latest.
     pub(super) fn stopping(&self, within: Duration) {
         let within = within.as_micros();
         self.say(&format!("STOPPING=1\nSTATUS=ending: no new work\nEXTEND_TIMEOUT_USEC={within}"));
@@ -147,8 +147,8 @@ mod tests {
 
     #[test]
     fn without_a_manager_nothing_is_said_and_one_that_is_gone_is_no_failure() {
-        let nobody = Supervisor::of(|_| None, 42).expect("nothing to connect to");
-        nobody.ready(([127, 0, 0, 1], 80).into());
+        let supervisor = Supervisor::of(|_| None, 42).expect("nothing to connect to");
+        supervisor.ready(([127, 0, 0, 1], 80).into());
         let (socket, supervisor) = manager("gone", "0", None);
         drop(socket);
         supervisor.stopping(Duration::ZERO);

@@ -4,8 +4,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
-use crate::driver::{Browser, Script};
 use crate::appearance::look_at;
+use crate::driver::{Browser, Script};
 use crate::support::demo::Demo;
 
 /// Clicks a button and waits for the page that the browser is sent back to.

@@ -53,7 +53,7 @@ pub(crate) async fn json(request: Request<State>) -> tide::Result {
     Ok(timed(response, took))
 }
 
-/// Asks, if there is something to ask. How long that took is `None` if nobody was asked.
+/// Asks, if there is something to ask. How long that took is `None` if no producer was asked.
 async fn ask(request: &Request<State>, typed: &Typed) -> (Result<(Query, Report), Failure>, Option<Duration>) {
     let query = match typed.parse() {
         Ok(query) => query,

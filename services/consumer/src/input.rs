@@ -1,4 +1,4 @@
-//! What a person typed is kept as typed until it is right: a form that forgets makes people type twice.
+//! Input of the form, kept as typed until it is right: a form that forgets makes people type twice.
 
 use std::borrow::Cow;
 

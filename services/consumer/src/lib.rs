@@ -1,8 +1,8 @@
 //! The web form: asks a producer, and says what it got and how old it is.
 //!
-//! [`app`] routes. [`Typed`](input::Typed) is what a person typed; it becomes a [`Query`] or a list of mistakes. Who
-//! answers is behind [`Ask`], so that the pages are tested without a network. Everything under [`page`] is a pure
-//! function of typed input and `now`.
+//! [`app`] routes. [`Typed`](input::Typed) is what a person typed; it becomes a [`Query`] or a list of mistakes. The
+//! source of answers is behind [`Ask`], so that the pages are tested without a network. Everything under [`page`] is a
+//! pure function of typed input and `now`.
 
 mod answer;
 pub mod input;
@@ -34,12 +34,12 @@ pub fn service(config: &Config) -> Service {
     SERVICE.listen(config.section::<ConsumerSettings>().listen)
 }
 
-/// A question, and what is to be known about the one who asks it.
+/// A question, its deadline and its trace.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     /// The place.
     pub query: &'a Query,
-    /// After that nobody waits for the answer.
+    /// Time after which the caller no longer waits for the answer.
     pub deadline: Instant,
     /// The trace it belongs to (W3C Trace Context), to be passed on.
     pub trace: Option<&'a str>,
@@ -69,12 +69,12 @@ pub async fn run(host: Host) -> Result<(), Error> {
     host.serve(app).await
 }
 
-/// What the pages need to know of the configuration.
+/// Settings that the pages need.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// `[call] timeout`: nobody waits longer, however much time a caller says it has.
+    /// `[call] timeout`: no question waits longer, however much time a caller says it has.
     pub call_timeout: Duration,
-    /// `[cache] fresh_for`: how long whoever reads the JSON may keep it, counted from `fetched_at`.
+    /// `[cache] fresh_for`: how long a reader of the JSON may keep it, counted from `fetched_at`.
     pub fresh_for: Duration,
 }
 
@@ -84,7 +84,7 @@ impl Default for Settings {
     }
 }
 
-/// What every handler shares.
+/// State that every handler shares.
 #[derive(Clone)]
 pub struct State {
     ask: Arc<dyn Ask>,

@@ -83,7 +83,7 @@ impl Producers {
         Some((kept.age, Report::clone(&kept.value).seen_at(now, source, message)))
     }
 
-    /// What is given in the place of a producer's report.
+    /// Report in the place of a producer's.
     async fn fall_back(&self, key: &str, error: ApiError) -> Result<Report, ApiError> {
         if error.code.is_about_the_question() {
             return Err(error);
@@ -164,13 +164,13 @@ mod tests {
     use super::*;
     use bramble::serve::Host;
 
-    /// What `/metrics` says of fallbacks after one question that no producer answers.
+    /// Metrics of fallbacks after one question that no producer answers.
     fn fallbacks(fallback: Fallback) -> Vec<String> {
         let executor = Arc::new(Executor::new());
-        let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        let unused = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
         let mut config = Config::default();
         config.discovery.mdns = false;
-        config.discovery.fixed = [(WEATHER.service().to_owned(), vec![nobody.expect("a port")])].into();
+        config.discovery.fixed = [(WEATHER.service().to_owned(), vec![unused.expect("a port")])].into();
         config.call.fallback = fallback;
         let host = Host::new(crate::SERVICE, config, Arc::clone(&executor)).expect("a host");
         let client = host.client().expect("a client");
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_to_wait_is_that_until_a_producer_may_be_back_and_left_out_where_nobody_knows_it() {
+    fn the_time_to_wait_is_that_until_a_producer_may_be_back_and_left_out_where_it_is_unknown() {
         let (now, service): (_, Arc<str>) = (Instant::now(), WEATHER.service().into());
         let none =
             |retry_at| Error::NobodyThere { service: Arc::clone(&service), why: "none was found".into(), retry_at };

@@ -1,4 +1,4 @@
-//! Every page as a browser gets it, with a stand-in for whoever knows the weather.
+//! Every page as a browser gets it, with a stand-in for the producers.
 
 use std::sync::Mutex;
 use std::time::SystemTime;
@@ -75,7 +75,7 @@ fn send(fake: &Arc<Fake>, method: Method, path: &str, headers: &[(&str, &str)]) 
     })
 }
 
-/// What a browser gets for a path when the weather is `says`.
+/// Response to a browser for a path when the weather is `says`.
 fn get(says: Result<Report, ApiError>, path: &str) -> Got {
     send(&fake(says), Method::Get, path, &[])
 }
@@ -114,7 +114,7 @@ fn error_for(code: Code, seconds: Option<u64>) -> Result<Report, ApiError> {
 const PLACE: &str = "/?zip=70569&country=DE";
 
 #[test]
-fn the_form_offers_every_country_and_asks_nobody() {
+fn the_form_offers_every_country_and_asks_no_producer() {
     let fake = fake(Ok(report()));
     let got = send(&fake, Method::Get, "/", &[]);
     let page = got.page();
@@ -133,7 +133,7 @@ fn a_country_alone_is_a_form_half_filled_in() {
 }
 
 #[test]
-fn a_result_says_what_and_how_new_and_by_whom() {
+fn a_result_says_what_and_how_new_and_from_which_producer() {
     let got = get(Ok(report()), PLACE);
     let page = got.page();
     assert_eq!(got.status(), 200);

@@ -1,4 +1,4 @@
-//! How the Pi is: every part writes its own here, and what is wrong is said where somebody may see it.
+//! State of the Pi: every part writes its own here, and faults are said where a person may see them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ impl Board {
         look(&self.state.borrow())
     }
 
-    /// Something is wrong: a sentence that says what to do. It stands until the topic is [`well`](Self::well) again.
+    /// Reports a problem: a sentence that says what to do. It stands until the topic is [`well`](Self::well) again.
     pub(crate) fn problem(&self, topic: &str, sentence: impl Into<String>) {
         let sentence = sentence.into();
         let known = self.problems.borrow_mut().insert(topic.to_owned(), sentence.clone());
@@ -51,7 +51,7 @@ impl Board {
         }
     }
 
-    /// Nothing is wrong with a topic (any more).
+    /// Reports that a topic has no problem (any more).
     pub(crate) fn well(&self, topic: &str) {
         if self.problems.borrow_mut().remove(topic).is_some() {
             self.tell();

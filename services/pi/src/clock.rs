@@ -10,23 +10,24 @@ use crate::state::{Clock, TimeSource};
 
 /// While this file is there, the time is a guess. Producers look at it (`--clock-unset`).
 pub(crate) const UNSET: &str = "/run/bramble/clock-unset";
-/// Says who set the time, for a second life of this process: the clock has stayed right.
+/// File that says which server set the time, for a second life of this process: the clock has stayed right.
 const SET: &str = "/run/bramble/clock-set";
 /// The last known time, in Unix seconds.
 const SAVED: &str = "/data/time";
-/// A smaller error is left: a step is worse for who measures than half a second is for who reads.
+/// Smallest step of the clock. A smaller error is left: a step is worse for measurements than half a second is for
+/// readers.
 const STEP_FROM: Duration = Duration::from_millis(500);
 /// A saved time further behind the build is a broken file.
 const LATEST_AFTER_BUILD: u64 = 30 * 365 * 86_400;
 
-/// What becomes of the clock when somebody says a time.
+/// Decision about the clock when a server has told a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It is right already.
+    /// The clock is right already.
     Leave,
-    /// It is set.
+    /// The clock is set.
     Set,
-    /// That is before the image was built.
+    /// The time is before the image was built.
     Refuse,
 }
 

@@ -1,5 +1,5 @@
-//! Two consoles, HDMI and serial: whoever has set up a Pi that cannot be reached looks there. And the log of the system,
-//! a ring in memory (`logread`).
+//! Consoles, HDMI and serial, for a person that has set up a Pi that cannot be reached. And the log of the system, a
+//! ring in memory (`logread`).
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
@@ -35,14 +35,14 @@ impl Console {
         Self { screens, syslog: machine.path("/dev/log"), socket: socket.ok(), budget: RefCell::default() }
     }
 
-    /// Says something to whoever looks at a screen.
+    /// Prints a text on both screens.
     pub(crate) fn say(&self, text: &str) {
         let text = format!("{}\r\n", text.replace('\n', "\r\n"));
         for (path, screen) in self.screens.borrow_mut().iter_mut() {
             if screen.is_none() {
                 *screen = open(path);
             }
-            // Never waited for: a serial line that nobody reads must not stop anything.
+            // Never waited for: a serial line without a reader must not stop anything.
             let written = screen.as_mut().map(|screen| screen.write_all(text.as_bytes()));
             if written.is_some_and(|written| written.is_err_and(|error| error.kind() != ErrorKind::WouldBlock)) {
                 *screen = None;
@@ -51,11 +51,11 @@ impl Console {
     }
 
     /// A line for the log, and if something is wrong for the screens too, unless there is too much of it.
-    pub(crate) fn log(&self, level: Level, who: &str, text: &str) {
-        self.note(level, who, text);
+    pub(crate) fn log(&self, level: Level, tag: &str, text: &str) {
+        self.note(level, tag, text);
         if level <= Level::Warn {
             match self.budget.borrow_mut().take(Instant::now()) {
-                Spend::Granted => self.say(&format!("{who}: {text}")),
+                Spend::Granted => self.say(&format!("{tag}: {text}")),
                 Spend::Last => self.say("(more of this is in the log, but not here for some seconds)"),
                 Spend::Refused => {}
             }
@@ -63,7 +63,7 @@ impl Console {
     }
 
     /// A line for the log alone.
-    pub(crate) fn note(&self, level: Level, who: &str, text: &str) {
+    pub(crate) fn note(&self, level: Level, tag: &str, text: &str) {
         let priority = 24
             + match level {
                 // RFC 3164: facility "daemon" is 3
@@ -73,8 +73,8 @@ impl Console {
                 Level::Debug | Level::Trace => 7,
             };
         if let Some(socket) = &self.socket {
-            // No log daemon, or a full one: there is nobody to tell.
-            let _ = socket.send_to(format!("<{priority}>{who}: {text}").as_bytes(), &self.syslog);
+            // No log daemon, or a full one: the line is lost.
+            let _ = socket.send_to(format!("<{priority}>{tag}: {text}").as_bytes(), &self.syslog);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What all parts of `bramble pi` share. They run on one thread, so nothing here is locked.
+//! Context that all parts of `bramble pi` share. They run on one thread, so nothing here is locked.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -22,7 +22,7 @@ pub(crate) struct Context {
     /// All settings of the services, as they are when nothing is set.
     pub(crate) defaults: Config,
     pub(crate) executor: LocalExecutor<'static>,
-    /// What the Pi is to be, once the card is read.
+    /// Plan of the Pi, once the card is read.
     pub(crate) plan: OnceCell<Rc<Plan>>,
     /// All drivers there are have been loaded.
     pub(crate) drivers: OnceCell<()>,
@@ -30,9 +30,9 @@ pub(crate) struct Context {
     pub(crate) data: OnceCell<crate::state::Data>,
     /// The address in force.
     pub(crate) address: AddressWatch,
-    /// Who has answered.
+    /// Times of the roles' answers.
     pub(crate) rule: RefCell<Rule>,
-    /// Everything is to end.
+    /// Set when all parts are to end.
     pub(crate) end: OnceCell<()>,
 }
 

@@ -20,7 +20,7 @@ const FOLDER: &str = "/data";
 const EMPTY: &str = "/usr/share/bramble/data.ext4.gz";
 const WRITTEN_ON_TRIAL: &str = "/data/.trial";
 
-/// What has become of it, and what is to be said of that.
+/// State of the data partition, and the problem with it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Opened {
     pub(crate) data: Data,
@@ -95,7 +95,8 @@ fn is_honest(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| honest.iter().any(|errno| errno.raw_os_error() == code))
 }
 
-/// Errors that tell of a broken file system, and nothing else does: who cannot read it for want of a driver must not
+/// Errors that tell of a broken file system, and nothing else does: one that cannot be read for want of a driver must
+/// not be
 /// write over it. ext4 says these of no or a wrong superblock, of wrong structures, of wrong checksums, and of a journal
 /// that cannot be read.
 fn is_broken(error: &io::Error) -> bool {
@@ -148,7 +149,7 @@ fn mount(machine: &Machine, read_only: bool) -> io::Result<()> {
     let mut flags = MountFlags::NOATIME | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
     flags.set(MountFlags::RDONLY, read_only);
     fs::create_dir_all(machine.path(FOLDER))?;
-    // What is written is synced by who writes it, so the journal need not hurry.
+    // Writers sync what they write, so the journal need not hurry.
     let options = c"errors=remount-ro,commit=60";
     rustix::mount::mount(machine.path(DEVICE), machine.path(FOLDER), c"ext4", flags, options)?;
     Ok(())

@@ -1,5 +1,5 @@
 //! The drivers that no service waits for. Loading them takes the time of the processors, of which a Pi that starts has
-//! little, so they come when somebody who waits for the Pi can have had an answer, or will get none.
+//! little, so they come when a person that waits for the Pi can have had an answer, or will get none.
 
 use std::process::Stdio;
 use std::rc::Rc;
@@ -15,7 +15,7 @@ use crate::state::{Network, Role};
 const SCRIPT: &str = "/etc/init.d/late";
 /// With services and an address, a Pi has found the others and been found within this time.
 const CALM: Duration = Duration::from_secs(3);
-/// What is not there by then may be what the drivers are needed to find out about.
+/// Time after which drivers are loaded though a service does not answer: they may be needed to find out why.
 const SERVE_WITHIN: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(200);
 

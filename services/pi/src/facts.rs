@@ -1,4 +1,4 @@
-//! What the Pi is and how it is, as Linux tells it. Nothing of it is there for certain: an emulated Pi has no temperature.
+//! Facts of the Pi as Linux tells them. Nothing of it is there for certain: an emulated Pi has no temperature.
 
 use crate::machine::Machine;
 use crate::state::{Image, Memory, Throttling};
@@ -49,7 +49,7 @@ pub(crate) fn is_underpowered(machine: &Machine) -> Option<bool> {
     Some(alarm != "0")
 }
 
-/// What was before, and what is now.
+/// Throttling after a measure, with what was before.
 pub(crate) fn throttling(before: Option<Throttling>, now: Option<bool>) -> Option<Throttling> {
     let now = now?;
     Some(Throttling { now, since_start: now || before.is_some_and(|before| before.since_start) })
@@ -73,7 +73,7 @@ fn kib(text: &str, name: &str) -> Option<u64> {
     value.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// Whoever made the board wrote this; it goes to a terminal.
+/// Printable characters of `text`, which the maker of the board wrote; it goes to a terminal.
 fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(80).collect()
 }

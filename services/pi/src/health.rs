@@ -9,14 +9,14 @@ use smol::net::TcpStream;
 
 const WITHIN: Duration = Duration::from_secs(2);
 
-/// What a service has answered.
+/// Answer of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// That it is well.
+    /// The service is well.
     Well,
-    /// Something else; but it answers.
+    /// Another answer.
     Unwell,
-    /// Nothing in time, or nothing that is HTTP.
+    /// No answer in time, or none that is HTTP.
     None,
 }
 
@@ -88,7 +88,7 @@ mod tests {
             });
             assert_eq!(smol::block_on(ask(addr)), means, "{says}");
             served.join().expect("no panic");
-            assert_eq!(smol::block_on(ask(addr)), Answer::None, "nobody listens any more");
+            assert_eq!(smol::block_on(ask(addr)), Answer::None, "no listener is left");
         }
     }
 }

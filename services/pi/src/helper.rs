@@ -1,5 +1,5 @@
-//! `bramble pi-net` talks to the network about the name and the time of day, as a user who may do nothing. Here it is
-//! started, and what it says is weighed.
+//! Starts `bramble pi-net`, which talks to the network about the name and the time of day, as a user without rights,
+//! and weighs what it says.
 
 use std::process::Command;
 use std::rc::Rc;
@@ -20,7 +20,7 @@ use crate::respawn::Respawn;
 use crate::settings::Pi;
 use crate::state::TimeSource;
 
-/// Its user and group on the card.
+/// User and group of the helper on the card.
 const USER: u32 = 904;
 const MEMORY: u64 = 32 << 20;
 const TOPIC: &str = "time";
@@ -52,7 +52,7 @@ pub(crate) async fn look_after(context: Rc<Context>) {
     }
 }
 
-/// What it is to do, once there is an address to do it with.
+/// Arguments of the helper, once there is an address to use.
 fn args(context: &Context, plan: &Plan) -> Option<Vec<String>> {
     let wanted = context.address.now()?;
     let (hostname, card) = context.board.get(|state| (state.hostname.clone(), state.network.interface.clone()));
@@ -66,7 +66,7 @@ fn args(context: &Context, plan: &Plan) -> Option<Vec<String>> {
     )
 }
 
-/// One run; how it ended. Dropped, it is killed.
+/// Runs the helper once; returns how it ended. Dropped, it is killed.
 async fn run(context: &Rc<Context>, args: &[String]) -> String {
     let Ok(bramble) = std::env::current_exe() else { return "this program is gone".into() };
     let mut command = Command::new(bramble);

@@ -29,7 +29,7 @@ pub(crate) fn set(context: &Context, pi: &Pi) {
     context.board.set(|state| state.hostname = name);
 }
 
-/// The name of a Pi that nobody has named: the end of its serial number, or of a hardware address.
+/// Host name of a Pi without one in its settings: the end of its serial number, or of a hardware address.
 fn derived(serial: Option<&str>, mac: Option<&str>) -> String {
     let digits = |text: &str| text.chars().filter(char::is_ascii_hexdigit).collect::<String>().to_ascii_lowercase();
     let known = [serial, mac].into_iter().flatten().map(digits).find(|digits| digits.len() >= 6);

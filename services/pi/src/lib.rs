@@ -1,4 +1,4 @@
-//! What runs on a Pi that was started from the SD card: nobody logs in there, so it sets itself up, looks after its
+//! Init program of a Pi that was started from the SD card: no one logs in there, so it sets itself up, looks after its
 //! services and tells on a page how it is.
 //!
 //! [`run`] is the one process of ours that is root. It listens to nothing; what listens (the roles) and what asks the

@@ -31,7 +31,7 @@ impl Machine {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// One of busybox' programs.
+    /// Command of a busybox program.
     pub(crate) fn tool(&self, name: &str) -> Command {
         if self.is_trial {
             return Command::new(self.path("/bin").join(name));
@@ -68,7 +68,7 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes a file so that nobody ever sees half of it.
+/// Writes a file so that no reader ever sees half of it.
 pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     write_beside(path, content, mode, false)
 }

@@ -1,5 +1,5 @@
-//! `bramble pi-net`: announces the Pi's name and asks for the time. Both read what anybody on the network sends, so this
-//! runs as a user who may do nothing; `bramble pi`, which may do everything, reads lines from it and no packet.
+//! `bramble pi-net`: announces the Pi's name and asks for the time. Both read what any host on the network sends, so
+//! this runs as a user without rights; `bramble pi`, which may do everything, reads lines from it and no packet.
 
 use std::io::{self, Write as _};
 use std::sync::Arc;
@@ -22,17 +22,17 @@ mod ntp;
 /// After this long mDNS is started again where the system gave no thread or socket.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
-/// What the network said: a line of JSON each on standard output.
+/// Event of the network: a line of JSON each on standard output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Event {
     /// A time server told the time.
     Time {
-        /// What time it is as this is said, in milliseconds since 1970.
+        /// Time as this is said, in milliseconds since 1970.
         unix_ms: u64,
         /// How much the clock is behind.
         offset_ms: i64,
-        /// Who said it, as it was configured.
+        /// Server that said it, as it was configured.
         server: String,
     },
     /// The Pi is found under a name.
@@ -42,7 +42,7 @@ pub enum Event {
     },
 }
 
-/// What there is to do.
+/// Tasks of the program.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// The wanted name. Empty: none is announced.
@@ -58,12 +58,12 @@ pub struct Settings {
 /// Why it ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// What was asked for cannot be done.
+    /// A task that cannot be done.
     #[error("--hostname {name}: this {why}")]
     Hostname {
-        /// What was given.
+        /// Host name that was given.
         name: String,
-        /// What is wrong with it.
+        /// Mistake in it.
         why: &'static str,
     },
     /// The system refused something.
@@ -148,11 +148,11 @@ async fn keep_name(
     host.end().await;
 }
 
-/// Prints events; `gone` hears when nobody reads them any more.
+/// Prints events; `gone` gets a message when no reader is left.
 fn teller(gone: Sender<()>) -> impl Fn(Event) + Send + 'static {
     move |event| {
         if let Err(error) = print(&event) {
-            log::error!("nobody reads what is said: {error}");
+            log::error!("the reader of the events has gone: {error}");
             let _ = gone.try_send(()); // a full channel has said it
         }
     }

@@ -41,7 +41,7 @@ const CARD: &str = "network card";
 const CABLE: &str = "cable";
 const ADDRESS: &str = "address";
 
-/// What happens.
+/// Event of the network.
 enum Event {
     Dhcp(u64, News),
     Tested(Ipv4Addr, bool),
@@ -223,7 +223,7 @@ impl Network {
             Some((Origin::LinkLocal, address)) => board.problem(
                 ADDRESS,
                 format!(
-                    "nobody on the network gives addresses (DHCP), so this Pi has taken {address}: it reaches what is on \
+                    "no DHCP server gives addresses on the network, so this Pi has taken {address}: it reaches what is on \
                      the same cable and no time server; switch the router on, or set [pi] address in bramble.toml"
                 ),
             ),
@@ -270,7 +270,7 @@ async fn ask_dhcp(context: Rc<Context>, card: String, round: u64, events: Sender
     }
 }
 
-/// Asks the network three times whether an address is somebody's (RFC 3927, 2.2.1).
+/// Asks the network three times whether another host has an address (RFC 3927, 2.2.1).
 async fn test(context: Rc<Context>, card: String, address: Ipv4Addr, events: Sender<Event>) {
     let mut command = context.machine.tool("arping");
     command.args(["-D", "-q", "-c", "3", "-w", "4", "-I", &card, &address.to_string()]);

@@ -1,4 +1,4 @@
-//! What the Pi is to be, from what a person put on the card: what is right counts, and everything wrong is said at once.
+//! Plan of the Pi, from the files on the card: what is right counts, and all mistakes are said at once.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -21,7 +21,7 @@ const CARDS: [&str; 2] = ["eth0", "usb0"];
 const NO_API_KEY: &str = "the producer has no key of the weather API and does not run: put the key into a file named api-key \
                           on the card, beside bramble.toml, or take \"producer\" out of [pi] roles";
 
-/// What the Pi is to be.
+/// Plan of the Pi.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// `[pi]` as it counts.
@@ -30,7 +30,7 @@ pub(crate) struct Plan {
     pub(crate) roles: Vec<Planned>,
     /// Whether anything is to be announced by mDNS.
     pub(crate) has_mdns: bool,
-    /// Who may log in.
+    /// Public keys that may log in.
     pub(crate) ssh_keys: Vec<String>,
     /// Sentences.
     pub(crate) problems: Vec<String>,
@@ -71,7 +71,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// What `role` needs of the card's settings.
+    /// Configuration of `role` with the card's settings.
     fn role(&mut self, role: PiService, mut config: Config) -> Planned {
         let mut secrets = Vec::new();
         let mut place = |slot: &mut Option<PathBuf>, name: &'static str, secret: Option<Vec<u8>>| {
@@ -85,7 +85,7 @@ impl Reader<'_> {
         let cluster_key = self.cluster_key(config.node.cluster_key_file.as_deref());
         let mut blocked = None;
         if cluster_key.is_err() && role != PiService::Registry {
-            // Without its key this role would believe anybody. The page is harmless without, and says what is wrong.
+            // Without its key this role would believe every host. The page is harmless without, and says what is wrong.
             blocked = Some("its cluster key cannot be used");
         }
         place(&mut config.node.cluster_key_file, CLUSTER_KEY, cluster_key.unwrap_or_default());

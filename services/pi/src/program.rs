@@ -24,18 +24,18 @@ const NEW_NETWORK: Duration = Duration::from_secs(10);
 /// Where the kernel's groups of processes are.
 const GROUPS: &str = "/sys/fs/cgroup";
 
-/// What to start, and with which power.
+/// Program to start, with its user and its rights.
 pub(crate) struct Program {
-    /// Its name in the log.
+    /// Name in the log.
     pub(crate) name: String,
     pub(crate) command: std::process::Command,
-    /// Its user and group. None: root, or whoever we are in a trial.
+    /// User and group. None: root, or in a trial the user that runs it.
     pub(crate) user: Option<u32>,
     /// Bytes of memory it may have.
     pub(crate) memory: Option<u64>,
 }
 
-/// It runs. Dropped, it is killed.
+/// A process that runs. Dropped, it is killed.
 pub(crate) struct Running {
     pub(crate) child: Child,
     /// While this is open, the program does not end by itself.
@@ -125,7 +125,7 @@ fn limit(context: &Context, name: &str, pid: u32, bytes: u64) {
 /// A program whose log is passed on.
 struct LogSource {
     tag: String,
-    /// Whether it is one of Bramble's: of others' lines nobody knows which tell of trouble.
+    /// Whether the program is one of Bramble's: of others' lines it is unknown which tell of trouble.
     is_ours: bool,
     last_line: Rc<RefCell<String>>,
 }

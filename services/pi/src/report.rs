@@ -1,4 +1,4 @@
-//! Writes down how the Pi is, for the page of the registry, and tells who looks at a screen what to open.
+//! Writes the state of the Pi into a file, for the page of the registry, and prints on the screens what to open.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -10,9 +10,9 @@ use crate::machine;
 use crate::state::State;
 use crate::{clock, facts};
 
-/// What has changed is seen on the page so soon.
+/// Time until a change is seen on the page.
 const LOOK: Duration = Duration::from_millis(500);
-/// What always changes, so often.
+/// Interval of values that always change.
 const WRITE: Duration = Duration::from_secs(2);
 /// The kernel walks through all pages of a process for its share of the memory.
 const MEASURE: Duration = Duration::from_secs(10);
@@ -69,7 +69,7 @@ pub(crate) fn write(context: &Context) {
     }
 }
 
-/// What to open, once there is something. Empty: nothing yet.
+/// Addresses to open, once there is one. Empty: nothing yet.
 fn banner(state: &State) -> String {
     let Some(address) = state.network.address.as_deref().and_then(|address| address.split('/').next()) else {
         return String::new();

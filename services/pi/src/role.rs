@@ -33,7 +33,7 @@ const ENDS_WITHIN: Duration = Duration::from_secs(13);
 /// "Wrong usage or configuration" of every Bramble command.
 const WRONG_SETTINGS: i32 = 2;
 
-/// Its user and group on the card.
+/// User and group of the role on the card.
 pub(crate) fn user(role: PiService) -> u32 {
     match role {
         PiService::Producer => 901,
@@ -46,16 +46,16 @@ pub(crate) fn user(role: PiService) -> u32 {
 pub(crate) struct Keeper {
     pub(crate) context: Rc<Context>,
     pub(crate) plan: Rc<Plan>,
-    /// Which of the plan's roles.
+    /// Number of the role in the plan.
     pub(crate) number: usize,
 }
 
 /// Why a run has ended.
 enum End {
-    /// Everything is to end.
+    /// The Pi ends.
     Told,
     ByItself(ExitStatus),
-    /// It never answered, and was killed.
+    /// The service never answered, and was killed.
     Silent,
     NotStarted(io::Error),
 }
@@ -125,7 +125,7 @@ impl Keeper {
         Ok(Program { name: role.as_str().into(), command, user: Some(user(role)), memory: Some(MEMORY) })
     }
 
-    /// One run, from its start to its end, and its last words.
+    /// Runs the service once, from its start to its end; returns its last words.
     async fn live(&self, mut running: Running) -> (End, String) {
         let pid = running.child.id();
         self.context.board.set_role(self.number, |role| role.pid = Some(pid));
@@ -185,7 +185,7 @@ impl Keeper {
         }
     }
 
-    /// Its own folder is nothing to a person: the files in it come from the card.
+    /// The line without the service's own folder, which is nothing to a person: the files in it come from the card.
     fn without_folder(&self, line: &str) -> String {
         let folder = plan::folder(self.planned().role);
         let folder = self.context.machine.path(&folder.to_string_lossy());

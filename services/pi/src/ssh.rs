@@ -1,4 +1,4 @@
-//! A login for those whose keys are on the card, and for nobody else. Without a key nothing listens.
+//! SSH server for the keys on the card, and for no others. Without a key nothing listens.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ const IN_RAM: &str = "/run/bramble/ssh";
 const HOST_KEY: &str = "ed25519";
 const TOPIC: &str = "ssh";
 
-/// Runs the SSH server for ever, if anybody may log in.
+/// Runs the SSH server for ever, if there are keys.
 pub(crate) async fn look_after(context: Rc<Context>) {
     let plan = context.plan.wait().await;
     if plan.ssh_keys.is_empty() {
@@ -34,7 +34,7 @@ pub(crate) async fn look_after(context: Rc<Context>) {
     let host_key = match prepared {
         Ok(host_key) => host_key,
         Err(error) => {
-            context.board.problem(TOPIC, format!("nobody can log in by SSH: {error}"));
+            context.board.problem(TOPIC, format!("no login by SSH: {error}"));
             return;
         }
     };
@@ -42,7 +42,7 @@ pub(crate) async fn look_after(context: Rc<Context>) {
     loop {
         let started = Instant::now();
         let mut command = Command::new(context.machine.path("/usr/sbin/dropbear"));
-        // In the foreground, log on stderr; no password for anybody, no forwarding.
+        // In the foreground, log on stderr; no passwords, no forwarding.
         command.args(["-F", "-E", "-s", "-g", "-j", "-k", "-p", "22", "-r"]).arg(&host_key);
         command.env_clear().env("PATH", "/bin:/sbin:/usr/bin:/usr/sbin");
         let program = Program { name: "ssh".into(), command, user: None, memory: None };
@@ -69,7 +69,7 @@ pub(crate) async fn look_after(context: Rc<Context>) {
     }
 }
 
-/// Writes who may log in, and makes the Pi's own key if there is none. Returns that one's path.
+/// Writes the keys that may log in, and makes the Pi's own key if there is none. Returns that one's path.
 fn prepare(machine: &Machine, is_kept: bool, keys: &str) -> io::Result<PathBuf> {
     let home = machine.path("/root");
     std::fs::create_dir_all(&home)?;

@@ -25,7 +25,7 @@ use crate::role::Keeper;
 use crate::state::{Role, State, TimeSource};
 use crate::{clock, data, drivers, facts, helper, hostname, network, report, ssh, watchdog};
 
-/// Says who runs, for who shuts the Pi down.
+/// File with the id of this process, for commands that shut the Pi down.
 const PID: &str = "/run/bramble/pi.pid";
 const NO_CARD: &str = "no card";
 /// A card wears out by writing.
@@ -89,7 +89,7 @@ fn context(machine: Machine, defaults: Config, state: State) -> Context {
     }
 }
 
-/// Everything at once: the roles need no network, and the network no card.
+/// Runs all parts at once: the roles need no network, and the network no card.
 async fn live(context: &Rc<Context>, mut signals: Signals) {
     let spawn = |task| context.executor.spawn(task).detach();
     let begin = |task: fn(Rc<Context>) -> Task| spawn(task(Rc::clone(context)));
@@ -213,7 +213,7 @@ fn end_leftovers(machine: &Machine) {
     }
 }
 
-/// Our own log goes where those of the services go.
+/// Sends our own log where those of the services go.
 fn log_to(console: Console) {
     struct Log(Mutex<Console>);
 

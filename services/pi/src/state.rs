@@ -1,5 +1,5 @@
-//! How a Pi is, as a file that `bramble pi` writes and the registry's page shows: who looks after the Pi listens to
-//! nothing, and who listens may do nothing.
+//! State of a Pi, as a file that `bramble pi` writes and the registry's page shows: the process that looks after the Pi
+//! listens to nothing, and those that listen may do nothing.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
-    /// Its name, also on the network: `http://HOSTNAME.local:8088/`.
+    /// Host name, also on the network: `http://HOSTNAME.local:8088/`.
     pub hostname: String,
-    /// What it was started from.
+    /// Image that it was started from.
     pub image: Image,
     /// As the device tree has it: "Raspberry Pi 2 Model B Rev 1.1".
     pub model: Option<String>,
@@ -27,19 +27,19 @@ pub struct State {
     pub network: Network,
     /// Where the time of day comes from.
     pub clock: Clock,
-    /// What there is to say of the data partition.
+    /// State of the data partition.
     pub data: Data,
-    /// Whether somebody with a key can log in.
+    /// Whether a login with a key is possible.
     pub ssh: bool,
     /// Whether a hang restarts the Pi.
     pub watchdog: bool,
     /// In the order of the configuration.
     pub roles: Vec<Role>,
-    /// What is wrong or was given up, as sentences that say what to do.
+    /// Problems, as sentences that say what to do.
     pub problems: Vec<String>,
 }
 
-/// What the Pi was started from.
+/// Image that the Pi was started from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Image {
@@ -53,7 +53,7 @@ pub struct Image {
     pub built: u64,
 }
 
-/// What a weak power supply or heat does.
+/// Effects of a weak power supply or heat.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Throttling {
@@ -67,9 +67,9 @@ pub struct Throttling {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
-    /// What Linux has.
+    /// Memory that Linux has.
     pub total_kib: u64,
-    /// What is not available: programs, and the files in RAM.
+    /// Memory that is not available: programs, and the files in RAM.
     pub used_kib: u64,
 }
 
@@ -84,7 +84,7 @@ pub enum Origin {
     Dhcp,
     /// From the configuration.
     Fixed,
-    /// Nobody gave one, so it was chosen (RFC 3927): it reaches the same network and nothing beyond.
+    /// Chosen, as no server gave one (RFC 3927): it reaches the same network and nothing beyond.
     LinkLocal,
 }
 
@@ -94,17 +94,17 @@ pub enum Origin {
 pub struct Network {
     /// Of the kernel: `eth0`. `None`: no network device was found.
     pub interface: Option<String>,
-    /// Its hardware address.
+    /// Hardware address of the card.
     pub mac: Option<String>,
-    /// Whether a cable is in that leads to somebody.
+    /// Whether a cable is in that leads to another device.
     pub cable: bool,
     /// With the length of the network's prefix: "192.0.2.7/24".
     pub address: Option<String>,
     /// How the address came about.
     pub origin: Origin,
-    /// Who leads to other networks.
+    /// Router to other networks.
     pub gateway: Option<String>,
-    /// Who knows names.
+    /// DNS servers.
     pub dns: Vec<String>,
     /// The name that was announced, if another Pi had ours already: `pi-2` for `pi`.
     pub renamed: Option<String>,
@@ -114,10 +114,10 @@ pub struct Network {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TimeSource {
-    /// It is later than when the image was built, and that is all.
+    /// Later than when the image was built, and that is all.
     #[default]
     Build,
-    /// It is later than when the Pi was last seen running.
+    /// Later than when the Pi was last seen running.
     Saved,
     /// Right: a time server said it.
     Ntp,
@@ -129,26 +129,26 @@ pub enum TimeSource {
 pub struct Clock {
     /// Where it comes from.
     pub source: TimeSource,
-    /// Which time server, if any.
+    /// Time server that set it, if any.
     pub server: Option<String>,
     /// Unix time.
     pub now: u64,
 }
 
-/// What became of the data partition.
+/// State of the data partition.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Data {
-    /// It has not been looked at yet: the services come first.
+    /// Not looked at yet: the services come first.
     #[default]
     Unknown,
     /// There is none, or it cannot be used; nothing outlasts the plug.
     Missing,
     /// In use.
     Mounted,
-    /// It was broken, has been made anew, and is in use.
+    /// Was broken, has been made anew, and is in use.
     Rebuilt,
-    /// It can be read, but is full or broken.
+    /// Can be read, but is full or broken.
     ReadOnly,
 }
 
@@ -160,13 +160,13 @@ pub struct Role {
     pub name: String,
     /// Of its process, while there is one.
     pub pid: Option<u32>,
-    /// What it printed: `http://ADDR:PORT`.
+    /// URL that the service printed: `http://ADDR:PORT`.
     pub url: Option<String>,
-    /// What `/healthz` said last.
+    /// Whether the last answer of `/healthz` was good.
     pub healthy: bool,
     /// How often it was started again.
     pub restarts: u64,
-    /// Its share of the memory (PSS), in KiB.
+    /// Share of the memory (PSS), in KiB.
     pub memory_kib: Option<u64>,
     /// Why it ended last, or cannot start.
     pub last_end: Option<String>,

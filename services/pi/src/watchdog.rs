@@ -1,4 +1,4 @@
-//! The chip's watchdog restarts the Pi when nobody has fed it for 14 s. [`rule`] says when it is fed.
+//! Feeds the chip's watchdog, which restarts the Pi when it was not fed for 14 s. [`rule`] says when it is fed.
 
 pub(crate) mod rule;
 

@@ -1,5 +1,5 @@
-//! A Raspberry Pi has no clock that outlasts the plug. Until somebody has told it the time it only guesses, and what is
-//! said of ages, or judged of certificates, would be wrong.
+//! Knowledge of the time of day. A Raspberry Pi has no clock that outlasts the plug: until a time server has told it
+//! the time it only guesses, and what is said of ages, or judged of certificates, would be wrong.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Known, unless and while the file is there that whoever sets the clock takes away.
+    /// Known, unless and while the file is there that the process that sets the clock takes away.
     pub fn unset_while(file: Option<PathBuf>) -> Self {
         Self { unset: file }
     }

@@ -18,8 +18,8 @@ pub const MAX_BODY: usize = 64 << 10;
 /// Longest name or description kept, in bytes; the longest place names in use have about 170.
 const MAX_TEXT: usize = 200;
 
-/// The weather at a place, as it was told. As JSON it is read as carefully as an answer of the weather API: who knows
-/// who wrote it.
+/// The weather at a place, as it was told. As JSON it is read as carefully as an answer of the weather API, for any
+/// program may have written it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Value")]
 pub struct Observation {
@@ -85,53 +85,53 @@ fn unix_seconds<S: Serializer>(time: &Option<SystemTime>, to: S) -> Result<S::Ok
 /// Why the weather API gave no observation. None of these carries its address, the key or its text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UpstreamError {
-    /// It knows no such place.
+    /// The weather API knows no such place.
     #[error("the weather API knows no such place")]
     NotFound,
-    /// It does not understand the question.
+    /// The weather API does not understand the question.
     #[error("the weather API does not understand the question")]
     BadQuestion,
-    /// It refuses the key.
+    /// The weather API refuses the key.
     #[error("the weather API refuses the key; put a valid one into the file that [producer] api_key_file names")]
     BadKey,
-    /// It asks for patience.
+    /// The weather API asks for patience.
     #[error("the weather API says that its limit of requests is reached")]
     RateLimited {
         /// For how long, if it says so.
         retry_after: Option<Duration>,
     },
-    /// It failed.
+    /// The weather API failed.
     #[error("the weather API failed with status {status}")]
     Failed {
         /// HTTP status, or `cod` of the body under a status of success.
         status: u16,
     },
-    /// It answered something that is no weather.
+    /// The answer is no weather.
     #[error("the weather API answered status {status}, {what}")]
     Unusable {
         /// HTTP status.
         status: u16,
-        /// What came instead.
+        /// Kind of the answer.
         what: Unusable,
     },
     /// There was no connection to it, or it broke.
     #[error("the weather API cannot be reached")]
     Unreachable,
-    /// It did not answer in time.
+    /// No answer in time.
     #[error("the weather API did not answer in time")]
     TimedOut,
-    /// It was not asked: it has failed lately, and the circuit is open.
+    /// Not asked: the weather API has failed lately, and the circuit is open.
     #[error("the weather API has failed lately and is left alone for a moment")]
     CircuitOpen {
         /// Until it may be asked again, if that is known.
         retry_after: Option<Duration>,
     },
-    /// It was not asked: this machine does not know the time of day yet, so no certificate can be judged.
+    /// Not asked: this machine does not know the time of day yet, so no certificate can be judged.
     #[error("waiting for the time: until this machine knows it, the weather API cannot be asked over TLS")]
     ClockUnset,
 }
 
-/// What came instead of an answer.
+/// Answer that is no weather.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
     /// Zero bytes.

@@ -1,4 +1,4 @@
-//! What the service answers when it has no report: a code, a sentence, and the time until asking again is of use.
+//! Errors of the service when it has no report: a code, a sentence, and the time until asking again is of use.
 //!
 //! What the weather API did is 502, 504 or 404; 503 is for this service itself, which has no room or is not ready.
 
@@ -33,7 +33,7 @@ impl Failure for UpstreamError {
     }
 }
 
-/// What a caller is told instead of a report. `opens_in`: how long the circuit before the weather API refuses calls still.
+/// Error for a caller without a report. `opens_in`: how long the circuit before the weather API refuses calls still.
 pub(crate) fn error(missed: &Missed<UpstreamError>, opens_in: Option<Duration>) -> ApiError {
     use UpstreamError::{CircuitOpen, RateLimited};
     let (code, message) = sentence(missed);
@@ -51,7 +51,7 @@ pub(crate) fn error(missed: &Missed<UpstreamError>, opens_in: Option<Duration>) 
     ApiError::new(code, message).with_retry_after(retry_after)
 }
 
-/// What a caller is told. The sentences are for a person in front of a form, so they name no inner matter.
+/// Code and sentence for a caller. The sentences are for a person in front of a form, so they name no inner matter.
 fn sentence(missed: &Missed<UpstreamError>) -> (Code, &'static str) {
     let Missed::Failed(error) = missed else {
         return match missed {

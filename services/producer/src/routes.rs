@@ -27,7 +27,7 @@ pub fn app(weather: Arc<Weather>) -> tide::Server<Arc<Weather>> {
 }
 
 /// Reads a query string. `+` and `%20` are spaces; unknown parameters are ignored; one given twice is refused, because
-/// nobody can know which was meant.
+/// it is unclear which was meant.
 ///
 /// # Errors
 /// All that is wrong with it, as one error with the code of the first.
@@ -133,7 +133,7 @@ fn json(status: u16, body: String) -> tide::ResponseBuilder {
     Response::builder(status).body(body).content_type("application/json")
 }
 
-/// What the answer came from, and milliseconds of work (W3C Server Timing).
+/// Origin of the answer, and milliseconds of work (W3C Server Timing).
 fn timing(source: &str, took: Duration) -> String {
     format!("weather;desc=\"{source}\";dur={:.1}", took.as_secs_f64() * 1e3)
 }

@@ -291,9 +291,9 @@ fn after_ten_failures_in_a_row_no_call_goes_out_until_the_circuit_is_tried_again
 
 #[test]
 fn a_refused_connection_opens_the_circuit_at_once() {
-    let nobody = std::net::TcpListener::bind("127.0.0.98:0").expect("a free port").local_addr().expect("bound");
+    let unused = std::net::TcpListener::bind("127.0.0.98:0").expect("a free port").local_addr().expect("bound");
     let mut config = config();
-    producer(&mut config).upstream = format!("http://{nobody}").parse().expect("loopback");
+    producer(&mut config).upstream = format!("http://{unused}").parse().expect("loopback");
     let executor = std::sync::Arc::new(smol::Executor::new());
     let weather =
         Weather::new(&config, bramble::client::outside(), std::sync::Arc::clone(&executor), "x").expect("valid");
@@ -307,7 +307,7 @@ fn a_refused_connection_opens_the_circuit_at_once() {
 }
 
 #[test]
-fn a_weather_api_that_hangs_opens_the_circuit_and_then_costs_nobody_time() {
+fn a_weather_api_that_hangs_opens_the_circuit_and_then_costs_no_time() {
     let mut config = config();
     producer(&mut config).fetch_timeout = Duration::from_millis(20);
     let bench = Bench::with(Does::Hang, &config);
@@ -385,7 +385,7 @@ fn the_fallback_is_a_choice() {
 }
 
 #[test]
-fn who_has_no_time_gets_what_is_there_and_the_call_goes_on_for_the_next() {
+fn a_caller_without_time_gets_what_is_there_and_the_call_goes_on_for_the_next() {
     let bench = Bench::new(GOOD);
     bench.run(async {
         let query = Query::parse("70569", Some("DE")).expect("a question");
@@ -394,7 +394,7 @@ fn who_has_no_time_gets_what_is_there_and_the_call_goes_on_for_the_next() {
             bench.weather.report_at(&query, bench.at(seconds), deadline)
         };
         assert_eq!(code(hurried(0, 0).await), Code::UpstreamTimeout);
-        assert_eq!(bench.calls(), 0, "nothing is asked for who has no time");
+        assert_eq!(bench.calls(), 0, "nothing is asked for a caller without time");
         bench.ask("70569", 0).await.expect("a report");
         assert_eq!(hurried(1, 0).await.expect("cached").source, Source::Cache);
         bench.does(Does::Hang);

@@ -1,4 +1,4 @@
-//! What the service tells of itself under `/metrics`, `/circuits` and `/readyz`.
+//! Metrics, circuits and readiness of the service, for `/metrics`, `/circuits` and `/readyz`.
 
 use std::time::Instant;
 

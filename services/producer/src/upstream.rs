@@ -94,7 +94,7 @@ struct Counters {
 /// A failure to get any answer.
 struct NoAnswer {
     error: UpstreamError,
-    /// Whether nobody listens there.
+    /// Whether the address refuses connections.
     refused: bool,
     /// The client's, for the log.
     words: String,
@@ -127,7 +127,7 @@ impl Upstream {
             Err(UpstreamError::ClockUnset) // it says nothing of the weather API, so neither gate nor circuit learns of it
         } else {
             let mut gate = self.gate();
-            // The gate looks first, as it knows more, but lets nobody out whom the circuit keeps in.
+            // The gate looks first, as it knows more, but lets no call out that the circuit keeps in.
             gate.look(now).and_then(|()| self.admit(now)).inspect(|_| gate.pass(now))
         };
         let call = admitted.inspect_err(|_| {

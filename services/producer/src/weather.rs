@@ -1,4 +1,4 @@
-//! What the service is for, without HTTP around it: a question, the time there is, and the best answer to be had.
+//! Weather reports, without HTTP around them: a question, the time there is, and the best answer to be had.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,7 +19,7 @@ use crate::refusal::error;
 use crate::settings::ProducerSettings;
 use crate::upstream::{Manner, Upstream, UpstreamCounts};
 
-/// What the cache allows a fetch beyond `producer.fetch_timeout`, which the fetch itself keeps.
+/// Time that the cache allows a fetch beyond `producer.fetch_timeout`, which the fetch itself keeps.
 const BACKSTOP: Duration = Duration::from_millis(250);
 
 /// Both clocks at one moment: ages are told by the wall, pauses are measured by the other.
@@ -32,7 +32,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// This one.
+    /// The moment of the call.
     pub fn now() -> Self {
         Self { wall: SystemTime::now(), steady: Instant::now() }
     }
@@ -52,7 +52,7 @@ pub enum SetupError {
     Store(#[from] StoreError),
 }
 
-/// What the service has done since its start.
+/// Counters since the start of the service.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Questions.
@@ -189,7 +189,7 @@ impl Weather {
         [query.zip.as_str(), "|", query.country.as_str(), &self.key_end].concat()
     }
 
-    /// What the service has done since its start.
+    /// Counters since the start of the service.
     pub fn counts(&self) -> Counts {
         Counts { cache: self.cache.counts(), upstream: self.upstream.counts() }
     }

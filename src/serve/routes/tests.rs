@@ -27,13 +27,13 @@ struct Service {
     ended: smol::Task<server::Drained>,
 }
 
-/// A consumer that declares no calls, and knows one producer which answers and one that nobody listens for.
+/// A consumer that declares no calls, and knows one producer which answers and one without a listener.
 async fn service(executor: &Arc<Executor<'static>>) -> Service {
     let mut config = Config::default();
     config.discovery.mdns = false;
     let producer = producer(executor);
-    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
-    config.discovery.fixed = [("producer".to_owned(), vec![producer, nobody])].into();
+    let unused = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+    config.discovery.fixed = [("producer".to_owned(), vec![producer, unused])].into();
     let host = Host::new(crate::Service::named("consumer"), config, Arc::clone(executor)).expect("a host");
     let client = host.client().expect("a client");
     let (health, stats) = (Arc::new(Health::default()), Arc::new(Stats::default()));
@@ -127,7 +127,7 @@ impl Reader {
         }
     }
 
-    /// One chunk of the body: one event. Empty: the body has ended as it should.
+    /// Reads a chunk of the body: one event. Empty: the body has ended as it should.
     async fn chunk(&mut self) -> String {
         let size = self.until("\r\n").await;
         let size = usize::from_str_radix(size.trim(), 16).expect("a size");
@@ -178,7 +178,7 @@ fn a_sixth_reader_is_refused_until_one_of_five_goes() {
             readers.push(Reader::open(service.addr, "/hystrix.stream?delay=100").await);
         }
         assert!(readers.iter().all(|reader| reader.status() == "200"));
-        assert_eq!(readers[4].chunk().await, "ping: \n\n", "nobody has been called");
+        assert_eq!(readers[4].chunk().await, "ping: \n\n", "no service has been called");
         let (head, why) = get(service.addr, "/hystrix.stream").await;
         assert!(head.starts_with("http/1.1 503"), "{head}");
         assert_eq!(why, "MaxConcurrentConnections reached: 5");
@@ -190,7 +190,7 @@ fn a_sixth_reader_is_refused_until_one_of_five_goes() {
 }
 
 #[test]
-fn who_asks_for_the_head_only_takes_no_place() {
+fn a_request_for_the_head_only_takes_no_place() {
     run(|executor| async move {
         let service = service(&executor).await;
         for _ in 0..6 {
@@ -224,7 +224,7 @@ fn draining_ends_the_streams_at_once_and_begins_none() {
 }
 
 #[test]
-fn a_page_of_numbers_by_two_who_tell_the_same_is_valid_for_us_and_the_reference_parser() {
+fn a_page_of_numbers_by_two_collectors_of_the_same_is_valid_for_us_and_the_reference_parser() {
     run(|executor| async move {
         let service = service(&executor).await;
         for path in ["/", "/", "/", "/unknown"] {
@@ -263,8 +263,8 @@ fn instances_says_why_a_list_is_empty() {
         let host =
             Host::new(crate::Service::named("registry").calls_all(), config, Arc::clone(&executor)).expect("a host");
         let names = [("producer".to_owned(), "producer:8080".to_owned())].into();
-        let nobody = crate::resolve::Resolver::with_servers(vec![], "");
-        crate::discovery::dns::follow(&host.directory, &names, &nobody, &executor);
+        let resolver = crate::resolve::Resolver::with_servers(vec![], "");
+        crate::discovery::dns::follow(&host.directory, &names, &resolver, &executor);
         let told = Told::new(&host, Vec::new(), Arc::default(), Arc::default());
         while host.directory.aliases(Instant::now()).iter().all(|alias| alias.problem.is_none()) {
             Timer::after(Duration::from_millis(5)).await;

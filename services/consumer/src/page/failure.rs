@@ -1,4 +1,4 @@
-//! One page for each way to fail: what failed, the weather service or the producers here, and when to try again.
+//! Pages of failures: what failed, the weather service or the producers here, and when to try again.
 
 use bramble_weather::{ApiError, Code, Query};
 use maud::{Markup, html};
@@ -9,7 +9,7 @@ use crate::input::Typed;
 /// Longest sentence of another service that is repeated; more is not meant for a person.
 const REPEATED: usize = 300;
 
-/// What a page of failure says.
+/// Texts of a page of failure.
 struct Words {
     heading: &'static str,
     happened: Markup,

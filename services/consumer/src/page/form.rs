@@ -38,7 +38,7 @@ impl Field {
 pub struct Mistake<'a> {
     /// Where to put it right.
     pub field: Field,
-    /// What is wrong, and how to put it right.
+    /// The mistake, and how to put it right.
     pub message: Cow<'a, str>,
 }
 
@@ -107,7 +107,7 @@ pub(super) fn fields(typed: &Typed, mistakes: &[Mistake<'_>]) -> Markup {
     }
 }
 
-/// Everything that is wrong, each linked to where it is put right. It takes the focus, so that it is read first.
+/// Summary of the mistakes, each linked to where it is put right. It takes the focus, so that it is read first.
 fn summary(mistakes: &[Mistake<'_>]) -> Markup {
     html! {
         @if !mistakes.is_empty() {
@@ -124,7 +124,7 @@ fn summary(mistakes: &[Mistake<'_>]) -> Markup {
     }
 }
 
-/// What is wrong with one field, beside it.
+/// The mistake of one field, beside it.
 fn complaint(mistake: Option<&Mistake<'_>>) -> Markup {
     html! {
         @if let Some(Mistake { field, message }) = mistake {

@@ -63,7 +63,7 @@ pub fn draw(code: Option<&str>) -> Markup {
     }
 }
 
-/// What an icon code means, in words.
+/// Meaning of an icon code, in words.
 pub fn words(code: &str) -> Option<&'static str> {
     Some(match read(code)?.0 {
         "01" => "clear sky",
@@ -100,7 +100,7 @@ pub(super) fn shape(source: Source) -> Markup {
     })
 }
 
-/// Something is wrong here.
+/// Icon of a failure.
 pub(super) fn cross() -> Markup {
     small(r#"<path fill-rule="evenodd" d="M5 1h6l4 4v6l-4 4H5l-4-4V5zM7 4v5h2V4zM7 10v2h2v-2z"/>"#)
 }

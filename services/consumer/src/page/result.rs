@@ -87,7 +87,7 @@ fn description(report: &Report) -> Markup {
     }
 }
 
-/// What a report says about itself, where that is more than "OK".
+/// Caution of a report, where its message is more than "OK".
 fn caution(report: &Report, now: SystemTime) -> Markup {
     let message = match (report.source, report.message.trim()) {
         (Source::Stale, "" | Report::OK) => Report::STALE,
@@ -108,7 +108,7 @@ fn caution(report: &Report, now: SystemTime) -> Markup {
     }
 }
 
-/// What failed, so that a report is out of date.
+/// Cause for which a report is out of date.
 fn why(caution: &str) -> &'static str {
     match caution {
         Report::UNREACHABLE => "No producer on this network answered.",

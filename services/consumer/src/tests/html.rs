@@ -6,7 +6,7 @@ use std::collections::HashSet;
 /// Elements without content (HTML, "Void elements"), of those in use here.
 const VOID: [&str; 4] = ["meta", "link", "img", "input"];
 
-/// One tag with its attributes.
+/// A tag with its attributes.
 #[derive(Debug, PartialEq)]
 pub(super) struct Tag<'a> {
     pub(super) name: &'a str,

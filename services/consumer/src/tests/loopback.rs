@@ -10,7 +10,7 @@ use smol::Executor;
 
 use super::*;
 
-/// What it says: status, more header lines, body.
+/// Answer of a server: status, more header lines, body.
 type Says = (u16, &'static str, String);
 
 /// A producer that answers as it is told, until dropped.
@@ -109,7 +109,7 @@ fn error_body(status: u16, headers: &'static str, code: &str) -> Says {
     (status, headers, format!(r#"{{"error":{{"code":"{code}","message":"what the producer said"}}}}"#))
 }
 
-/// What the weather API did to a producer.
+/// Failures of the weather API as a producer answers them.
 fn upstream_failures() -> [(Says, u16, &'static str); 5] {
     [
         (error_body(502, "retry-after: 7\r\n", "rate_limited"), 429, "rate_limited"),
@@ -120,7 +120,7 @@ fn upstream_failures() -> [(Says, u16, &'static str); 5] {
     ]
 }
 
-/// What is no answer of a producer to this question.
+/// Answers that are none of a producer to this question.
 fn strange_answers() -> Vec<Says> {
     let elsewhere = Report { zip: Some("10115".into()), city: Some("Berlin".into()), ..report() };
     let absurd = Report { temperature_c: Some(9000.0), ..report() };
@@ -201,7 +201,7 @@ fn a_report_that_was_kept_and_is_still_fresh_is_not_called_out_of_date_because_t
 }
 
 #[test]
-fn without_a_producer_the_error_is_unavailable_and_names_no_time_that_nobody_knows() {
+fn without_a_producer_the_error_is_unavailable_and_names_no_unknown_time() {
     let producer = FakeProducer::start(good(&report()));
     let bench = Bench::of(&producer);
     producer.stop();

@@ -1,4 +1,4 @@
-//! When which time server is asked, and whom to believe: soon and often until one has answered, then seldom; of several
+//! Schedule of time servers, and which to believe: soon and often until one has answered, then seldom; of several
 //! the middle one, so that one alone that is wrong does no harm.
 
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ use super::ntp::{self, Refused};
 pub(super) const PORT: u16 = 123;
 /// How long a name and an answer may take.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// First pause while nobody has answered yet; doubled each time.
+/// First pause while no server has answered yet; doubled each time.
 const SOON: Duration = Duration::from_secs(4);
 /// No server is asked more often, once the time is known.
 const SELDOM: Duration = Duration::from_secs(64);
@@ -42,7 +42,7 @@ impl Pace {
         Self { is_set: false, pause: SOON }
     }
 
-    /// The pause after a round in which somebody answered or nobody did.
+    /// Pause after a round, by whether a server answered in it.
     fn after(&mut self, is_answered: bool) -> Duration {
         if is_answered && !self.is_set {
             *self = Self { is_set: true, pause: SELDOM };
@@ -59,7 +59,7 @@ impl Pace {
     }
 }
 
-/// Who does not want to be asked, and until when.
+/// Servers that do not want to be asked, and until when.
 #[derive(Debug, Default)]
 struct Kisses(HashMap<IpAddr, (Option<Instant>, Duration)>);
 
@@ -117,7 +117,7 @@ pub(super) struct Clock {
     port: u16,
     pace: Pace,
     kisses: Kisses,
-    /// What was last complained of each server, so that the log says it once.
+    /// The last complaint about each server, so that the log says it once.
     complaints: HashMap<String, String>,
     round: usize,
 }
@@ -193,7 +193,7 @@ impl Clock {
         middle(all_told, Instant::now())
     }
 
-    /// One of the name's addresses, another one each time, IPv4 if it has any.
+    /// An address of the name, another one each time, IPv4 if it has any.
     fn look_up(&self, name: &str) -> impl Future<Output = Result<IpAddr, String>> + Send + 'static {
         let (resolver, name, round) = (self.resolver.clone(), name.to_owned(), self.round);
         async move {
@@ -235,7 +235,7 @@ impl From<std::io::Error> for Silence {
     }
 }
 
-/// A number that nobody can guess who has seen others: the system's random key of a hash (SipHash), of which a new one
+/// A number that cannot be guessed from others: the system's random key of a hash (SipHash), of which a new one
 /// is made each time.
 fn nonce() -> u64 {
     RandomState::new().build_hasher().finish()
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn who_wants_to_be_asked_less_often_is_and_who_does_not_want_to_be_asked_is_not() {
+    fn a_server_that_wants_to_be_asked_less_often_is_and_one_that_wants_no_questions_gets_none() {
         let (mut kisses, now) = (Kisses::default(), Instant::now());
         let [rate, deny]: [IpAddr; 2] = [[192, 0, 2, 1].into(), [192, 0, 2, 2].into()];
         kisses.learn(rate, Refused::Rate, now);

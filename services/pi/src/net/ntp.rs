@@ -1,6 +1,5 @@
-//! One question to a time server and what to think of the answer: SNTP version 4 (RFC 4330, RFC 5905 section 14), with
-//! a random number in place of the own time, which is nobody's business and could be guessed
-//! (draft-ietf-ntp-data-minimization).
+//! Questions to a time server and judgement of its answers: SNTP version 4 (RFC 4330, RFC 5905 section 14), with a
+//! random number in place of the own time, which is private and could be guessed (draft-ietf-ntp-data-minimization).
 
 use std::time::Duration;
 
@@ -35,19 +34,19 @@ impl Answer {
 /// Why an answer is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refused {
-    /// It does not answer the question: somebody else's, or forged. The real one may still come.
+    /// Not an answer to the question: another host's, or forged. The real one may still come.
     #[error("it sent something else than an answer")]
     Stray,
-    /// It does not know the time.
+    /// The server does not know the time.
     #[error("it does not know the time itself")]
     Unsynchronised,
-    /// What it says cannot be.
+    /// The values are impossible.
     #[error("its time cannot be right")]
     Absurd,
-    /// It wants to be asked less often.
+    /// The server wants to be asked less often.
     #[error("it wants to be asked less often")]
     Rate,
-    /// It does not want to be asked at all.
+    /// The server does not want to be asked at all.
     #[error("it does not want to be asked from here")]
     Deny,
 }
@@ -60,7 +59,7 @@ pub(super) fn question(nonce: u64) -> [u8; LENGTH] {
     packet
 }
 
-/// What `packet` says to the question marked by `nonce`.
+/// Judges `packet` as the answer to the question marked by `nonce`.
 pub(super) fn judge(packet: &[u8], nonce: u64) -> Result<Answer, Refused> {
     let head: &[u8; LENGTH] = packet.first_chunk().ok_or(Refused::Stray)?;
     let (leap, version, mode, stratum) = (head[0] >> 6, head[0] >> 3 & 7, head[0] & 7, head[1]);
@@ -162,7 +161,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn who_does_not_know_the_time_is_not_believed() {
+    fn a_server_that_does_not_know_the_time_is_not_believed() {
         for (at, byte) in [(0, 3 << 6 | 4 << 3 | 4), (1, 0), (1, 16), (1, 255), (5, 40), (9, 16)] {
             let mut packet = good();
             packet[at] = byte;
@@ -194,7 +193,7 @@ pub(super) mod tests {
             packet[1] = 0;
             packet[12..16].copy_from_slice(code);
             assert_eq!(judge(&packet, 7), Err(refused));
-            assert_eq!(judge(&packet, 8), Err(Refused::Stray), "anybody could say so");
+            assert_eq!(judge(&packet, 8), Err(Refused::Stray), "any host could say so");
         }
     }
 }

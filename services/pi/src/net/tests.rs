@@ -10,7 +10,7 @@ use super::clock::Clock;
 use super::ntp::tests::answer;
 use super::*;
 
-/// What the server says to the question, packet by packet.
+/// Answers of the server to the question, packet by packet.
 type Reply = fn(&[u8]) -> Vec<Vec<u8>>;
 
 const THEN: Duration = Duration::from_secs(1_900_000_000);
@@ -40,7 +40,7 @@ fn serve(reply: Reply) -> (u16, Receiver<()>) {
     thread::spawn(move || {
         let mut packet = [0; 512];
         while let Ok((length, from)) = socket.recv_from(&mut packet) {
-            let _ = asked.send_blocking(()); // before the answer, since who has that counts; not every test does
+            let _ = asked.send_blocking(()); // before the answer, since its reader counts; not every test does
             for packet in reply(&packet[..length]) {
                 socket.send_to(&packet, from).expect("loopback");
             }
@@ -49,7 +49,7 @@ fn serve(reply: Reply) -> (u16, Receiver<()>) {
     (port, count)
 }
 
-/// The first thing that a Pi says who asks `names` at `port`, within a time, and how long it took.
+/// The first event of a Pi that asks `names` at `port`, within a time, and how long it took.
 fn first(names: &[&str], port: u16, within: Duration) -> Option<(Event, Duration)> {
     let executor = Arc::new(Executor::new());
     let (said, heard) = channel::unbounded();
@@ -96,7 +96,7 @@ fn forged_and_senseless_packets_before_the_answer_are_passed_over() {
 }
 
 #[test]
-fn who_is_silent_or_talks_nonsense_is_asked_again_after_a_pause_and_nothing_is_said() {
+fn a_server_that_is_silent_or_talks_nonsense_is_asked_again_after_a_pause_and_nothing_is_said() {
     for reply in [(|_| Vec::new()) as Reply, |_| vec![vec![7; 48]], |question| vec![wrong_mark(question)]] {
         let (port, asked) = serve(reply);
         assert_eq!(first(&["127.0.0.1"], port, Duration::from_millis(9500)), None);
@@ -105,7 +105,7 @@ fn who_is_silent_or_talks_nonsense_is_asked_again_after_a_pause_and_nothing_is_s
 }
 
 #[test]
-fn who_does_not_want_to_be_asked_is_not_asked_again() {
+fn a_server_that_does_not_want_to_be_asked_is_not_asked_again() {
     for reply in [(|question| vec![kiss(question, b"DENY")]) as Reply, |question| vec![kiss(question, b"RATE")]] {
         let (port, asked) = serve(reply);
         assert_eq!(first(&["127.0.0.1"], port, Duration::from_secs(6)), None);

@@ -9,12 +9,12 @@ use smol::process::Command;
 use super::lease::AddressConfig;
 use crate::machine::{self, Machine};
 
-/// What is in force.
+/// Address and names that are in force.
 pub(super) struct Applied {
     pub(super) wanted: Option<AddressConfig>,
 }
 
-/// The new address first, then the old ones go: who talks over the same network does not notice.
+/// The new address first, then the old ones go: connections over the same network stay.
 pub(super) async fn apply(
     machine: &Machine,
     card: &str,

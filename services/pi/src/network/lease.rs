@@ -1,4 +1,4 @@
-//! What the DHCP client was given. It comes from whoever answers on the network, so nothing but addresses is taken.
+//! Lease of the DHCP client. Any host on the network may have answered, so nothing but addresses is taken.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -24,7 +24,7 @@ pub(crate) struct AddressConfig {
     pub(crate) origin: Origin,
 }
 
-/// What the DHCP client tells through its script (`/etc/udhcpc.script`), one line an event.
+/// Event of the DHCP client, told through its script (`/etc/udhcpc.script`), a line each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum News {
     /// There is a lease, a new one or the old one again.

@@ -1,5 +1,5 @@
-//! Which address the Pi has, decided anew at each event: a cable, an answer of the DHCP server, time that passes. Pure:
-//! [`Rule`] says what is wanted, and somebody else makes it so.
+//! Choice of the Pi's address, decided anew at each event: a cable, an answer of the DHCP server, time that passes.
+//! Pure: [`Rule`] says what is wanted, and its caller makes it so.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
@@ -10,15 +10,15 @@ use crate::state::Origin;
 
 /// Without an answer of a DHCP server for so long, the Pi takes an address of its own (RFC 3927).
 const PATIENCE: Duration = Duration::from_secs(8);
-/// So often it is looked whether that address is still nobody else's.
+/// Interval of checks that no other host has that address.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
-/// What is known, and what follows from it.
+/// State of the network, and what follows from it.
 #[derive(Debug)]
 pub(crate) struct Rule {
     /// `None` until the settings are read.
     fixed: Option<Option<Lease>>,
-    /// Whom to ask for names, whatever DHCP says.
+    /// DNS servers, whatever DHCP says.
     dns: Vec<IpAddr>,
     /// Hardware address of the network card, once there is one.
     card: Option<String>,
@@ -34,11 +34,11 @@ pub(crate) struct Rule {
 /// The address that the Pi gives itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Own {
-    /// How many addresses were somebody else's.
+    /// Number of addresses that other hosts had.
     taken: u32,
     /// When the current one was last found free.
     free_at: Option<Instant>,
-    /// Whether the cable was out since: who knows where it leads now.
+    /// Whether the cable was out since: it may lead elsewhere now.
     is_doubtful: bool,
 }
 
@@ -118,12 +118,12 @@ impl Rule {
         }
     }
 
-    /// Which DHCP client is to run; another number is another one.
+    /// Number of the DHCP client that is to run; another number is another one.
     pub(crate) fn dhcp_round(&self) -> Option<u64> {
         (self.has_cable && self.card.is_some() && self.fixed == Some(None)).then_some(self.round)
     }
 
-    /// The address that is to be tested now, if nobody does it yet.
+    /// The address that is to be tested now, if no test runs yet.
     pub(crate) fn to_test(&self, now: Instant) -> Option<Ipv4Addr> {
         let is_due =
             self.own.is_doubtful || self.own.free_at.is_none_or(|at| now.saturating_duration_since(at) >= LOOK_AGAIN);
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn an_own_address_that_somebody_takes_later_is_given_up() {
+    fn an_own_address_that_another_host_takes_later_is_given_up() {
         let mut bench = Bench::new(&Pi::default());
         let first = bench.rule.to_test(bench.at(8)).expect("an address to test");
         bench.rule.tested(first, true, bench.at(10));
@@ -263,7 +263,7 @@ mod tests {
         assert!(bench.rule.dhcp_round().is_some_and(|round| Some(round) != before), "a new client");
         bench.dhcp(News::Over, 500);
         assert_eq!(bench.address(507), Some((A, Origin::Dhcp)));
-        assert_eq!(bench.address(508), None, "it is another network, and nobody answers");
+        assert_eq!(bench.address(508), None, "it is another network, and no server answers");
     }
 
     #[test]
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_address_needs_nobody() {
+    fn a_fixed_address_needs_no_server() {
         let address = Addressing::Fixed("192.0.2.7/24".parse().expect("an address"));
         let mut bench = Bench::new(&Pi { address, dns: vec![B.into()], ..Pi::default() });
         let wanted = bench.rule.wanted(bench.at(0)).expect("an address");

@@ -5,15 +5,15 @@
 //! 2. One that counts has to answer once in [`PATIENCE`]; that covers a crash and some new starts.
 //! 3. One that ended over its settings (exit code 2) does not count until it answers again: a person has to act.
 //! 4. Any HTTP answer of `/healthz` is one. A service that refuses because too many connections are open is busy, it does
-//!    not hang; else whoever opens connections could restart the Pi.
-//! 5. Whoever feeds runs on the same thread as everything else of `bramble pi`: if that hangs, nobody feeds.
+//!    not hang; else a client that opens connections could restart the Pi.
+//! 5. The feeder runs on the same thread as everything else of `bramble pi`: if that hangs, nothing is fed.
 
 use std::time::{Duration, Instant};
 
 /// How long a service may stay silent. Asked every 2 s, that is 15 questions.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Who has answered when. Pure.
+/// Times of the roles' answers, and whether to feed. Pure.
 #[derive(Debug, Default)]
 pub(crate) struct Rule {
     /// In the order of the roles; `None` does not count.
@@ -21,7 +21,7 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
-    /// Nobody has answered yet.
+    /// A rule before the first answer.
     pub(crate) fn new(roles: usize) -> Self {
         Self { answered: vec![None; roles] }
     }

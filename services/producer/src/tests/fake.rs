@@ -23,7 +23,7 @@ pub(super) const OK: &str = r#"{"weather":[{"description":"mist","icon":"50d"}],
 pub(super) const BAD_KEY: &str = r#"{"cod":401, "message": "Invalid API key."}"#;
 pub(super) const NOT_FOUND: &str = r#"{"cod":"404","message":"city not found"}"#;
 
-/// What the fake does with a call.
+/// Behaviour of the fake towards a call.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Does {
     Answer(u16, &'static str),
@@ -41,7 +41,7 @@ struct State {
     asked: Mutex<Vec<String>>,
     /// How much time each call had.
     deadlines: Mutex<Vec<Option<Duration>>>,
-    /// One message for each call that waits.
+    /// A message for each call that waits.
     released: (Sender<Does>, Receiver<Does>),
 }
 
@@ -111,7 +111,7 @@ impl Bench {
         Self::with_clock(does, config, None)
     }
 
-    /// Its clock is a guess while the file is there.
+    /// A fake whose clock is a guess while the file is there.
     pub(super) fn with_clock(does: Does, config: &Config, clock_unset: Option<PathBuf>) -> Self {
         let (asked, deadlines) = (Mutex::default(), Mutex::default());
         let fake = Fake(Arc::new(State { does: Mutex::new(does), asked, deadlines, released: unbounded() }));
@@ -203,7 +203,7 @@ pub(super) fn listen() {
     LINES.take();
 }
 
-/// What this thread logged since [`listen`].
+/// Lines that this thread logged since [`listen`].
 pub(super) fn lines() -> Vec<String> {
     LINES.with_borrow(Clone::clone)
 }

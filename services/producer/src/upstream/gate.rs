@@ -16,7 +16,7 @@ const AFTER_LIMIT: Duration = Duration::from_secs(60);
 /// However long a `Retry-After` is, after this long one call tries.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// One who reads the log needs a reminder, not a flood.
+/// Pause between log lines on a bad key: a reminder, not a flood.
 const SAY_BAD_KEY_AGAIN: Duration = Duration::from_secs(600);
 const SAY_TROUBLE_AGAIN: Duration = Duration::from_secs(60);
 
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_found_nobody_leaves_the_pause_as_it_is() {
+    fn a_refused_probe_leaves_the_pause_as_it_is() {
         let (mut gate, start) = (Gate::default(), Instant::now());
         gate.learn(&BAD_KEY, start);
         assert!(try_pass(&mut gate, start + seconds(30)).is_ok());

@@ -7,7 +7,7 @@ use bramble::breaker::Outcome;
 use super::NoAnswer;
 use crate::openweathermap::{Observation, UpstreamError};
 
-/// What a fetch says about the weather API. "No such place" and a refused key are answers. A slow answer is a success: it
+/// Outcome of a fetch for the circuit. "No such place" and a refused key are answers. A slow answer is a success: it
 /// is of use for as long as the fetch may take, and no other API could be asked instead.
 pub(super) fn outcome(answer: &Result<Result<Observation, UpstreamError>, NoAnswer>) -> Outcome {
     const ANSWERED: Outcome = Outcome::Success { latency: Duration::ZERO };
