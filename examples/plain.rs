@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bramble::balance::{Balancer, Ending, Endpoint, Target, Wanted};
+use bramble::balance::{Balancer, Ending, Endpoint, PickRequest, Target};
 use bramble::breaker::{CircuitBreaker, Outcome};
 use bramble::bulkhead::Bulkhead;
 use bramble::retry::Budget;
@@ -46,7 +46,8 @@ impl Service {
         let (mut rng, mut tried) = (fastrand::Rng::new(), Vec::new());
         loop {
             let started = Instant::now();
-            let pick = self.servers.pick(started, &mut rng, &Wanted { tried: &tried, ..Wanted::default() })?;
+            let pick =
+                self.servers.pick(started, &mut rng, &PickRequest { tried: &tried, ..PickRequest::default() })?;
             tried.push(Arc::clone(pick.endpoint()));
             let answer = ask(pick.endpoint());
             let (latency, now) = (started.elapsed(), Instant::now());

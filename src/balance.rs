@@ -40,9 +40,9 @@ pub use endpoint::{Endpoint, Target};
 pub use pick::{NoPick, Pick};
 pub use settings::{BalanceSettings, Policy};
 pub(crate) use snapshot::CircuitCounts;
-pub use snapshot::{EndpointSnapshot, Snapshot};
+pub use snapshot::{BalancerSnapshot, EndpointSnapshot};
 
-use crate::breaker::{self, BreakerSettings, CircuitBreaker, InvalidSetting, Permit, Refusal, Rules, State};
+use crate::breaker::{self, BreakerRefusal, BreakerSettings, CircuitBreaker, InvalidSetting, Permit, Rules, State};
 use crate::sync::{AtomicUsize, Mutex, Ordering, Sharded, lock, mix, nanos_since, shard};
 use endpoint::Busy;
 use ewma::PeerLatencies;
@@ -90,7 +90,7 @@ pub struct Balancer {
 
 /// Constraints on the endpoint of a pick.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Wanted<'a> {
+pub struct PickRequest<'a> {
     /// Endpoints that were tried for this call already: any other is wanted.
     pub tried: &'a [Arc<Endpoint>],
     /// Equal questions have equal keys, and go to the same endpoint while it is well.
@@ -100,9 +100,9 @@ pub struct Wanted<'a> {
 }
 
 /// Arguments of one pick.
-struct Ask<'a> {
+struct PickArguments<'a> {
     roster: &'a Roster,
-    wanted: &'a Wanted<'a>,
+    wanted: &'a PickRequest<'a>,
     now: Instant,
     nanos: u64,
 }
@@ -183,9 +183,9 @@ impl Balancer {
     /// # Errors
     ///
     /// Why there is none.
-    pub fn pick(&self, now: Instant, rng: &mut fastrand::Rng, wanted: &Wanted<'_>) -> Result<Pick, NoPick> {
+    pub fn pick(&self, now: Instant, rng: &mut fastrand::Rng, wanted: &PickRequest<'_>) -> Result<Pick, NoPick> {
         let roster = self.roster();
-        let ask = Ask { roster: &roster, wanted, now, nanos: nanos_since(self.epoch, now) };
+        let ask = PickArguments { roster: &roster, wanted, now, nanos: nanos_since(self.epoch, now) };
         for _ in 0..TRIES {
             let Some(member) = self.choose(&ask, rng) else { break };
             if let Ok(pick) = self.take(member, &ask) {
@@ -225,7 +225,7 @@ impl Balancer {
     }
 
     /// Statistics of this moment.
-    pub fn snapshot(&self, now: Instant) -> Snapshot {
+    pub fn snapshot(&self, now: Instant) -> BalancerSnapshot {
         let roster = self.roster();
         let nanos = nanos_since(self.epoch, now);
         let endpoint = |member: &Member| EndpointSnapshot {
@@ -237,7 +237,7 @@ impl Balancer {
             full: member.endpoint.is_full(nanos),
             breaker: member.endpoint.breaker().snapshot(now),
         };
-        Snapshot { endpoints: roster.members().map(endpoint).collect() }
+        BalancerSnapshot { endpoints: roster.members().map(endpoint).collect() }
     }
 
     fn roster(&self) -> RwLockReadGuard<'_, Arc<Roster>> {
@@ -245,7 +245,7 @@ impl Balancer {
     }
 
     /// An endpoint whose trial call is due, or the key's home, or the best by policy. None: no draw found one.
-    fn choose<'a>(&self, ask: &Ask<'a>, rng: &mut fastrand::Rng) -> Option<&'a Member> {
+    fn choose<'a>(&self, ask: &PickArguments<'a>, rng: &mut fastrand::Rng) -> Option<&'a Member> {
         let due = ask.roster.due(ask.now, ask.nanos); // asked always, since it also counts
         let is_due = |member: &&Member| ask.is_first() && member.endpoint.breaker().would_admit(ask.now);
         if let Some(member) = due.filter(is_due) {
@@ -268,7 +268,7 @@ impl Balancer {
     }
 
     /// The better of two candidates of `group`, or the one there is.
-    fn best<'a>(&self, ask: &Ask<'a>, group: &'a Group, rng: &mut fastrand::Rng) -> Option<&'a Member> {
+    fn best<'a>(&self, ask: &PickArguments<'a>, group: &'a Group, rng: &mut fastrand::Rng) -> Option<&'a Member> {
         let first = self.draw(ask, group, rng)?;
         if group.members.len() < 2 || !matches!(self.policy, Policy::LeastRequest | Policy::PeakEwma) {
             return Some(first);
@@ -287,7 +287,7 @@ impl Balancer {
     }
 
     /// Draws a candidate of `group`, each as likely as its weight and share say. None: no draw found one.
-    fn draw<'a>(&self, ask: &Ask<'a>, group: &'a Group, rng: &mut fastrand::Rng) -> Option<&'a Member> {
+    fn draw<'a>(&self, ask: &PickArguments<'a>, group: &'a Group, rng: &mut fastrand::Rng) -> Option<&'a Member> {
         let mut rejected = None;
         for _ in 0..DRAWS {
             let member = group.draw(self.policy, None, rng)?;
@@ -308,7 +308,7 @@ impl Balancer {
     /// is accepted always: it is warm, and `first` is overloaded, or slow.
     fn draw_second<'a>(
         &self,
-        ask: &Ask<'a>,
+        ask: &PickArguments<'a>,
         group: &'a Group,
         first: &Member,
         rng: &mut fastrand::Rng,
@@ -324,7 +324,7 @@ impl Balancer {
     }
 
     /// The probability to keep a candidate once drawn.
-    fn keep(&self, ask: &Ask<'_>, member: &Member) -> f64 {
+    fn keep(&self, ask: &PickArguments<'_>, member: &Member) -> f64 {
         let share = member.endpoint.share(self.slow_start, ask.now);
         match self.policy {
             Policy::WeightedResponseTime => {
@@ -334,13 +334,13 @@ impl Balancer {
         }
     }
 
-    fn take(&self, member: &Member, ask: &Ask<'_>) -> Result<Pick, Refusal> {
+    fn take(&self, member: &Member, ask: &PickArguments<'_>) -> Result<Pick, BreakerRefusal> {
         let permit = Permit::acquire(Busy::new(&member.endpoint, ask.nanos), ask.now)?;
         Ok(Pick { permit, started: ask.now, weight: member.weight })
     }
 }
 
-impl Ask<'_> {
+impl PickArguments<'_> {
     /// Whether the circuit is closed, the endpoint may have room, and it was not tried.
     fn is_candidate(&self, member: &Member) -> bool {
         member.endpoint.breaker().state().is_available()

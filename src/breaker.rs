@@ -57,7 +57,9 @@ mod model;
 #[cfg(all(test, not(bramble_loom)))]
 mod tests;
 
-pub use outcome::{HealthCheck, IllegalMove, Outcome, RETRY_AFTER_MAX, Refusal, Snapshot, Transition, TripReason};
+pub use outcome::{
+    BreakerRefusal, BreakerSnapshot, HealthCheck, IllegalMove, Outcome, RETRY_AFTER_MAX, Transition, TripReason,
+};
 pub use permit::Permit;
 pub use rules::{BreakerSettings, InvalidSetting, Rules};
 pub use state::State;
@@ -126,7 +128,7 @@ impl CircuitBreaker {
     /// # Errors
     ///
     /// Why not, and when to ask again if that is known.
-    pub fn try_acquire(&self, now: Instant) -> Result<Permit<&Self>, Refusal> {
+    pub fn try_acquire(&self, now: Instant) -> Result<Permit<&Self>, BreakerRefusal> {
         Permit::acquire(self, now)
     }
 
@@ -135,7 +137,7 @@ impl CircuitBreaker {
     /// # Errors
     ///
     /// As there.
-    pub fn try_acquire_owned(self: &Arc<Self>, now: Instant) -> Result<Permit, Refusal> {
+    pub fn try_acquire_owned(self: &Arc<Self>, now: Instant) -> Result<Permit, BreakerRefusal> {
         Permit::acquire(Arc::clone(self), now)
     }
 
@@ -244,7 +246,7 @@ impl CircuitBreaker {
     }
 
     /// State and counts of the circuit. Waits for no call, and no call of a closed circuit waits for it.
-    pub fn snapshot(&self, now: Instant) -> Snapshot {
+    pub fn snapshot(&self, now: Instant) -> BreakerSnapshot {
         self.settle(now);
         let recovery = lock(&self.recovery);
         let word = self.word();
@@ -252,7 +254,7 @@ impl CircuitBreaker {
         let [calls, failures, slow] = self.window.sum(self.tick(word, now));
         let known = calls >= self.rules.minimum_calls;
         let rate = |count: u64| known.then(|| share(count, calls));
-        Snapshot {
+        BreakerSnapshot {
             state,
             since: recovery.since,
             generation: word.generation(),
@@ -272,14 +274,14 @@ impl CircuitBreaker {
     }
 
     /// The word under which a call is admitted.
-    fn admit(&self, now: Instant) -> Result<PackedState, Refusal> {
+    fn admit(&self, now: Instant) -> Result<PackedState, BreakerRefusal> {
         loop {
             let word = self.word();
             match word.state() {
                 State::Closed | State::Disabled | State::MetricsOnly => return Ok(word),
-                State::ForcedOpen => return Err(Refusal { state: State::ForcedOpen, retry_at: None }),
+                State::ForcedOpen => return Err(BreakerRefusal { state: State::ForcedOpen, retry_at: None }),
                 State::Open if !self.trial_due(now) => {
-                    return Err(Refusal { state: State::Open, retry_at: Some(self.opens_again()) });
+                    return Err(BreakerRefusal { state: State::Open, retry_at: Some(self.opens_again()) });
                 }
                 State::Ramping if self.ramp_elapsed(now) < self.rules.ramp.length => return Ok(word),
                 State::Ramping => self.finish_ramp(word, now),
@@ -293,14 +295,14 @@ impl CircuitBreaker {
     }
 
     /// Admits a probe or refuses it; None: the state is another one by now, look again.
-    fn admit_probe(&self, now: Instant) -> Option<Result<PackedState, Refusal>> {
+    fn admit_probe(&self, now: Instant) -> Option<Result<PackedState, BreakerRefusal>> {
         let mut recovery = lock(&self.recovery);
         match self.state() {
             State::Open if self.trial_due(now) => {
                 self.enter(&mut recovery, State::HalfOpen, None, now);
             }
             State::HalfOpen if !recovery.has_trial(self.rules.half_open_calls, now) => {
-                return Some(Err(Refusal { state: State::HalfOpen, retry_at: None }));
+                return Some(Err(BreakerRefusal { state: State::HalfOpen, retry_at: None }));
             }
             State::HalfOpen => {}
             _ => return None,

@@ -36,10 +36,10 @@ impl Bulkhead {
     /// # Errors
     ///
     /// If all seats are taken.
-    pub fn try_enter(self: &Arc<Self>) -> Result<Seat, Full> {
+    pub fn try_enter(self: &Arc<Self>) -> Result<BulkheadPermit, Full> {
         let one_more = |taken: usize| (taken < self.max).then_some(taken + 1);
         match self.in_flight.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_more) {
-            Ok(_) => Ok(Seat(Arc::clone(self))),
+            Ok(_) => Ok(BulkheadPermit(Arc::clone(self))),
             Err(_) => Err(Full { name: Arc::clone(&self.name), max: self.max }),
         }
     }
@@ -58,9 +58,9 @@ impl Bulkhead {
 /// A place among the calls in flight, free again when dropped.
 #[derive(Debug)]
 #[must_use = "a seat that is dropped at once bounds nothing"]
-pub struct Seat(Arc<Bulkhead>);
+pub struct BulkheadPermit(Arc<Bulkhead>);
 
-impl Drop for Seat {
+impl Drop for BulkheadPermit {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
     }

@@ -26,13 +26,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::call::CallSettings;
 use crate::config;
-pub use answer::{Failure, Found, How, Kept, Missed};
+pub use answer::{CacheError, CachedAnswer, FetchFailure, How, StoredAnswer};
 use flight::{Flight, Flights, Landing, fly};
 pub use freshness::{Freshness, Lifetimes};
 pub use memory::Entry;
 #[cfg(feature = "redis")]
 pub use shared_store::SharedStore;
-pub use table::{Boarding, CacheTable, FetchOrigin, FetchOutcome, Lookup};
+pub use table::{CacheTable, FetchOrigin, FetchOutcome, FlightAdmission, Lookup};
 
 /// Room for 1,024 answers of 4 KiB; even at a million entries configured, a flood of long
 /// answers takes no more of a Pi Zero's 512 MB.
@@ -40,7 +40,7 @@ pub const MAX_BYTES: usize = 4 << 20;
 
 /// Bounds and lifetimes of a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
+pub struct CacheSettings {
     /// How long an answer is good for what.
     pub lifetimes: Lifetimes,
     /// Answers kept.
@@ -51,9 +51,9 @@ pub struct Settings {
     pub fetch_for: Duration,
 }
 
-impl Settings {
+impl CacheSettings {
     /// As `[cache]` and `[call]` say.
-    pub fn new(cache: &config::Cache, call: &CallSettings) -> Self {
+    pub fn new(cache: &config::CacheSection, call: &CallSettings) -> Self {
         Self {
             lifetimes: cache.into(),
             capacity: cache.capacity,
@@ -66,7 +66,7 @@ impl Settings {
 /// Counters of a cache since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Counts {
+pub struct CacheCounts {
     /// Questions answered from fresh entries, of this process or another.
     pub fresh: u64,
     /// Questions answered from stale entries, of this process or another, while they are refreshed.
@@ -88,12 +88,12 @@ pub struct Counts {
 }
 
 /// Answers by question. `E` is the error of its fetches; a cache that is only put into and looked at has none.
-pub struct Cache<V: Clone, E: Failure = Infallible> {
+pub struct Cache<V: Clone, E: FetchFailure = Infallible> {
     shared: Arc<Shared<V, E>>,
     executor: Arc<smol::Executor<'static>>,
 }
 
-struct Shared<V: Clone, E: Failure> {
+struct Shared<V: Clone, E: FetchFailure> {
     table: CacheTable<V, E>,
     #[cfg(feature = "redis")]
     store: Option<SharedStore<V>>,
@@ -101,10 +101,14 @@ struct Shared<V: Clone, E: Failure> {
     flights: Mutex<Flights<V, E>>,
 }
 
-impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
+impl<V: Clone + Send + Sync + 'static, E: FetchFailure> Cache<V, E> {
     /// An empty cache whose fetches run on `executor`. `weigh` says how many bytes a value takes, or None for an empty
     /// answer, which is never kept: it must not replace a good one.
-    pub fn new(settings: Settings, weigh: fn(&V) -> Option<usize>, executor: Arc<smol::Executor<'static>>) -> Self {
+    pub fn new(
+        settings: CacheSettings,
+        weigh: fn(&V) -> Option<usize>,
+        executor: Arc<smol::Executor<'static>>,
+    ) -> Self {
         Self { shared: Arc::new(Shared::new(settings, weigh)), executor }
     }
 
@@ -113,7 +117,7 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
     /// about this process alone.
     #[cfg(feature = "redis")]
     pub fn with_store(
-        settings: Settings,
+        settings: CacheSettings,
         weigh: fn(&V) -> Option<usize>,
         store: Option<SharedStore<V>>,
         executor: Arc<smol::Executor<'static>>,
@@ -123,13 +127,13 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
     }
 
     /// Reads the answer kept for `key`, if it is still good for anything.
-    pub async fn peek(&self, key: &str, now: SystemTime) -> Option<Kept<V>> {
+    pub async fn peek(&self, key: &str, now: SystemTime) -> Option<StoredAnswer<V>> {
         self.shared.table.look(key, now)
     }
 
     /// Answer that this process holds for `key`, without a fetch: a fresh answer, or the error of a fetch a moment ago
     /// that no old answer may stand in for. `None`: it would have to be fetched.
-    pub fn held(&self, key: &str, now: SystemTime) -> Option<Result<Found<V, E>, Missed<E>>> {
+    pub fn held(&self, key: &str, now: SystemTime) -> Option<Result<CachedAnswer<V, E>, CacheError<E>>> {
         self.shared.table.held(key, now)
     }
 
@@ -145,7 +149,7 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
     /// The answer to the question `key`: kept and fresh, or kept and stale while one `fetch` refreshes it, or fetched,
     /// or kept and stale because the fetch failed. `fetch` is called when nothing fresh is kept here, and must not block;
     /// what it returns is dropped without a poll if a shared store has a fresh answer. At most one fetch of a question
-    /// is under way at any time; it runs on the executor up to [`Settings::fetch_for`], whether or not a caller still
+    /// is under way at any time; it runs on the executor up to [`CacheSettings::fetch_for`], whether or not a caller still
     /// waits.
     ///
     /// # Errors
@@ -157,7 +161,7 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
         now: SystemTime,
         deadline: Instant,
         fetch: F,
-    ) -> Result<Found<V, E>, Missed<E>>
+    ) -> Result<CachedAnswer<V, E>, CacheError<E>>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
@@ -172,30 +176,30 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
             Lookup::Missing(kept) => kept,
         };
         let outcome = if deadline <= Instant::now() {
-            Err(Missed::Late)
+            Err(CacheError::Late)
         } else {
             match self.board(key, now, fetch) {
-                Boarding::Joined(flight) => {
+                FlightAdmission::Joined(flight) => {
                     let will_do = |entry: &Entry<V>| {
                         let freshness = entry.age(now).map(|age| table.settings.lifetimes.at(age));
                         matches!(freshness, Some(Freshness::Fresh | Freshness::StaleWhileRevalidate))
                     };
                     flight.wait(deadline, will_do).await
                 }
-                Boarding::There(kept) => return Ok(table.give_fresh(kept)),
-                Boarding::Refused(missed) => Err(missed),
+                FlightAdmission::There(kept) => return Ok(table.give_fresh(kept)),
+                FlightAdmission::Refused(missed) => Err(missed),
             }
         };
         table.conclude(key, outcome, kept, now)
     }
 
     /// Counters since the start of the cache.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> CacheCounts {
         self.shared.table.counts()
     }
 
     /// Joins the flight for `key`, or starts it. All is decided under one lock: of any number of callers, one starts.
-    fn board<F, Fut>(&self, key: &str, now: SystemTime, fetch: F) -> Boarding<Arc<Flight<V, E>>, V, E>
+    fn board<F, Fut>(&self, key: &str, now: SystemTime, fetch: F) -> FlightAdmission<Arc<Flight<V, E>>, V, E>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
@@ -211,12 +215,12 @@ impl<V: Clone + Send + Sync + 'static, E: Failure> Cache<V, E> {
         drop(flights);
         let landing = Landing { shared: Arc::clone(&self.shared), key, flight: Arc::clone(&flight) };
         self.executor.spawn(fly(landing, now, fetch)).detach();
-        Boarding::Joined(flight)
+        FlightAdmission::Joined(flight)
     }
 }
 
-impl<V: Clone, E: Failure> Shared<V, E> {
-    fn new(settings: Settings, weigh: fn(&V) -> Option<usize>) -> Self {
+impl<V: Clone, E: FetchFailure> Shared<V, E> {
+    fn new(settings: CacheSettings, weigh: fn(&V) -> Option<usize>) -> Self {
         Self {
             table: CacheTable::new(settings, weigh),
             #[cfg(feature = "redis")]
@@ -231,9 +235,9 @@ impl<V: Clone, E: Failure> Shared<V, E> {
 }
 
 #[cfg(feature = "redis")]
-impl<V: Clone, E: Failure> Shared<V, E> {
+impl<V: Clone, E: FetchFailure> Shared<V, E> {
     /// The best there is, once what other processes have is kept here too. None: they have nothing of use.
-    async fn look_beyond(&self, key: &str, now: SystemTime) -> Option<Kept<V>> {
+    async fn look_beyond(&self, key: &str, now: SystemTime) -> Option<StoredAnswer<V>> {
         let entry = self.store.as_ref()?.find(key, now).await?;
         self.table.keep(key, &entry, now);
         self.table.look(key, now)
@@ -248,21 +252,21 @@ impl<V: Clone, E: Failure> Shared<V, E> {
 
 /// Store without others: this process's memory is all that there is.
 #[cfg(not(feature = "redis"))]
-impl<V: Clone, E: Failure> Shared<V, E> {
-    async fn look_beyond(&self, _: &str, _: SystemTime) -> Option<Kept<V>> {
+impl<V: Clone, E: FetchFailure> Shared<V, E> {
+    async fn look_beyond(&self, _: &str, _: SystemTime) -> Option<StoredAnswer<V>> {
         None
     }
 
     async fn keep_beyond(&self, _: &str, _: &Entry<V>) {}
 }
 
-impl<V: Clone, E: Failure> Clone for Cache<V, E> {
+impl<V: Clone, E: FetchFailure> Clone for Cache<V, E> {
     fn clone(&self) -> Self {
         Self { shared: Arc::clone(&self.shared), executor: Arc::clone(&self.executor) }
     }
 }
 
-impl<V: Clone, E: Failure> std::fmt::Debug for Cache<V, E> {
+impl<V: Clone, E: FetchFailure> std::fmt::Debug for Cache<V, E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Cache").field("settings", &self.shared.table.settings).finish_non_exhaustive()
     }

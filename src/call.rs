@@ -46,7 +46,7 @@ pub use probes::{PROBE_TIMEOUT, PROBES_MAX, Probe};
 pub use service::CalledService;
 pub use settings::{CallSettings, Fallback, HedgeDelay};
 
-use crate::balance::{Endpoint, NoPick, Pick, Wanted};
+use crate::balance::{Endpoint, NoPick, Pick, PickRequest};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -123,7 +123,7 @@ pub enum Step {
     /// Wait for the end of an attempt, but not beyond this time.
     Wait(Instant),
     /// The call has ended. Attempts that are still out are given up.
-    Done(Verdict),
+    Done(CallOutcome),
 }
 
 /// A request to send.
@@ -141,7 +141,7 @@ pub struct Ask {
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum CallOutcome {
     /// The result is what this attempt has brought: an answer, or the error that says why there is none.
     Attempt(usize),
     /// The time was over.
@@ -172,7 +172,7 @@ pub struct CallMachine<'a> {
     /// When the result of that check is there, or is looked at again.
     checked_at: Option<Instant>,
     asked_for_upstream: bool,
-    verdict: Option<Verdict>,
+    outcome: Option<CallOutcome>,
 }
 
 #[derive(Debug)]
@@ -210,7 +210,7 @@ impl<'a> CallMachine<'a> {
             suspect_at: None,
             checked_at: None,
             asked_for_upstream: false,
-            verdict: None,
+            outcome: None,
         }
     }
 
@@ -219,7 +219,7 @@ impl<'a> CallMachine<'a> {
         match event {
             CallEvent::Begin => match self.service.admit(now) {
                 Ok(()) => self.next = Some(Reason::First),
-                Err(retry_at) => self.verdict = Some(Verdict::Open { retry_at: Some(retry_at) }),
+                Err(retry_at) => self.outcome = Some(CallOutcome::Open { retry_at: Some(retry_at) }),
             },
             CallEvent::Woken => {}
             CallEvent::Ended { attempt, ending } => {
@@ -229,14 +229,14 @@ impl<'a> CallMachine<'a> {
                 self.ended(attempt, ending, self.question.repeat != Repeat::Never, now);
             }
         }
-        if self.verdict.is_none() && now >= self.question.deadline {
+        if self.outcome.is_none() && now >= self.question.deadline {
             self.give_up_others(None, now);
             let answered = self.best().filter(|(_, ending)| rank(*ending) > rank(Some(Ending::TimedOut)));
-            self.verdict = Some(answered.map_or(Verdict::Late, |(number, _)| Verdict::Attempt(number)));
+            self.outcome = Some(answered.map_or(CallOutcome::Late, |(number, _)| CallOutcome::Attempt(number)));
         }
-        if let Some(verdict) = self.verdict {
+        if let Some(outcome) = self.outcome {
             self.give_up_others(Some(Ending::Overtaken), now);
-            return Step::Done(verdict);
+            return Step::Done(outcome);
         }
         match self.attempts.iter().any(|attempt| attempt.pick.is_some()) {
             true => self.wait(now, rng),
@@ -268,7 +268,7 @@ impl<'a> CallMachine<'a> {
         let is_free = self.tried.len() <= FREE_TRIES;
         let reason = match ending {
             Ending::Success { .. } => {
-                self.verdict = Some(Verdict::Attempt(number));
+                self.outcome = Some(CallOutcome::Attempt(number));
                 None
             }
             Ending::UpstreamFailed | Ending::UpstreamTimedOut if self.asked_for_upstream => None,
@@ -287,7 +287,7 @@ impl<'a> CallMachine<'a> {
     /// Asks an endpoint that was not tried, if there is a reason for it; else the call has ended.
     fn ask_another(&mut self, now: Instant, rng: &mut fastrand::Rng) -> Step {
         let Some(reason) = self.next.take() else { return self.give_best(None) };
-        let wanted = Wanted { tried: &self.tried, key: self.question.key, only_well: false };
+        let wanted = PickRequest { tried: &self.tried, key: self.question.key, only_well: false };
         let pick = match self.service.balancer().pick(now, rng, &wanted) {
             Ok(pick) => pick,
             Err(error) => return self.give_best(Some(error)),
@@ -346,7 +346,7 @@ impl<'a> CallMachine<'a> {
 
     /// Another endpoint, if there is one that answers and has room.
     fn pick_well(&self, now: Instant, rng: &mut fastrand::Rng) -> Option<Pick> {
-        let wanted = Wanted { tried: &self.tried, key: self.question.key, only_well: true };
+        let wanted = PickRequest { tried: &self.tried, key: self.question.key, only_well: true };
         self.service.balancer().pick(now, rng, &wanted).ok()
     }
 
@@ -361,13 +361,13 @@ impl<'a> CallMachine<'a> {
 
     /// Ends the call with the best of what the attempts have brought. None of them is out.
     fn give_best(&mut self, error: Option<NoPick>) -> Step {
-        let verdict = match (self.best(), error) {
-            (Some((number, _)), _) => Verdict::Attempt(number),
-            (None, Some(NoPick::Empty)) => Verdict::NoInstance,
-            (None, _) => Verdict::Open { retry_at: None },
+        let outcome = match (self.best(), error) {
+            (Some((number, _)), _) => CallOutcome::Attempt(number),
+            (None, Some(NoPick::Empty)) => CallOutcome::NoInstance,
+            (None, _) => CallOutcome::Open { retry_at: None },
         };
-        self.verdict = Some(verdict);
-        Step::Done(verdict)
+        self.outcome = Some(outcome);
+        Step::Done(outcome)
     }
 
     /// The attempt that brought most so far, and how it ended.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use log::Level;
 use serde_json::{Map, Value, json};
 
-use crate::breaker::{CircuitBreaker, Snapshot, State, Transition};
+use crate::breaker::{BreakerSnapshot, CircuitBreaker, State, Transition};
 
 /// Logs the transitions of the circuit of `server` since `generation`, at level warn where it opened; returns the
 /// generation of the last one.
@@ -21,7 +21,7 @@ pub fn log_transitions(server: &str, breaker: &CircuitBreaker, generation: u64) 
 }
 
 /// A circuit for `/circuits`.
-pub fn to_json(circuit: &Snapshot, now: Instant) -> Map<String, Value> {
+pub fn to_json(circuit: &BreakerSnapshot, now: Instant) -> Map<String, Value> {
     let next_probe = circuit.next_probe.map(|at| milliseconds(at.saturating_duration_since(now)));
     let shown = json!({
         "state": circuit.state.as_str(),
@@ -41,7 +41,7 @@ pub fn to_json(circuit: &Snapshot, now: Instant) -> Map<String, Value> {
 }
 
 /// Sentence after the name. `then` is the circuit as it was at that moment, if it has not changed since.
-fn sentence(change: &Transition, then: &Snapshot) -> String {
+fn sentence(change: &Transition, then: &BreakerSnapshot) -> String {
     match (change.to, change.from) {
         (State::Open, _) => {
             let time = change.next_probe.map(|at| seconds(at.saturating_duration_since(change.at)));
@@ -77,9 +77,9 @@ mod tests {
     use crate::breaker::Outcome;
 
     /// The sentences of all changes from the first on, each told when it had just happened.
-    struct Told(CircuitBreaker, u64, Vec<String>);
+    struct LoggedCircuit(CircuitBreaker, u64, Vec<String>);
 
-    impl Told {
+    impl LoggedCircuit {
         fn look(&mut self) {
             for change in self.0.transitions_since(self.1) {
                 self.2.push(sentence(&change, &self.0.snapshot(change.at)));
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn a_way_out_and_back_is_told_in_four_lines() {
         let (config, now) = (BreakerSettings::default(), Instant::now());
-        let mut told = Told(CircuitBreaker::new(&config, now, 1).expect("valid"), 0, Vec::new());
+        let mut told = LoggedCircuit(CircuitBreaker::new(&config, now, 1).expect("valid"), 0, Vec::new());
         (0..5).for_each(|_| told.call(Outcome::Failure, now));
         let later = now + Duration::from_secs(5);
         told.call(Outcome::Success { latency: Duration::ZERO }, later);
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn what_was_set_by_hand_is_not_called_a_recovery() {
         let (config, now) = (BreakerSettings::default(), Instant::now());
-        let mut told = Told(CircuitBreaker::new(&config, now, 1).expect("valid"), 0, Vec::new());
+        let mut told = LoggedCircuit(CircuitBreaker::new(&config, now, 1).expect("valid"), 0, Vec::new());
         for state in [State::ForcedOpen, State::Closed] {
             told.0.set(state, now).expect("a move by hand");
             told.look();

@@ -11,12 +11,12 @@
 mod answer;
 mod attempt;
 mod attempts;
-mod callee;
 mod drive;
 mod error;
 mod health;
 mod prepared;
 mod request;
+mod service_client;
 mod show;
 mod trace;
 mod watch;
@@ -29,27 +29,27 @@ use futures_lite::FutureExt as _;
 use smol::Timer;
 
 use crate::breaker::InvalidSetting;
-use crate::call::{CallMachine, Question, Verdict};
+use crate::call::{CallMachine, CallOutcome, Question};
 use crate::config::Config;
 use crate::discovery::{Directory, Suspicion};
 use crate::telemetry::Event;
 pub use crate::transport::TIME_LEFT;
-use crate::transport::client::Wire;
+use crate::transport::client::HttpTransport;
 pub use crate::transport::client::{Deadline, Error as TransportError, Phase};
 pub use crate::transport::tls::Error as TlsError;
-use crate::trust::{ClusterKey, Once};
+use crate::trust::{ClusterKey, RepeatFilter};
 pub use answer::Answer;
-use callee::Callee;
 pub use error::Error;
 use prepared::Prepared;
 pub use request::Request;
+use service_client::ServiceClient;
 pub use trace::TRACE;
 pub(crate) use trace::is_trace;
 
 /// A surf client for any URL, on connections of its own, for a program that has no [`Host`](crate::Host). A [`Deadline`]
 /// among a request's extensions bounds its exchange, else 10 s; [`TransportError::of`] finds the reason of a failure.
 pub fn outside() -> surf::Client {
-    Wire::default().into_surf()
+    HttpTransport::default().into_surf()
 }
 
 /// Calls services by name. Cheap to clone; all clones share what they learn.
@@ -73,13 +73,13 @@ pub struct Client {
 struct Inner {
     config: Config,
     directory: Directory,
-    wire: Wire,
+    wire: HttpTransport,
     /// Signs every request, if there is one.
     key: Option<ClusterKey>,
     /// Instances of which the log has said that they refuse this process.
-    forbidden_by: Once,
+    forbidden_by: RepeatFilter,
     /// An entry for each service that was ever called; services are named by this program, not by its callers.
-    callees: RwLock<BTreeMap<Box<str>, Arc<Callee>>>,
+    callees: RwLock<BTreeMap<Box<str>, Arc<ServiceClient>>>,
     /// Notified when a health check may be due earlier than before.
     unhealthy: event_listener::Event,
 }
@@ -91,7 +91,7 @@ impl Client {
     /// # Errors
     /// A setting that makes no sense.
     pub fn new(config: Config, directory: Directory) -> Result<Self, InvalidSetting> {
-        Self::signing(config, directory, Wire::default(), None)
+        Self::signing(config, directory, HttpTransport::default(), None)
     }
 
     /// A client that reaches instances by `wire`, with a key that signs its requests.
@@ -101,14 +101,14 @@ impl Client {
     pub(crate) fn signing(
         config: Config,
         directory: Directory,
-        wire: Wire,
+        wire: HttpTransport,
         key: Option<ClusterKey>,
     ) -> Result<Self, InvalidSetting> {
         // What would fail at a first call fails here.
         for service in config.callees().chain(["any other"]) {
-            Callee::new(service, &config, Instant::now())?;
+            ServiceClient::new(service, &config, Instant::now())?;
         }
-        let (forbidden_by, callees) = (Once::default(), RwLock::default());
+        let (forbidden_by, callees) = (RepeatFilter::default(), RwLock::default());
         let unhealthy = event_listener::Event::new();
         let inner = Inner { config, directory, wire, key, forbidden_by, callees, unhealthy };
         Ok(Self { inner: Arc::new(inner) })
@@ -163,7 +163,7 @@ impl Client {
         result
     }
 
-    async fn perform(&self, callee: &Callee, request: &Prepared<'_>) -> Result<Answer, Error> {
+    async fn perform(&self, callee: &ServiceClient, request: &Prepared<'_>) -> Result<Answer, Error> {
         let Ok(_seat) = callee.bulkhead.try_enter() else {
             return Err(Error::Full { service: Arc::clone(&callee.service), max: callee.bulkhead.max() });
         };
@@ -172,29 +172,29 @@ impl Client {
         let &Prepared { deadline, may_hedge, repeat, .. } = request;
         let question = Question { deadline, key: request.home.map(|home| callee.key(home)), may_hedge, repeat };
         let mut machine = CallMachine::new(&callee.rules, question);
-        let (verdict, results) = self.drive(callee, request, &mut machine).await;
+        let (outcome, results) = self.drive(callee, request, &mut machine).await;
         self.watch_health(callee);
         let service = || Arc::clone(&callee.service);
         let no_instance = || {
-            let why = self.inner.directory.why_nobody(&callee.service);
+            let why = self.inner.directory.why_none_found(&callee.service);
             let retry_at = self.inner.directory.next_probe_of(&callee.service);
             Error::NobodyThere { service: service(), why, retry_at }
         };
-        match verdict {
-            Verdict::Attempt(number) => match results.into_iter().nth(number).flatten() {
+        match outcome {
+            CallOutcome::Attempt(number) => match results.into_iter().nth(number).flatten() {
                 Some(result) if !attempt::is_timeout(&result) => result,
                 _ => Err(callee.too_late()),
             },
             // All of the time went by in waiting for discovery.
-            Verdict::Late if callee.rules.balancer().is_empty() => Err(no_instance()),
-            Verdict::Late => Err(callee.too_late()),
-            Verdict::NoInstance => Err(no_instance()),
-            Verdict::Open { retry_at } => Err(Error::AllOpen { service: service(), retry_at }),
+            CallOutcome::Late if callee.rules.balancer().is_empty() => Err(no_instance()),
+            CallOutcome::Late => Err(callee.too_late()),
+            CallOutcome::NoInstance => Err(no_instance()),
+            CallOutcome::Open { retry_at } => Err(Error::AllOpen { service: service(), retry_at }),
         }
     }
 
     /// Has the health checks look again if a circuit of `callee` has opened, or an instance is suspected to be silent.
-    fn watch_health(&self, callee: &Callee) {
+    fn watch_health(&self, callee: &ServiceClient) {
         if callee.rules.next_probe(Instant::now()).is_some() {
             self.inner.unhealthy.notify(usize::MAX);
         }
@@ -220,7 +220,7 @@ impl Client {
     }
 
     /// Brings the list of `callee` up to date; in the first moments of this process it waits for an instance to be found.
-    async fn settled(&self, callee: &Callee, deadline: Instant) {
+    async fn settled(&self, callee: &ServiceClient, deadline: Instant) {
         let directory = &self.inner.directory;
         let mut changed = None;
         loop {
@@ -253,7 +253,7 @@ impl Client {
         self.inner.directory.suspect(instance, why, Instant::now());
     }
 
-    fn callee(&self, service: &str) -> Arc<Callee> {
+    fn callee(&self, service: &str) -> Arc<ServiceClient> {
         let callees = self.inner.callees.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(callee) = callees.get(service) {
             return Arc::clone(callee);
@@ -261,7 +261,7 @@ impl Client {
         drop(callees);
         let mut callees = self.inner.callees.write().unwrap_or_else(PoisonError::into_inner);
         let new = || {
-            let callee = Callee::new(service, &self.inner.config, Instant::now());
+            let callee = ServiceClient::new(service, &self.inner.config, Instant::now());
             Arc::new(callee.expect("the settings were checked when the client was made"))
         };
         Arc::clone(callees.entry(service.into()).or_insert_with(new))

@@ -21,7 +21,7 @@ pub use format::is_host;
 pub use read::{ConfigFile, DEFAULT_FILE, Sources};
 pub(crate) use section::heading;
 pub use section::{Conflict, Fields, Parse, Section};
-pub use sections::{Cache, Discovery, Node, Server};
+pub use sections::{CacheSection, Discovery, Node, Server};
 pub use settings::Config;
 
 #[cfg(test)]

@@ -8,11 +8,11 @@
 //! Anything on the LAN can announce an instance, and mDNS may be late or lose packets. So what mDNS says is checked by
 //! probes (`GET /healthz`, which is answered with the header [`ID_HEADER`](crate::ID_HEADER)):
 //!
-//! - An announced instance takes calls once it has answered a probe with its id; until then it is [`Standing::Unproven`].
+//! - An announced instance takes calls once it has answered a probe with its id; until then it is [`InstanceState::Unproven`].
 //! - An instance whose calls fail ([`Directory::suspect`]), or that mDNS no longer tells of, is probed at each of its
 //!   addresses. If it answers, it stays in use; at another address than before, its calls go there. If not, it is
-//!   [`Standing::Lost`]: out of use, but probed again for ten minutes, and callable again at the first answer.
-//! - An instance of a service that this process calls or shows ([`Told`]) is probed every 30 s, so that one that has died
+//!   [`InstanceState::Lost`]: out of use, but probed again for ten minutes, and callable again at the first answer.
+//! - An instance of a service that this process calls or shows ([`ServiceFilter`]) is probed every 30 s, so that one that has died
 //!   is lost also while nothing is called. mDNS alone keeps it for two minutes.
 //! - Each time it is found, [`Instance::epoch`] changes: what was learnt before is out of date.
 
@@ -46,10 +46,10 @@ use smol::channel::{Receiver, Sender};
 pub use alias::Alias;
 use alias::Aliases;
 use instance::whole_seconds;
-pub use instance::{Change, Instance, Seen, Source, Standing, Status, Suspicion};
+pub use instance::{Change, Instance, InstanceRecord, InstanceState, Source, Status, Suspicion};
 #[cfg(feature = "mdns")]
 pub use mdns::Registration;
-pub use news::{News, What};
+pub use news::{News, NewsKind};
 pub use table::{InstanceTable, MAX_INSTANCES, MAX_PER_SERVICE};
 use table::{ProbeRequest, ProbeResult};
 pub use txt::Announcement;
@@ -66,16 +66,16 @@ pub struct Directory {
 /// Of which instances the log tells at its default level, and which are probed though nothing is wrong: each of them in
 /// every process would drown the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
+pub enum ServiceFilter {
     /// All of them.
-    Everyone,
+    All,
     /// The instances of these services.
     Of(&'static [&'static str]),
     /// None.
-    Nobody,
+    None,
 }
 
-impl Told {
+impl ServiceFilter {
     fn level(self, instance: &Instance) -> log::Level {
         if self.is_of(&instance.service) { log::Level::Info } else { log::Level::Debug }
     }
@@ -83,9 +83,9 @@ impl Told {
     /// Whether this process calls the instances of `service`, or shows them.
     fn is_of(self, service: &str) -> bool {
         match self {
-            Self::Everyone => true,
+            Self::All => true,
             Self::Of(services) => services.contains(&service),
-            Self::Nobody => false,
+            Self::None => false,
         }
     }
 }
@@ -114,7 +114,7 @@ impl Directory {
     const SETTLES_WITHIN: Duration = Duration::from_secs(3);
 
     /// An empty directory that began at `now`.
-    pub fn new(told: Told, now: Instant) -> Self {
+    pub fn new(told: ServiceFilter, now: Instant) -> Self {
         let inner = Inner {
             table: RwLock::new(InstanceTable::new(told, now, fastrand::u64(..))),
             version: AtomicU64::new(1),
@@ -135,17 +135,17 @@ impl Directory {
     }
 
     /// Every instance in use, by service and id.
-    pub fn all(&self, now: Instant) -> Vec<Seen> {
+    pub fn all(&self, now: Instant) -> Vec<InstanceRecord> {
         self.read(|table| table.all(now))
     }
 
     /// Every instance that was lost in the last ten minutes and is still probed.
-    pub fn lost(&self, now: Instant) -> Vec<Seen> {
+    pub fn lost(&self, now: Instant) -> Vec<InstanceRecord> {
         self.read(|table| table.lost(now))
     }
 
     /// Every instance that is announced by mDNS and has not answered a probe with its id yet. It gets no calls.
-    pub fn unproven(&self, now: Instant) -> Vec<Seen> {
+    pub fn unproven(&self, now: Instant) -> Vec<InstanceRecord> {
         self.read(|table| table.unproven(now))
     }
 
@@ -207,7 +207,7 @@ impl Directory {
     }
 
     /// Why no instance of `service` is callable, as a sentence.
-    pub fn why_nobody(&self, service: &str) -> String {
+    pub fn why_none_found(&self, service: &str) -> String {
         match self.inner.aliases.of(service) {
             Some((_, Some(problem))) => problem.to_string(),
             Some((name, None)) => format!("every instance behind {name} is ending"),

@@ -23,8 +23,8 @@ use self::background::{Background, Pending};
 use self::search::search;
 use self::system::Files;
 
-pub use self::message::{Kind, Question, Reply, parse_answer};
-pub use self::system::{Config, parse_hosts};
+pub use self::message::{DnsQuery, DnsReply, RecordType, parse_answer};
+pub use self::system::{ResolverConfig, parse_hosts};
 
 /// Names kept.
 const CACHED: usize = 64;
@@ -35,7 +35,7 @@ const LOCAL_TTL: Duration = Duration::from_secs(300);
 /// Where a name leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Answer {
+pub struct Addresses {
     /// At least one, IPv4 first.
     pub addrs: Vec<IpAddr>,
     /// How long this is good.
@@ -111,13 +111,13 @@ struct Inner {
 #[derive(Debug)]
 enum Source {
     Files(Files),
-    Fixed(Arc<Config>),
+    Fixed(Arc<ResolverConfig>),
 }
 
 #[derive(Debug, Default)]
 struct NameCache {
     /// Configuration that the names were looked up with; another one makes them worthless.
-    config: Option<Arc<Config>>,
+    config: Option<Arc<ResolverConfig>>,
     /// At most [`CACHED`], with the end of each.
     names: HashMap<String, (Vec<IpAddr>, Instant)>,
 }
@@ -130,12 +130,12 @@ impl Resolver {
 
     /// Asks `servers`, after `hosts` in the format of `/etc/hosts`.
     pub fn with_servers(servers: Vec<SocketAddr>, hosts: &str) -> Self {
-        Self::new(Source::Fixed(Arc::new(Config { hosts: parse_hosts(hosts), ..Config::new(servers) })))
+        Self::new(Source::Fixed(Arc::new(ResolverConfig { hosts: parse_hosts(hosts), ..ResolverConfig::new(servers) })))
     }
 
     /// As `config` says.
     #[cfg(feature = "internals")]
-    pub fn with_config(config: Config) -> Self {
+    pub fn with_config(config: ResolverConfig) -> Self {
         Self::new(Source::Fixed(Arc::new(config)))
     }
 
@@ -159,7 +159,7 @@ impl Resolver {
     /// # Errors
     ///
     /// No such name, no address, no working server, no time.
-    pub async fn lookup(&self, host: &str, deadline: Instant) -> Result<Answer, Error> {
+    pub async fn lookup(&self, host: &str, deadline: Instant) -> Result<Addresses, Error> {
         self.find(host, deadline, true).await
     }
 
@@ -170,7 +170,7 @@ impl Resolver {
     /// # Errors
     ///
     /// As [`Resolver::lookup`].
-    pub async fn refresh(&self, host: &str, deadline: Instant) -> Result<Answer, Error> {
+    pub async fn refresh(&self, host: &str, deadline: Instant) -> Result<Addresses, Error> {
         self.find(host, deadline, false).await
     }
 
@@ -179,15 +179,15 @@ impl Resolver {
         self.config().servers.iter().all(|server| server.ip().is_loopback())
     }
 
-    fn config(&self) -> Arc<Config> {
+    fn config(&self) -> Arc<ResolverConfig> {
         match &*self.0.source {
             Source::Files(files) => files.config(),
             Source::Fixed(config) => Arc::clone(config),
         }
     }
 
-    async fn find(&self, host: &str, deadline: Instant, may_be_cached: bool) -> Result<Answer, Error> {
-        let local = |addrs| Answer { addrs, ttl: LOCAL_TTL, is_whole: true };
+    async fn find(&self, host: &str, deadline: Instant, may_be_cached: bool) -> Result<Addresses, Error> {
+        let local = |addrs| Addresses { addrs, ttl: LOCAL_TTL, is_whole: true };
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         if let Ok(addr) = bare.parse() {
             return Ok(local(vec![addr]));
@@ -223,7 +223,7 @@ impl Resolver {
     }
 
     /// Resolves when another lookup has brought the answer.
-    async fn arrival(&self, key: &str, config: &Arc<Config>) -> Answer {
+    async fn arrival(&self, key: &str, config: &Arc<ResolverConfig>) -> Addresses {
         loop {
             let arrived = self.0.arrived.listen();
             if let Some(known) = self.cached(key, config, Instant::now()) {
@@ -233,17 +233,17 @@ impl Resolver {
         }
     }
 
-    fn cached(&self, key: &str, config: &Arc<Config>, now: Instant) -> Option<Answer> {
+    fn cached(&self, key: &str, config: &Arc<ResolverConfig>, now: Instant) -> Option<Addresses> {
         let cache = self.0.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if !cache.config.as_ref().is_some_and(|known| Arc::ptr_eq(known, config)) {
             return None;
         }
         let (addrs, end) = cache.names.get(key)?;
         let ttl = end.checked_duration_since(now).filter(|left| !left.is_zero())?;
-        Some(Answer { addrs: addrs.clone(), ttl, is_whole: true })
+        Some(Addresses { addrs: addrs.clone(), ttl, is_whole: true })
     }
 
-    fn remember(&self, key: String, config: &Arc<Config>, answer: &Answer, now: Instant) {
+    fn remember(&self, key: String, config: &Arc<ResolverConfig>, answer: &Addresses, now: Instant) {
         let mut cache = self.0.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if !cache.config.as_ref().is_some_and(|known| Arc::ptr_eq(known, config)) {
             cache.config = Some(Arc::clone(config));
@@ -291,7 +291,7 @@ mod tests {
         let Source::Fixed(config) = &*resolver.0.source else { panic!("fixed") };
         let now = Instant::now();
         let addrs = vec![Ipv4Addr::LOCALHOST.into()];
-        let answer = |seconds| Answer { addrs: addrs.clone(), ttl: Duration::from_secs(seconds), is_whole: true };
+        let answer = |seconds| Addresses { addrs: addrs.clone(), ttl: Duration::from_secs(seconds), is_whole: true };
         for n in 0..200 {
             resolver.remember(format!("n{n}"), config, &answer(100 + n), now);
         }

@@ -24,13 +24,13 @@ use smol::{Executor, Timer};
 
 use crate::client::Client;
 use crate::config::{self, Config, Section};
-use crate::discovery::{self, Directory, Told};
+use crate::discovery::{self, Directory, ServiceFilter};
 use crate::resolve::Resolver;
 use crate::service::{Calls, Service};
 use crate::telemetry::{Collect, Counter};
 use crate::transport;
-use crate::transport::client::Wire;
-use crate::trust::{self, Own, Trust};
+use crate::transport::client::HttpTransport;
+use crate::trust::{self, ProcessIdentity, Trust};
 use lan::{Lan, Registration};
 use supervisor::Supervisor;
 
@@ -104,7 +104,7 @@ pub struct Host {
     pub trust: Arc<Trust>,
     /// Where it is in its life.
     pub health: Arc<Health>,
-    wire: Wire,
+    wire: HttpTransport,
     resolver: Resolver,
     /// Made when it is first asked for.
     client: OnceLock<Client>,
@@ -135,15 +135,15 @@ impl Host {
         let directory = Directory::new(told(&service), now);
         directory.uses_mdns_port(config.discovery.port);
         let resolver = Resolver::from_system().with_background(&executor);
-        let settings = transport::client::Settings {
+        let settings = transport::client::HttpTransportSettings {
             timeout: config.call.timeout,
             resolver: resolver.clone(),
             ..Default::default()
         };
-        let wire = Wire::new(settings).map_err(|error| Error::Setup(error.to_string()))?;
+        let wire = HttpTransport::new(settings).map_err(|error| Error::Setup(error.to_string()))?;
         let key = trust::key_of(&config.node).map_err(|error| Error::Setup(error.to_string()))?;
         let trust = Arc::new(Trust::new(key));
-        executor.spawn(wire.clone().keep_tidy()).detach();
+        executor.spawn(wire.clone().close_idle()).detach();
         discovery::fixed::fill(&directory, &config.discovery.fixed, now);
         discovery::dns::follow(&directory, &config.discovery.dns, &resolver, &executor);
         let lan = browse(&service, &config, &directory, &trust, &executor);
@@ -249,15 +249,15 @@ impl Host {
     /// # Errors
     /// The file cannot be read, or holds no certificate.
     pub fn outside_with(&self, connect_timeout: Duration, ca_file: Option<&Path>) -> Result<surf::Client, Error> {
-        let settings = transport::client::Settings {
+        let settings = transport::client::HttpTransportSettings {
             connect_timeout,
             ca_file: ca_file.map(Path::to_owned),
             timeout: self.config.call.timeout,
             resolver: self.resolver.clone(),
             ..Default::default()
         };
-        let wire = Wire::new(settings).map_err(|error| Error::Setup(error.to_string()))?;
-        self.executor.spawn(wire.clone().keep_tidy()).detach();
+        let wire = HttpTransport::new(settings).map_err(|error| Error::Setup(error.to_string()))?;
+        self.executor.spawn(wire.clone().close_idle()).detach();
         Ok(wire.into_surf())
     }
 
@@ -304,8 +304,12 @@ impl Host {
             app.with(guard::Guard::new(key.clone()));
         }
         let collected = self.collected.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.trust.know_own(Own { id: Arc::clone(&self.id), service: self.service.name(), port: addr.port() });
-        routes::add(&mut app, routes::Told::new(self, collected, Arc::clone(&health), Arc::clone(&stats)));
+        self.trust.know_own(ProcessIdentity {
+            id: Arc::clone(&self.id),
+            service: self.service.name(),
+            port: addr.port(),
+        });
+        routes::add(&mut app, routes::RouteState::new(self, collected, Arc::clone(&health), Arc::clone(&stats)));
 
         let registration = self.lan.as_ref().ok().and_then(|lan| lan.register(self, addr));
         say_listening(addr);
@@ -318,7 +322,7 @@ impl Host {
 
         let serves_on = if self.service.is_alone() { Duration::ZERO } else { SERVES_ON };
         let within = serves_on + self.config.server.drain_timeout;
-        let until_end = Farewell { health, registration, supervisor, serves_on, within }.after(shutdown);
+        let until_end = DrainPlan { health, registration, supervisor, serves_on, within }.after(shutdown);
         let options = transport::server::Options {
             limits: (&self.config.server).into(),
             executor: Arc::clone(&self.executor),
@@ -360,11 +364,11 @@ pub fn block_on<T: Send + 'static>(
 }
 
 /// Filter of the instances whose coming and going the log of `service` tells of.
-fn told(service: &Service) -> Told {
+fn told(service: &Service) -> ServiceFilter {
     match service.callees() {
-        Calls::These(callees) => Told::Of(callees),
-        Calls::All => Told::Everyone,
-        Calls::None => Told::Nobody,
+        Calls::These(callees) => ServiceFilter::Of(callees),
+        Calls::All => ServiceFilter::All,
+        Calls::None => ServiceFilter::None,
     }
 }
 
@@ -385,7 +389,7 @@ fn browse(
 }
 
 /// Plan of the time between the signal to end and the last request.
-struct Farewell {
+struct DrainPlan {
     health: Arc<Health>,
     registration: Option<Registration>,
     supervisor: Supervisor,
@@ -394,7 +398,7 @@ struct Farewell {
     within: Duration,
 }
 
-impl Farewell {
+impl DrainPlan {
     /// Resolves when the last request has been let in. A second signal shortens the farewell.
     async fn after(mut self, mut told: ShutdownSignal) {
         match &mut self.registration {

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::config::{Config, ConfigError, Section, Sources};
 
-pub use run::Failure;
+pub use run::RunError;
 
 /// A service, or a program that only calls services. A constant of the crate that is the service:
 ///

@@ -16,8 +16,8 @@ use std::time::Instant;
 
 pub use counter::Counter;
 pub use latency::{BOUNDS, Histogram, PERCENTS, Summary};
-pub use openmetrics::{Kind, OpenMetrics};
-pub use record::{Calls, Event, Noted, Tally};
+pub use openmetrics::{MetricType, OpenMetrics};
+pub use record::{CallStatistics, Calls, Event, Tally};
 pub use rolling::WINDOW;
 
 /// Source of numbers under `/metrics` and, if it guards calls, under `/circuits` and `/hystrix.stream`.

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 pub use key::{ClusterKey, KeyError};
-pub use refusals::Refusal;
+pub use refusals::RefusedInstance;
 
 use links::Links;
 use refusals::Refusals;
@@ -36,14 +36,14 @@ const MAX_SIGNED: usize = 1024;
 pub struct Trust {
     key: Option<ClusterKey>,
     /// Set once it listens.
-    own: OnceLock<Own>,
+    own: OnceLock<ProcessIdentity>,
     links: Links,
     judged: Mutex<TrustState>,
 }
 
 /// Names and addresses of this process itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Own {
+pub struct ProcessIdentity {
     /// `greeter-5f0c2a9be81d4477`.
     pub id: Arc<str>,
     /// `greeter`.
@@ -71,14 +71,14 @@ impl Trust {
     }
 
     /// Tells what this process itself is, so that it is never sent to itself. The first word counts.
-    pub fn know_own(&self, own: Own) {
+    pub fn know_own(&self, own: ProcessIdentity) {
         if self.own.set(own).is_err() {
             log::debug!("it is known already what this process is");
         }
     }
 
     /// Instances that are refused now, and how many records more there was no room to remember.
-    pub fn refused(&self) -> (Vec<Refusal>, u64) {
+    pub fn refused(&self) -> (Vec<RefusedInstance>, u64) {
         self.judged().refusals.all()
     }
 
@@ -125,7 +125,7 @@ impl Trust {
     }
 
     /// Refuses the record under this full name; logged once, at `level`.
-    pub(crate) fn refuse(&self, fullname: &str, refusal: Refusal, level: log::Level) {
+    pub(crate) fn refuse(&self, fullname: &str, refusal: RefusedInstance, level: log::Level) {
         self.judged().refusals.add(fullname, refusal, level);
     }
 
@@ -149,9 +149,9 @@ pub fn key_of(node: &crate::config::Node) -> Result<Option<ClusterKey>, KeyError
 
 /// Messages that were logged already, so that each is logged once. Bounded: when it is full, it begins anew.
 #[derive(Debug, Default)]
-pub(crate) struct Once(Mutex<BTreeSet<Box<str>>>);
+pub(crate) struct RepeatFilter(Mutex<BTreeSet<Box<str>>>);
 
-impl Once {
+impl RepeatFilter {
     /// Different messages that are remembered; beyond, one may be logged again.
     const MOST: usize = 256;
 
@@ -182,7 +182,7 @@ mod tests {
         let trust = Trust::default();
         let here = Ipv4Addr::LOCALHOST;
         assert!(!trust.poses_as_own("producer-b", "producer", here, 8088), "nothing is known yet");
-        trust.know_own(Own { id: "consumer-a".into(), service: "consumer", port: 8088 });
+        trust.know_own(ProcessIdentity { id: "consumer-a".into(), service: "consumer", port: 8088 });
         assert!(!trust.poses_as_own("consumer-a", "consumer", here, 8088), "it is this process");
         assert!(trust.poses_as_own("producer-b", "producer", here, 8088), "its address under another name");
         assert!(trust.poses_as_own("consumer-a", "producer", [192, 0, 2, 7].into(), 1), "its name, another service");
@@ -203,11 +203,11 @@ mod tests {
 
     #[test]
     fn a_thing_is_said_once_and_memory_is_bounded() {
-        let once = Once::default();
+        let once = RepeatFilter::default();
         assert!(once.is_first("a") && !once.is_first("a") && once.is_first("b"));
         for number in 0..1000 {
             once.is_first(&number.to_string());
         }
-        assert!(once.0.lock().expect("not poisoned").len() <= Once::MOST);
+        assert!(once.0.lock().expect("not poisoned").len() <= RepeatFilter::MOST);
     }
 }

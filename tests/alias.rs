@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bramble::client::{Answer, Client, Error};
 use bramble::config::Config;
-use bramble::discovery::{self, Change, Directory, Instance, Source, Status, Suspicion, Told};
+use bramble::discovery::{self, Change, Directory, Instance, ServiceFilter, Source, Status, Suspicion};
 use bramble::internals::resolve::Resolver;
 use bramble::internals::transport::server::{self, Options};
 use bramble::telemetry::Collect as _;
@@ -62,7 +62,7 @@ impl Cluster {
         });
         let mut config = Config::default();
         config.discovery.mdns = false;
-        let directory = Directory::new(Told::Nobody, Instant::now());
+        let directory = Directory::new(ServiceFilter::None, Instant::now());
         let resolver = Resolver::with_servers(vec![dns.addr], "");
         let free = TcpListener::bind((Ipv4Addr::new(127, 0, net, 250), PORT)).expect("a free port");
         let port = free.local_addr().expect("bound").port();

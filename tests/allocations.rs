@@ -1,6 +1,6 @@
 //! A call's path through bulkhead, balancer, breaker and budget allocates nothing.
 
-use bramble::balance::{BalanceSettings, Balancer, Ending, Policy, Target, Wanted};
+use bramble::balance::{BalanceSettings, Balancer, Ending, PickRequest, Policy, Target};
 use bramble::breaker::{BreakerSettings, CircuitBreaker, Outcome, State};
 use bramble::bulkhead::Bulkhead;
 use bramble::retry::Budget;
@@ -73,7 +73,7 @@ fn allocations_of_picks(policy: Policy, ending: impl Fn(u64) -> Ending) -> u64 {
     allocations(|| {
         now += Duration::from_millis(1);
         call += 1;
-        let wanted = Wanted { key: (call % 2 == 0).then_some(call), ..Wanted::default() };
+        let wanted = PickRequest { key: (call % 2 == 0).then_some(call), ..PickRequest::default() };
         balancer.pick(now, &mut rng, &wanted).expect("never refused").finish(ending(call), now);
     })
 }

@@ -15,7 +15,7 @@ use bramble::balance::Policy;
 use bramble::call::HedgeDelay;
 use bramble::client::{Answer, Client, Error};
 use bramble::config::Config;
-use bramble::discovery::{Change, Directory, Instance, Source, Status, Told};
+use bramble::discovery::{Change, Directory, Instance, ServiceFilter, Source, Status};
 use bramble::telemetry::{Collect as _, OpenMetrics};
 use futures_lite::future::{or, poll_once};
 use serde_json::Value;
@@ -46,7 +46,7 @@ impl Bench {
         config.call.hedge_after = HedgeDelay::Off;
         tune(&mut config);
         // Is no longer settling: an instance that is not there now is not waited for.
-        let directory = Directory::new(Told::Nobody, Instant::now() - ms(5000));
+        let directory = Directory::new(ServiceFilter::None, Instant::now() - ms(5000));
         let bench = Self { client: client(config, &directory), directory };
         for addr in addrs {
             bench.list(*addr, Status::Up);
@@ -245,7 +245,7 @@ fn a_call_without_instances_fails_at_once_and_says_what_to_look_for() {
 
 #[test]
 fn a_call_of_a_new_process_that_finds_no_instance_in_all_its_time_says_so_and_not_that_none_answered() {
-    let client = client(Config::default(), &Directory::new(Told::Nobody, Instant::now()));
+    let client = client(Config::default(), &Directory::new(ServiceFilter::None, Instant::now()));
     let error = block_on(client.get(SERVICE, "/").within(ms(50)).send()).expect_err("no instance");
     assert!(error.to_string().starts_with("no producer is available: none was found; "), "{error}");
 }
@@ -253,7 +253,7 @@ fn a_call_of_a_new_process_that_finds_no_instance_in_all_its_time_says_so_and_no
 #[test]
 fn in_the_first_moments_of_a_process_an_instance_that_is_not_there_yet_is_waited_for() {
     let good = FakeProducer::start(Behaviour::Answer(200));
-    let directory = Directory::new(Told::Nobody, Instant::now());
+    let directory = Directory::new(ServiceFilter::None, Instant::now());
     let client = client(Config::default(), &directory);
     block_on(async {
         let mut asking = Box::pin(client.get(SERVICE, "/").within(*PATIENCE).send());

@@ -24,18 +24,18 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bramble::internals::resolve::Resolver;
-use bramble::internals::transport::client::{Deadline, Error, Phase, Settings, Wire};
+use bramble::internals::transport::client::{Deadline, Error, HttpTransport, HttpTransportSettings, Phase};
 use http_client::HttpClient;
 use http_types::{Method, Request, Url};
 use peer::{Door, Peer};
 use silent::silent;
 
-fn settings() -> Settings {
-    Settings { resolver: Resolver::with_servers(vec![], ""), ..Settings::default() }
+fn settings() -> HttpTransportSettings {
+    HttpTransportSettings { resolver: Resolver::with_servers(vec![], ""), ..HttpTransportSettings::default() }
 }
 
-fn wire() -> Wire {
-    Wire::new(settings()).expect("no CA file")
+fn wire() -> HttpTransport {
+    HttpTransport::new(settings()).expect("no CA file")
 }
 
 fn request(method: Method, addr: SocketAddr) -> Request {
@@ -47,16 +47,16 @@ fn within(mut request: Request, time: Duration) -> Request {
     request
 }
 
-async fn get(wire: &Wire, addr: SocketAddr) -> Result<String, http_types::Error> {
+async fn get(wire: &HttpTransport, addr: SocketAddr) -> Result<String, http_types::Error> {
     wire.send(request(Method::Get, addr)).await?.body_string().await
 }
 
-async fn body_of(wire: &Wire, addr: SocketAddr) -> String {
+async fn body_of(wire: &HttpTransport, addr: SocketAddr) -> String {
     get(wire, addr).await.expect("an answer")
 }
 
 /// The error of the wire, whether it came with the head or with the body.
-async fn failure(wire: &Wire, request: Request) -> String {
+async fn failure(wire: &HttpTransport, request: Request) -> String {
     let error = match wire.send(request).await {
         Ok(mut response) => response.body_bytes().await.expect_err("the answer is not whole"),
         Err(error) => error,

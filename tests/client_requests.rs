@@ -15,7 +15,7 @@ use bramble::balance::Policy;
 use bramble::call::HedgeDelay;
 use bramble::client::{Answer, Client, Error, Request};
 use bramble::config::{Config, Sources};
-use bramble::discovery::{Directory, Told, fixed};
+use bramble::discovery::{Directory, ServiceFilter, fixed};
 use http_types::{Body, Method};
 use serde_json::json;
 use smol::block_on;
@@ -34,7 +34,7 @@ fn client(addrs: &[SocketAddr], change: impl FnOnce(&mut Config)) -> Client {
     config.balance.policy = Policy::RoundRobin;
     config.call.hedge_after = HedgeDelay::Off;
     change(&mut config);
-    let directory = Directory::new(Told::Nobody, Instant::now());
+    let directory = Directory::new(ServiceFilter::None, Instant::now());
     fixed::fill(&directory, &BTreeMap::from([(SERVICE.to_owned(), addrs.to_vec())]), Instant::now());
     Client::new(config, directory).expect("a configuration")
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bramble::Service;
 use bramble::config::Config;
 use bramble::internals::resolve::Resolver;
-use bramble::internals::transport::client::{Deadline, Error, Phase, Settings, Wire};
+use bramble::internals::transport::client::{Deadline, Error, HttpTransport, HttpTransportSettings, Phase};
 use bramble::internals::transport::tls;
 use bramble::serve::Host;
 use http_client::HttpClient;
@@ -61,8 +61,9 @@ impl Authority {
         Arc::new(config)
     }
 
-    fn wire(&self) -> Wire {
-        Wire::new(Settings { ca_file: Some(self.file.clone()), ..settings() }).expect("a good CA file")
+    fn wire(&self) -> HttpTransport {
+        HttpTransport::new(HttpTransportSettings { ca_file: Some(self.file.clone()), ..settings() })
+            .expect("a good CA file")
     }
 }
 
@@ -72,8 +73,11 @@ impl Drop for Authority {
     }
 }
 
-fn settings() -> Settings {
-    Settings { resolver: Resolver::with_servers(vec![], "127.0.0.1 pi.example other.example"), ..Settings::default() }
+fn settings() -> HttpTransportSettings {
+    HttpTransportSettings {
+        resolver: Resolver::with_servers(vec![], "127.0.0.1 pi.example other.example"),
+        ..HttpTransportSettings::default()
+    }
 }
 
 /// Reads a request's head; None if the connection ends or breaks before.
@@ -114,12 +118,12 @@ fn tls_server(
     })
 }
 
-async fn get(wire: &Wire, url: &str) -> Result<String, http_types::Error> {
+async fn get(wire: &HttpTransport, url: &str) -> Result<String, http_types::Error> {
     wire.send(Request::get(url)).await?.body_string().await
 }
 
 /// Why `wire` does not trust a server that shows `config`, called as `host`.
-fn refusal(wire: &Wire, host: &str, config: Arc<ServerConfig>) -> tls::Error {
+fn refusal(wire: &HttpTransport, host: &str, config: Arc<ServerConfig>) -> tls::Error {
     let (addr, server) = tls_server(config, "HTTP/1.1 204 Never\r\n\r\n", drop);
     let error = run(get(wire, &format!("https://{host}:{}/", addr.port()))).expect_err("it must not be trusted");
     assert_eq!(server.join().expect("the server's part"), 0, "a request was sent to a server not trusted");
@@ -336,7 +340,7 @@ fn a_useless_ca_file_is_an_error_at_the_start() {
     let folder = std::env::temp_dir();
     let path = folder.join(format!("bramble-tls-{}-empty.pem", std::process::id()));
     std::fs::write(&path, "no certificate in here\n").expect("a writable folder");
-    let with = |path: PathBuf| Wire::new(Settings { ca_file: Some(path), ..settings() }).err();
+    let with = |path: PathBuf| HttpTransport::new(HttpTransportSettings { ca_file: Some(path), ..settings() }).err();
     assert_eq!(with(path.clone()), Some(tls::Error::Empty { path: path.clone() }));
     std::fs::write(&path, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").expect("writable");
     assert!(matches!(with(path.clone()), Some(tls::Error::Unreadable { .. })));

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bramble::client::{Client, Error};
 use bramble::config::Config;
-use bramble::discovery::{Directory, Told, fixed};
+use bramble::discovery::{Directory, ServiceFilter, fixed};
 use bramble::internals::transport::server::{self, Options};
 use bramble::operation::{CallError, Operation, Rejection};
 use bramble::telemetry::Collect as _;
@@ -90,7 +90,7 @@ fn serve(executor: &Arc<Executor<'static>>, app: tide::Server<()>) -> SocketAddr
 }
 
 fn client(addrs: Vec<SocketAddr>) -> Client {
-    let directory = Directory::new(Told::Nobody, Instant::now() - Duration::from_secs(60));
+    let directory = Directory::new(ServiceFilter::None, Instant::now() - Duration::from_secs(60));
     fixed::fill(&directory, &BTreeMap::from([("greeter".to_owned(), addrs)]), Instant::now());
     Client::new(Config::default(), directory).expect("a configuration")
 }
@@ -304,7 +304,7 @@ fn fallbacks_beyond_the_bound_are_refused() {
     run(|_| async move {
         let mut config = Config::default();
         config.call.max_concurrent = 1;
-        let directory = Directory::new(Told::Nobody, Instant::now() - Duration::from_secs(60));
+        let directory = Directory::new(ServiceFilter::None, Instant::now() - Duration::from_secs(60));
         let client = Client::new(config, directory).expect("a configuration");
         let mut endless = Box::pin(client.call(&GREET, &named("Ada")).or_else(|_| future::pending()));
         assert!(future::poll_once(&mut endless).await.is_none());

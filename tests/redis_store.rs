@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use bramble::cache::redis::Redis;
-use bramble::cache::{Cache, Failure, Found, How, Lifetimes, Missed, Settings, SharedStore};
+use bramble::cache::{Cache, CacheError, CacheSettings, CachedAnswer, FetchFailure, How, Lifetimes, SharedStore};
 use bramble::config::Config;
 use bramble::discovery::dns::Resolver;
 use serde_json::Value;
@@ -331,7 +331,7 @@ enum Trouble {
     Unknown,
 }
 
-impl Failure for Trouble {
+impl FetchFailure for Trouble {
     fn stale_may_stand_in(&self) -> bool {
         *self == Self::Unreachable
     }
@@ -370,7 +370,7 @@ impl Bench {
             stale_while_revalidate: Duration::from_secs(30),
             stale_if_error: Duration::from_secs(3600),
         };
-        let settings = Settings { lifetimes, capacity: 8, max_in_flight: 4, fetch_for: Duration::from_secs(10) };
+        let settings = CacheSettings { lifetimes, capacity: 8, max_in_flight: 4, fetch_for: Duration::from_secs(10) };
         let store = SharedStore::new(redis.clone(), "bramble:test:");
         let weigh = |word: &String| (!word.is_empty()).then_some(word.len());
         (Cache::with_store(settings, weigh, Some(store), Arc::clone(&self.executor)), redis)
@@ -381,7 +381,7 @@ impl Bench {
         cache: &Words,
         seconds: u64,
         fetch: impl Future<Output = Result<String, Trouble>> + Send + 'static,
-    ) -> Result<Found<String, Trouble>, Missed<Trouble>> {
+    ) -> Result<CachedAnswer<String, Trouble>, CacheError<Trouble>> {
         let now = self.start + Duration::from_secs(seconds);
         cache.get_or_fetch("a", now, Instant::now() + Duration::from_secs(10), || fetch).await
     }
@@ -420,13 +420,13 @@ fn an_answer_of_another_process_ages_by_the_same_rules() {
         let (old, _redis) = bench.cache().await;
         let found = bench.ask(&old, 700, async { Err(Trouble::Unreachable) }).await.expect("kept");
         assert_eq!((found.value.as_str(), found.age.as_secs()), ("one", 700));
-        assert_eq!(found.how, How::StaleIfError(Missed::Failed(Trouble::Unreachable)));
+        assert_eq!(found.how, How::StaleIfError(CacheError::Failed(Trouble::Unreachable)));
         let unknown = bench.ask(&old, 701, async { Err(Trouble::Unknown) }).await;
-        assert_eq!(unknown, Err(Missed::Failed(Trouble::Unknown)));
+        assert_eq!(unknown, Err(CacheError::Failed(Trouble::Unknown)));
 
         let (expired, _redis) = bench.cache().await;
         let failed = bench.ask(&expired, 4200, async { Err(Trouble::Unreachable) }).await;
-        assert_eq!(failed, Err(Missed::Failed(Trouble::Unreachable)));
+        assert_eq!(failed, Err(CacheError::Failed(Trouble::Unreachable)));
     });
 }
 

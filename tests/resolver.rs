@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bramble::internals::resolve::{Answer, Config, Error, Resolver};
+use bramble::internals::resolve::{Addresses, Error, Resolver, ResolverConfig};
 use simple_dns::rdata::{CNAME, RData};
 use simple_dns::{Name, PacketFlag, RCODE};
 use support::dns_server::{Dns, GUARD, Protocol, a, aaaa, bytes, record, sockets, v4, v6};
@@ -22,7 +22,7 @@ fn run<T>(test: impl Future<Output = T>) -> T {
     }))
 }
 
-fn within(resolver: &Resolver, name: &str, time: Duration) -> Result<Answer, Error> {
+fn within(resolver: &Resolver, name: &str, time: Duration) -> Result<Addresses, Error> {
     run(resolver.lookup(name, Instant::now() + time))
 }
 
@@ -183,7 +183,7 @@ fn short_names_are_searched_in_the_domains() {
         _ => asked.code(RCODE::NameError),
     });
     let search = vec!["lan".to_owned(), "example.org".to_owned()];
-    let resolver = Resolver::with_config(Config { search, ..Config::new(vec![dns.addr]) });
+    let resolver = Resolver::with_config(ResolverConfig { search, ..ResolverConfig::new(vec![dns.addr]) });
     assert_eq!(lookup(&resolver, "pi"), Ok(vec![v4(1)]));
     assert_eq!(dns.names(), ["pi.lan", "pi.example.org"]);
     assert_eq!(lookup(&resolver, "pi."), Err(Error::NoSuchName("pi".into())));
@@ -199,7 +199,7 @@ fn a_domain_whose_server_fails_does_not_hide_the_next_one() {
         _ => asked.code(RCODE::NameError),
     });
     let search = vec!["lan".to_owned(), "example.org".to_owned()];
-    let resolver = Resolver::with_config(Config { search, ..Config::new(vec![dns.addr]) });
+    let resolver = Resolver::with_config(ResolverConfig { search, ..ResolverConfig::new(vec![dns.addr]) });
     assert_eq!(lookup(&resolver, "pi"), Ok(vec![v4(1)]));
     let error = lookup(&resolver, "pu").expect_err("nowhere, as far as is known");
     assert!(matches!(&error, Error::ServerFailed { name, .. } if name == "pu.lan"), "{error:?}");

@@ -24,7 +24,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_io::{Async, Timer};
-use bramble::internals::transport::server::{Drained, Limits, Options, Snapshot, Stats, listen, serve, time_left};
+use bramble::internals::transport::server::{
+    Drained, Limits, Options, ServerSnapshot, Stats, listen, serve, time_left,
+};
 use bramble::limit::LimiterSettings;
 use futures_lite::prelude::*;
 use futures_lite::{future, stream};
@@ -225,7 +227,7 @@ impl Server {
         peer.rest().await
     }
 
-    async fn until(&self, what: impl Fn(&Snapshot) -> bool) {
+    async fn until(&self, what: impl Fn(&ServerSnapshot) -> bool) {
         while !what(&self.stats.snapshot()) {
             Timer::after(Duration::from_millis(1)).await;
         }

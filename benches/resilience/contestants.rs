@@ -2,7 +2,7 @@
 
 #![allow(missing_docs)]
 
-use bramble::balance::{BalanceSettings, Balancer, Ending, Target, Wanted};
+use bramble::balance::{BalanceSettings, Balancer, Ending, PickRequest, Target};
 use bramble::breaker::{BreakerSettings, CircuitBreaker, Outcome, State};
 use futures_lite::future::block_on;
 use std::convert::Infallible;
@@ -158,7 +158,7 @@ pub fn bramble_pick(endpoints: usize) -> impl Fn() -> Box<dyn FnMut(u64)> + Sync
         Box::new(move |calls| {
             for _ in 0..calls {
                 now += Duration::from_micros(1);
-                let pick = balancer.pick(now, &mut rng, &Wanted::default()).expect("all are well");
+                let pick = balancer.pick(now, &mut rng, &PickRequest::default()).expect("all are well");
                 std::hint::black_box(pick.endpoint().address());
                 pick.finish(Ending::Success { latency: Duration::from_millis(1) }, now);
             }

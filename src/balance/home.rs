@@ -1,7 +1,7 @@
 //! A home for equal questions: the same endpoint each time, so that its cache has the answer.
 
 use super::roster::Member;
-use super::{Ask, Balancer, peak_ewma};
+use super::{Balancer, PickArguments, peak_ewma};
 
 /// A home that has calls in flight is passed over when one more would cost this many times what it costs elsewhere: then
 /// the queue takes longer than the cache saves. With equal latencies that is from two calls in flight more on.
@@ -12,7 +12,7 @@ const HOME_FAILURES_MAX: f64 = 0.3;
 impl Balancer {
     /// The candidate with the highest affinity to `key`, own zone first, that is neither overloaded nor failing, and
     /// whose share, if it is new or recovered, includes the key already.
-    pub(super) fn home<'a>(&self, ask: &Ask<'a>, key: u64) -> Option<&'a Member> {
+    pub(super) fn home<'a>(&self, ask: &PickArguments<'a>, key: u64) -> Option<&'a Member> {
         [&ask.roster.own, &ask.roster.others].into_iter().find_map(|group| {
             let candidates = || group.members.iter().filter(|member| ask.is_candidate(member));
             let cost = |member: &Member| peak_ewma::cost(&member.endpoint, member.weight.into(), ask.nanos);

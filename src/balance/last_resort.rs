@@ -2,7 +2,7 @@
 
 use super::endpoint::Busy;
 use super::roster::Member;
-use super::{Ask, Balancer, NoPick, Pick, peak_ewma};
+use super::{Balancer, NoPick, Pick, PickArguments, peak_ewma};
 use crate::breaker::{Permit, State};
 
 // Classes of endpoints, best first.
@@ -13,7 +13,7 @@ const SILENT: usize = 3;
 
 impl Balancer {
     /// For when the draws found none: looks at all, and takes the best there is.
-    pub(super) fn last_resort(&self, ask: &Ask<'_>, rng: &mut fastrand::Rng) -> Result<Pick, NoPick> {
+    pub(super) fn last_resort(&self, ask: &PickArguments<'_>, rng: &mut fastrand::Rng) -> Result<Pick, NoPick> {
         let mut classes: [Sample<'_>; 4] = Default::default();
         let (mut known, mut left) = (false, false);
         for member in ask.roster.candidates() {

@@ -5,13 +5,13 @@
 
 /// Draws numbers below the number of weights, each as often as its weight says.
 #[derive(Debug)]
-pub(super) struct Alias {
+pub(super) struct AliasTable {
     /// For each column the share that is its own, and whose the rest is. Empty if all weights are equal.
     columns: Vec<(f64, usize)>,
     count: usize,
 }
 
-impl Alias {
+impl AliasTable {
     /// A table for `weights`, each at least 1. At least one.
     pub(super) fn new(weights: &[u32]) -> Self {
         let count = weights.len();
@@ -52,7 +52,7 @@ mod tests {
         /// Adding up the columns gives each weight's share back, which no number of draws could show as exactly.
         #[test]
         fn the_columns_hold_each_weight_exactly(weights in prop::collection::vec(1u32..=100, 1..50)) {
-            let alias = Alias::new(&weights);
+            let alias = AliasTable::new(&weights);
             let total = f64::from(weights.iter().sum::<u32>());
             let mut held = vec![0.0; weights.len()];
             for index in 0..weights.len() {
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn draws_come_out_as_the_weights_say() {
-        let (alias, mut rng) = (Alias::new(&[1, 2, 7]), fastrand::Rng::with_seed(5));
+        let (alias, mut rng) = (AliasTable::new(&[1, 2, 7]), fastrand::Rng::with_seed(5));
         let mut drawn = [0; 3];
         (0..100_000).for_each(|_| drawn[alias.draw(&mut rng)] += 1);
         assert!((9_500..10_500).contains(&drawn[0]) && (69_000..71_000).contains(&drawn[2]), "{drawn:?}");

@@ -2,7 +2,7 @@
 
 use super::endpoint::{Endpoint, Target};
 use super::ewma::PeerLatencies;
-use super::random::Alias;
+use super::random::AliasTable;
 use super::round_robin::Turns;
 use super::settings::Policy;
 use crate::sync::{AtomicU64, Ordering};
@@ -33,7 +33,7 @@ impl Member {
 pub(super) struct Group {
     pub(super) members: Vec<Member>,
     pub(super) turns: Turns,
-    alias: Alias,
+    alias: AliasTable,
     highest: u64,
 }
 
@@ -41,7 +41,7 @@ impl Group {
     fn new(members: Vec<Member>, turn: u64) -> Self {
         let weights: Vec<u32> = members.iter().map(|member| member.weight).collect();
         let highest = weights.iter().copied().max().unwrap_or(1).into();
-        Self { members, turns: Turns::new(turn), alias: Alias::new(&weights), highest }
+        Self { members, turns: Turns::new(turn), alias: AliasTable::new(&weights), highest }
     }
 
     /// Draws a member by weight, at random or in turn. Instead of `not` its neighbour, so that two draws differ

@@ -18,7 +18,7 @@ pub(crate) struct CircuitCounts {
 /// Statistics of a balancer at one moment.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct Snapshot {
+pub struct BalancerSnapshot {
     /// Every endpoint, those of the own zone first and those that drain last.
     pub endpoints: Vec<EndpointSnapshot>,
 }
@@ -40,5 +40,5 @@ pub struct EndpointSnapshot {
     /// Whether it has just said that it has no room.
     pub full: bool,
     /// Circuit of the endpoint.
-    pub breaker: breaker::Snapshot,
+    pub breaker: breaker::BreakerSnapshot,
 }

@@ -26,14 +26,14 @@ fn ok(latency: u64) -> Ending {
 }
 
 /// A balancer, its list and a clock.
-struct Story {
+struct Fixture {
     balancer: Balancer,
     targets: Vec<Target>,
     now: Instant,
     rng: fastrand::Rng,
 }
 
-impl Story {
+impl Fixture {
     fn new(policy: Policy, count: usize) -> Self {
         Self::with(policy, (0..count).map(target).collect(), |_| {})
     }
@@ -58,15 +58,15 @@ impl Story {
     }
 
     fn pick(&mut self) -> Pick {
-        self.wanted(&Wanted::default()).expect("one is known")
+        self.wanted(&PickRequest::default()).expect("one is known")
     }
 
-    fn wanted(&mut self, wanted: &Wanted<'_>) -> Result<Pick, NoPick> {
+    fn wanted(&mut self, wanted: &PickRequest<'_>) -> Result<Pick, NoPick> {
         self.balancer.pick(self.now, &mut self.rng, wanted)
     }
 
     /// Number of the endpoint picked, or why there is none.
-    fn choice(&mut self, wanted: &Wanted<'_>) -> Result<usize, NoPick> {
+    fn choice(&mut self, wanted: &PickRequest<'_>) -> Result<usize, NoPick> {
         self.wanted(wanted).map(|pick| self.number(pick.endpoint()))
     }
 
@@ -118,14 +118,14 @@ impl Story {
 #[test]
 fn equal_endpoints_get_equal_shares_by_every_policy() {
     for policy in POLICIES {
-        let picks = Story::new(policy, 4).spread(4000);
+        let picks = Fixture::new(policy, 4).spread(4000);
         assert!(picks.iter().all(|count| (850..1150).contains(count)), "{policy:?}: {picks:?}");
     }
 }
 
 #[test]
 fn round_robin_takes_one_after_the_other() {
-    let mut story = Story::new(Policy::RoundRobin, 3);
+    let mut story = Fixture::new(Policy::RoundRobin, 3);
     let order: Vec<usize> = (0..6)
         .map(|_| {
             let pick = story.pick();
@@ -140,7 +140,7 @@ fn a_weight_counts_in_every_policy() {
     for policy in POLICIES {
         let mut targets: Vec<_> = (0..4).map(target).collect();
         targets[2].weight = 3;
-        let picks = Story::with(policy, targets, |_| {}).spread(6000);
+        let picks = Fixture::with(policy, targets, |_| {}).spread(6000);
         let share = picks[2] as f64 / 6000.0; // by weight 3 of 6; two choices overstate what is likely
         assert!((0.4..=0.78).contains(&share), "{policy:?}: {picks:?}");
     }
@@ -151,7 +151,7 @@ fn of_two_endpoints_one_with_three_times_the_weight_gets_three_times_the_calls_b
     for policy in POLICIES {
         let mut targets: Vec<_> = (0..2).map(target).collect();
         targets[0].weight = 3;
-        let picks = Story::with(policy, targets, |_| {}).spread(4000);
+        let picks = Fixture::with(policy, targets, |_| {}).spread(4000);
         assert!((2850..=3150).contains(&picks[0]), "{policy:?}: {picks:?}");
     }
 }
@@ -161,7 +161,7 @@ fn a_weight_beyond_reason_is_bounded() {
     for policy in POLICIES {
         let mut targets: Vec<_> = (0..2).map(target).collect();
         (targets[0].weight, targets[1].weight) = (u32::MAX, 0);
-        let picks = Story::with(policy, targets, |_| {}).spread(4000);
+        let picks = Fixture::with(policy, targets, |_| {}).spread(4000);
         assert!((10..=90).contains(&picks[1]), "{policy:?}: {picks:?}"); // 1 of 101
     }
 }
@@ -171,7 +171,7 @@ fn under_load_calls_in_flight_settle_by_weight() {
     for policy in [Policy::LeastRequest, Policy::PeakEwma] {
         let mut targets: Vec<_> = (0..3).map(target).collect();
         targets[0].weight = 4;
-        let mut story = Story::with(policy, targets, |_| {});
+        let mut story = Fixture::with(policy, targets, |_| {});
         story.spread(100);
         let held: Vec<_> = (0..120).map(|_| story.pick()).collect();
         let in_flight: Vec<_> = (0..3).map(|number| story.endpoint(number).in_flight()).collect();
@@ -183,7 +183,7 @@ fn under_load_calls_in_flight_settle_by_weight() {
 
 #[test]
 fn least_request_avoids_an_endpoint_that_is_busy() {
-    let mut story = Story::new(Policy::LeastRequest, 2);
+    let mut story = Fixture::new(Policy::LeastRequest, 2);
     let held = story.pick();
     let busy = story.number(held.endpoint());
     assert_eq!(story.spread(100)[busy], 0);
@@ -191,7 +191,7 @@ fn least_request_avoids_an_endpoint_that_is_busy() {
 
 #[test]
 fn weighted_response_time_gives_the_one_twice_as_fast_twice_the_calls() {
-    let mut story = Story::new(Policy::WeightedResponseTime, 2);
+    let mut story = Fixture::new(Policy::WeightedResponseTime, 2);
     let mut picks = [0; 2];
     for _ in 0..6000 {
         let pick = story.pick();
@@ -205,7 +205,7 @@ fn weighted_response_time_gives_the_one_twice_as_fast_twice_the_calls() {
 
 /// Calls to the slow one, of `calls` at 100 a second to `count` endpoints of which one takes `slow`, the others 10 ms.
 fn slow_calls(policy: Policy, calls: u64, count: usize, slow: Duration) -> usize {
-    let mut story = Story::new(policy, count);
+    let mut story = Fixture::new(policy, count);
     let start = story.now;
     let mut in_flight: BTreeMap<(Instant, u64), (Pick, Duration)> = BTreeMap::new();
     let mut slow_calls = 0;
@@ -247,7 +247,7 @@ fn of_eleven_endpoints_with_one_slow_round_robin_hits_it_in_its_turn() {
 
 #[test]
 fn an_endpoint_that_hangs_is_left_alone_before_its_first_timeout() {
-    let mut story = Story::new(Policy::PeakEwma, 3);
+    let mut story = Fixture::new(Policy::PeakEwma, 3);
     story.spread(300);
     let hung: Vec<_> = std::iter::repeat_with(|| story.pick()).take(3).collect();
     let number = story.number(hung[0].endpoint());
@@ -261,11 +261,11 @@ fn an_endpoint_that_hangs_is_left_alone_before_its_first_timeout() {
 
 #[test]
 fn a_call_that_is_out_for_a_second_has_taken_a_second() {
-    let mut story = Story::new(Policy::PeakEwma, 1);
+    let mut story = Fixture::new(Policy::PeakEwma, 1);
     story.spread(50);
     let held = story.pick();
     story.wait(Duration::from_secs(1));
-    let cost = |story: &Story| story.balancer.snapshot(story.now).endpoints[0].cost;
+    let cost = |story: &Fixture| story.balancer.snapshot(story.now).endpoints[0].cost;
     assert!((1.9..2.1).contains(&cost(&story)), "1 s, and one call in flight already");
     drop(held);
     assert!(cost(&story) < 0.02);
@@ -274,7 +274,7 @@ fn a_call_that_is_out_for_a_second_has_taken_a_second() {
 #[test]
 fn an_endpoint_that_never_answered_gets_one_call_and_no_second_while_others_are_free() {
     for seed in 0..20 {
-        let mut story = Story::new(Policy::PeakEwma, 2);
+        let mut story = Fixture::new(Policy::PeakEwma, 2);
         story.rng.seed(seed);
         let (first, second) = (story.pick(), story.pick());
         assert_ne!(first.endpoint().id(), second.endpoint().id());
@@ -284,7 +284,7 @@ fn an_endpoint_that_never_answered_gets_one_call_and_no_second_while_others_are_
 #[test]
 fn only_endpoints_whose_circuit_admits_are_candidates() {
     for policy in POLICIES {
-        let mut story = Story::new(policy, 4);
+        let mut story = Fixture::new(policy, 4);
         story.trip(1);
         story.trip(3);
         let picks = story.spread(400);
@@ -295,16 +295,16 @@ fn only_endpoints_whose_circuit_admits_are_candidates() {
 #[test]
 fn a_retry_goes_to_an_endpoint_not_tried_yet() {
     for policy in POLICIES {
-        let mut story = Story::new(policy, 3);
+        let mut story = Fixture::new(policy, 3);
         for _ in 0..50 {
             let mut tried = Vec::new();
             for _ in 0..3 {
-                let wanted = Wanted { tried: &tried, ..Wanted::default() };
+                let wanted = PickRequest { tried: &tried, ..PickRequest::default() };
                 let pick = story.wanted(&wanted).expect("one left");
                 assert!(!tried.iter().any(|other| Arc::ptr_eq(other, pick.endpoint())));
                 tried.push(Arc::clone(pick.endpoint()));
             }
-            let wanted = Wanted { tried: &tried, ..Wanted::default() };
+            let wanted = PickRequest { tried: &tried, ..PickRequest::default() };
             assert_eq!(story.choice(&wanted), Err(NoPick::AllTried));
         }
     }
@@ -312,15 +312,15 @@ fn a_retry_goes_to_an_endpoint_not_tried_yet() {
 
 #[test]
 fn an_empty_list_and_one_of_which_all_drain_have_no_endpoint() {
-    let mut story = Story::new(Policy::PeakEwma, 0);
-    assert_eq!(story.choice(&Wanted::default()), Err(NoPick::Empty));
+    let mut story = Fixture::new(Policy::PeakEwma, 0);
+    assert_eq!(story.choice(&PickRequest::default()), Err(NoPick::Empty));
     story.update(|targets| targets.push(Target { draining: true, ..target(0) }));
-    assert_eq!(story.choice(&Wanted::default()), Err(NoPick::Empty));
+    assert_eq!(story.choice(&PickRequest::default()), Err(NoPick::Empty));
 }
 
 #[test]
 fn one_that_drains_gets_no_new_call_and_its_last_ones_still_count() {
-    let mut story = Story::new(Policy::RoundRobin, 2);
+    let mut story = Fixture::new(Policy::RoundRobin, 2);
     let held = story.pick();
     let leaving = story.number(held.endpoint());
     story.update(|targets| targets[leaving].draining = true);
@@ -332,7 +332,7 @@ fn one_that_drains_gets_no_new_call_and_its_last_ones_still_count() {
 
 #[test]
 fn a_list_that_changes_loses_no_statistics_of_those_that_stay() {
-    let mut story = Story::new(Policy::PeakEwma, 3);
+    let mut story = Fixture::new(Policy::PeakEwma, 3);
     story.spread(50);
     story.trip(2);
     let before = (story.endpoint(1), story.endpoint(2).breaker().snapshot(story.now));
@@ -347,7 +347,7 @@ fn a_list_that_changes_loses_no_statistics_of_those_that_stay() {
 
 #[test]
 fn another_address_under_the_same_name_is_another_endpoint() {
-    let mut story = Story::new(Policy::PeakEwma, 1);
+    let mut story = Fixture::new(Policy::PeakEwma, 1);
     let before = story.endpoint(0);
     story.update(|targets| targets[0].address.set_port(1));
     assert!(!Arc::ptr_eq(&before, &story.endpoint(0)));
@@ -355,7 +355,7 @@ fn another_address_under_the_same_name_is_another_endpoint() {
 
 #[test]
 fn what_is_named_twice_or_beyond_the_bound_is_left_out_and_said() {
-    let mut story = Story::new(Policy::Random, 2);
+    let mut story = Fixture::new(Policy::Random, 2);
     let targets = [target(0), target(1), target(0)];
     assert_eq!(story.balancer.update(&targets, story.now), 1);
     assert_eq!(story.balancer.endpoints().len(), 2);
@@ -367,14 +367,14 @@ fn what_is_named_twice_or_beyond_the_bound_is_left_out_and_said() {
 
 #[test]
 fn picks_and_changes_of_the_list_from_many_threads_lose_no_call() {
-    let story = Story::new(Policy::PeakEwma, 8);
+    let story = Fixture::new(Policy::PeakEwma, 8);
     let (balancer, now) = (&story.balancer, story.now);
     std::thread::scope(|scope| {
         for seed in 0..3 {
             scope.spawn(move || {
                 let mut rng = fastrand::Rng::with_seed(seed);
                 for _ in 0..3000 {
-                    let pick = balancer.pick(now, &mut rng, &Wanted::default()).expect("one is known");
+                    let pick = balancer.pick(now, &mut rng, &PickRequest::default()).expect("one is known");
                     pick.finish(ok(1), now);
                 }
             });
@@ -401,7 +401,7 @@ fn settings_that_make_no_sense_are_refused_by_name() {
 
 #[test]
 fn one_failure_costs_a_fast_server_its_share_for_a_second_and_not_for_six() {
-    let mut story = Story::new(Policy::PeakEwma, 4);
+    let mut story = Fixture::new(Policy::PeakEwma, 4);
     story.spread(400);
     story.call(2, Ending::Failed);
     assert_eq!(story.spread(500)[2], 0, "a server that fails fast does not look fast");
@@ -412,7 +412,7 @@ fn one_failure_costs_a_fast_server_its_share_for_a_second_and_not_for_six() {
 
 #[test]
 fn an_endpoint_of_which_three_calls_in_ten_fail_at_once_gets_less_than_half_of_its_share() {
-    let mut story = Story::new(Policy::PeakEwma, 4);
+    let mut story = Fixture::new(Policy::PeakEwma, 4);
     let mut picks = [0; 4];
     for call in 0..4000 {
         let pick = story.pick();
@@ -426,7 +426,7 @@ fn an_endpoint_of_which_three_calls_in_ten_fail_at_once_gets_less_than_half_of_i
 
 #[test]
 fn an_endpoint_that_was_slow_once_has_its_share_again_within_half_a_minute_by_drift() {
-    let mut story = Story::new(Policy::PeakEwma, 4);
+    let mut story = Fixture::new(Policy::PeakEwma, 4);
     story.spread(400);
     story.call(1, ok(1000));
     assert_eq!(story.spread(1000)[1], 0);
@@ -441,9 +441,9 @@ fn an_endpoint_that_was_slow_once_has_its_share_again_within_half_a_minute_by_dr
 
 #[test]
 fn an_overtaken_call_counts_as_at_least_the_time_it_was_out_and_never_as_fast() {
-    let mut story = Story::new(Policy::PeakEwma, 2);
+    let mut story = Fixture::new(Policy::PeakEwma, 2);
     story.spread(100);
-    let latency = |story: &Story| story.seen(0).latency.expect("known");
+    let latency = |story: &Fixture| story.seen(0).latency.expect("known");
     let held = story.pick_of(0);
     story.wait(millis(300));
     held.finish(Ending::Overtaken, story.now);
@@ -456,7 +456,7 @@ fn an_overtaken_call_counts_as_at_least_the_time_it_was_out_and_never_as_fast() 
 
 #[test]
 fn what_a_caller_cancels_changes_neither_cost_nor_circuit() {
-    let mut story = Story::new(Policy::PeakEwma, 2);
+    let mut story = Fixture::new(Policy::PeakEwma, 2);
     story.spread(100);
     let before = (story.seen(0).latency, story.seen(0).breaker);
     let held = story.pick_of(0);
@@ -471,7 +471,7 @@ fn what_a_caller_cancels_changes_neither_cost_nor_circuit() {
 #[test]
 fn an_endpoint_without_room_gets_no_call_of_any_policy_until_its_hint_is_over() {
     for policy in POLICIES {
-        let mut story = Story::new(policy, 3);
+        let mut story = Fixture::new(policy, 3);
         story.spread(30);
         story.call(1, Ending::NoRoom { retry_after: Some(millis(1000)) });
         assert_eq!(story.spread(1000)[1], 0, "{policy:?}");
@@ -485,7 +485,7 @@ fn an_endpoint_without_room_gets_no_call_of_any_policy_until_its_hint_is_over() 
 fn an_endpoint_without_room_that_names_no_time_is_avoided_for_150_to_450_ms_at_random() {
     let mut times = Vec::new();
     for start in 0..200 {
-        let mut story = Story::new(Policy::PeakEwma, 1);
+        let mut story = Fixture::new(Policy::PeakEwma, 1);
         story.wait(Duration::from_micros(start));
         story.call(0, Ending::NoRoom { retry_after: None });
         let avoided = (0..500).take_while(|_| {
@@ -500,7 +500,7 @@ fn an_endpoint_without_room_that_names_no_time_is_avoided_for_150_to_450_ms_at_r
 
 #[test]
 fn a_hint_beyond_reason_is_bounded_and_an_answer_ends_it() {
-    let mut story = Story::new(Policy::PeakEwma, 1);
+    let mut story = Fixture::new(Policy::PeakEwma, 1);
     let held = story.pick_of(0);
     story.call(0, Ending::NoRoom { retry_after: Some(Duration::MAX) });
     story.wait(Duration::from_secs(3500));
@@ -514,7 +514,7 @@ fn a_hint_beyond_reason_is_bounded_and_an_answer_ends_it() {
 
 #[test]
 fn a_server_whose_upstream_fails_is_neither_failing_nor_fast() {
-    let mut story = Story::new(Policy::PeakEwma, 2);
+    let mut story = Fixture::new(Policy::PeakEwma, 2);
     story.spread(100);
     (0..20).for_each(|_| story.call(0, Ending::UpstreamFailed));
     assert_eq!(story.endpoint(0).breaker().generation(), 0);
@@ -524,14 +524,14 @@ fn a_server_whose_upstream_fails_is_neither_failing_nor_fast() {
 
 #[test]
 fn another_server_at_the_address_is_out_at_once() {
-    let mut story = Story::new(Policy::PeakEwma, 3);
+    let mut story = Fixture::new(Policy::PeakEwma, 3);
     story.call(1, Ending::WrongPeer);
     assert_eq!(story.spread(500)[1], 0);
 }
 
 #[test]
 fn a_call_is_expected_to_take_its_place_in_the_queue_and_most_of_the_estimate_at_an_idle_endpoint() {
-    let mut story = Story::new(Policy::PeakEwma, 2);
+    let mut story = Fixture::new(Policy::PeakEwma, 2);
     (0..2).for_each(|number| story.call(number, ok(10)));
     let first = story.pick_of(0);
     assert!(first.expected(story.now).abs_diff(millis(10).mul_f64(0.75)) < Duration::from_micros(1));

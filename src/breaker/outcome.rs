@@ -95,7 +95,7 @@ impl fmt::Display for TripReason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the circuit is {state}")]
 #[non_exhaustive]
-pub struct Refusal {
+pub struct BreakerRefusal {
     /// The state that refused.
     pub state: State,
     /// When the next call may be admitted, where that is known: for an open circuit.
@@ -132,7 +132,7 @@ pub struct IllegalMove {
 /// State and statistics of a circuit at one moment.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct Snapshot {
+pub struct BreakerSnapshot {
     /// The state.
     pub state: State,
     /// Since when.

@@ -1,7 +1,7 @@
 //! Permission to call, as a value.
 
 use super::state::{PackedState, State};
-use super::{CircuitBreaker, Outcome, Refusal};
+use super::{BreakerRefusal, CircuitBreaker, Outcome};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,7 +26,7 @@ impl<B: AsRef<CircuitBreaker>> Permit<B> {
     /// # Errors
     ///
     /// As [`CircuitBreaker::try_acquire`].
-    pub fn acquire(holder: B, now: Instant) -> Result<Self, Refusal> {
+    pub fn acquire(holder: B, now: Instant) -> Result<Self, BreakerRefusal> {
         let word = holder.as_ref().admit(now)?;
         Ok(Self { holder, word, admitted: true, recorded: false })
     }

@@ -60,7 +60,7 @@ impl Fixture {
         (0..count).for_each(|_| self.call(outcome));
     }
 
-    fn refusal(&self) -> Refusal {
+    fn refusal(&self) -> BreakerRefusal {
         self.breaker.try_acquire(self.now).map(|_| ()).expect_err("refused")
     }
 
@@ -68,7 +68,7 @@ impl Fixture {
         self.breaker.state()
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self) -> BreakerSnapshot {
         self.breaker.snapshot(self.now)
     }
 
@@ -102,11 +102,11 @@ fn assert_about(time: Duration, nominal: Duration) {
 }
 
 #[test]
-fn a_circuit_forced_open_admits_nobody_until_it_is_closed_by_hand() {
+fn a_circuit_forced_open_admits_no_call_until_it_is_closed_by_hand() {
     let mut story = Fixture::new(|_| {});
     assert_eq!(story.breaker.set(State::ForcedOpen, story.now), Ok(true));
     story.wait(seconds(100_000));
-    assert_eq!(story.refusal(), Refusal { state: State::ForcedOpen, retry_at: None });
+    assert_eq!(story.refusal(), BreakerRefusal { state: State::ForcedOpen, retry_at: None });
     assert_eq!(story.breaker.set(State::Closed, story.now), Ok(true));
     story.call(OK);
 }

@@ -12,7 +12,7 @@ const AFTER_LOSS: Duration = Duration::from_secs(1);
 pub(super) const MAX_REMEMBERED: Duration = Duration::from_secs(300);
 
 /// Properties of a fetch's error that a cache must know.
-pub trait Failure: Clone + Send + Sync + 'static {
+pub trait FetchFailure: Clone + Send + Sync + 'static {
     /// Whether an old answer is better than this error: yes if the source could not say (5xx, timeout, unreachable,
     /// 429), no if the answer is known (404, a bad question).
     fn stale_may_stand_in(&self) -> bool;
@@ -21,7 +21,7 @@ pub trait Failure: Clone + Send + Sync + 'static {
     fn remember_for(&self) -> Duration;
 }
 
-impl Failure for Infallible {
+impl FetchFailure for Infallible {
     fn stale_may_stand_in(&self) -> bool {
         match *self {}
     }
@@ -34,7 +34,7 @@ impl Failure for Infallible {
 /// Why there is no answer from a fetch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Missed<E> {
+pub enum CacheError<E> {
     /// The fetch failed, now or a moment ago.
     #[error(transparent)]
     Failed(E),
@@ -52,7 +52,7 @@ pub enum Missed<E> {
     Busy,
 }
 
-impl<E: Failure> Missed<E> {
+impl<E: FetchFailure> CacheError<E> {
     /// Whether an old answer is better than this error.
     pub fn stale_may_stand_in(&self) -> bool {
         match self {
@@ -80,13 +80,13 @@ pub enum How<E> {
     /// Kept, and out of date; a refresh is under way, unless one has just failed.
     Revalidating,
     /// Kept, and out of date, because the fetch failed so.
-    StaleIfError(Missed<E>),
+    StaleIfError(CacheError<E>),
 }
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Found<V, E> {
+pub struct CachedAnswer<V, E> {
     /// The answer itself.
     pub value: V,
     /// When it was asked for.
@@ -100,7 +100,7 @@ pub struct Found<V, E> {
 /// A kept answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Kept<V> {
+pub struct StoredAnswer<V> {
     /// The answer itself.
     pub value: V,
     /// When it was asked for.
@@ -111,8 +111,8 @@ pub struct Kept<V> {
     pub freshness: Freshness,
 }
 
-impl<V> Kept<V> {
-    pub(super) fn found<E>(self, how: How<E>) -> Found<V, E> {
-        Found { value: self.value, stored_at: self.stored_at, age: self.age, how }
+impl<V> StoredAnswer<V> {
+    pub(super) fn found<E>(self, how: How<E>) -> CachedAnswer<V, E> {
+        CachedAnswer { value: self.value, stored_at: self.stored_at, age: self.age, how }
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime};
 use event_listener::Event;
 use futures_lite::FutureExt;
 
-use super::{Entry, Failure, FetchOrigin, FetchOutcome, Freshness, Missed, Shared};
+use super::{CacheError, Entry, FetchFailure, FetchOrigin, FetchOutcome, Freshness, Shared};
 use crate::timeout::timeout_at;
 
 /// Fetches under way, by question.
@@ -47,7 +47,7 @@ impl<V: Clone, E: Clone> Flight<V, E> {
         self.outcome.get().cloned().or_else(|| meanwhile().map(|entry| Ok((entry.clone(), FetchOrigin::Store))))
     }
 
-    /// The outcome, or what `will_do` meanwhile, or [`Missed::Late`] if there is neither by `deadline`.
+    /// The outcome, or what `will_do` meanwhile, or [`CacheError::Late`] if there is neither by `deadline`.
     pub(super) async fn wait(&self, deadline: Instant, will_do: impl Fn(&Entry<V>) -> bool) -> FetchOutcome<V, E> {
         loop {
             if let Some(answer) = self.answer(&will_do) {
@@ -58,29 +58,29 @@ impl<V: Clone, E: Clone> Flight<V, E> {
                 continue;
             }
             if timeout_at(deadline, landed).await.is_none() {
-                return self.answer(&will_do).unwrap_or(Err(Missed::Late));
+                return self.answer(&will_do).unwrap_or(Err(CacheError::Late));
             }
         }
     }
 }
 
 /// Ends a flight however its task ends: landed, panicked, or dropped with the executor.
-pub(super) struct Landing<V: Clone, E: Failure> {
+pub(super) struct Landing<V: Clone, E: FetchFailure> {
     pub(super) shared: Arc<Shared<V, E>>,
     pub(super) key: Arc<str>,
     pub(super) flight: Arc<Flight<V, E>>,
 }
 
-impl<V: Clone, E: Failure> Landing<V, E> {
+impl<V: Clone, E: FetchFailure> Landing<V, E> {
     pub(super) fn land(self, outcome: FetchOutcome<V, E>) {
         self.flight.land(outcome);
     }
 }
 
-impl<V: Clone, E: Failure> Drop for Landing<V, E> {
+impl<V: Clone, E: FetchFailure> Drop for Landing<V, E> {
     fn drop(&mut self) {
         self.shared.flights().remove(&self.key);
-        self.flight.land(Err(Missed::Lost));
+        self.flight.land(Err(CacheError::Lost));
     }
 }
 
@@ -88,7 +88,7 @@ impl<V: Clone, E: Failure> Drop for Landing<V, E> {
 pub(super) async fn fly<V, E, Fut>(landing: Landing<V, E>, now: SystemTime, fetch: Fut)
 where
     V: Clone + Send + Sync + 'static,
-    E: Failure,
+    E: FetchFailure,
     Fut: Future<Output = Result<V, E>> + Send + 'static,
 {
     let shared = Arc::clone(&landing.shared);
@@ -104,11 +104,11 @@ where
     let started = Instant::now();
     let fetched = async {
         let fetched = timeout_at(started + shared.table.settings.fetch_for, fetch).await;
-        fetched.map_or(Err(Missed::TimedOut), |fetched| fetched.map_err(Missed::Failed))
+        fetched.map_or(Err(CacheError::TimedOut), |fetched| fetched.map_err(CacheError::Failed))
     };
     let outcome = AssertUnwindSafe(fetched).catch_unwind().await.unwrap_or_else(|_| {
         log::error!("a fetch for the cache panicked; key {}", landing.key);
-        Err(Missed::Lost)
+        Err(CacheError::Lost)
     });
     match outcome.map(|value| Entry { value, stored_at: now }) {
         Ok(entry) => {

@@ -29,8 +29,8 @@ pub struct Lifetimes {
     pub stale_if_error: Duration,
 }
 
-impl From<&config::Cache> for Lifetimes {
-    fn from(config: &config::Cache) -> Self {
+impl From<&config::CacheSection> for Lifetimes {
+    fn from(config: &config::CacheSection) -> Self {
         Self {
             fresh_for: config.fresh_for,
             stale_while_revalidate: config.stale_while_revalidate,

@@ -58,7 +58,7 @@ impl Redis {
     /// # Errors
     /// The store's address or password cannot be made sense of.
     pub fn from_config(
-        cache: &config::Cache,
+        cache: &config::CacheSection,
         call: &CallSettings,
         resolver: Resolver,
         executor: &smol::Executor<'static>,

@@ -7,11 +7,13 @@ use std::time::{Duration, SystemTime};
 
 use super::answer::MAX_REMEMBERED;
 use super::memory::{Bounds, Memory};
-use super::{Counts, Entry, Failure, Found, Freshness, How, Kept, MAX_BYTES, Missed, Settings};
+use super::{
+    CacheCounts, CacheError, CacheSettings, CachedAnswer, Entry, FetchFailure, Freshness, How, MAX_BYTES, StoredAnswer,
+};
 
 /// The answers kept and the failures remembered, by question.
-pub struct CacheTable<V: Clone, E: Failure> {
-    pub(super) settings: Settings,
+pub struct CacheTable<V: Clone, E: FetchFailure> {
+    pub(super) settings: CacheSettings,
     weigh: fn(&V) -> Option<usize>,
     answers: Memory<V>,
     failures: Memory<Remembered<E>>,
@@ -30,7 +32,7 @@ pub(super) struct Counters {
 
 #[derive(Clone)]
 struct Remembered<E> {
-    missed: Missed<E>,
+    missed: CacheError<E>,
     until: SystemTime,
 }
 
@@ -38,22 +40,22 @@ struct Remembered<E> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lookup<V, E> {
     /// The answer is fresh: nothing is fetched.
-    Fresh(Found<V, E>),
+    Fresh(CachedAnswer<V, E>),
     /// The answer is stale and given at once; it is to be fetched anew, if [`CacheTable::board`] says so.
-    Stale(Found<V, E>),
+    Stale(CachedAnswer<V, E>),
     /// The caller waits for a fetch. What is kept may stand in if there is none.
-    Missing(Option<Kept<V>>),
+    Missing(Option<StoredAnswer<V>>),
 }
 
 /// Result for a question that needs a fetch, if not a fetch of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Boarding<F, V, E> {
+pub enum FlightAdmission<F, V, E> {
     /// The fetch of an equal question, which is under way.
     Joined(F),
     /// A fetch ended in this moment.
-    There(Kept<V>),
+    There(StoredAnswer<V>),
     /// No fetch may begin.
-    Refused(Missed<E>),
+    Refused(CacheError<E>),
 }
 
 /// Where an answer of a fetch comes from.
@@ -66,11 +68,11 @@ pub enum FetchOrigin {
 }
 
 /// How a fetch ended, as each caller gets it.
-pub type FetchOutcome<V, E> = Result<(Entry<V>, FetchOrigin), Missed<E>>;
+pub type FetchOutcome<V, E> = Result<(Entry<V>, FetchOrigin), CacheError<E>>;
 
-impl<V: Clone, E: Failure> CacheTable<V, E> {
+impl<V: Clone, E: FetchFailure> CacheTable<V, E> {
     /// An empty table. `weigh` says how many bytes a value takes, or None for an empty answer, which is never kept.
-    pub fn new(settings: Settings, weigh: fn(&V) -> Option<usize>) -> Self {
+    pub fn new(settings: CacheSettings, weigh: fn(&V) -> Option<usize>) -> Self {
         let bounds = |keep_for| Bounds { entries: settings.capacity, bytes: MAX_BYTES, keep_for };
         let (answers, failures) =
             (Memory::new(bounds(settings.lifetimes.kept_for())), Memory::new(bounds(MAX_REMEMBERED)));
@@ -97,18 +99,18 @@ impl<V: Clone, E: Failure> CacheTable<V, E> {
         under_way: Option<F>,
         count: usize,
         now: SystemTime,
-    ) -> Option<Boarding<F, V, E>> {
+    ) -> Option<FlightAdmission<F, V, E>> {
         if let Some(fetch) = under_way {
-            return Some(Boarding::Joined(fetch));
+            return Some(FlightAdmission::Joined(fetch));
         }
         // A fetch keeps its answer before it is under way no more, so a caller that finds none sees the answer here.
         if let Some(kept) = self.look(key, now).filter(|kept| kept.freshness == Freshness::Fresh) {
-            return Some(Boarding::There(kept));
+            return Some(FlightAdmission::There(kept));
         }
         if let Some(missed) = self.recall(key, now) {
-            return Some(Boarding::Refused(missed));
+            return Some(FlightAdmission::Refused(missed));
         }
-        (count >= self.settings.max_in_flight).then_some(Boarding::Refused(Missed::Busy))
+        (count >= self.settings.max_in_flight).then_some(FlightAdmission::Refused(CacheError::Busy))
     }
 
     /// Concludes for a caller whose fetch had this outcome, or that waits no longer. `kept`: what it found before.
@@ -119,9 +121,9 @@ impl<V: Clone, E: Failure> CacheTable<V, E> {
         &self,
         key: &str,
         outcome: FetchOutcome<V, E>,
-        kept: Option<Kept<V>>,
+        kept: Option<StoredAnswer<V>>,
         now: SystemTime,
-    ) -> Result<Found<V, E>, Missed<E>> {
+    ) -> Result<CachedAnswer<V, E>, CacheError<E>> {
         // The fetch may have brought an old answer from another process.
         let kept = if outcome.is_err() { self.look(key, now).or(kept) } else { kept };
         let counters = &self.counters;
@@ -133,7 +135,7 @@ impl<V: Clone, E: Failure> CacheTable<V, E> {
                     FetchOrigin::Store if age < self.settings.lifetimes.fresh_for => (&counters.fresh, How::Fresh),
                     FetchOrigin::Store => (&counters.revalidating, How::Revalidating),
                 };
-                (counter, Ok(Found { value: entry.value, stored_at: entry.stored_at, age, how }))
+                (counter, Ok(CachedAnswer { value: entry.value, stored_at: entry.stored_at, age, how }))
             }
             // Fresh only if another fetch ended in this moment.
             (Err(_), Some(kept)) if kept.freshness == Freshness::Fresh => return Ok(self.give_fresh(kept)),
@@ -148,7 +150,7 @@ impl<V: Clone, E: Failure> CacheTable<V, E> {
 
     /// Fresh answer for `key`, or the error of a fetch a moment ago that no old answer may stand in for. None: it would
     /// have to be fetched.
-    pub fn held(&self, key: &str, now: SystemTime) -> Option<Result<Found<V, E>, Missed<E>>> {
+    pub fn held(&self, key: &str, now: SystemTime) -> Option<Result<CachedAnswer<V, E>, CacheError<E>>> {
         if let Some(kept) = self.look(key, now).filter(|kept| kept.freshness == Freshness::Fresh) {
             return Some(Ok(self.give_fresh(kept)));
         }
@@ -165,7 +167,7 @@ impl<V: Clone, E: Failure> CacheTable<V, E> {
     }
 
     /// A fetch has failed at `now`, which is remembered for as long as the failure says.
-    pub fn failed(&self, key: &str, missed: &Missed<E>, now: SystemTime) {
+    pub fn failed(&self, key: &str, missed: &CacheError<E>, now: SystemTime) {
         let pause = missed.remember_for();
         if !pause.is_zero() {
             let remembered = Remembered { missed: missed.clone(), until: now + pause };
@@ -182,19 +184,19 @@ impl<V: Clone, E: Failure> CacheTable<V, E> {
     }
 
     /// Answer kept for `key`, if it is still good for anything.
-    pub fn look(&self, key: &str, now: SystemTime) -> Option<Kept<V>> {
+    pub fn look(&self, key: &str, now: SystemTime) -> Option<StoredAnswer<V>> {
         let entry = self.answers.get(key, now)?;
         let age = entry.age(now)?;
         let freshness = self.settings.lifetimes.at(age);
-        let kept = Kept { value: entry.value, stored_at: entry.stored_at, age, freshness };
+        let kept = StoredAnswer { value: entry.value, stored_at: entry.stored_at, age, freshness };
         (freshness != Freshness::Expired).then_some(kept)
     }
 
     /// Counters since the start of the cache.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> CacheCounts {
         let Self { counters, answers, .. } = self;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Counts {
+        CacheCounts {
             fresh: read(&counters.fresh),
             revalidating: read(&counters.revalidating),
             stale_if_error: read(&counters.stale_if_error),
@@ -207,20 +209,20 @@ impl<V: Clone, E: Failure> CacheTable<V, E> {
         }
     }
 
-    pub(super) fn give_fresh(&self, kept: Kept<V>) -> Found<V, E> {
+    pub(super) fn give_fresh(&self, kept: StoredAnswer<V>) -> CachedAnswer<V, E> {
         count(&self.counters.fresh);
         kept.found(How::Fresh)
     }
 
     /// The failure of a moment ago. A clock that was set back frees it, as it does all entries.
-    fn recall(&self, key: &str, now: SystemTime) -> Option<Missed<E>> {
+    fn recall(&self, key: &str, now: SystemTime) -> Option<CacheError<E>> {
         let Remembered { missed, until } = self.failures.get(key, now)?.value;
         let left = until.duration_since(now).ok()?;
         (!left.is_zero()).then_some(missed)
     }
 }
 
-impl<V: Clone, E: Failure> std::fmt::Debug for CacheTable<V, E> {
+impl<V: Clone, E: FetchFailure> std::fmt::Debug for CacheTable<V, E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CacheTable").field("settings", &self.settings).finish_non_exhaustive()
     }

@@ -18,7 +18,7 @@ enum Trouble {
     Unknown,
 }
 
-impl Failure for Trouble {
+impl FetchFailure for Trouble {
     fn stale_may_stand_in(&self) -> bool {
         *self == Self::Unreachable
     }
@@ -42,7 +42,7 @@ struct Bench {
 
 fn bench() -> Bench {
     let settings =
-        Settings { lifetimes: LIFETIMES, capacity: 8, max_in_flight: 4, fetch_for: Duration::from_millis(50) };
+        CacheSettings { lifetimes: LIFETIMES, capacity: 8, max_in_flight: 4, fetch_for: Duration::from_millis(50) };
     let executor = Arc::new(Executor::new());
     let cache = Cache::new(settings, |word: &&str| (!word.is_empty()).then_some(word.len()), Arc::clone(&executor));
     Bench { cache, executor, fetches: Arc::default() }
@@ -54,7 +54,7 @@ impl Bench {
         key: &str,
         now: SystemTime,
         answer: Result<&'static str, Trouble>,
-    ) -> Result<Found<&'static str, Trouble>, Missed<Trouble>> {
+    ) -> Result<CachedAnswer<&'static str, Trouble>, CacheError<Trouble>> {
         let fetches = Arc::clone(&self.fetches);
         let fetch = move || async move {
             fetches.fetch_add(1, Ordering::SeqCst);
@@ -143,11 +143,11 @@ fn a_stale_answer_stands_in_for_an_error_but_not_for_a_known_answer() {
         bench.ask("a", at(0), Ok("one")).await.expect("fetched");
         let found = bench.ask("a", at(700), Err(Trouble::Unreachable)).await.expect("kept");
         assert_eq!(found.value, "one");
-        assert_eq!(found.how, How::StaleIfError(Missed::Failed(Trouble::Unreachable)));
-        assert_eq!(bench.ask("a", at(800), Err(Trouble::Unknown)).await, Err(Missed::Failed(Trouble::Unknown)));
+        assert_eq!(found.how, How::StaleIfError(CacheError::Failed(Trouble::Unreachable)));
+        assert_eq!(bench.ask("a", at(800), Err(Trouble::Unknown)).await, Err(CacheError::Failed(Trouble::Unknown)));
         assert_eq!(
             bench.ask("a", at(4300), Err(Trouble::Unreachable)).await,
-            Err(Missed::Failed(Trouble::Unreachable)),
+            Err(CacheError::Failed(Trouble::Unreachable)),
             "an answer older than stale_if_error is given to no caller"
         );
     });
@@ -175,7 +175,7 @@ fn a_flight_that_landed_while_one_looked_is_not_flown_again() {
         bench.ask("a", at(0), Ok("one")).await.expect("fetched");
         // What a caller does that found nothing kept just before the flight landed.
         let boarding = bench.cache.board("a", at(0), || async { Ok("two") });
-        assert!(matches!(boarding, Boarding::There(Kept { value: "one", .. })));
+        assert!(matches!(boarding, FlightAdmission::There(StoredAnswer { value: "one", .. })));
         assert!(bench.cache.shared.flights().is_empty());
     });
 }
@@ -228,8 +228,8 @@ fn a_panicking_fetch_gives_its_followers_an_error_and_leaves_no_trace() {
         let mut leader = Box::pin(bench.cache.get_or_fetch("a", at(0), later(), fetch));
         assert!(poll_once(&mut leader).await.is_none());
         let follower = bench.ask("a", at(0), Ok("never"));
-        assert_eq!(leader.await, Err(Missed::Lost));
-        assert_eq!(follower.await, Err(Missed::Lost));
+        assert_eq!(leader.await, Err(CacheError::Lost));
+        assert_eq!(follower.await, Err(CacheError::Lost));
         assert_eq!(bench.ask("a", at(3), Ok("one")).await.expect("fetched anew").value, "one");
     });
 }
@@ -243,7 +243,7 @@ fn followers_of_an_executor_that_ends_get_an_error() {
     let flight = Arc::clone(shared.flights().get("a").expect("under way"));
     drop(asking);
     drop((cache, executor));
-    assert_eq!(block_on(flight.wait(later(), |_| true)), Err(Missed::Lost));
+    assert_eq!(block_on(flight.wait(later(), |_| true)), Err(CacheError::Lost));
     assert!(shared.flights().is_empty());
 }
 
@@ -252,11 +252,11 @@ fn a_fetch_that_hangs_is_given_up_and_its_caller_may_go_sooner() {
     let bench = bench();
     bench.run(async {
         let soon = Instant::now() + Duration::from_millis(5);
-        assert_eq!(bench.cache.get_or_fetch("a", at(0), soon, pending).await, Err(Missed::Late));
-        assert_eq!(bench.ask("a", at(0), Ok("never")).await, Err(Missed::TimedOut), "the same flight, to its end");
+        assert_eq!(bench.cache.get_or_fetch("a", at(0), soon, pending).await, Err(CacheError::Late));
+        assert_eq!(bench.ask("a", at(0), Ok("never")).await, Err(CacheError::TimedOut), "the same flight, to its end");
         assert_eq!(bench.fetches(), 0);
         let over = Instant::now();
-        assert_eq!(bench.cache.get_or_fetch("b", at(0), over, pending).await, Err(Missed::Late));
+        assert_eq!(bench.cache.get_or_fetch("b", at(0), over, pending).await, Err(CacheError::Late));
         assert!(bench.cache.shared.flights().is_empty(), "nothing is begun for a caller without time");
     });
 }
@@ -272,7 +272,7 @@ fn fetches_under_way_are_bounded() {
         for waiting in &mut waiting {
             assert!(poll_once(waiting).await.is_none());
         }
-        assert_eq!(bench.ask("e", at(0), Ok("one")).await, Err(Missed::Busy));
+        assert_eq!(bench.ask("e", at(0), Ok("one")).await, Err(CacheError::Busy));
         bench.settle().await;
         assert_eq!(bench.ask("e", at(0), Ok("one")).await.expect("room again").value, "one");
     });
@@ -282,7 +282,7 @@ fn fetches_under_way_are_bounded() {
 fn a_failure_is_remembered_for_as_long_as_it_says() {
     let bench = bench();
     bench.run(async {
-        let unknown = Err(Missed::Failed(Trouble::Unknown));
+        let unknown = Err(CacheError::Failed(Trouble::Unknown));
         assert_eq!(bench.ask("a", at(0), Err(Trouble::Unknown)).await, unknown);
         for second in 0..60 {
             assert_eq!(bench.ask("a", at(second), Ok("one")).await, unknown);
@@ -312,7 +312,7 @@ fn a_clock_that_is_set_back_frees_what_failed() {
     let bench = bench();
     bench.run(async {
         let failed = bench.ask("a", at(100_000), Err(Trouble::Unknown)).await;
-        assert_eq!(failed, Err(Missed::Failed(Trouble::Unknown)));
+        assert_eq!(failed, Err(CacheError::Failed(Trouble::Unknown)));
         assert_eq!(bench.ask("a", at(0), Ok("one")).await.expect("asked again").value, "one");
     });
 }

@@ -53,11 +53,11 @@ pub(super) struct Probes {
     /// Length of `watched`, to be read without its lock.
     count: AtomicUsize,
     /// Endpoints whose circuits are open or that are suspected, each once, at most as many as the balancer has.
-    watched: Mutex<Vec<Watched>>,
+    watched: Mutex<Vec<ProbedEndpoint>>,
 }
 
 #[derive(Debug)]
-struct Watched {
+struct ProbedEndpoint {
     /// Not kept alive: one that has left the list is not checked any more.
     endpoint: Weak<Endpoint>,
     next: Instant,
@@ -97,7 +97,7 @@ impl Probes {
         match watched.iter_mut().find(|one| std::ptr::eq(one.endpoint.as_ptr(), Arc::as_ptr(endpoint))) {
             Some(known) if suspected => (known.suspected, known.next) = (true, known.next.min(next)),
             Some(_) => {}
-            None => watched.push(Watched { endpoint: Arc::downgrade(endpoint), next, in_flight: 0, suspected }),
+            None => watched.push(ProbedEndpoint { endpoint: Arc::downgrade(endpoint), next, in_flight: 0, suspected }),
         }
         self.count.store(watched.len(), Ordering::Relaxed);
     }

@@ -28,14 +28,14 @@ fn ok(latency: u64) -> Ending {
 const NO_ROOM: Ending = Ending::NoRoom { retry_after: None };
 
 /// A service and a clock.
-struct Story {
+struct Fixture {
     service: CalledService,
     start: Instant,
     now: Instant,
     rng: fastrand::Rng,
 }
 
-impl Story {
+impl Fixture {
     /// Calls may take 3 s, and an attempt 2 s.
     fn new(count: usize) -> Self {
         Self::with(count, |_| {})
@@ -83,8 +83,8 @@ impl Story {
     /// A call that answers at once.
     fn succeed(&mut self, latency: u64) {
         let until = self.now + millis(3000);
-        let verdict = self.run(Question { may_hedge: false, ..Question::until(until) }, |_| ok(latency)).verdict;
-        assert_eq!(verdict, Verdict::Attempt(0));
+        let outcome = self.run(Question { may_hedge: false, ..Question::until(until) }, |_| ok(latency)).outcome;
+        assert_eq!(outcome, CallOutcome::Attempt(0));
     }
 
     /// A call of 3 s whose attempts end at once as `answer` says.
@@ -105,7 +105,7 @@ impl Story {
                     asked.push(ask.endpoint.id().to_owned());
                 }
                 Step::Wait(_) => panic!("no attempt is out"),
-                Step::Done(verdict) => return Run { verdict, asked },
+                Step::Done(outcome) => return Run { outcome, asked },
             }
         }
     }
@@ -114,23 +114,23 @@ impl Story {
 /// How a call went.
 #[derive(Debug, PartialEq)]
 struct Run {
-    verdict: Verdict,
+    outcome: CallOutcome,
     /// Ids of the endpoints that were asked, in this order.
     asked: Vec<String>,
 }
 
 /// A call in flight, driven step by step.
-struct Driven<'a> {
+struct DrivenCall<'a> {
     machine: CallMachine<'a>,
     rng: fastrand::Rng,
 }
 
-impl<'a> Driven<'a> {
-    fn new(story: &'a Story) -> Self {
+impl<'a> DrivenCall<'a> {
+    fn new(story: &'a Fixture) -> Self {
         Self::with(story, Question::until(story.now + millis(3000)))
     }
 
-    fn with(story: &'a Story, question: Question) -> Self {
+    fn with(story: &'a Fixture, question: Question) -> Self {
         Self { machine: CallMachine::new(&story.service, question), rng: fastrand::Rng::with_seed(3) }
     }
 
@@ -166,9 +166,9 @@ impl<'a> Driven<'a> {
         until
     }
 
-    fn ends(&mut self, event: CallEvent, now: Instant) -> Verdict {
+    fn ends(&mut self, event: CallEvent, now: Instant) -> CallOutcome {
         match self.step(event, now) {
-            Step::Done(verdict) => verdict,
+            Step::Done(outcome) => outcome,
             other => panic!("{other:?} instead of the end"),
         }
     }

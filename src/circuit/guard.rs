@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 
 use super::{log_transitions, to_json};
-use crate::breaker::{CircuitBreaker, Outcome, Permit, Refusal};
-use crate::telemetry::hystrix::{Command, Settings};
+use crate::breaker::{BreakerRefusal, CircuitBreaker, Outcome, Permit};
+use crate::telemetry::hystrix::{Command, CommandSettings};
 use crate::telemetry::{Calls, Event};
 
 /// A circuit breaker with the counters of its calls, and all that the log, `/circuits` and `/hystrix.stream` show of it.
@@ -18,7 +18,7 @@ pub struct CircuitGuard {
     service: &'static str,
     breaker: CircuitBreaker,
     calls: Calls,
-    settings: Settings,
+    settings: CommandSettings,
     in_flight: AtomicUsize,
     /// Name of the server in the log. None: transitions are not logged.
     logged_as: Option<&'static str>,
@@ -47,7 +47,7 @@ impl Drop for Flight<'_> {
 
 impl CircuitGuard {
     /// A guard of the server `service`; `settings` are those that `/hystrix.stream` shows.
-    pub fn new(service: &'static str, breaker: CircuitBreaker, settings: Settings, now: Instant) -> Self {
+    pub fn new(service: &'static str, breaker: CircuitBreaker, settings: CommandSettings, now: Instant) -> Self {
         let (in_flight, logged) = (AtomicUsize::new(0), AtomicU64::new(0));
         Self { service, breaker, calls: Calls::new(now), settings, in_flight, logged_as: None, logged }
     }
@@ -62,7 +62,7 @@ impl CircuitGuard {
     ///
     /// # Errors
     /// The circuit refuses it; this is counted.
-    pub fn admit(&self, now: Instant) -> Result<GuardedCall<'_>, Refusal> {
+    pub fn admit(&self, now: Instant) -> Result<GuardedCall<'_>, BreakerRefusal> {
         let permit = self.breaker.try_acquire(now);
         self.log();
         let permit = permit.inspect_err(|_| self.note(Event::ShortCircuited, now))?;
@@ -137,7 +137,7 @@ mod tests {
     fn a_call_that_the_circuit_refuses_is_counted_and_shown_in_circuits_and_in_the_stream() {
         let (rules, now) = (BreakerSettings::default(), Instant::now());
         let breaker = CircuitBreaker::new(&rules, now, 1).expect("valid");
-        let settings = Settings::new(&rules, &CallSettings::default(), Duration::from_secs(1));
+        let settings = CommandSettings::new(&rules, &CallSettings::default(), Duration::from_secs(1));
         let guard = CircuitGuard::new("store", breaker, settings, now);
         for _ in 0..5 {
             guard.admit(now).expect("admitted").ended(Outcome::Failure, now, Duration::ZERO);
@@ -158,7 +158,7 @@ mod tests {
     fn a_call_is_in_flight_until_it_ends_or_is_dropped() {
         let (rules, now) = (BreakerSettings::default(), Instant::now());
         let breaker = CircuitBreaker::new(&rules, now, 1).expect("valid");
-        let settings = Settings::new(&rules, &CallSettings::default(), Duration::from_secs(1));
+        let settings = CommandSettings::new(&rules, &CallSettings::default(), Duration::from_secs(1));
         let guard = CircuitGuard::new("store", breaker, settings, now);
         let (one, two) = (guard.admit(now).expect("admitted"), guard.admit(now).expect("admitted"));
         assert_eq!(guard.command(now).in_flight, 2);

@@ -10,19 +10,19 @@ use http_types::Url;
 
 use super::answer::Answer;
 use super::attempts::Notes;
-use super::callee::Callee;
 use super::error::Error;
 use super::prepared::{Prepared, Validator};
+use super::service_client::ServiceClient;
 use crate::balance::Endpoint;
 use crate::call::{Ask, Ending, Repeat};
 use crate::telemetry::Event;
-use crate::transport::client::{Error as WireError, Message, Wire};
+use crate::transport::client::{Error as WireError, HttpTransport, Message};
 use crate::transport::{ID_HEADER, RETRY_AFTER_MS, TIME_LEFT};
 use crate::trust::{ClusterKey, request as sign};
 
 /// An attempt that is about to be made.
 pub(super) struct Attempt<'a> {
-    callee: &'a Callee,
+    callee: &'a ServiceClient,
     request: &'a Prepared<'a>,
     endpoint: Arc<Endpoint>,
     notes: Arc<Notes>,
@@ -36,7 +36,7 @@ pub(super) struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     /// The attempt that `ask` says.
     pub(super) fn new(
-        callee: &'a Callee,
+        callee: &'a ServiceClient,
         request: &'a Prepared<'a>,
         ask: Ask,
         key: Option<&ClusterKey>,
@@ -63,7 +63,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Sends it, and counts how it ended.
-    pub(super) async fn run(self, wire: &Wire) -> Ended {
+    pub(super) async fn run(self, wire: &HttpTransport) -> Ended {
         let attempts = &self.notes.attempts;
         attempts.begun(self.endpoint.in_flight(), self.started);
         let Prepared { method, path, repeat, .. } = self.request;

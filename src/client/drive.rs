@@ -12,21 +12,21 @@ use smol::Timer;
 use super::Client;
 use super::answer::Answer;
 use super::attempt::{Attempt, Ended};
-use super::callee::Callee;
 use super::error::Error;
 use super::prepared::Prepared;
+use super::service_client::ServiceClient;
 use crate::balance::Endpoint;
-use crate::call::{Ask, CallEvent, CallMachine, Step, Verdict};
+use crate::call::{Ask, CallEvent, CallMachine, CallOutcome, Step};
 use crate::telemetry::Event;
 
 impl Client {
     /// Does what `machine` says until it is done. Returns what each attempt has brought, if it has ended.
     pub(super) async fn drive(
         &self,
-        callee: &Callee,
+        callee: &ServiceClient,
         request: &Prepared<'_>,
         machine: &mut CallMachine<'_>,
-    ) -> (Verdict, Vec<Option<Result<Answer, Error>>>) {
+    ) -> (CallOutcome, Vec<Option<Result<Answer, Error>>>) {
         let (mut rng, mut results) = (fastrand::Rng::new(), Vec::new());
         let mut asked: Vec<(Arc<Endpoint>, u64)> = Vec::new();
         // The machine has two attempts out at most: one, and a copy of it.
@@ -65,18 +65,18 @@ impl Client {
                         None => CallEvent::Woken,
                     };
                 }
-                Step::Done(verdict) => {
+                Step::Done(outcome) => {
                     for (endpoint, generation) in &asked {
                         callee.watch.add_if_changed(endpoint, *generation);
                     }
-                    return (verdict, results);
+                    return (outcome, results);
                 }
             }
         }
     }
 
     /// Makes an attempt; returns its number with its result.
-    async fn attempt(&self, callee: &Callee, request: &Prepared<'_>, ask: Ask) -> (usize, Ended) {
+    async fn attempt(&self, callee: &ServiceClient, request: &Prepared<'_>, ask: Ask) -> (usize, Ended) {
         let number = ask.attempt;
         let key = self.inner.key.as_ref();
         let ended = Attempt::new(callee, request, ask, key, Instant::now()).run(&self.inner.wire).await;

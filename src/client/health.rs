@@ -11,7 +11,7 @@ use smol::{Executor, Timer};
 
 use super::Client;
 use super::attempt::{ending_of_error, is_of};
-use super::callee::Callee;
+use super::service_client::ServiceClient;
 use crate::balance::{Ending, Endpoint};
 use crate::breaker::HealthCheck;
 use crate::call::{PROBE_TIMEOUT, Probe};
@@ -46,7 +46,7 @@ impl Client {
     }
 
     /// Asks one instance whether it is alive, and records what it says.
-    async fn check(&self, callee: &Callee, probe: &Probe) {
+    async fn check(&self, callee: &ServiceClient, probe: &Probe) {
         let endpoint = &probe.endpoint;
         let found = self.health(callee, endpoint).await;
         let now = Instant::now();
@@ -63,7 +63,7 @@ impl Client {
         self.inner.unhealthy.notify(usize::MAX);
     }
 
-    async fn health(&self, callee: &Callee, endpoint: &Endpoint) -> HealthCheck {
+    async fn health(&self, callee: &ServiceClient, endpoint: &Endpoint) -> HealthCheck {
         let server = Server::new(endpoint.address());
         let path = PathAndQuery::from_static("/healthz");
         let message = Message { method: &Method::GET, path: &path, payload: Payload::Empty, is_idempotent: true };
@@ -89,14 +89,14 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::discovery::{Change, Directory, Instance, Source, Told};
+    use crate::discovery::{Change, Directory, Instance, ServiceFilter, Source};
 
     const ID: &str = "producer-1";
 
     /// When the directory probes the instance at `addr`, after a health check of it.
     fn probe_after_check(addr: SocketAddr) -> Option<Duration> {
         let now = Instant::now();
-        let directory = Directory::new(Told::Nobody, now);
+        let directory = Directory::new(ServiceFilter::None, now);
         let instance = Instance::new(ID, "producer", addr, Source::Mdns);
         directory.apply(Source::Mdns, ID, Change::Is(instance), now);
         assert_eq!(directory.next_probe(), None);

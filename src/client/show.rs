@@ -45,18 +45,18 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::{Map, Value, json};
 
 use super::Client;
-use super::callee::Callee;
+use super::service_client::ServiceClient;
 use crate::balance::EndpointSnapshot;
 use crate::breaker::State;
 use crate::circuit::{self, milliseconds};
-use crate::telemetry::hystrix::{Command, Settings};
-use crate::telemetry::{Collect, Event, Kind, Noted, OpenMetrics, Summary, Tally};
+use crate::telemetry::hystrix::{Command, CommandSettings};
+use crate::telemetry::{CallStatistics, Collect, Event, MetricType, OpenMetrics, Summary, Tally};
 
 impl Collect for Client {
     fn metrics(&self, to: &mut OpenMetrics) {
         let now = Instant::now();
         let callees = self.callees();
-        let seen: Vec<_> = callees.iter().map(|callee| Seen::new(callee, now)).collect();
+        let seen: Vec<_> = callees.iter().map(|callee| ServiceView::new(callee, now)).collect();
         of_calls(&seen, to);
         of_attempts(&seen, to);
         of_circuits(&seen, to);
@@ -64,21 +64,23 @@ impl Collect for Client {
 
     fn circuits(&self) -> Vec<Value> {
         let (now, wall) = (Instant::now(), SystemTime::now());
-        let to_json =
-            |callee: &Arc<Callee>| Seen::new(callee, now).to_json(callee.settings.breaker.minimum_calls.into(), wall);
+        let to_json = |callee: &Arc<ServiceClient>| {
+            ServiceView::new(callee, now).to_json(callee.settings.breaker.minimum_calls.into(), wall)
+        };
         self.callees().iter().map(to_json).collect()
     }
 
     fn commands(&self, now: Instant) -> Vec<Command> {
-        let settings =
-            |callee: &Callee, timeout| Settings::new(&callee.settings.breaker, &callee.settings.call, timeout);
-        let whole = |callee: &Callee| settings(callee, callee.settings.call.timeout);
-        let attempt = |callee: &Callee| {
+        let settings = |callee: &ServiceClient, timeout| {
+            CommandSettings::new(&callee.settings.breaker, &callee.settings.call, timeout)
+        };
+        let whole = |callee: &ServiceClient| settings(callee, callee.settings.call.timeout);
+        let attempt = |callee: &ServiceClient| {
             let call = &callee.settings.call;
             settings(callee, call.attempt_timeout.min(call.timeout))
         };
         let callees = self.callees();
-        let seen: Vec<_> = callees.iter().map(|callee| Seen::new(callee, now)).collect();
+        let seen: Vec<_> = callees.iter().map(|callee| ServiceView::new(callee, now)).collect();
         let services = seen.iter().map(|seen| seen.command(whole(seen.callee)));
         let endpoints =
             seen.iter().flat_map(|seen| seen.endpoints.iter().map(move |one| one.command(seen, attempt(seen.callee))));
@@ -88,7 +90,7 @@ impl Collect for Client {
 
 impl Client {
     /// All services that are called, with the instances that are known now.
-    pub(super) fn callees(&self) -> Vec<Arc<Callee>> {
+    pub(super) fn callees(&self) -> Vec<Arc<ServiceClient>> {
         let callees = self.inner.callees.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let callees: Vec<_> = callees.values().cloned().collect();
         let now = Instant::now();
@@ -98,21 +100,21 @@ impl Client {
 }
 
 /// A service at one moment.
-struct Seen<'a> {
-    callee: &'a Callee,
+struct ServiceView<'a> {
+    callee: &'a ServiceClient,
     now: Instant,
-    noted: Noted,
-    endpoints: Vec<One>,
+    noted: CallStatistics,
+    endpoints: Vec<EndpointView>,
 }
 
 /// An endpoint of the service.
-struct One {
+struct EndpointView {
     seen: EndpointSnapshot,
-    noted: Noted,
+    noted: CallStatistics,
 }
 
 /// As what a service stands.
-struct Standing {
+struct CircuitView {
     /// None: there is no instance.
     state: Option<State>,
     since: Option<Instant>,
@@ -121,14 +123,14 @@ struct Standing {
     share: f64,
 }
 
-impl<'a> Seen<'a> {
-    fn new(callee: &'a Callee, now: Instant) -> Self {
+impl<'a> ServiceView<'a> {
+    fn new(callee: &'a ServiceClient, now: Instant) -> Self {
         let seen = callee.rules.balancer().snapshot(now);
         let noted = |one: &EndpointSnapshot| {
             let notes = callee.attempts.at(&one.target.id, one.target.address);
-            notes.map_or_else(Noted::default, |notes| notes.attempts.noted(now))
+            notes.map_or_else(CallStatistics::default, |notes| notes.attempts.noted(now))
         };
-        let endpoints = seen.endpoints.into_iter().map(|seen| One { noted: noted(&seen), seen }).collect();
+        let endpoints = seen.endpoints.into_iter().map(|seen| EndpointView { noted: noted(&seen), seen }).collect();
         Self { callee, now, noted: callee.calls.noted(now), endpoints }
     }
 
@@ -138,10 +140,10 @@ impl<'a> Seen<'a> {
     }
 
     /// The service's own circuit comes first: while it refuses, no instance is asked.
-    fn standing(&self) -> Standing {
+    fn standing(&self) -> CircuitView {
         let own = self.callee.rules.circuit();
         if let Some(since) = own.open_since() {
-            return Standing {
+            return CircuitView {
                 state: Some(State::Open),
                 since: Some(since),
                 reason: Some("no instance answers".into()),
@@ -159,7 +161,7 @@ impl<'a> Seen<'a> {
         };
         let tripped = circuits().filter(|_| state != Some(State::Closed));
         let tripped = tripped.filter(|circuit| circuit.reason.is_some()).max_by_key(|circuit| circuit.since);
-        Standing {
+        CircuitView {
             state,
             since,
             reason: tripped.and_then(|circuit| circuit.reason).map(|reason| reason.to_string()),
@@ -173,7 +175,7 @@ impl<'a> Seen<'a> {
 
     fn to_json(&self, minimum_calls: u64, wall: SystemTime) -> Value {
         let Self { callee, now, .. } = self;
-        let Standing { state, since, reason, next_probe, share } = self.standing();
+        let CircuitView { state, since, reason, next_probe, share } = self.standing();
         let sum = |count: fn(&EndpointSnapshot) -> u64| self.candidates().map(count).sum::<u64>();
         let calls = sum(|seen| seen.breaker.calls);
         let rate = |count: u64| (calls >= minimum_calls).then(|| count as f64 / calls as f64);
@@ -201,7 +203,7 @@ impl<'a> Seen<'a> {
         })
     }
 
-    fn command(&self, settings: Settings) -> Command {
+    fn command(&self, settings: CommandSettings) -> Command {
         Command {
             name: self.callee.service.to_string(),
             group: self.callee.service.to_string(),
@@ -213,7 +215,7 @@ impl<'a> Seen<'a> {
     }
 }
 
-impl One {
+impl EndpointView {
     fn to_json(&self, now: Instant, wall: SystemTime) -> Value {
         let (target, circuit) = (&self.seen.target, &self.seen.breaker);
         let mut told = circuit::to_json(circuit, now);
@@ -238,7 +240,7 @@ impl One {
         told.into()
     }
 
-    fn command(&self, of: &Seen<'_>, settings: Settings) -> Command {
+    fn command(&self, of: &ServiceView<'_>, settings: CommandSettings) -> Command {
         Command {
             name: format!("{}@{}", of.callee.service, self.seen.target.id),
             group: of.callee.service.to_string(),
@@ -250,71 +252,79 @@ impl One {
     }
 }
 
-fn of_calls(services: &[Seen<'_>], to: &mut OpenMetrics) {
-    to.family("bramble_calls", Kind::Counter, "Calls to other services by what became of them.");
-    for Seen { callee, noted, .. } in services {
+fn of_calls(services: &[ServiceView<'_>], to: &mut OpenMetrics) {
+    to.family("bramble_calls", MetricType::Counter, "Calls to other services by what became of them.");
+    for ServiceView { callee, noted, .. } in services {
         for event in Event::OF_CALLS {
             to.sample(&[("service", &callee.service), ("outcome", event.as_str())], noted.total[*event]);
         }
     }
     to.family(
         "bramble_call_duration_seconds",
-        Kind::Histogram,
+        MetricType::Histogram,
         "How long calls took that were sent, retries included.",
     );
-    for Seen { callee, .. } in services {
+    for ServiceView { callee, .. } in services {
         to.histogram(&[("service", &callee.service)], callee.calls.durations());
     }
-    to.family("bramble_call_retries", Kind::Counter, "Attempts beyond the first of a call.");
-    for Seen { callee, noted, .. } in services {
+    to.family("bramble_call_retries", MetricType::Counter, "Attempts beyond the first of a call.");
+    for ServiceView { callee, noted, .. } in services {
         to.sample(&[("service", &callee.service)], noted.total[Event::Retry]);
     }
-    to.family("bramble_call_fallbacks", Kind::Counter, "What was given in the place of an answer, by how that went.");
-    for Seen { callee, noted, .. } in services {
+    to.family(
+        "bramble_call_fallbacks",
+        MetricType::Counter,
+        "What was given in the place of an answer, by how that went.",
+    );
+    for ServiceView { callee, noted, .. } in services {
         for event in Event::OF_FALLBACKS {
             let result = event.as_str().trim_start_matches("fallback_");
             to.sample(&[("service", &callee.service), ("result", result)], noted.total[*event]);
         }
     }
-    to.family("bramble_calls_in_flight", Kind::Gauge, "Calls that wait for their answer.");
-    for Seen { callee, .. } in services {
+    to.family("bramble_calls_in_flight", MetricType::Gauge, "Calls that wait for their answer.");
+    for ServiceView { callee, .. } in services {
         to.sample(&[("service", &callee.service)], callee.bulkhead.in_flight());
     }
     to.family(
         "bramble_calls_in_flight_limit",
-        Kind::Gauge,
+        MetricType::Gauge,
         "Calls that may wait for their answer: call.max_concurrent.",
     );
-    for Seen { callee, .. } in services {
+    for ServiceView { callee, .. } in services {
         to.sample(&[("service", &callee.service)], callee.bulkhead.max());
     }
 }
 
-fn of_attempts(services: &[Seen<'_>], to: &mut OpenMetrics) {
-    to.family("bramble_attempts", Kind::Counter, "Attempts at an instance by what became of them.");
+fn of_attempts(services: &[ServiceView<'_>], to: &mut OpenMetrics) {
+    to.family("bramble_attempts", MetricType::Counter, "Attempts at an instance by what became of them.");
     each(services, |one, [service, instance]| {
         for event in Event::OF_ATTEMPTS {
             to.sample(&[service, instance, ("outcome", event.as_str())], one.noted.total[*event]);
         }
     });
     let about = "How long attempts at an instance took in the last ten seconds.";
-    to.family("bramble_attempt_duration_seconds", Kind::Summary, about);
+    to.family("bramble_attempt_duration_seconds", MetricType::Summary, about);
     each(services, |one, labels| to.summary(&labels, &one.noted.attempts));
-    to.family("bramble_attempts_in_flight", Kind::Gauge, "Attempts at an instance that wait for their answer.");
+    to.family("bramble_attempts_in_flight", MetricType::Gauge, "Attempts at an instance that wait for their answer.");
     each(services, |one, labels| to.sample(&labels, one.seen.in_flight));
 }
 
-fn of_circuits(services: &[Seen<'_>], to: &mut OpenMetrics) {
-    to.family("bramble_circuit_state", Kind::StateSet, "What an instance's circuit does with calls.");
+fn of_circuits(services: &[ServiceView<'_>], to: &mut OpenMetrics) {
+    to.family("bramble_circuit_state", MetricType::StateSet, "What an instance's circuit does with calls.");
     let all = STATES.map(State::as_str);
     each(services, |one, labels| to.state(&labels, &all, one.seen.breaker.state.as_str()));
-    to.family("bramble_circuit_changes", Kind::Counter, "Changes of state of an instance's circuit.");
+    to.family("bramble_circuit_changes", MetricType::Counter, "Changes of state of an instance's circuit.");
     each(services, |one, labels| to.sample(&labels, one.seen.breaker.generation));
-    to.family("bramble_circuit_admits_ratio", Kind::Gauge, "Share of calls an instance's circuit admits, 0 to 1.");
+    to.family(
+        "bramble_circuit_admits_ratio",
+        MetricType::Gauge,
+        "Share of calls an instance's circuit admits, 0 to 1.",
+    );
     each(services, |one, labels| to.sample(&labels, one.seen.breaker.ramp_share));
     to.family(
         "bramble_circuit_failure_ratio",
-        Kind::Gauge,
+        MetricType::Gauge,
         "Share of calls that failed lately, where enough were made.",
     );
     each(services, |one, labels| {
@@ -324,7 +334,7 @@ fn of_circuits(services: &[Seen<'_>], to: &mut OpenMetrics) {
     });
     to.family(
         "bramble_circuit_slow_ratio",
-        Kind::Gauge,
+        MetricType::Gauge,
         "Share of calls that were slow lately, where enough were made.",
     );
     each(services, |one, labels| {
@@ -335,7 +345,7 @@ fn of_circuits(services: &[Seen<'_>], to: &mut OpenMetrics) {
 }
 
 /// Every endpoint with the labels that name it.
-fn each(services: &[Seen<'_>], mut tell: impl FnMut(&One, [(&str, &str); 2])) {
+fn each(services: &[ServiceView<'_>], mut tell: impl FnMut(&EndpointView, [(&str, &str); 2])) {
     for service in services {
         for one in &service.endpoints {
             tell(one, [("service", &service.callee.service), ("instance", &one.seen.target.id)]);

@@ -45,7 +45,7 @@ pub(super) trait Format<T> {
     fn read_right(&self, value: &Spanned<DeValue<'_>>) -> (Option<T>, Vec<InvalidValue>) {
         match self.read(value) {
             Ok(value) => (Some(value), Vec::new()),
-            Err(wrongs) => (None, wrongs),
+            Err(errors) => (None, errors),
         }
     }
 
@@ -74,11 +74,11 @@ impl<T, F: Format<T>> Field for FormattedField<'_, T, F> {
     }
 
     fn set_right(&mut self, value: &Spanned<DeValue<'_>>) -> Result<(), Vec<InvalidValue>> {
-        let (right, wrongs) = self.1.read_right(value);
+        let (right, errors) = self.1.read_right(value);
         if let Some(right) = right {
             *self.0 = right;
         }
-        if wrongs.is_empty() { Ok(()) } else { Err(wrongs) }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
     fn show(&self) -> String {

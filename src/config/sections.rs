@@ -135,7 +135,7 @@ impl FieldList for BalanceSettings {
 
 /// `[cache]`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Cache {
+pub struct CacheSection {
     /// `memory`, or `redis://HOST[:PORT][/DB]`.
     pub store: String,
     /// File whose first line is the password of that Redis. None: it asks for none.
@@ -150,7 +150,7 @@ pub struct Cache {
     pub stale_if_error: Duration,
 }
 
-impl FieldList for Cache {
+impl FieldList for CacheSection {
     fn visit(&mut self, v: &mut dyn Visitor) {
         v.field("store", &mut self.store, Text(store));
         v.field("password_file", &mut self.password_file, Optional(File));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::callees::{CalleeSettings, Callees};
 use super::format::{FieldList, TomlWriter, Visitor};
 use super::section::{Section, ServiceSections};
-use super::sections::{Cache, Discovery, Node, Server};
+use super::sections::{CacheSection, Discovery, Node, Server};
 use crate::balance::BalanceSettings;
 use crate::breaker::BreakerSettings;
 use crate::call::CallSettings;
@@ -31,7 +31,7 @@ pub struct Config {
     /// `[balance]`: which of several endpoints is called.
     pub balance: BalanceSettings,
     /// `[cache]`: how many answers are kept, and for how long.
-    pub cache: Cache,
+    pub cache: CacheSection,
     /// `[call.NAME]`, `[breaker.NAME]`, `[balance.NAME]`: by service, where calls to one have settings of their own.
     pub(super) callees: Callees,
     /// The sections that services declare.
@@ -62,7 +62,7 @@ impl Default for Config {
             call: CallSettings::default(),
             breaker: BreakerSettings::default(),
             balance: BalanceSettings::default(),
-            cache: Cache {
+            cache: CacheSection {
                 store: "memory".into(),
                 password_file: None,
                 capacity: 1024,

@@ -32,10 +32,10 @@ fn seconds<S: Serializer>(time: &Option<Duration>, to: S) -> Result<S::Ok, S::Er
 
 /// Every name that is followed, by its service.
 #[derive(Debug, Default)]
-pub(super) struct Aliases(Mutex<BTreeMap<Arc<str>, Followed>>);
+pub(super) struct Aliases(Mutex<BTreeMap<Arc<str>, AliasState>>);
 
 #[derive(Debug)]
-struct Followed {
+struct AliasState {
     name: Arc<str>,
     addresses: usize,
     answered: Option<Instant>,
@@ -48,7 +48,7 @@ impl Aliases {
     /// `name` stands for `service` from here on. What is received is a wish to look it up at once.
     pub(super) fn follow(&self, service: &Arc<str>, name: &Arc<str>) -> Receiver<()> {
         let (again, wishes) = smol::channel::bounded(1);
-        let followed = Followed { name: Arc::clone(name), addresses: 0, answered: None, problem: None, again };
+        let followed = AliasState { name: Arc::clone(name), addresses: 0, answered: None, problem: None, again };
         self.lock().insert(Arc::clone(service), followed);
         wishes
     }
@@ -88,7 +88,7 @@ impl Aliases {
         list.get(service).map(|followed| (Arc::clone(&followed.name), followed.problem.clone()))
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Followed>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, AliasState>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -15,9 +15,9 @@ use smol::{Executor, Timer};
 
 use super::alias::joined;
 use super::{Directory, Instance, Source};
-use crate::resolve::{Answer, Error};
+use crate::resolve::Error;
 
-pub use crate::resolve::{Answer as Addresses, Error as LookupError, Resolver};
+pub use crate::resolve::{Addresses, Error as LookupError, Resolver};
 
 /// How long an answer of a server elsewhere is good, whatever it says: replicas come within seconds, and a resolver is
 /// not there for us alone.
@@ -118,7 +118,7 @@ impl Alias {
 
 impl View {
     /// Takes in an answer. Gives back how long it is good for.
-    fn answered(&mut self, answer: &Answer, is_here: bool, now: Instant) -> Duration {
+    fn answered(&mut self, answer: &Addresses, is_here: bool, now: Instant) -> Duration {
         let told = answer.addrs.iter().map(|ip| SocketAddr::new(*ip, self.port)).collect();
         self.addrs = joined(&self.addrs, told, answer.is_whole);
         if self.failed > 0 {
@@ -175,9 +175,9 @@ mod tests {
         View { service, name, port: 8080, addrs: Vec::new(), answered: None, failed: 0 }
     }
 
-    fn answer(last: &[u8], ttl: u64) -> Answer {
+    fn answer(last: &[u8], ttl: u64) -> Addresses {
         let addrs = last.iter().map(|last| [10, 0, 9, *last].into()).collect();
-        Answer { addrs, ttl: Duration::from_secs(ttl), is_whole: true }
+        Addresses { addrs, ttl: Duration::from_secs(ttl), is_whole: true }
     }
 
     fn none() -> Error {

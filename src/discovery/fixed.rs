@@ -26,7 +26,7 @@ mod tests {
     #[test]
     fn every_listed_address_is_an_instance() {
         let now = Instant::now();
-        let directory = Directory::new(crate::discovery::Told::Nobody, now);
+        let directory = Directory::new(crate::discovery::ServiceFilter::None, now);
         let addrs = vec![SocketAddr::from(([192, 0, 2, 7], 9001)), SocketAddr::from(([192, 0, 2, 8], 9001))];
         fill(&directory, &BTreeMap::from([("producer".into(), addrs)]), now);
         let found = directory.instances("producer").expect("listed");

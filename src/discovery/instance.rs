@@ -103,7 +103,7 @@ pub enum Change {
 /// How sure it is that an instance is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Standing {
+pub enum InstanceState {
     /// The source tells of the instance.
     Confirmed,
     /// The source has stopped telling of the instance, but it answers probes: it stays in use.
@@ -128,7 +128,7 @@ pub enum Suspicion {
 
 /// An instance with how long it has been known, for pages.
 #[derive(Debug, Clone, Serialize)]
-pub struct Seen {
+pub struct InstanceRecord {
     /// The instance.
     #[serde(flatten)]
     pub instance: Arc<Instance>,
@@ -136,7 +136,7 @@ pub struct Seen {
     #[serde(rename = "known_for_s", serialize_with = "whole_seconds")]
     pub known_for: Duration,
     /// How sure it is that it is there.
-    pub standing: Standing,
+    pub standing: InstanceState,
     /// How long that has been so, in seconds.
     #[serde(rename = "standing_for_s", serialize_with = "whole_seconds")]
     pub standing_for: Duration,

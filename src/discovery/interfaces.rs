@@ -15,7 +15,7 @@ const GOOD_FOR: Duration = Duration::from_secs(1);
 
 /// Says of an interface by its name whether to use it.
 #[derive(Debug)]
-pub(super) struct Chosen {
+pub(super) struct InterfaceSelection {
     /// Not empty: these and no others.
     configured: Vec<String>,
     /// Whether `lo` is used besides: a command in a terminal also wants to see what runs on this machine alone.
@@ -23,7 +23,7 @@ pub(super) struct Chosen {
     looked: Mutex<Option<(Instant, Vec<String>)>>,
 }
 
-impl Chosen {
+impl InterfaceSelection {
     pub(super) fn new(configured: Vec<String>, also_loopback: bool) -> Self {
         Self { configured, also_loopback, looked: Mutex::default() }
     }
@@ -136,8 +136,9 @@ mod tests {
         for name in ["lo", "eth0"] {
             fs::create_dir_all(root.join("sys/class/net").join(name)).expect("a folder");
         }
-        let problem =
-            |names: &[&str]| Chosen::new(names.iter().map(|name| (*name).to_owned()).collect(), false).problem(&root);
+        let problem = |names: &[&str]| {
+            InterfaceSelection::new(names.iter().map(|name| (*name).to_owned()).collect(), false).problem(&root)
+        };
         assert_eq!(problem(&["eth1", "eth0"]), None);
         assert_eq!(problem(&[]), None);
         let said = problem(&["nosuch0"]).expect("it is not there");
@@ -147,7 +148,7 @@ mod tests {
 
     #[test]
     fn configured_interfaces_are_used_and_no_others() {
-        let chosen = Chosen::new(vec!["eth1".into()], true);
+        let chosen = InterfaceSelection::new(vec!["eth1".into()], true);
         assert!(chosen.contains("eth1") && !chosen.contains("eth0") && !chosen.contains("lo"));
     }
 }

@@ -17,7 +17,7 @@ mod browse;
 mod flood;
 mod host;
 mod link;
-mod looks;
+mod queries;
 mod registration;
 
 use std::fmt;
@@ -30,16 +30,16 @@ use futures_lite::FutureExt as _;
 use mdns_sd::{DaemonEvent, Receiver, ResolvedService, ScopedIp};
 use smol::{Executor, Task};
 
-use super::interfaces::{Chosen, LOOPBACK};
-use super::txt::Heard;
+use super::interfaces::{InterfaceSelection, LOOPBACK};
+use super::txt::ReceivedRecord;
 use super::{Announcement, Directory, probe};
 use crate::config;
 use crate::timeout::timeout;
 use crate::trust::Trust;
 
-pub use host::{Host, HostNews};
+pub use host::{HostNews, HostRegistration};
 use link::Link;
-use registration::Listens;
+use registration::ListenAddress;
 pub use registration::Registration;
 
 /// Within this time an announcement has left, or something is in its way.
@@ -103,7 +103,7 @@ impl Mdns {
     /// # Errors
     /// When the system gives no thread or socket.
     pub fn start(config: &config::Discovery, on_loopback_too: bool) -> Result<Self, Error> {
-        let chosen = Chosen::new(config.interfaces.clone(), on_loopback_too);
+        let chosen = InterfaceSelection::new(config.interfaces.clone(), on_loopback_too);
         if let Some(problem) = chosen.problem(Path::new("/")) {
             log::warn!("{problem}");
         }
@@ -145,7 +145,7 @@ impl Mdns {
         addr: SocketAddr,
         title: Option<&str>,
     ) -> Result<(Registration, impl Future<Output = Result<(), Error>> + Send + 'static), Error> {
-        let listens = Listens::at(addr, self.link.uses(LOOPBACK))?;
+        let listens = ListenAddress::at(addr, self.link.uses(LOOPBACK))?;
         let heard = self.link.daemon().monitor()?;
         let registration = Registration::new(Arc::clone(&self.link), Arc::clone(&self.trust), said, listens, title)?;
         let silent = listens.silent(self.link.port());
@@ -153,9 +153,9 @@ impl Mdns {
         Ok((registration, is_announced))
     }
 
-    /// Name of this machine, `wanted`, a label of the DNS. Nothing is sent before [`Host::keep`].
-    pub fn host(&self, wanted: &str) -> Host {
-        Host::new(Arc::clone(&self.link), Arc::clone(&self.trust), wanted)
+    /// Name of this machine, `wanted`, a label of the DNS. Nothing is sent before [`HostRegistration::keep`].
+    pub fn host(&self, wanted: &str) -> HostRegistration {
+        HostRegistration::new(Arc::clone(&self.link), Arc::clone(&self.trust), wanted)
     }
 
     /// Ends the thread. To be called after every registration has ended.
@@ -183,12 +183,12 @@ async fn announced(heard: &Receiver<DaemonEvent>) -> Result<(), Error> {
 }
 
 /// Record of a found instance, without the library's types.
-fn heard(found: &ResolvedService) -> Heard<'_> {
+fn heard(found: &ResolvedService) -> ReceivedRecord<'_> {
     let v4 = found.get_addresses().iter().filter_map(|ip| match ip {
         ScopedIp::V4(ip) => Some(ip),
         _ => None,
     });
-    Heard {
+    ReceivedRecord {
         fullname: &found.fullname,
         port: found.get_port(),
         addrs: v4.flat_map(|ip| ip.interface_ids().iter().map(|interface| (*ip.addr(), interface.index))).collect(),
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
     use crate::discovery::probe::answering;
     use crate::discovery::txt::Place;
-    use crate::discovery::{Standing, Status, Told, What};
+    use crate::discovery::{InstanceState, NewsKind, ServiceFilter, Status};
 
     /// Another port than 5353, so that no test hears another, and never another interface than lo.
     fn on_loopback(port: u16) -> config::Discovery {
@@ -258,7 +258,7 @@ mod tests {
         let server = Mdns::start(&config, true).expect("a thread");
         smol::block_on(executor.run(async {
             let listens = answering("producer-a", &executor);
-            let directory = Directory::new(Told::Nobody, Instant::now());
+            let directory = Directory::new(ServiceFilter::None, Instant::now());
             let _browsing = browser.browse("home".into(), directory.clone(), &executor).expect("a running daemon");
             let (other, _) =
                 server.register(announcement("producer-b", "work"), listens, None).expect("a running daemon");
@@ -287,22 +287,22 @@ mod tests {
         let server = Mdns::start(&config, true).expect("a thread");
         smol::block_on(executor.run(async {
             let listens = answering("producer-a", &executor);
-            let directory = Directory::new(Told::Nobody, Instant::now());
+            let directory = Directory::new(ServiceFilter::None, Instant::now());
             let _browsing = browser.browse("home".into(), directory.clone(), &executor).expect("a running daemon");
             let (own, told) =
                 server.register(announcement("producer-a", "home"), listens, None).expect("a running daemon");
             told.await.expect("lo has an address");
             until(&directory, |seen| seen.len() == 1).await;
             server.link.renew().await.expect("a new daemon");
-            let late = Directory::new(Told::Nobody, Instant::now());
+            let late = Directory::new(ServiceFilter::None, Instant::now());
             let other = Mdns::start(&config, true).expect("a thread");
             let _looking = other.browse("home".into(), late.clone(), &executor).expect("a running daemon");
             until(&late, |seen| seen == [("producer-a".to_owned(), Status::Up)]).await;
             other.shutdown();
             Timer::after(Duration::from_millis(1500)).await; // a goodbye takes effect after a second
             let now = Instant::now();
-            assert_eq!(directory.all(now)[0].standing, Standing::Confirmed);
-            assert_eq!(directory.events(now).iter().map(|news| news.what).collect::<Vec<_>>(), [What::Registered]);
+            assert_eq!(directory.all(now)[0].standing, InstanceState::Confirmed);
+            assert_eq!(directory.events(now).iter().map(|news| news.what).collect::<Vec<_>>(), [NewsKind::Registered]);
             own.end().await;
         }));
         browser.shutdown();
@@ -334,7 +334,7 @@ mod tests {
         let server = Mdns::start(&config, true).expect("a thread").trusting(trust());
         smol::block_on(executor.run(async {
             let listens = answering("producer-a", &executor);
-            let directory = Directory::new(Told::Nobody, Instant::now());
+            let directory = Directory::new(ServiceFilter::None, Instant::now());
             let _browsing = browser.browse("home".into(), directory.clone(), &executor).expect("a running daemon");
             let (mut own, told) =
                 server.register(announcement("producer-a", "home"), listens, None).expect("a running daemon");

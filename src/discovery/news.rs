@@ -15,7 +15,7 @@ const KEPT: usize = 100;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum What {
+pub enum NewsKind {
     /// The instance was found for the first time.
     Registered,
     /// The instance says that it is ending.
@@ -34,7 +34,7 @@ pub enum What {
     FoundAgain,
 }
 
-impl What {
+impl NewsKind {
     /// As a person reads it, after the instance's name.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -55,7 +55,7 @@ impl What {
 #[non_exhaustive]
 pub struct News {
     /// Kind of the event.
-    pub what: What,
+    pub what: NewsKind,
     /// Id of the instance.
     pub id: Arc<str>,
     /// Of which service.
@@ -69,10 +69,10 @@ pub struct News {
 
 /// The last [`KEPT`] happenings, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Ring(VecDeque<(Instant, What, Arc<Instance>)>);
+pub(super) struct Ring(VecDeque<(Instant, NewsKind, Arc<Instance>)>);
 
 impl Ring {
-    pub(super) fn push(&mut self, what: What, instance: &Arc<Instance>, now: Instant) {
+    pub(super) fn push(&mut self, what: NewsKind, instance: &Arc<Instance>, now: Instant) {
         if self.0.len() == KEPT {
             self.0.pop_front();
         }

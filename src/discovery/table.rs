@@ -22,9 +22,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::news::{Ring, What};
+use super::news::{NewsKind, Ring};
 use super::schedule::{self, ProbeBudget, Schedule};
-use super::{Change, Instance, Source, Status, Told};
+use super::{Change, Instance, ServiceFilter, Source, Status};
 use announcements::ENDS_WITHIN;
 pub use bounds::{MAX_ADDRESSES, MAX_INSTANCES, MAX_LOST, MAX_PER_SERVICE, MAX_UNPROVEN};
 pub use probing::{ProbeRequest, ProbeResult};
@@ -35,7 +35,7 @@ type Key = (Source, Box<str>);
 /// The instances of every service, merged from all sources, with what is in doubt about each.
 #[derive(Debug)]
 pub struct InstanceTable {
-    told: Told,
+    told: ServiceFilter,
     /// The last change of each source and name, in use or not. Bounded by state: see [`bounds`].
     entries: BTreeMap<Key, Entry>,
     /// The instances in use, by service, sorted by id; no two share an address.
@@ -147,7 +147,7 @@ impl Entry {
 
 impl InstanceTable {
     /// An empty table at `now`. `seed` spreads the probes of many processes in time.
-    pub fn new(told: Told, now: Instant, seed: u64) -> Self {
+    pub fn new(told: ServiceFilter, now: Instant, seed: u64) -> Self {
         Self {
             told,
             entries: BTreeMap::new(),
@@ -182,7 +182,7 @@ impl InstanceTable {
                 self.effects.wants_look |= was_up;
             }
             Change::Gone => {
-                self.remove(&at, What::Goodbye, now);
+                self.remove(&at, NewsKind::Goodbye, now);
             }
         }
     }
@@ -203,7 +203,7 @@ impl InstanceTable {
             instance.epoch = self.next_epoch();
         }
         let instance = Arc::new(instance);
-        let what = old.map_or(Some(What::Registered), |(state, old, _)| change_of(state, &old, &instance));
+        let what = old.map_or(Some(NewsKind::Registered), |(state, old, _)| change_of(state, &old, &instance));
         self.tell(what, &instance, now);
         let addrs = Box::from([instance.addr]);
         let mut entry = Entry::new(instance, addrs, State::InUse, now);
@@ -216,7 +216,7 @@ impl InstanceTable {
     }
 
     /// Takes the entry out and says so.
-    fn remove(&mut self, at: &Key, what: What, now: Instant) {
+    fn remove(&mut self, at: &Key, what: NewsKind, now: Instant) {
         if let Some(entry) = self.forget(at).filter(|entry| entry.state == State::InUse) {
             let instance = &entry.instance;
             self.news.push(what, instance, now);
@@ -258,7 +258,7 @@ impl InstanceTable {
         });
         let others: Vec<Key> = others.map(|(key, _)| key.clone()).collect();
         for other in others {
-            self.remove(&other, What::Replaced, now);
+            self.remove(&other, NewsKind::Replaced, now);
         }
     }
 
@@ -267,15 +267,15 @@ impl InstanceTable {
         self.epoch
     }
 
-    fn tell(&mut self, what: Option<What>, instance: &Arc<Instance>, now: Instant) {
+    fn tell(&mut self, what: Option<NewsKind>, instance: &Arc<Instance>, now: Instant) {
         let level = self.told.level(instance);
         let (id, addr, by) = (&instance.id, instance.addr, instance.source.as_str());
         let Some(what) = what else { return log::log!(level, "{id} at {addr} tells something new of itself") };
         self.news.push(what, instance, now);
         match what {
-            What::Registered => log::log!(level, "found {id} at {addr} by {by}"),
-            What::Ending => log::log!(level, "{id} is ending"),
-            What::Moved => log::log!(level, "{id} is now at {addr}"),
+            NewsKind::Registered => log::log!(level, "found {id} at {addr} by {by}"),
+            NewsKind::Ending => log::log!(level, "{id} is ending"),
+            NewsKind::Moved => log::log!(level, "{id} is now at {addr}"),
             _ => log::log!(level, "found {id} at {addr} again by {by}"),
         }
     }
@@ -315,12 +315,12 @@ impl InstanceTable {
 }
 
 /// Kind of event when an entry in `state` with the instance `old` is in use as `new`. None: nothing that has a name.
-fn change_of(state: State, old: &Instance, new: &Instance) -> Option<What> {
+fn change_of(state: State, old: &Instance, new: &Instance) -> Option<NewsKind> {
     match state {
-        State::Unproven => Some(What::Registered),
-        State::Lost | State::Ending => Some(What::FoundAgain),
-        State::InUse if new.status == Status::Drain && old.status == Status::Up => Some(What::Ending),
-        State::InUse if old.addr != new.addr => Some(What::Moved),
+        State::Unproven => Some(NewsKind::Registered),
+        State::Lost | State::Ending => Some(NewsKind::FoundAgain),
+        State::InUse if new.status == Status::Drain && old.status == Status::Up => Some(NewsKind::Ending),
+        State::InUse if old.addr != new.addr => Some(NewsKind::Moved),
         State::InUse => None,
     }
 }

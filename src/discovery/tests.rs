@@ -47,7 +47,7 @@ fn result(directory: &Directory, result: ProbeResult) -> Instant {
 
 /// A directory of one producer that is announced at port 1, and answers there at `now`.
 fn of_one(now: Instant) -> Directory {
-    let directory = Directory::new(Told::Nobody, now);
+    let directory = Directory::new(ServiceFilter::None, now);
     announce(&directory, "a", &[1], now);
     assert_eq!(answer(&directory, Some(1)), now);
     directory
@@ -69,7 +69,7 @@ fn epoch(directory: &Directory) -> u32 {
     found(directory)[0].epoch
 }
 
-fn standing(directory: &Directory, now: Instant) -> Vec<(String, Standing)> {
+fn standing(directory: &Directory, now: Instant) -> Vec<(String, InstanceState)> {
     let all = [directory.all(now), directory.lost(now), directory.unproven(now)].concat();
     all.into_iter().map(|seen| (seen.instance.id.to_string(), seen.standing)).collect()
 }
@@ -81,7 +81,7 @@ fn wants_look(directory: &Directory) -> bool {
 #[test]
 fn of_two_addresses_the_one_that_answers_is_in_use() {
     let now = Instant::now();
-    let directory = Directory::new(Told::Nobody, now);
+    let directory = Directory::new(ServiceFilter::None, now);
     announce(&directory, "a", &[1, 2], now);
     answer(&directory, Some(2));
     assert_eq!(ports(&directory), [2]);
@@ -95,7 +95,7 @@ fn of_two_addresses_the_one_that_answers_is_in_use() {
     directory.probed(&due[0], ProbeResult::Answered(addr(1)), now + 2 * SECOND);
     assert_eq!(ports(&directory), [1]);
     assert!(directory.version() > before.0 && epoch(&directory) != before.1);
-    assert_eq!(directory.events(now)[0].what, What::Moved);
+    assert_eq!(directory.events(now)[0].what, NewsKind::Moved);
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_process_started_anew_at_its_old_port_takes_the_place_of_the_dead_one() {
     announce(&directory, "b", &[1], now + SECOND);
     assert_eq!(ids(&directory), ["producer-a"], "anything can say that");
     answer(&directory, Some(1));
-    assert_eq!(standing(&directory, now + SECOND), [("producer-b".into(), Standing::Confirmed)]);
+    assert_eq!(standing(&directory, now + SECOND), [("producer-b".into(), InstanceState::Confirmed)]);
     let told: Vec<_> = directory.events(now).iter().map(|news| (news.id.to_string(), news.what.as_str())).collect();
     let expected = [("producer-a", "was replaced by another one at the same address"), ("producer-b", "registered")];
     assert!(expected.iter().all(|(id, what)| told.contains(&((*id).into(), *what))), "{told:?}");
@@ -137,7 +137,7 @@ fn a_process_started_anew_at_its_old_port_takes_the_place_of_the_dead_one() {
 #[test]
 fn of_events_and_of_lost_instances_a_bounded_number_is_kept() {
     let now = Instant::now();
-    let directory = Directory::new(Told::Nobody, now);
+    let directory = Directory::new(ServiceFilter::None, now);
     for port in 1..=1000 {
         let at = now + u32::from(port) * SECOND / 100;
         let key = port.to_string();
@@ -153,7 +153,7 @@ fn of_events_and_of_lost_instances_a_bounded_number_is_kept() {
 #[test]
 fn more_instances_than_may_be_in_use_are_left_out_and_the_first_ones_stay() {
     let now = Instant::now();
-    let directory = Directory::new(Told::Nobody, now);
+    let directory = Directory::new(ServiceFilter::None, now);
     for port in 1..=2000 {
         let one = instance(&format!("producer-{port:05}"), port, Source::Mdns);
         directory.apply(Source::Mdns, &port.to_string(), Change::Is(one), now);
@@ -165,7 +165,7 @@ fn more_instances_than_may_be_in_use_are_left_out_and_the_first_ones_stay() {
 #[test]
 fn an_instance_that_was_left_out_is_looked_for_when_there_is_room_again() {
     let now = Instant::now();
-    let directory = Directory::new(Told::Nobody, now);
+    let directory = Directory::new(ServiceFilter::None, now);
     let name = |port: u16, at: Instant| {
         let one = instance(&format!("producer-{port}"), port, Source::Mdns);
         directory.apply(Source::Mdns, &port.to_string(), Change::Is(one), at);
@@ -183,7 +183,7 @@ fn an_instance_that_was_left_out_is_looked_for_when_there_is_room_again() {
 #[test]
 fn what_two_sources_tell_of_one_address_is_one_instance_with_the_name_mdns_gives_it() {
     let now = Instant::now();
-    let directory = Directory::new(Told::Nobody, now);
+    let directory = Directory::new(ServiceFilter::None, now);
     directory.replace(Source::Fixed, "producer", vec![instance("127.0.0.1:1", 1, Source::Fixed)], now);
     announce(&directory, "a", &[1], now);
     assert_eq!(ids(&directory), ["127.0.0.1:1"], "the fixed list needs no probe");
@@ -209,16 +209,16 @@ fn when_a_service_may_be_back_is_known_while_an_instance_of_it_is_probed() {
 
 #[test]
 fn why_no_instance_is_there_depends_on_where_was_looked() {
-    let directory = Directory::new(Told::Nobody, Instant::now());
-    let why = directory.why_nobody("producer");
+    let directory = Directory::new(ServiceFilter::None, Instant::now());
+    let why = directory.why_none_found("producer");
     assert!(why.starts_with("none was found; ") && why.contains("UDP 5353"), "{why}");
     directory.uses_mdns_port(5454);
-    assert!(directory.why_nobody("producer").contains("is mDNS (UDP 5454) allowed"), "the port that is set");
+    assert!(directory.why_none_found("producer").contains("is mDNS (UDP 5454) allowed"), "the port that is set");
     directory.goes_without_mdns("off: [discovery] mdns is false");
-    assert!(directory.why_nobody("producer").contains("[discovery] dns or fixed"));
+    assert!(directory.why_none_found("producer").contains("[discovery] dns or fixed"));
     directory.follow_alias(&"producer".into(), &"producer:1".into());
     directory.tell_of_alias("producer", 0, Some("producer:1 has no address".into()), Instant::now());
-    assert_eq!(directory.why_nobody("producer"), "producer:1 has no address");
+    assert_eq!(directory.why_none_found("producer"), "producer:1 has no address");
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn a_refusal_has_a_name_looked_up_only_if_the_name_leads_there() {
 #[test]
 fn an_alias_that_loses_an_address_loses_that_instance_alone() {
     let now = Instant::now();
-    let directory = Directory::new(Told::Nobody, now);
+    let directory = Directory::new(ServiceFilter::None, now);
     let three = [1, 2, 3].map(|port| instance(&port.to_string(), port, Source::Dns));
     directory.replace(Source::Dns, "producer", three.to_vec(), now);
     directory.replace(Source::Dns, "producer", vec![three[0].clone(), three[2].clone()], now);

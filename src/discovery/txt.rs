@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::SystemTime;
 
 use super::{Instance, SERVICE_TYPE, Source, Status};
-use crate::trust::record::{self, Doubt, Record};
-use crate::trust::{self, ClusterKey, Refusal, Trust};
+use crate::trust::record::{self, Record, RecordError};
+use crate::trust::{self, ClusterKey, RefusedInstance, Trust};
 
 /// Announcement that a process registers of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,7 +126,7 @@ pub(super) enum Refused {
     #[error("its name or its address is this process's own")]
     Own,
     #[error(transparent)]
-    Doubt(#[from] Doubt),
+    Doubt(#[from] RecordError),
 }
 
 /// Longest name, zone or path that is taken in; RFC 6763 keeps a whole TXT record below 400 bytes.
@@ -136,7 +136,7 @@ const MAX_TXT: usize = 1 << 10;
 
 /// A record as it was heard, without the library's types.
 #[derive(Debug, Clone)]
-pub(super) struct Heard<'a> {
+pub(super) struct ReceivedRecord<'a> {
     /// `greeter-5f0c2a9be81d4477._bramble._tcp.local.`
     pub(super) fullname: &'a str,
     pub(super) port: u16,
@@ -146,7 +146,7 @@ pub(super) struct Heard<'a> {
     pub(super) txt: Vec<(&'a str, &'a str)>,
 }
 
-impl<'a> Heard<'a> {
+impl<'a> ReceivedRecord<'a> {
     /// The value of a key; without one, or without the key, empty. The first counts, its case does not (RFC 6763, 6.4).
     fn get(&self, key: &str) -> &'a str {
         self.txt.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map_or("", |(_, value)| *value)
@@ -163,7 +163,7 @@ impl<'a> Heard<'a> {
     }
 
     /// Checks the signature; says until when it counts.
-    fn verify(&self, key: &ClusterKey, now: SystemTime) -> Result<u64, Doubt> {
+    fn verify(&self, key: &ClusterKey, now: SystemTime) -> Result<u64, RecordError> {
         let signed = Record {
             name: self.name(),
             port: self.port,
@@ -191,16 +191,18 @@ impl<'a> Heard<'a> {
 /// all addresses that it may be called at.
 ///
 /// # Errors
-/// Why it is not believed. Whatever was believed of that name before still is, unless it is [`Doubt::Expired`].
+/// Why it is not believed. Whatever was believed of that name before still is, unless it is [`RecordError::Expired`].
 pub(super) fn understand(
-    heard: &Heard<'_>,
+    heard: &ReceivedRecord<'_>,
     cluster: &str,
     trust: &Trust,
     now: SystemTime,
 ) -> Result<(Instance, Vec<SocketAddr>), Refused> {
     let judged = match parse(heard, cluster, trust, now) {
         // An instance known by a newer record is not removed by sending an old one again.
-        Err(Refused::Doubt(Doubt::Expired)) if trust.is_believed(heard.fullname, now) => Err(Doubt::Old.into()),
+        Err(Refused::Doubt(RecordError::Expired)) if trust.is_believed(heard.fullname, now) => {
+            Err(RecordError::Old.into())
+        }
         judged => judged,
     };
     match judged {
@@ -213,9 +215,14 @@ pub(super) fn understand(
                 let service = Some(heard.get("svc")).filter(|name| is_name(name)).unwrap_or_default();
                 let addr = trust::claimed(&heard.addrs, heard.port);
                 // An address that changes is announced a moment before it is signed.
-                let is_moving = refused == Refused::Doubt(Doubt::Address) && trust.is_believed(heard.fullname, now);
+                let is_moving =
+                    refused == Refused::Doubt(RecordError::Address) && trust.is_believed(heard.fullname, now);
                 let level = if is_moving { log::Level::Debug } else { log::Level::Warn };
-                trust.refuse(heard.fullname, Refusal::new(heard.name(), service, addr, refused.to_string()), level);
+                trust.refuse(
+                    heard.fullname,
+                    RefusedInstance::new(heard.name(), service, addr, refused.to_string()),
+                    level,
+                );
             }
             Err(refused)
         }
@@ -227,7 +234,7 @@ type Parsed = (Instance, Vec<SocketAddr>, Option<u64>);
 
 /// Reads what the record says. A weight that is no number from 1 to 100 is brought into that
 /// range; other bad values are refused.
-fn parse(heard: &Heard<'_>, cluster: &str, trust: &Trust, now: SystemTime) -> Result<Parsed, Refused> {
+fn parse(heard: &ReceivedRecord<'_>, cluster: &str, trust: &Trust, now: SystemTime) -> Result<Parsed, Refused> {
     if heard.get("cl") != cluster {
         return Err(Refused::OtherCluster);
     }
@@ -268,7 +275,7 @@ fn parse(heard: &Heard<'_>, cluster: &str, trust: &Trust, now: SystemTime) -> Re
 
 /// The addresses that may be called: on the network the record came by, and signed if anything is. The lowest comes
 /// first, since the record has no order: the same record always gives the same list.
-fn addresses(heard: &Heard<'_>, trust: &Trust, must_be_signed: bool) -> Result<Vec<Ipv4Addr>, Refused> {
+fn addresses(heard: &ReceivedRecord<'_>, trust: &Trust, must_be_signed: bool) -> Result<Vec<Ipv4Addr>, Refused> {
     if heard.addrs.is_empty() {
         return Err(Refused::Missing("address"));
     }
@@ -279,7 +286,7 @@ fn addresses(heard: &Heard<'_>, trust: &Trust, must_be_signed: bool) -> Result<V
     }
     addrs.retain(|ip| !must_be_signed || heard.has_signed(*ip));
     if addrs.is_empty() {
-        return Err(Refused::Doubt(Doubt::Address));
+        return Err(Refused::Doubt(RecordError::Address));
     }
     addrs.sort_unstable();
     addrs.dedup();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use async_io::Async;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 
-use super::message::{Kind, Question, Reply, parse_answer};
+use super::message::{DnsQuery, DnsReply, RecordType, parse_answer};
 use crate::timeout::timeout_at;
 
 /// Without EDNS an answer is at most 512 bytes long (RFC 1035, 4.2.1); some servers send more.
@@ -48,14 +48,15 @@ pub(super) enum ServerFailure {
 /// Asks `server` for the addresses of `name` until `deadline`.
 pub(super) async fn ask(server: SocketAddr, name: &str, deadline: Instant) -> Result<ServerAnswer, ServerFailure> {
     let ids = unpredictable();
-    let questions = [Question { id: ids[0], name, kind: Kind::A }, Question { id: ids[1], name, kind: Kind::Aaaa }];
+    let questions =
+        [DnsQuery { id: ids[0], name, kind: RecordType::A }, DnsQuery { id: ids[1], name, kind: RecordType::Aaaa }];
     let mut replies = [None, None];
     let asked = timeout_at(deadline, by_datagram(server, &questions, &mut replies)).await;
     if let Some(Err(useless)) = asked {
         return Err(useless);
     }
     for (question, reply) in questions.iter().zip(&mut replies) {
-        if *reply == Some(Reply::Truncated) {
+        if *reply == Some(DnsReply::Truncated) {
             *reply = timeout_at(deadline, by_stream(server, question)).await.transpose().map_err(ServerFailure::Io)?;
         }
     }
@@ -63,21 +64,21 @@ pub(super) async fn ask(server: SocketAddr, name: &str, deadline: Instant) -> Re
 }
 
 /// Sums up the replies for both families.
-fn sum_up(replies: [Option<Reply>; 2]) -> Result<ServerAnswer, ServerFailure> {
+fn sum_up(replies: [Option<DnsReply>; 2]) -> Result<ServerAnswer, ServerFailure> {
     let mut addrs = Vec::new();
     let mut ttl = Duration::MAX;
     let (mut exists, mut missing, mut failed) = (false, false, None);
     let mut silent = false;
     for reply in replies {
         match reply {
-            Some(Reply::Addresses(more, lives)) => {
+            Some(DnsReply::Addresses(more, lives)) => {
                 addrs.extend(more);
                 ttl = ttl.min(lives);
             }
-            Some(Reply::Empty) => exists = true,
-            Some(Reply::NoSuchName) => missing = true,
-            Some(Reply::Failed(code)) => failed = Some(code),
-            Some(Reply::Truncated) | None => silent = true,
+            Some(DnsReply::Empty) => exists = true,
+            Some(DnsReply::NoSuchName) => missing = true,
+            Some(DnsReply::Failed(code)) => failed = Some(code),
+            Some(DnsReply::Truncated) | None => silent = true,
         }
     }
     match failed {
@@ -93,8 +94,8 @@ fn sum_up(replies: [Option<Reply>; 2]) -> Result<ServerAnswer, ServerFailure> {
 /// Fills `replies` as they come; returns when both are there, or one has addresses and the other is late.
 async fn by_datagram(
     server: SocketAddr,
-    questions: &[Question<'_>; 2],
-    replies: &mut [Option<Reply>; 2],
+    questions: &[DnsQuery<'_>; 2],
+    replies: &mut [Option<DnsReply>; 2],
 ) -> Result<(), ServerFailure> {
     let local: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     // Port 0: the system chooses one at random. Connected: datagrams of other senders are not even seen.
@@ -122,7 +123,7 @@ async fn by_datagram(
         if replies.iter().all(Option::is_some) {
             break;
         }
-        let has_addresses = replies.iter().any(|reply| matches!(reply, Some(Reply::Addresses(..))));
+        let has_addresses = replies.iter().any(|reply| matches!(reply, Some(DnsReply::Addresses(..))));
         if has_addresses && late.is_none() {
             late = Some(Instant::now() + RESOLUTION_DELAY);
         }
@@ -131,7 +132,7 @@ async fn by_datagram(
 }
 
 /// The same question over TCP, each message behind its length (RFC 1035, 4.2.2).
-async fn by_stream(server: SocketAddr, question: &Question<'_>) -> io::Result<Reply> {
+async fn by_stream(server: SocketAddr, question: &DnsQuery<'_>) -> io::Result<DnsReply> {
     let invalid = || io::Error::new(io::ErrorKind::InvalidData, "the answer over TCP is not one to the question");
     let message = question.encode().ok_or_else(invalid)?;
     let mut framed = Vec::with_capacity(message.len() + 2);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use smol::Executor;
 
 use super::search::search;
-use super::{Config, Resolver};
+use super::{Resolver, ResolverConfig};
 
 /// Lookups that go on at the same time, each of another name. One more ends with its caller.
 const AT_ONCE: usize = 8;
@@ -52,7 +52,7 @@ impl Drop for LookupPermit {
 /// A lookup under way. Dropped without an outcome, since its caller's time is over, it goes on in the background.
 pub(super) struct Pending<'a> {
     pub(super) resolver: &'a Resolver,
-    pub(super) config: &'a Arc<Config>,
+    pub(super) config: &'a Arc<ResolverConfig>,
     pub(super) key: &'a str,
     pub(super) name: &'a str,
     pub(super) is_absolute: bool,

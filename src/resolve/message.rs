@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use simple_dns::rdata::RData;
-use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question as DnsQuestion, RCODE, TYPE};
+use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question as RawQuestion, RCODE, TYPE};
 
 /// Addresses taken from one answer: as many as discovery keeps instances of a service. Fewer would show another part of
 /// a longer list each time, since servers shuffle.
@@ -27,7 +27,7 @@ const SHORTEST_TTL: Duration = Duration::from_secs(1);
 
 /// IPv4 or IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum RecordType {
     /// IPv4 addresses.
     A,
     /// IPv6 addresses.
@@ -36,18 +36,18 @@ pub enum Kind {
 
 /// Name and type of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Question<'a> {
+pub struct DnsQuery<'a> {
     /// Connects the answer with the question.
     pub id: u16,
     /// Absolute, without the dot at its end.
     pub name: &'a str,
     /// The family.
-    pub kind: Kind,
+    pub kind: RecordType,
 }
 
 /// Reply of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
+pub enum DnsReply {
     /// The name has these addresses for so long; at least one.
     Addresses(Vec<IpAddr>, Duration),
     /// The name exists, and has no address of this family.
@@ -60,26 +60,26 @@ pub enum Reply {
     Failed(u16),
 }
 
-impl Question<'_> {
+impl DnsQuery<'_> {
     /// The question as it is sent. None if the name cannot be one.
     pub fn encode(&self) -> Option<Vec<u8>> {
         let mut packet = Packet::new_query(self.id);
         packet.set_flags(PacketFlag::RECURSION_DESIRED);
         let name = Name::new(self.name).ok()?;
-        packet.questions.push(DnsQuestion::new(name, self.qtype(), QCLASS::CLASS(CLASS::IN), false));
+        packet.questions.push(RawQuestion::new(name, self.qtype(), QCLASS::CLASS(CLASS::IN), false));
         packet.build_bytes_vec().ok()
     }
 
     fn qtype(&self) -> QTYPE {
         QTYPE::TYPE(match self.kind {
-            Kind::A => TYPE::A,
-            Kind::Aaaa => TYPE::AAAA,
+            RecordType::A => TYPE::A,
+            RecordType::Aaaa => TYPE::AAAA,
         })
     }
 }
 
 /// Answer of `packet` to `question`. None: it is no answer to it, whatever its sender, and must be ignored.
-pub fn parse_answer(packet: &[u8], question: &Question<'_>) -> Option<Reply> {
+pub fn parse_answer(packet: &[u8], question: &DnsQuery<'_>) -> Option<DnsReply> {
     if !is_plausible(packet) {
         return None;
     }
@@ -94,12 +94,12 @@ pub fn parse_answer(packet: &[u8], question: &Question<'_>) -> Option<Reply> {
         return None;
     }
     if packet.has_flags(PacketFlag::TRUNCATION) {
-        return Some(Reply::Truncated);
+        return Some(DnsReply::Truncated);
     }
     Some(match packet.rcode() {
         RCODE::NoError => addresses(&packet, question),
-        RCODE::NameError => Reply::NoSuchName,
-        other => Reply::Failed(other as u16),
+        RCODE::NameError => DnsReply::NoSuchName,
+        other => DnsReply::Failed(other as u16),
     })
 }
 
@@ -111,7 +111,7 @@ fn is_plausible(packet: &[u8]) -> bool {
 }
 
 /// Follows the aliases from the question's name to its addresses.
-fn addresses(packet: &Packet<'_>, question: &Question<'_>) -> Reply {
+fn addresses(packet: &Packet<'_>, question: &DnsQuery<'_>) -> DnsReply {
     let mut name = Name::new_unchecked(question.name);
     let mut ttl = LONGEST_TTL;
     for _ in 0..=MAX_ALIASES {
@@ -119,8 +119,8 @@ fn addresses(packet: &Packet<'_>, question: &Question<'_>) -> Reply {
         let mut alias = None;
         for record in packet.answers.iter().filter(|record| record.class == CLASS::IN && is_same(&record.name, &name)) {
             let addr: IpAddr = match (&record.rdata, question.kind) {
-                (RData::A(a), Kind::A) => Ipv4Addr::from(a.address).into(),
-                (RData::AAAA(a), Kind::Aaaa) => Ipv6Addr::from(a.address).into(),
+                (RData::A(a), RecordType::A) => Ipv4Addr::from(a.address).into(),
+                (RData::AAAA(a), RecordType::Aaaa) => Ipv6Addr::from(a.address).into(),
                 (RData::CNAME(target), _) => {
                     alias = Some((target.0.clone(), record.ttl));
                     continue;
@@ -133,13 +133,13 @@ fn addresses(packet: &Packet<'_>, question: &Question<'_>) -> Reply {
             }
         }
         if !found.is_empty() {
-            return Reply::Addresses(found, ttl.max(SHORTEST_TTL));
+            return DnsReply::Addresses(found, ttl.max(SHORTEST_TTL));
         }
         let Some((target, lives)) = alias else { break };
         ttl = ttl.min(Duration::from_secs(lives.into()));
         name = target;
     }
-    Reply::Empty
+    DnsReply::Empty
 }
 
 /// Names are the same whatever their case (RFC 4343).
@@ -156,7 +156,7 @@ mod tests {
 
     use super::*;
 
-    const QUESTION: Question<'static> = Question { id: 7, name: "pi.example.org", kind: Kind::A };
+    const QUESTION: DnsQuery<'static> = DnsQuery { id: 7, name: "pi.example.org", kind: RecordType::A };
 
     fn record(name: &'static str, ttl: u32, rdata: RData<'static>) -> ResourceRecord<'static> {
         ResourceRecord::new(Name::new_unchecked(name), CLASS::IN, ttl, rdata)
@@ -172,7 +172,7 @@ mod tests {
 
     fn reply(name: &'static str, answers: Vec<ResourceRecord<'static>>) -> Packet<'static> {
         let mut packet = Packet::new_reply(7);
-        packet.questions.push(DnsQuestion::new(
+        packet.questions.push(RawQuestion::new(
             Name::new_unchecked(name),
             QTYPE::TYPE(TYPE::A),
             QCLASS::CLASS(CLASS::IN),
@@ -182,13 +182,13 @@ mod tests {
         packet
     }
 
-    fn read(packet: &Packet<'_>) -> Option<Reply> {
+    fn read(packet: &Packet<'_>) -> Option<DnsReply> {
         parse_answer(&packet.build_bytes_vec_compressed().expect("a valid packet"), &QUESTION)
     }
 
-    fn addrs(last: &[u8], ttl: u64) -> Option<Reply> {
+    fn addrs(last: &[u8], ttl: u64) -> Option<DnsReply> {
         let addrs = last.iter().map(|&last| Ipv4Addr::new(192, 0, 2, last).into()).collect();
-        Some(Reply::Addresses(addrs, Duration::from_secs(ttl)))
+        Some(DnsReply::Addresses(addrs, Duration::from_secs(ttl)))
     }
 
     #[test]
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn addresses_of_another_name_are_not_taken() {
-        assert_eq!(read(&reply("pi.example.org", vec![record("evil.example.org", 60, a(1))])), Some(Reply::Empty));
+        assert_eq!(read(&reply("pi.example.org", vec![record("evil.example.org", 60, a(1))])), Some(DnsReply::Empty));
     }
 
     #[test]
@@ -218,7 +218,7 @@ mod tests {
             record("pi.example.org", 60, alias("b.example.org")),
             record("b.example.org", 60, alias("pi.example.org")),
         ];
-        assert_eq!(read(&reply("pi.example.org", records)), Some(Reply::Empty));
+        assert_eq!(read(&reply("pi.example.org", records)), Some(DnsReply::Empty));
     }
 
     #[test]
@@ -238,23 +238,23 @@ mod tests {
         query.remove_flags(PacketFlag::RESPONSE);
         assert_eq!(read(&query), None);
         let bytes = good.build_bytes_vec().expect("a valid packet");
-        assert_eq!(parse_answer(&bytes, &Question { kind: Kind::Aaaa, ..QUESTION }), None);
+        assert_eq!(parse_answer(&bytes, &DnsQuery { kind: RecordType::Aaaa, ..QUESTION }), None);
     }
 
     #[test]
     fn codes_and_truncation_are_told_apart() {
         let mut packet = reply("pi.example.org", vec![]);
-        assert_eq!(read(&packet), Some(Reply::Empty));
+        assert_eq!(read(&packet), Some(DnsReply::Empty));
         for (code, expected) in [
-            (RCODE::NameError, Reply::NoSuchName),
-            (RCODE::ServerFailure, Reply::Failed(2)),
-            (RCODE::Refused, Reply::Failed(5)),
+            (RCODE::NameError, DnsReply::NoSuchName),
+            (RCODE::ServerFailure, DnsReply::Failed(2)),
+            (RCODE::Refused, DnsReply::Failed(5)),
         ] {
             *packet.rcode_mut() = code;
             assert_eq!(read(&packet), Some(expected));
         }
         packet.set_flags(PacketFlag::TRUNCATION);
-        assert_eq!(read(&packet), Some(Reply::Truncated));
+        assert_eq!(read(&packet), Some(DnsReply::Truncated));
     }
 
     #[test]
@@ -270,8 +270,8 @@ mod tests {
         packet.questions[0].qtype = QTYPE::TYPE(TYPE::AAAA);
         packet.answers.push(record("pi.example.org", 60, RData::AAAA(AAAA::from(Ipv6Addr::LOCALHOST))));
         let bytes = packet.build_bytes_vec().expect("a valid packet");
-        let reply = parse_answer(&bytes, &Question { kind: Kind::Aaaa, ..QUESTION });
-        assert_eq!(reply, Some(Reply::Addresses(vec![Ipv6Addr::LOCALHOST.into()], Duration::from_secs(60))));
+        let reply = parse_answer(&bytes, &DnsQuery { kind: RecordType::Aaaa, ..QUESTION });
+        assert_eq!(reply, Some(DnsReply::Addresses(vec![Ipv6Addr::LOCALHOST.into()], Duration::from_secs(60))));
     }
 
     proptest! {

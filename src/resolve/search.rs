@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::ask::{ServerAnswer, ServerFailure, ask};
-use super::{Answer, Config, Error};
+use super::{Addresses, Error, ResolverConfig};
 
 /// The least time a server gets, however little is left for all.
 const LEAST_WAIT: Duration = Duration::from_millis(50);
 
 /// The names that `name` may stand for, the likeliest first (resolv.conf(5), `search` and `ndots`).
-fn candidates(config: &Config, name: &str, is_absolute: bool) -> Vec<String> {
+fn candidates(config: &ResolverConfig, name: &str, is_absolute: bool) -> Vec<String> {
     if is_absolute {
         return vec![name.to_owned()];
     }
@@ -21,11 +21,16 @@ fn candidates(config: &Config, name: &str, is_absolute: bool) -> Vec<String> {
 }
 
 /// Asks for one candidate after the other until one has addresses.
-pub(super) async fn search(config: &Config, name: &str, is_absolute: bool, deadline: Instant) -> Result<Answer, Error> {
+pub(super) async fn search(
+    config: &ResolverConfig,
+    name: &str,
+    is_absolute: bool,
+    deadline: Instant,
+) -> Result<Addresses, Error> {
     let mut worst = Error::NoSuchName(name.to_owned());
     for candidate in candidates(config, name, is_absolute) {
         match ask_all(config, &candidate, deadline).await {
-            Ok(ServerAnswer::Addresses { addrs, ttl, is_whole }) => return Ok(Answer { addrs, ttl, is_whole }),
+            Ok(ServerAnswer::Addresses { addrs, ttl, is_whole }) => return Ok(Addresses { addrs, ttl, is_whole }),
             Ok(ServerAnswer::Empty) if worst.is_no_such_host() => worst = Error::NoAddress(candidate),
             Ok(ServerAnswer::Empty | ServerAnswer::NoSuchName) => (),
             // A domain's servers may be down while the name is in another one.
@@ -37,7 +42,7 @@ pub(super) async fn search(config: &Config, name: &str, is_absolute: bool, deadl
 }
 
 /// Asks one server after the other, and all of them again, until one knows.
-async fn ask_all(config: &Config, name: &str, deadline: Instant) -> Result<ServerAnswer, Error> {
+async fn ask_all(config: &ResolverConfig, name: &str, deadline: Instant) -> Result<ServerAnswer, Error> {
     let mut last = Error::NoServer(name.to_owned());
     let tries = config.attempts as usize * config.servers.len();
     for at in 0..tries {
@@ -80,7 +85,7 @@ mod tests {
 
     #[test]
     fn short_names_are_searched_first_and_long_ones_as_they_are() {
-        let config = Config { search: vec!["lan".into(), "example.org".into()], ..Config::new(vec![]) };
+        let config = ResolverConfig { search: vec!["lan".into(), "example.org".into()], ..ResolverConfig::new(vec![]) };
         assert_eq!(candidates(&config, "pi", false), ["pi.lan", "pi.example.org", "pi"]);
         assert_eq!(candidates(&config, "pi.lab", false), ["pi.lab", "pi.lab.lan", "pi.lab.example.org"]);
         assert_eq!(candidates(&config, "pi", true), ["pi"]);

@@ -22,7 +22,7 @@ const DNS_PORT: u16 = 53;
 
 /// How names are asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
+pub struct ResolverConfig {
     /// Asked in turn.
     pub servers: Vec<SocketAddr>,
     /// Domains put behind a short name.
@@ -37,7 +37,7 @@ pub struct Config {
     pub hosts: HashMap<String, Vec<IpAddr>>,
 }
 
-impl Config {
+impl ResolverConfig {
     /// Asks `servers`, with the defaults of a resolv.conf that names no options.
     pub fn new(servers: Vec<SocketAddr>) -> Self {
         Self {
@@ -95,7 +95,7 @@ type Stamp = Option<(u64, u64, i64, i64)>;
 pub(super) struct Files {
     resolv_conf: PathBuf,
     hosts: PathBuf,
-    read: Mutex<Option<([Stamp; 2], Arc<Config>)>>,
+    read: Mutex<Option<([Stamp; 2], Arc<ResolverConfig>)>>,
 }
 
 impl Files {
@@ -104,14 +104,14 @@ impl Files {
     }
 
     /// Settings as the files have them now, the same value as long as they are the same.
-    pub(super) fn config(&self) -> Arc<Config> {
+    pub(super) fn config(&self) -> Arc<ResolverConfig> {
         let stamps = [stamp(&self.resolv_conf), stamp(&self.hosts)];
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         match &*read {
             Some((known, config)) if *known == stamps => Arc::clone(config),
             _ => {
                 let hosts = content(&self.hosts);
-                let config = Config::parse(&content(&self.resolv_conf), &String::from_utf8_lossy(&hosts));
+                let config = ResolverConfig::parse(&content(&self.resolv_conf), &String::from_utf8_lossy(&hosts));
                 let config = Arc::new(config);
                 *read = Some((stamps, Arc::clone(&config)));
                 config
@@ -146,7 +146,7 @@ mod tests {
             nameserver 192.0.2.3\nnameserver 192.0.2.4\nsearch lan example.org.\n\
             options ndots:2 timeout:3 attempts:99 edns0 unknown-one\n";
         let hosts = "127.0.0.1 localhost # me\n::1 localhost\n\n192.0.2.9\tPi-9.lan pi-9\nnonsense pi-8\n";
-        let config = Config::parse(resolv_conf, hosts);
+        let config = ResolverConfig::parse(resolv_conf, hosts);
         let servers: Vec<String> = config.servers.iter().map(ToString::to_string).collect();
         assert_eq!(servers, ["192.0.2.1:53", "[2001:db8::1]:53", "192.0.2.3:53"]);
         assert_eq!(config.search, ["lan", "example.org"]);

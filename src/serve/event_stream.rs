@@ -4,7 +4,7 @@ use futures_lite::Stream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tide::{Body, Response, StatusCode};
 
-use crate::bulkhead::Seat;
+use crate::bulkhead::BulkheadPermit;
 
 /// An answer that sends `events`, each a whole one in the format `text/event-stream`, until `end` resolves
 /// ([`Health::drains`](super::Health::drains)).
@@ -14,7 +14,7 @@ use crate::bulkhead::Seat;
 pub fn event_stream(
     events: impl Stream<Item = Vec<u8>> + Send + Sync + 'static,
     end: impl Future<Output = ()> + Send + Sync + 'static,
-    seat: Seat,
+    seat: BulkheadPermit,
 ) -> Response {
     let events = events.take_until(end).map(move |event| {
         let _held = &seat;

@@ -5,18 +5,18 @@ use tide::{Body, Middleware, Next, Request, Response, StatusCode};
 
 use super::routes::OPEN;
 use crate::trust::request::{self, SIGNATURE};
-use crate::trust::{ClusterKey, Once};
+use crate::trust::{ClusterKey, RepeatFilter};
 
 /// Answers 403 to what is not signed, except on the paths that are open on every service.
 pub(super) struct Guard {
     key: ClusterKey,
     /// Addresses that the log has told of.
-    turned_away: Once,
+    turned_away: RepeatFilter,
 }
 
 impl Guard {
     pub(super) fn new(key: ClusterKey) -> Self {
-        Self { key, turned_away: Once::default() }
+        Self { key, turned_away: RepeatFilter::default() }
     }
 }
 

@@ -13,13 +13,13 @@ use crate::bulkhead::Bulkhead;
 use crate::discovery::Directory;
 use crate::rejection::Rejection;
 use crate::telemetry::stream::{self, READERS};
-use crate::telemetry::{Collect, Kind, OpenMetrics};
+use crate::telemetry::{Collect, MetricType, OpenMetrics};
 use crate::transport::RETRY_AFTER_MS;
 use crate::transport::server::Stats;
 use crate::trust::Trust;
 
 /// State that the routes show.
-pub(super) struct Told {
+pub(super) struct RouteState {
     id: Arc<str>,
     service: &'static str,
     started: SystemTime,
@@ -33,7 +33,7 @@ pub(super) struct Told {
     readers: Arc<Bulkhead>,
 }
 
-impl Told {
+impl RouteState {
     pub(super) fn new(host: &Host, collect: Vec<Arc<dyn Collect>>, health: Arc<Health>, stats: Arc<Stats>) -> Self {
         Self {
             id: Arc::clone(&host.id),
@@ -73,17 +73,17 @@ impl Told {
 
     fn metrics(&self) -> Response {
         let mut page = OpenMetrics::default();
-        page.family("bramble_build", Kind::Info, "Version and instance of this process.");
+        page.family("bramble_build", MetricType::Info, "Version and instance of this process.");
         let version = env!("CARGO_PKG_VERSION");
         page.sample(&[("version", version), ("service", self.service), ("instance", &self.id)], 1);
-        page.family("process_start_time_seconds", Kind::Gauge, "When this process started, in Unix time.");
+        page.family("process_start_time_seconds", MetricType::Gauge, "When this process started, in Unix time.");
         let started = self.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         page.sample(&[], format_args!("{:.3}", started.as_secs_f64()));
-        page.family("bramble_instances", Kind::Gauge, "Instances this process knows of, by service and source.");
+        page.family("bramble_instances", MetricType::Gauge, "Instances this process knows of, by service and source.");
         for ((service, source), count) in self.instances() {
             page.sample(&[("service", &service), ("source", source)], count);
         }
-        page.family("bramble_instances_refused", Kind::Gauge, "Announced instances that are not believed.");
+        page.family("bramble_instances_refused", MetricType::Gauge, "Announced instances that are not believed.");
         page.sample(&[], self.trust.refused().0.len());
         self.server(&mut page);
         for one in &self.collect {
@@ -97,21 +97,25 @@ impl Told {
 
     fn server(&self, page: &mut OpenMetrics) {
         let seen = self.stats.snapshot();
-        page.family("bramble_server_connections", Kind::Gauge, "Connections that are open.");
+        page.family("bramble_server_connections", MetricType::Gauge, "Connections that are open.");
         page.sample(&[], seen.open_connections);
-        page.family("bramble_server_connections_refused", Kind::Counter, "Connections beyond max_connections.");
+        page.family("bramble_server_connections_refused", MetricType::Counter, "Connections beyond max_connections.");
         page.sample(&[], seen.refused_connections);
-        page.family("bramble_server_answers", Kind::Counter, "Answers by the first digit of their status.");
+        page.family("bramble_server_answers", MetricType::Counter, "Answers by the first digit of their status.");
         for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"].iter().zip(seen.answers) {
             page.sample(&[("status", class)], count);
         }
-        page.family("bramble_server_panics", Kind::Counter, "Handlers that panicked; each was answered 500.");
+        page.family("bramble_server_panics", MetricType::Counter, "Handlers that panicked; each was answered 500.");
         page.sample(&[], seen.handler_panics);
-        page.family("bramble_server_requests_waiting", Kind::Gauge, "Requests that wait for their turn.");
+        page.family("bramble_server_requests_waiting", MetricType::Gauge, "Requests that wait for their turn.");
         page.sample(&[], seen.requests_waiting);
-        page.family("bramble_server_wait_seconds", Kind::Counter, "Time that requests have waited for their turn.");
+        page.family(
+            "bramble_server_wait_seconds",
+            MetricType::Counter,
+            "Time that requests have waited for their turn.",
+        );
         page.sample(&[], format_args!("{:.6}", seen.requests_waited.as_secs_f64()));
-        page.family("bramble_server_requests_refused", Kind::Counter, "Requests that no handler has run for.");
+        page.family("bramble_server_requests_refused", MetricType::Counter, "Requests that no handler has run for.");
         let refused = [
             ("overloaded", seen.requests_refused),
             ("waited_too_long", seen.requests_late),
@@ -200,9 +204,9 @@ pub(super) async fn taken<S: Clone + Send + Sync + 'static>(app: &tide::Server<S
 }
 
 /// Adds the routes to `app`.
-pub(super) fn add<S: Clone + Send + Sync + 'static>(app: &mut tide::Server<S>, told: Told) {
+pub(super) fn add<S: Clone + Send + Sync + 'static>(app: &mut tide::Server<S>, told: RouteState) {
     let told = Arc::new(told);
-    let mut route = |path: &str, answer: fn(&Told, Option<&str>) -> Response| {
+    let mut route = |path: &str, answer: fn(&RouteState, Option<&str>) -> Response| {
         let told = Arc::clone(&told);
         let endpoint = move |request: Request<S>| {
             let response = answer(&told, request.url().query());
@@ -214,7 +218,7 @@ pub(super) fn add<S: Clone + Send + Sync + 'static>(app: &mut tide::Server<S>, t
     route("/readyz", |told, _| told.ready());
     route("/metrics", |told, _| told.metrics());
     route("/circuits", |told, _| told.circuits());
-    route("/hystrix.stream", Told::stream);
+    route("/hystrix.stream", RouteState::stream);
     route("/instances", |told, _| told.seen());
 }
 

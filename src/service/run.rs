@@ -17,7 +17,7 @@ use crate::config::Sources;
 use crate::serve::{self, Host};
 
 /// Why a service cannot be built: any error.
-pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub type RunError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Wrong usage or configuration.
 const WRONG_USAGE: u8 = 2;
@@ -54,7 +54,7 @@ impl Service {
     where
         State: Clone + Send + Sync + 'static,
         Build: FnOnce(Arc<Host>) -> Work,
-        Work: Future<Output = Result<tide::Server<State>, Failure>> + Send + 'static,
+        Work: Future<Output = Result<tide::Server<State>, RunError>> + Send + 'static,
     {
         let name = self.name();
         let options = match Options::parse(std::env::args_os().skip(1)) {
@@ -76,11 +76,11 @@ impl Service {
         }
     }
 
-    fn run_with<State, Build, Work>(&self, options: Options, build: Build) -> Result<(), (u8, Failure)>
+    fn run_with<State, Build, Work>(&self, options: Options, build: Build) -> Result<(), (u8, RunError)>
     where
         State: Clone + Send + Sync + 'static,
         Build: FnOnce(Arc<Host>) -> Work,
-        Work: Future<Output = Result<tide::Server<State>, Failure>> + Send + 'static,
+        Work: Future<Output = Result<tide::Server<State>, RunError>> + Send + 'static,
     {
         let mut sources = Sources::of_process(options.config);
         sources.flags = options.flags;
@@ -104,7 +104,7 @@ impl Service {
     }
 }
 
-fn of_serving(error: serve::Error) -> (u8, Failure) {
+fn of_serving(error: serve::Error) -> (u8, RunError) {
     let code = if matches!(error, serve::Error::Setup(_)) { WRONG_USAGE } else { 1 };
     (code, error.into())
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Collect, Kind, OpenMetrics};
+use super::{Collect, MetricType, OpenMetrics};
 
 /// A number under `/metrics` that grows; clones count together. [`Host::counter`](crate::Host::counter) makes one.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ impl Counter {
 
 impl Collect for Counter {
     fn metrics(&self, to: &mut OpenMetrics) {
-        to.family(self.name, Kind::Counter, self.help);
+        to.family(self.name, MetricType::Counter, self.help);
         to.sample(&[], self.value());
     }
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
 
 use super::latency::{PERCENTS, Summary};
-use super::record::{Event, Noted};
+use super::record::{CallStatistics, Event};
 use super::rolling::WINDOW;
 use crate::breaker::BreakerSettings;
 use crate::breaker::State;
@@ -31,14 +31,14 @@ pub struct Command {
     /// Calls in flight.
     pub in_flight: usize,
     /// Record of its calls.
-    pub noted: Noted,
+    pub noted: CallStatistics,
     /// Settings of the circuit.
-    pub settings: Settings,
+    pub settings: CommandSettings,
 }
 
 /// Settings, as far as Hystrix has a name for them.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings {
+pub struct CommandSettings {
     /// Calls below which rates are unknown.
     pub minimum_calls: u32,
     /// How long it opens for the first time.
@@ -51,7 +51,7 @@ pub struct Settings {
     pub max_concurrent: usize,
 }
 
-impl Settings {
+impl CommandSettings {
     /// As configured, for executions of at most `timeout`.
     pub fn new(breaker: &BreakerSettings, call: &CallSettings, timeout: Duration) -> Self {
         Self {
@@ -186,7 +186,7 @@ impl Serialize for Percentiles {
 
 impl<'a> HystrixEvent<'a> {
     fn of(command: &'a Command, now: SystemTime) -> Self {
-        let Noted { attempts, calls, .. } = command.noted;
+        let CallStatistics { attempts, calls, .. } = command.noted;
         Self {
             kind: "HystrixCommand",
             name: &command.name,
@@ -243,7 +243,7 @@ impl Counts {
 
 impl Properties {
     fn of(command: &Command) -> Self {
-        let Settings { minimum_calls, open_for, failure_rate, timeout, max_concurrent } = command.settings;
+        let CommandSettings { minimum_calls, open_for, failure_rate, timeout, max_concurrent } = command.settings;
         Self {
             request_volume_threshold: minimum_calls.into(),
             sleep_window: milliseconds(open_for),
@@ -291,7 +291,7 @@ pub(crate) mod tests {
     /// Names and types of all fields in their order, one a line, after Netflix's source.
     const FIELDS: &str = include_str!("hystrix/fields.txt");
 
-    pub(crate) fn command(name: &str, noted: Noted) -> Command {
+    pub(crate) fn command(name: &str, noted: CallStatistics) -> Command {
         let config = Config::default();
         Command {
             name: name.to_owned(),
@@ -299,7 +299,7 @@ pub(crate) mod tests {
             state: Some(State::Closed),
             in_flight: 2,
             noted,
-            settings: Settings::new(&config.breaker, &config.call, Duration::from_secs(3)),
+            settings: CommandSettings::new(&config.breaker, &config.call, Duration::from_secs(3)),
         }
     }
 
@@ -336,7 +336,7 @@ pub(crate) mod tests {
 
     #[test]
     fn an_event_has_every_field_of_netflix_in_order_with_its_type() {
-        let told = told(&command("producer@a \"b\"\n\nc", Noted::default()));
+        let told = told(&command("producer@a \"b\"\n\nc", CallStatistics::default()));
         assert_eq!((told["type"].as_str(), told["currentTime"].as_u64()), (Some("HystrixCommand"), Some(1_234)));
         assert_eq!(told["name"], "producer@a \"b\"\n\nc");
         assert_eq!(told["propertyValue_metricsRollingStatisticalWindowInMilliseconds"], 10_000);
@@ -396,7 +396,7 @@ pub(crate) mod tests {
             (Some(State::MetricsOnly), [false, true, true]),
             (Some(State::Disabled), [false, false, false]),
         ] {
-            let told = told(&Command { state, ..command("producer", Noted::default()) });
+            let told = told(&Command { state, ..command("producer", CallStatistics::default()) });
             assert_eq!(names.each_ref().map(|name| told[name] == true), expected, "{state:?}");
         }
     }

@@ -8,7 +8,7 @@ use super::latency::{BOUNDS, Histogram, PERCENTS, Summary};
 
 /// Type of the numbers in a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricType {
     /// Only grows; its samples get the ending `_total`.
     Counter,
     /// Goes up and down.
@@ -23,7 +23,7 @@ pub enum Kind {
     Info,
 }
 
-impl Kind {
+impl MetricType {
     fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -74,7 +74,7 @@ pub struct OpenMetrics {
 #[derive(Debug)]
 struct Family {
     name: String,
-    kind: Kind,
+    kind: MetricType,
     text: String,
     /// Labels of the metrics it has: a second one with the same labels would spoil the page.
     seen: HashSet<String>,
@@ -85,8 +85,8 @@ impl OpenMetrics {
     pub const CONTENT_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
     /// Begins a family, or goes on with it. `name` ends in its base unit (`_seconds`, `_bytes`, `_ratio`) if it has one,
-    /// and in no ending that a [`Kind`] adds. Samples under another type than the first are dropped.
-    pub fn family(&mut self, name: &str, kind: Kind, help: &str) {
+    /// and in no ending that a [`MetricType`] adds. Samples under another type than the first are dropped.
+    pub fn family(&mut self, name: &str, kind: MetricType, help: &str) {
         let known = self.families.iter().position(|family| family.name == name);
         self.current = match known {
             Some(index) if self.families.get(index).is_some_and(|family| family.kind == kind) => Some(index),
@@ -132,7 +132,7 @@ impl OpenMetrics {
         });
     }
 
-    /// State of a [`Kind::StateSet`] among `all`: 1 for `now`, 0 for the others.
+    /// State of a [`MetricType::StateSet`] among `all`: 1 for `now`, 0 for the others.
     pub fn state(&mut self, labels: &[(&str, &str)], all: &[&str], now: &str) {
         self.metric(labels, |family, labels| {
             for state in all {
@@ -163,7 +163,7 @@ impl OpenMetrics {
 }
 
 impl Family {
-    fn new(name: &str, kind: Kind, help: &str) -> Self {
+    fn new(name: &str, kind: MetricType, help: &str) -> Self {
         let mut text = format!("# TYPE {name} {}\n", kind.as_str());
         for unit in ["seconds", "bytes", "ratio"] {
             if name.ends_with(&format!("_{unit}")) {
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn labels_are_escaped_and_units_are_told() {
         let mut page = OpenMetrics::default();
-        page.family("age_seconds", Kind::Gauge, "Age.");
+        page.family("age_seconds", MetricType::Gauge, "Age.");
         page.sample(&[("a", "x\"y"), ("b", "\\\n")], 1.5);
         let expected = "# TYPE age_seconds gauge\n# UNIT age_seconds seconds\n# HELP age_seconds Age.\n\
                         age_seconds{a=\"x\\\"y\",b=\"\\\\\\n\"} 1.5\n# EOF\n";
@@ -239,15 +239,15 @@ mod tests {
         latencies.observe(Duration::from_millis(7), now);
         for service in ["producer", "a \"b\" \\ c\nd"] {
             let labels = [("service", service)];
-            page.family("bramble_calls", Kind::Counter, "Calls; \"all\" \\ of\nthem.");
+            page.family("bramble_calls", MetricType::Counter, "Calls; \"all\" \\ of\nthem.");
             page.sample(&labels, 3);
-            page.family("bramble_call_duration_seconds", Kind::Histogram, "How long.");
+            page.family("bramble_call_duration_seconds", MetricType::Histogram, "How long.");
             page.histogram(&labels, &durations);
-            page.family("bramble_attempt_duration_seconds", Kind::Summary, "How long lately.");
+            page.family("bramble_attempt_duration_seconds", MetricType::Summary, "How long lately.");
             page.summary(&labels, &latencies.summary(now));
-            page.family("bramble_circuit_state", Kind::StateSet, "Its state.");
+            page.family("bramble_circuit_state", MetricType::StateSet, "Its state.");
             page.state(&labels, &["open", "closed"], "closed");
-            page.family("bramble_build", Kind::Info, "What runs.");
+            page.family("bramble_build", MetricType::Info, "What runs.");
             page.sample(&[("version", service)], 1);
         }
         page.finish()
@@ -267,7 +267,7 @@ mod tests {
     fn what_is_told_twice_or_as_another_kind_does_not_spoil_the_page() {
         let mut page = OpenMetrics::default();
         page.sample(&[], 1); // before any family
-        for kind in [Kind::Gauge, Kind::Gauge, Kind::Counter] {
+        for kind in [MetricType::Gauge, MetricType::Gauge, MetricType::Counter] {
             page.family("load", kind, "Load.");
             page.sample(&[("of", "me")], 1);
         }
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn a_summary_of_no_calls_claims_nothing() {
         let mut page = OpenMetrics::default();
-        page.family("wait_seconds", Kind::Summary, "Wait.");
+        page.family("wait_seconds", MetricType::Summary, "Wait.");
         page.summary(&[], &Summary::default());
         assert!(!page.finish().contains("quantile"));
     }

@@ -128,7 +128,7 @@ impl<const KINDS: usize> From<[u64; KINDS]> for Tally {
 /// Counts and latencies at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Noted {
+pub struct CallStatistics {
     /// Events of the last ten seconds.
     pub recent: Tally,
     /// Events since the start.
@@ -167,9 +167,9 @@ impl Attempts {
         }
     }
 
-    pub(crate) fn noted(&self, now: Instant) -> Noted {
+    pub(crate) fn noted(&self, now: Instant) -> CallStatistics {
         let latencies = self.latencies.summary(now);
-        Noted {
+        CallStatistics {
             recent: self.counts.rolling(now).into(),
             total: self.counts.totals().into(),
             attempts: latencies,
@@ -231,8 +231,8 @@ impl Calls {
     }
 
     /// Counts and latencies at `now`.
-    pub fn noted(&self, now: Instant) -> Noted {
-        Noted {
+    pub fn noted(&self, now: Instant) -> CallStatistics {
+        CallStatistics {
             recent: self.counts.rolling(now).into(),
             total: self.counts.totals().into(),
             attempts: self.attempts.summary(now),

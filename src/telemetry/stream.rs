@@ -48,12 +48,12 @@ pub(crate) fn events(look: Look, delay: Duration) -> impl Stream<Item = Vec<u8>>
 mod tests {
     use super::*;
     use crate::bulkhead::Bulkhead;
-    use crate::telemetry::Noted;
+    use crate::telemetry::CallStatistics;
     use crate::telemetry::hystrix::tests::{check_event, command};
     use futures_lite::future;
 
     fn events_of(names: &'static [&'static str]) -> impl Stream<Item = Vec<u8>> {
-        let look = move |_| names.iter().map(|name| command(name, Noted::default())).collect();
+        let look = move |_| names.iter().map(|name| command(name, CallStatistics::default())).collect();
         events(Box::new(look), DELAY_MIN)
     }
 

@@ -47,9 +47,9 @@ use crate::resolve::Resolver;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadline(pub Instant);
 
-/// Limits and timeouts of a [`Wire`].
+/// Limits and timeouts of a [`HttpTransport`].
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct HttpTransportSettings {
     /// How long one address may take to accept, and then the TLS handshake.
     pub connect_timeout: Duration,
     /// How long a connection may rest; shorter than servers close theirs.
@@ -69,7 +69,7 @@ pub struct Settings {
     pub resolver: Resolver,
 }
 
-impl Default for Settings {
+impl Default for HttpTransportSettings {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(1),
@@ -96,10 +96,10 @@ pub fn max_idle() -> usize {
 
 /// Sends requests; a clone shares the connections.
 #[derive(Clone)]
-pub struct Wire(Arc<Inner>);
+pub struct HttpTransport(Arc<Inner>);
 
 struct Inner {
-    settings: Settings,
+    settings: HttpTransportSettings,
     pool: Arc<Pool>,
     #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "nothing is encrypted"))]
     tls: Tls,
@@ -167,25 +167,25 @@ impl Server {
     }
 }
 
-impl Default for Wire {
+impl Default for HttpTransport {
     /// With the default settings, and so the system's certificate authorities.
     fn default() -> Self {
-        Self::with(Settings::default(), Tls::default())
+        Self::with(HttpTransportSettings::default(), Tls::default())
     }
 }
 
-impl Wire {
+impl HttpTransport {
     /// A wire without connections.
     ///
     /// # Errors
     ///
     /// The CA file cannot be read or holds no certificate.
-    pub fn new(settings: Settings) -> Result<Self, tls::Error> {
+    pub fn new(settings: HttpTransportSettings) -> Result<Self, tls::Error> {
         let tls = Tls::new(settings.ca_file.as_deref())?;
         Ok(Self::with(settings, tls))
     }
 
-    fn with(settings: Settings, tls: Tls) -> Self {
+    fn with(settings: HttpTransportSettings, tls: Tls) -> Self {
         let limits = Limits {
             idle_timeout: settings.idle_timeout,
             per_endpoint: settings.max_idle_per_endpoint,
@@ -210,7 +210,7 @@ impl Wire {
     }
 
     /// Sweeps for ever; the owner spawns it once. It sleeps without a timer while no connection is idle.
-    pub async fn keep_tidy(self) {
+    pub async fn close_idle(self) {
         let pause = (self.0.settings.idle_timeout / 2).max(Duration::from_millis(10));
         loop {
             self.0.pool.filled().await;
@@ -303,14 +303,14 @@ pub(crate) async fn read_payload(body: Body) -> io::Result<Payload> {
     poll_fn(|cx| Poll::Ready(Payload::new(body.take().unwrap_or_else(Body::empty), cx))).await
 }
 
-impl fmt::Debug for Wire {
+impl fmt::Debug for HttpTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wire").field("settings", &self.0.settings).finish_non_exhaustive()
     }
 }
 
 #[async_trait]
-impl HttpClient for Wire {
+impl HttpClient for HttpTransport {
     async fn send(&self, request: Request) -> Result<Response, http_types::Error> {
         self.send_request(request).await.map_err(|error| http_types::Error::new(error.status(), error))
     }

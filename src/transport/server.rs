@@ -104,7 +104,7 @@ pub struct Stats {
 
 /// [`Stats`] at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Snapshot {
+pub struct ServerSnapshot {
     /// Connections open now.
     pub open_connections: usize,
     /// Answers by the first digit of their status: `[0]` counts 1xx, `[4]` counts 5xx.
@@ -127,8 +127,8 @@ pub struct Snapshot {
 
 impl Stats {
     /// All counts, each read once.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
+    pub fn snapshot(&self) -> ServerSnapshot {
+        ServerSnapshot {
             open_connections: self.open.load(Relaxed),
             answers: std::array::from_fn(|class| self.answers[class].load(Relaxed)),
             refused_connections: self.refused.load(Relaxed),

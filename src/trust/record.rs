@@ -39,7 +39,7 @@ pub(crate) struct Record<'a> {
 
 /// Why a record is not believed to be the cluster's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Doubt {
+pub(crate) enum RecordError {
     #[error("it is not signed with the cluster's key")]
     Unsigned,
     #[error("it is signed with a key that is not known here")]
@@ -64,17 +64,17 @@ impl Record<'_> {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn verify(&self, key: &ClusterKey, kid: &str, sig: &str, now: SystemTime) -> Result<u64, Doubt> {
+    pub(crate) fn verify(&self, key: &ClusterKey, kid: &str, sig: &str, now: SystemTime) -> Result<u64, RecordError> {
         if kid.is_empty() && sig.is_empty() {
-            return Err(Doubt::Unsigned);
+            return Err(RecordError::Unsigned);
         }
-        let tag = Tag::parse(sig).ok_or(Doubt::Wrong)?;
+        let tag = Tag::parse(sig).ok_or(RecordError::Wrong)?;
         key.verify(kid, tag, &self.parts(&self.port.to_be_bytes())).map_err(|mismatch| match mismatch {
-            Mismatch::UnknownKey => Doubt::UnknownKey,
-            Mismatch::Wrong => Doubt::Wrong,
+            Mismatch::UnknownKey => RecordError::UnknownKey,
+            Mismatch::Wrong => RecordError::Wrong,
         })?;
-        let expires = self.expires.parse().map_err(|_| Doubt::Wrong)?;
-        if is_over(expires, now) { Err(Doubt::Expired) } else { Ok(expires) }
+        let expires = self.expires.parse().map_err(|_| RecordError::Wrong)?;
+        if is_over(expires, now) { Err(RecordError::Expired) } else { Ok(expires) }
     }
 
     fn parts<'s>(&'s self, port: &'s [u8; 2]) -> [&'s [u8]; 13] {

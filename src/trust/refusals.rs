@@ -14,7 +14,7 @@ const MAX_NAME: usize = 64;
 /// An instance that is not believed, and never called.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Refusal {
+pub struct RefusedInstance {
     /// The name it is registered under, without what could do harm on a page or in a log.
     pub name: Box<str>,
     /// The service it says it is; empty if it says none.
@@ -32,12 +32,12 @@ pub struct Refusal {
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     /// By full name; at most [`MOST`].
-    entries: BTreeMap<Box<str>, Refusal>,
+    entries: BTreeMap<Box<str>, RefusedInstance>,
     /// How many records there was no room for.
     beyond: u64,
 }
 
-impl Refusal {
+impl RefusedInstance {
     pub(crate) fn new(name: &str, service: &str, addr: Option<SocketAddr>, reason: String) -> Self {
         let name = name.chars().take(MAX_NAME).flat_map(char::escape_default).collect::<String>().into();
         Self { name, service: service.into(), addr, reason, is_there: true }
@@ -46,7 +46,7 @@ impl Refusal {
 
 impl Refusals {
     /// Remembers that what is registered under the full name `key` was refused, and says in the log what is new.
-    pub(super) fn add(&mut self, key: &str, refusal: Refusal, level: log::Level) {
+    pub(super) fn add(&mut self, key: &str, refusal: RefusedInstance, level: log::Level) {
         if let Some(old) = self.entries.get_mut(key) {
             let is_new = old.reason != refusal.reason;
             *old = refusal;
@@ -79,7 +79,7 @@ impl Refusals {
         self.entries.remove(key);
     }
 
-    pub(super) fn all(&self) -> (Vec<Refusal>, u64) {
+    pub(super) fn all(&self) -> (Vec<RefusedInstance>, u64) {
         (self.entries.values().filter(|refusal| refusal.is_there).cloned().collect(), self.beyond)
     }
 
@@ -89,7 +89,7 @@ impl Refusals {
     }
 }
 
-impl Refusal {
+impl RefusedInstance {
     fn tell(&self, level: log::Level) {
         let at = self.addr.map(|addr| format!(" at {addr}")).unwrap_or_default();
         log::log!(level, "{}{at} is refused: {}", self.name, self.reason);
@@ -102,8 +102,8 @@ mod tests {
 
     const WARN: log::Level = log::Level::Warn;
 
-    fn refusal(name: &str) -> Refusal {
-        Refusal::new(name, "producer", None, "its signature does not fit".into())
+    fn refusal(name: &str) -> RefusedInstance {
+        RefusedInstance::new(name, "producer", None, "its signature does not fit".into())
     }
 
     #[test]

@@ -69,8 +69,8 @@ impl Cluster {
         let settings = [&[&*upstream, &*key], producer].concat();
         let producers: Vec<_> = (0..2).map(|_| start("producer", &settings, &name)).collect();
         let (consumer, registry) = (start("consumer", consumer, &name), start("registry", &[], &name));
-        for who in [&consumer, &registry] {
-            until("both producers are found", || who.producers() == 2);
+        for service in [&consumer, &registry] {
+            until("both producers are found", || service.producers() == 2);
         }
         Self { name, folder, stand_in, producers, consumer, registry }
     }

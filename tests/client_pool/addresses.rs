@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use bramble::internals::resolve::Resolver;
-use bramble::internals::transport::client::{Error, Settings, Wire};
+use bramble::internals::transport::client::{Error, HttpTransport, HttpTransportSettings};
 use http_client::HttpClient;
 use http_types::Request;
 
@@ -45,8 +45,9 @@ fn other_schemes_and_unknown_names_are_typed_errors() {
     });
 }
 
-fn named(hosts: &str) -> Wire {
-    Wire::new(Settings { resolver: Resolver::with_servers(vec![], hosts), ..settings() }).expect("no CA file")
+fn named(hosts: &str) -> HttpTransport {
+    HttpTransport::new(HttpTransportSettings { resolver: Resolver::with_servers(vec![], hosts), ..settings() })
+        .expect("no CA file")
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use bramble::internals::transport::client::{Error, Phase, Settings, Wire};
+use bramble::internals::transport::client::{Error, HttpTransport, HttpTransportSettings, Phase};
 use http_client::HttpClient;
 use http_types::Method;
 
@@ -28,7 +28,8 @@ fn so_does_the_connect_timeout_without_a_deadline() {
     let (addr, _socket, _queue) = silent("127.0.0.1:0");
     run(async {
         let begin = Instant::now();
-        let wire = Wire::new(Settings { connect_timeout: Duration::from_millis(100), ..settings() });
+        let wire =
+            HttpTransport::new(HttpTransportSettings { connect_timeout: Duration::from_millis(100), ..settings() });
         let error = wire.expect("no CA file").send(request(Method::Get, addr)).await.expect_err("no server accepts");
         assert!(is_timeout(&error, Phase::Connect), "{error:?}");
         assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
@@ -71,7 +72,8 @@ fn without_a_deadline_the_default_holds_and_later_exchanges_have_their_own() {
         peer.sees_close();
     });
     run(async {
-        let wire = Wire::new(Settings { timeout: Duration::from_millis(100), ..settings() }).expect("no CA file");
+        let wire = HttpTransport::new(HttpTransportSettings { timeout: Duration::from_millis(100), ..settings() })
+            .expect("no CA file");
         // Together longer than one deadline, on one connection.
         for _ in 0..3 {
             assert_eq!(body_of(&wire, addr).await, "quick");

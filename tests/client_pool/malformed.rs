@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use bramble::internals::transport::client::{Error, Settings, Wire};
+use bramble::internals::transport::client::{Error, HttpTransport, HttpTransportSettings};
 use http_client::HttpClient;
 use http_types::Method;
 
@@ -72,7 +72,7 @@ fn flooded(start: &'static str, more: &'static str) -> (String, usize) {
         sent
     });
     let outcome = run(async {
-        let wire = Wire::new(Settings { max_answer: 100_000, ..settings() }).expect("no CA file");
+        let wire = HttpTransport::new(HttpTransportSettings { max_answer: 100_000, ..settings() }).expect("no CA file");
         failure(&wire, request(Method::Get, addr)).await
     });
     (outcome, server.join().expect("the server's part"))
@@ -104,7 +104,7 @@ fn an_answer_announced_too_large_is_refused_at_its_head() {
         peer.sees_close();
     });
     run(async {
-        let wire = Wire::new(Settings { max_answer: 100_000, ..settings() }).expect("no CA file");
+        let wire = HttpTransport::new(HttpTransportSettings { max_answer: 100_000, ..settings() }).expect("no CA file");
         let error = wire.send(request(Method::Get, addr)).await.expect_err("too large");
         assert!(Error::of(&error).is_some_and(Error::is_too_large), "{error:?}");
     });

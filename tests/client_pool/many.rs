@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bramble::internals::transport::client::{Settings, Wire};
+use bramble::internals::transport::client::{HttpTransport, HttpTransportSettings};
 use futures_lite::AsyncReadExt as _;
 use futures_lite::AsyncWriteExt as _;
 use smol::LocalExecutor;
@@ -41,7 +41,7 @@ impl Servers {
         self.accepted.swap(0, Ordering::SeqCst)
     }
 
-    async fn call_each(&self, wire: &Wire) {
+    async fn call_each(&self, wire: &HttpTransport) {
         for &addr in &self.addrs {
             assert_eq!(body_of(wire, addr).await, "hello");
         }
@@ -86,7 +86,7 @@ fn with_servers(count: usize, test: impl AsyncFnOnce(&Servers)) {
 #[test]
 fn after_the_first_round_calls_to_256_endpoints_open_no_connection() {
     with_servers(ENDPOINTS, async |servers| {
-        let wire = Wire::new(settings()).expect("no CA file");
+        let wire = HttpTransport::new(settings()).expect("no CA file");
         servers.call_each(&wire).await;
         assert_eq!(servers.new_connections(), ENDPOINTS);
         for _ in 0..4 {
@@ -100,7 +100,7 @@ fn after_the_first_round_calls_to_256_endpoints_open_no_connection() {
 #[test]
 fn at_the_bound_the_connections_idle_longest_are_closed_and_every_call_is_answered() {
     with_servers(40, async |servers| {
-        let wire = Wire::new(Settings { max_idle: 16, ..settings() }).expect("no CA file");
+        let wire = HttpTransport::new(HttpTransportSettings { max_idle: 16, ..settings() }).expect("no CA file");
         for _ in 0..3 {
             for &addr in &servers.addrs {
                 assert_eq!(body_of(&wire, addr).await, "hello");
@@ -121,7 +121,7 @@ fn at_the_bound_the_connections_idle_longest_are_closed_and_every_call_is_answer
 #[test]
 fn a_bound_of_one_keeps_the_connection_used_last() {
     with_servers(2, async |servers| {
-        let wire = Wire::new(Settings { max_idle: 1, ..settings() }).expect("no CA file");
+        let wire = HttpTransport::new(HttpTransportSettings { max_idle: 1, ..settings() }).expect("no CA file");
         servers.call_each(&wire).await;
         assert_eq!((wire.idle_connections(), servers.new_connections()), (1, 2));
         assert_eq!(body_of(&wire, servers.addrs[1]).await, "hello");

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use bramble::internals::transport::client::{Error, Settings, Wire};
+use bramble::internals::transport::client::{Error, HttpTransport, HttpTransportSettings};
 use http_client::HttpClient;
 use http_types::Request;
 
@@ -63,7 +63,8 @@ fn fifty_at_a_time_use_fifty_connections_and_few_are_kept() {
         kept.len()
     });
     run(async {
-        let wire = Wire::new(Settings { max_idle_per_endpoint: 8, ..settings() }).expect("no CA file");
+        let wire =
+            HttpTransport::new(HttpTransportSettings { max_idle_per_endpoint: 8, ..settings() }).expect("no CA file");
         let executor = smol::Executor::new();
         let calls: Vec<_> = (0..50)
             .map(|_| {
@@ -108,7 +109,7 @@ fn mirror(mut peer: Peer) {
 }
 
 /// Calls one after the other, each with a path of its own; returns how many were answered and how many were late.
-async fn calls(wire: Wire, addr: SocketAddr, task: usize) -> (usize, usize) {
+async fn calls(wire: HttpTransport, addr: SocketAddr, task: usize) -> (usize, usize) {
     let (mut answered, mut late) = (0, 0);
     for n in 1..=100 {
         let path = format!("/{task}/{n}");
@@ -187,7 +188,8 @@ fn among_slow_answers_large_ones_and_closing_servers_everyone_gets_the_own_answe
 fn a_connection_idle_for_too_long_is_not_used_again() {
     let (addr, server) = serve(|door| echo(&door, 2, "hello"));
     run(async {
-        let wire = Wire::new(Settings { idle_timeout: Duration::from_millis(50), ..settings() }).expect("no CA file");
+        let wire = HttpTransport::new(HttpTransportSettings { idle_timeout: Duration::from_millis(50), ..settings() })
+            .expect("no CA file");
         assert_eq!(body_of(&wire, addr).await, "hello");
         smol::Timer::after(Duration::from_millis(60)).await;
         assert_eq!(wire.idle_connections(), 1);
@@ -212,7 +214,8 @@ fn a_sweep_closes_what_is_too_old_or_was_closed_and_keeps_the_rest() {
     });
     let (young_addr, young) = serve(|door| echo(&door, 1, "young"));
     run(async {
-        let wire = Wire::new(Settings { idle_timeout: Duration::from_millis(800), ..settings() }).expect("no CA file");
+        let wire = HttpTransport::new(HttpTransportSettings { idle_timeout: Duration::from_millis(800), ..settings() })
+            .expect("no CA file");
         assert_eq!(body_of(&wire, old_addr).await, "old");
         smol::Timer::after(Duration::from_millis(810)).await;
         assert_eq!(body_of(&wire, closing_addr).await, "closing");
@@ -233,9 +236,10 @@ fn a_sweep_closes_what_is_too_old_or_was_closed_and_keeps_the_rest() {
 fn a_tidied_wire_closes_idle_connections_while_no_request_runs() {
     let (addr, server) = serve(|door| echo(&door, 1, "hello"));
     run(async {
-        let wire = Wire::new(Settings { idle_timeout: Duration::from_millis(50), ..settings() }).expect("no CA file");
+        let wire = HttpTransport::new(HttpTransportSettings { idle_timeout: Duration::from_millis(50), ..settings() })
+            .expect("no CA file");
         let tidy = async {
-            wire.clone().keep_tidy().await;
+            wire.clone().close_idle().await;
         };
         smol::future::or(tidy, async {
             assert_eq!(body_of(&wire, addr).await, "hello");

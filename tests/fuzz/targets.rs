@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bramble::Config;
 use bramble::config::{ConfigFile, Origin, Sources};
-use bramble::internals::resolve::{Kind, Question, Reply, parse_answer};
+use bramble::internals::resolve::{DnsQuery, DnsReply, RecordType, parse_answer};
 use bramble_consumer::ConsumerSettings;
 use bramble_pi::Pi;
 use bramble_producer::{ProducerSettings, openweathermap, routes};
@@ -76,13 +76,13 @@ pub(crate) fn config(data: &[u8]) {
 
 /// Checks that an answer of a DNS server is ignored, or bounded and of the family that was asked for.
 pub(crate) fn dns(data: &[u8]) {
-    for kind in [Kind::A, Kind::Aaaa] {
+    for kind in [RecordType::A, RecordType::Aaaa] {
         // The question that the packets of the corpus answer.
-        let question = Question { id: 7, name: "pi.example.org", kind };
-        if let Some(Reply::Addresses(addresses, ttl)) = parse_answer(data, &question) {
+        let question = DnsQuery { id: 7, name: "pi.example.org", kind };
+        if let Some(DnsReply::Addresses(addresses, ttl)) = parse_answer(data, &question) {
             assert!((1..=256).contains(&addresses.len()), "{} addresses", addresses.len());
             assert!((Duration::from_secs(1)..=Duration::from_secs(300)).contains(&ttl), "{ttl:?}");
-            assert!(addresses.iter().all(|address| address.is_ipv4() == (kind == Kind::A)), "{addresses:?}");
+            assert!(addresses.iter().all(|address| address.is_ipv4() == (kind == RecordType::A)), "{addresses:?}");
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bramble::client::Client;
 use bramble::config::Config;
-use bramble::discovery::{Directory, Told, fixed};
+use bramble::discovery::{Directory, ServiceFilter, fixed};
 
 use crate::support::round_robin::RoundRobin;
 use crate::{app, goodput, server};
@@ -18,7 +18,7 @@ const LONG: Duration = Duration::from_secs(15);
 
 /// A client that knows the server as `slow`.
 fn client(addr: SocketAddr) -> Client {
-    let directory = Directory::new(Told::Nobody, Instant::now());
+    let directory = Directory::new(ServiceFilter::None, Instant::now());
     fixed::fill(&directory, &[("slow".to_owned(), vec![addr])].into(), Instant::now());
     Client::new(Config::default(), directory).expect("the defaults are valid")
 }

@@ -150,7 +150,7 @@ pub(crate) fn signal(name: &str, pid: u32) {
     assert!(sent.success(), "kill -s {name} {pid}");
 }
 
-/// One command on a connection of its own (RESP2).
+/// Sends a command on a connection of its own (RESP2).
 fn say(addr: SocketAddr, words: &[&[u8]]) -> std::io::Result<Option<String>> {
     let mut stream = TcpStream::connect_timeout(&addr, *PATIENCE)?;
     stream.set_read_timeout(Some(*PATIENCE))?;

@@ -71,9 +71,9 @@ impl Row {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict: Vec<String> = self.losses.iter().map(Loss::to_string).collect();
-        let mark = if verdict.is_empty() { "" } else { "  LOST: " };
-        writeln!(f, "{}{mark}{}", self.name, verdict.join("; "))?;
+        let outcome: Vec<String> = self.losses.iter().map(Loss::to_string).collect();
+        let mark = if outcome.is_empty() { "" } else { "  LOST: " };
+        writeln!(f, "{}{mark}{}", self.name, outcome.join("; "))?;
         writeln!(
             f,
             "  {:14} {:>8} {:>10} {:>8} {:>8} {:>10} {:>8} {:>9} {:>8} {:>7} {:>6} {:>7} {:>6}",

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bramble::discovery::{Directory, Seen, Standing, Status};
+use bramble::discovery::{Directory, InstanceRecord, InstanceState, Status};
 use bramble::serve::Host;
 use bramble::timeout::timeout;
 
@@ -54,14 +54,14 @@ async fn settled(directory: &Directory) {
 
 /// `unproven`: those that are announced and get no calls, each with the reason.
 fn print(
-    all: &[Seen],
-    unproven: &[(String, Seen)],
+    all: &[InstanceRecord],
+    unproven: &[(String, InstanceRecord)],
     mut problems: impl Iterator<Item = Arc<str>>,
     json: bool,
 ) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     if json {
-        let all: Vec<&Seen> = all.iter().chain(unproven.iter().map(|(_, seen)| seen)).collect();
+        let all: Vec<&InstanceRecord> = all.iter().chain(unproven.iter().map(|(_, seen)| seen)).collect();
         return writeln!(out, "{}", serde_json::json!(all));
     }
     let said = match problems.next() {
@@ -74,7 +74,7 @@ fn print(
 }
 
 /// A line for each instance, and below them why some get no calls.
-fn table(all: &[Seen], unproven: &[(String, Seen)]) -> String {
+fn table(all: &[InstanceRecord], unproven: &[(String, InstanceRecord)]) -> String {
     let rows: Vec<[String; 6]> = all.iter().chain(unproven.iter().map(|(_, seen)| seen)).map(row).collect();
     let head = ["SERVICE", "INSTANCE", "ADDRESS", "STATUS", "ZONE", "SEEN BY"].map(String::from);
     let mut widths = head.each_ref().map(String::len);
@@ -89,16 +89,16 @@ fn table(all: &[Seen], unproven: &[(String, Seen)]) -> String {
         text += line.join("  ").trim_end();
         text.push('\n');
     }
-    for (why, Seen { instance, .. }) in unproven {
+    for (why, InstanceRecord { instance, .. }) in unproven {
         text += &format!("{} at {} gets no calls: it is announced, but {why}\n", instance.id, instance.addr);
     }
     text
 }
 
-fn row(seen: &Seen) -> [String; 6] {
+fn row(seen: &InstanceRecord) -> [String; 6] {
     let one = &seen.instance;
     let status = match (seen.standing, one.status) {
-        (Standing::Unproven, _) => "unproven",
+        (InstanceState::Unproven, _) => "unproven",
         (_, Status::Up) => "up",
         (_, Status::Drain) => "ending",
     };
@@ -115,14 +115,14 @@ fn row(seen: &Seen) -> [String; 6] {
 
 #[cfg(test)]
 mod tests {
-    use bramble::discovery::{Change, Instance, Source, Told};
+    use bramble::discovery::{Change, Instance, ServiceFilter, Source};
 
     use super::*;
 
     #[test]
     fn an_announced_instance_that_does_not_answer_is_listed_with_why_it_gets_no_calls() {
         let now = Instant::now();
-        let directory = Directory::new(Told::Nobody, now);
+        let directory = Directory::new(ServiceFilter::None, now);
         let addr = ([192, 0, 2, 7], 9001).into();
         let instance = Instance::new("producer-a", "producer", addr, Source::Mdns);
         directory.apply(Source::Mdns, "a", Change::Announced(instance, vec![addr]), now);

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
-use bramble::cache::{Cache, Counts, Freshness, Settings};
+use bramble::cache::{Cache, CacheCounts, CacheSettings, Freshness};
 use bramble::call::Fallback;
 use bramble::client::{Client, Error};
 use bramble::config::Config;
 use bramble::operation::CallError;
-use bramble::telemetry::{Collect, Event, Kind, OpenMetrics};
+use bramble::telemetry::{Collect, Event, MetricType, OpenMetrics};
 use bramble_weather::{ApiError, Code, Query, Report, Source, WEATHER};
 use smol::Executor;
 
@@ -44,7 +44,7 @@ impl Producers {
     ) -> Result<Self, bramble::breaker::InvalidSetting> {
         Ok(Self {
             client,
-            kept: Cache::new(Settings::new(&config.cache, &config.call), weigh, executor),
+            kept: Cache::new(CacheSettings::new(&config.cache, &config.call), weigh, executor),
             fallback: config.call.fallback,
         })
     }
@@ -149,12 +149,12 @@ fn api_error(error: &CallError, now: Instant) -> ApiError {
 
 impl Collect for Producers {
     fn metrics(&self, to: &mut OpenMetrics) {
-        let Counts { entries, bytes, evicted, .. } = self.kept.counts();
-        to.family("bramble_fallback_entries", Kind::Gauge, "Reports kept for when no producer answers.");
+        let CacheCounts { entries, bytes, evicted, .. } = self.kept.counts();
+        to.family("bramble_fallback_entries", MetricType::Gauge, "Reports kept for when no producer answers.");
         to.sample(&[], entries);
-        to.family("bramble_fallback_size_bytes", Kind::Gauge, "Memory they take.");
+        to.family("bramble_fallback_size_bytes", MetricType::Gauge, "Memory they take.");
         to.sample(&[], bytes);
-        to.family("bramble_fallback_evicted", Kind::Counter, "Reports that went for want of room.");
+        to.family("bramble_fallback_evicted", MetricType::Counter, "Reports that went for want of room.");
         to.sample(&[], evicted);
     }
 }

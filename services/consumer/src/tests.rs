@@ -26,12 +26,12 @@ impl Ask for Fake {
     }
 }
 
-struct Got {
+struct PageResponse {
     response: Response,
     body: String,
 }
 
-impl Got {
+impl PageResponse {
     fn status(&self) -> u16 {
         self.response.status().into()
     }
@@ -58,7 +58,7 @@ fn fake(says: Result<Report, ApiError>) -> Arc<Fake> {
     Arc::new(Fake { says, asked: Mutex::default() })
 }
 
-fn send(fake: &Arc<Fake>, method: Method, path: &str, headers: &[(&str, &str)]) -> Got {
+fn send(fake: &Arc<Fake>, method: Method, path: &str, headers: &[(&str, &str)]) -> PageResponse {
     let ask: Arc<dyn Ask> = Arc::clone(fake) as _;
     let url = Url::parse(&format!("http://bramble.test{path}")).expect("an address");
     let mut request = Request::new(method, url);
@@ -71,12 +71,12 @@ fn send(fake: &Arc<Fake>, method: Method, path: &str, headers: &[(&str, &str)]) 
         for name in ["content-security-policy", "x-content-type-options", "referrer-policy", "permissions-policy"] {
             assert!(response.header(name).is_some(), "{name} is missing from {path}");
         }
-        Got { response, body }
+        PageResponse { response, body }
     })
 }
 
 /// Response to a browser for a path when the weather is `says`.
-fn get(says: Result<Report, ApiError>, path: &str) -> Got {
+fn get(says: Result<Report, ApiError>, path: &str) -> PageResponse {
     send(&fake(says), Method::Get, path, &[])
 }
 

@@ -22,7 +22,7 @@ const LATEST_AFTER_BUILD: u64 = 30 * 365 * 86_400;
 
 /// Decision about the clock when a server has told a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum ClockDecision {
     /// The clock is right already.
     Leave,
     /// The clock is set.
@@ -32,13 +32,13 @@ pub(crate) enum Verdict {
 }
 
 /// Judges what a time server `said` at `now`. All since 1970; pure.
-pub(crate) fn judge(now: Duration, said: Duration, built: u64) -> Verdict {
+pub(crate) fn judge(now: Duration, said: Duration, built: u64) -> ClockDecision {
     if said < Duration::from_secs(built) {
-        Verdict::Refuse
+        ClockDecision::Refuse
     } else if now.abs_diff(said) > STEP_FROM {
-        Verdict::Set
+        ClockDecision::Set
     } else {
-        Verdict::Leave
+        ClockDecision::Leave
     }
 }
 
@@ -119,10 +119,10 @@ mod tests {
     #[test]
     fn a_time_server_steps_the_clock_only_when_it_is_off_and_never_before_the_build() {
         let at = |millis: u64| Duration::from_millis(BUILT * 1000 + millis);
-        assert_eq!(judge(at(0), at(500), BUILT), Verdict::Leave);
-        assert_eq!(judge(at(0), at(501), BUILT), Verdict::Set);
-        assert_eq!(judge(at(9000), at(8000), BUILT), Verdict::Set, "backwards, but after the build");
-        assert_eq!(judge(at(0), Duration::from_secs(BUILT - 1), BUILT), Verdict::Refuse);
+        assert_eq!(judge(at(0), at(500), BUILT), ClockDecision::Leave);
+        assert_eq!(judge(at(0), at(501), BUILT), ClockDecision::Set);
+        assert_eq!(judge(at(9000), at(8000), BUILT), ClockDecision::Set, "backwards, but after the build");
+        assert_eq!(judge(at(0), Duration::from_secs(BUILT - 1), BUILT), ClockDecision::Refuse);
     }
 
     #[test]

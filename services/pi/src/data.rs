@@ -22,29 +22,29 @@ const WRITTEN_ON_TRIAL: &str = "/data/.trial";
 
 /// State of the data partition, and the problem with it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Opened {
+pub(crate) struct DataPartition {
     pub(crate) data: Data,
     pub(crate) problem: Option<String>,
 }
 
-impl Opened {
+impl DataPartition {
     fn with(data: Data, problem: impl Into<String>) -> Self {
         Self { data, problem: Some(problem.into()) }
     }
 }
 
 /// Mounts it. May take long: the card may be dying.
-pub(crate) fn open(machine: &Machine) -> Opened {
+pub(crate) fn open(machine: &Machine) -> DataPartition {
     let folder = machine.path(FOLDER);
     if machine.is_trial {
         let there = folder.is_dir();
-        return if there { judge(try_to_write(machine)) } else { Opened::with(Data::Missing, MISSING) };
+        return if there { judge(try_to_write(machine)) } else { DataPartition::with(Data::Missing, MISSING) };
     }
     if is_mounted(machine, FOLDER) {
         return judge(try_to_write(machine)); // an earlier life of this process did it
     }
     if !machine.path(DEVICE).exists() {
-        return Opened::with(Data::Missing, MISSING);
+        return DataPartition::with(Data::Missing, MISSING);
     }
     let why = match mount(machine, false).and_then(|()| try_to_write(machine)) {
         Ok(()) => return judge(Ok(())),
@@ -55,7 +55,7 @@ pub(crate) fn open(machine: &Machine) -> Opened {
     let _ = rustix::mount::unmount(folder, UnmountFlags::DETACH); // it may never have been mounted
     let rebuilt = rebuild(machine).and_then(|()| mount(machine, false)).and_then(|()| try_to_write(machine));
     match rebuilt {
-        Ok(()) => Opened::with(
+        Ok(()) => DataPartition::with(
             Data::Rebuilt,
             format!(
                 "the data partition was broken ({why}) and has been made anew: the Pi has new SSH host keys; if this \
@@ -64,7 +64,7 @@ pub(crate) fn open(machine: &Machine) -> Opened {
         ),
         Err(error) => {
             let _ = rustix::mount::unmount(machine.path(FOLDER), UnmountFlags::DETACH); // likewise
-            Opened::with(
+            DataPartition::with(
                 Data::Missing,
                 format!(
                     "the data partition is broken ({why}) and cannot be made anew ({error}); the Pi serves without, but \
@@ -104,9 +104,9 @@ fn is_broken(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| broken.iter().any(|errno| errno.raw_os_error() == code))
 }
 
-fn left_alone(machine: &Machine, error: &io::Error) -> Opened {
+fn left_alone(machine: &Machine, error: &io::Error) -> DataPartition {
     let _ = rustix::mount::unmount(machine.path(FOLDER), UnmountFlags::DETACH); // it may never have been mounted
-    Opened::with(
+    DataPartition::with(
         Data::Missing,
         format!(
             "the data partition cannot be used ({error}) and is left as it is: the Pi serves without, but its SSH host keys \
@@ -115,15 +115,15 @@ fn left_alone(machine: &Machine, error: &io::Error) -> Opened {
     )
 }
 
-fn judge(written: io::Result<()>) -> Opened {
+fn judge(written: io::Result<()>) -> DataPartition {
     match written {
-        Ok(()) => Opened { data: Data::Mounted, problem: None },
-        Err(error) if error.raw_os_error() == Some(Errno::NOSPC.raw_os_error()) => Opened::with(
+        Ok(()) => DataPartition { data: Data::Mounted, problem: None },
+        Err(error) if error.raw_os_error() == Some(Errno::NOSPC.raw_os_error()) => DataPartition::with(
             Data::ReadOnly,
             "the data partition is full, so the time and new SSH host keys cannot be kept; delete what was put there, or \
              write the image onto the card again",
         ),
-        Err(error) => Opened::with(
+        Err(error) => DataPartition::with(
             Data::ReadOnly,
             format!(
                 "the data partition cannot be written ({error}), so the time cannot be kept; is the card locked or worn \
@@ -133,10 +133,10 @@ fn judge(written: io::Result<()>) -> Opened {
     }
 }
 
-fn read_only(machine: &Machine, error: &io::Error) -> Opened {
+fn read_only(machine: &Machine, error: &io::Error) -> DataPartition {
     if !is_mounted(machine, FOLDER) {
         if let Err(error) = mount(machine, true) {
-            return Opened::with(
+            return DataPartition::with(
                 Data::Missing,
                 format!("the data partition cannot be read ({error}); take another SD card"),
             );
@@ -210,7 +210,7 @@ mod tests {
     fn one_that_can_be_written_is_in_use_and_nothing_is_left_on_it() {
         let folder = Folder::new("data");
         folder.write("data/time", "1");
-        assert_eq!(open(&folder.machine()), Opened { data: Data::Mounted, problem: None });
+        assert_eq!(open(&folder.machine()), DataPartition { data: Data::Mounted, problem: None });
         assert_eq!(folder.machine().names("/data"), ["time"]);
     }
 

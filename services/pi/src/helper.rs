@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures_lite::FutureExt as _;
 use smol::Timer;
 
-use crate::clock::{self, Verdict};
+use crate::clock::{self, ClockDecision};
 use crate::context::Context;
 use crate::data;
 use crate::lines::Lines;
@@ -120,7 +120,7 @@ fn hear(context: &Rc<Context>, said: Event) {
 fn set_time(context: &Rc<Context>, said: Duration, server: String) {
     let built = context.board.get(|state| state.image.built);
     match clock::judge(clock::now(), said, built) {
-        Verdict::Refuse => {
+        ClockDecision::Refuse => {
             context.board.problem(
                 TOPIC,
                 format!(
@@ -129,8 +129,8 @@ fn set_time(context: &Rc<Context>, said: Duration, server: String) {
             );
             return;
         }
-        Verdict::Set => clock::set(&context.machine, said),
-        Verdict::Leave => {}
+        ClockDecision::Set => clock::set(&context.machine, said),
+        ClockDecision::Leave => {}
     }
     context.board.well(TOPIC);
     let is_first = context.board.get(|state| state.clock.source != TimeSource::Ntp);

@@ -43,7 +43,7 @@ pub(crate) fn user(role: PiService) -> u32 {
 }
 
 /// A service that is looked after.
-pub(crate) struct Keeper {
+pub(crate) struct ServiceSupervisor {
     pub(crate) context: Rc<Context>,
     pub(crate) plan: Rc<Plan>,
     /// Number of the role in the plan.
@@ -60,7 +60,7 @@ enum End {
     NotStarted(io::Error),
 }
 
-impl Keeper {
+impl ServiceSupervisor {
     /// Runs it until everything is to end.
     pub(crate) async fn keep(self) {
         let board = &self.context.board;

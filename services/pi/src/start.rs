@@ -21,7 +21,7 @@ use crate::console::Console;
 use crate::context::{AddressWatch, Context};
 use crate::machine::{self, Machine};
 use crate::plan::Plan;
-use crate::role::Keeper;
+use crate::role::ServiceSupervisor;
 use crate::state::{Role, State, TimeSource};
 use crate::{clock, data, drivers, facts, helper, hostname, network, report, ssh, watchdog};
 
@@ -147,7 +147,7 @@ async fn card_comes(context: &Rc<Context>) {
 }
 
 /// Reads the card, and makes of it what can be made.
-async fn read_card(context: &Rc<Context>) -> Vec<Keeper> {
+async fn read_card(context: &Rc<Context>) -> Vec<ServiceSupervisor> {
     let (machine, defaults) = (context.machine.clone(), context.defaults.clone());
     let (plan, problem, is_there) = smol::unblock(move || match Card::open(&machine) {
         Ok(card) => (Plan::read(Some(&card), &defaults), None, true),
@@ -166,7 +166,7 @@ async fn read_card(context: &Rc<Context>) -> Vec<Keeper> {
     context.rule.replace(watchdog::rule::Rule::new(plan.roles.len()));
     let plan = Rc::new(plan);
     let _ = context.plan.set(Rc::clone(&plan)).await; // set only here
-    let keeper = |number| Keeper { context: Rc::clone(context), plan: Rc::clone(&plan), number };
+    let keeper = |number| ServiceSupervisor { context: Rc::clone(context), plan: Rc::clone(&plan), number };
     (0..plan.roles.len()).map(keeper).collect()
 }
 

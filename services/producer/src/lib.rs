@@ -12,8 +12,8 @@ pub mod upstream;
 pub mod weather;
 
 mod refusal;
+mod report;
 mod settings;
-mod told;
 
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use bramble::cache::{Failure, Missed};
+use bramble::cache::{CacheError, FetchFailure};
 use bramble_weather::{ApiError, Code};
 
 use crate::openweathermap::UpstreamError;
@@ -18,7 +18,7 @@ const REMEMBER_FAILURE: Duration = Duration::from_secs(1);
 /// Told with "too many places at once": about as long as the weather API takes for one of them.
 const UNTIL_THERE_IS_ROOM: Duration = Duration::from_millis(250);
 
-impl Failure for UpstreamError {
+impl FetchFailure for UpstreamError {
     fn stale_may_stand_in(&self) -> bool {
         !matches!(self, Self::NotFound | Self::BadQuestion)
     }
@@ -34,11 +34,11 @@ impl Failure for UpstreamError {
 }
 
 /// Error for a caller without a report. `opens_in`: how long the circuit before the weather API refuses calls still.
-pub(crate) fn error(missed: &Missed<UpstreamError>, opens_in: Option<Duration>) -> ApiError {
+pub(crate) fn error(missed: &CacheError<UpstreamError>, opens_in: Option<Duration>) -> ApiError {
     use UpstreamError::{CircuitOpen, RateLimited};
     let (code, message) = sentence(missed);
     let retry_after = match (missed, code) {
-        (Missed::Failed(RateLimited { retry_after } | CircuitOpen { retry_after }), _) if retry_after.is_some() => {
+        (CacheError::Failed(RateLimited { retry_after } | CircuitOpen { retry_after }), _) if retry_after.is_some() => {
             *retry_after
         }
         (_, Code::UpstreamUnavailable | Code::UpstreamTimeout) => {
@@ -52,12 +52,16 @@ pub(crate) fn error(missed: &Missed<UpstreamError>, opens_in: Option<Duration>) 
 }
 
 /// Code and sentence for a caller. The sentences are for a person in front of a form, so they name no inner matter.
-fn sentence(missed: &Missed<UpstreamError>) -> (Code, &'static str) {
-    let Missed::Failed(error) = missed else {
+fn sentence(missed: &CacheError<UpstreamError>) -> (Code, &'static str) {
+    let CacheError::Failed(error) = missed else {
         return match missed {
-            Missed::Busy => (Code::Overloaded, "Too many places are being asked for at once; try again in a moment."),
-            Missed::Lost => (Code::UpstreamUnavailable, "The question to the weather service broke off; try again."),
-            Missed::Late => (
+            CacheError::Busy => {
+                (Code::Overloaded, "Too many places are being asked for at once; try again in a moment.")
+            }
+            CacheError::Lost => {
+                (Code::UpstreamUnavailable, "The question to the weather service broke off; try again.")
+            }
+            CacheError::Late => (
                 Code::UpstreamTimeout,
                 "The weather service has not answered yet. Its answer is kept here when it comes; try again in a moment.",
             ),

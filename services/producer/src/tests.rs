@@ -15,10 +15,10 @@ use surf::http::{Method, Request, Response};
 
 use crate::routes::question;
 use crate::weather::Weather;
-use fake::{BAD_KEY, Bench, Does, KEY, NOT_FOUND, OK, config, lines, listen, producer};
+use fake::{BAD_KEY, Behaviour, Bench, KEY, NOT_FOUND, OK, config, lines, listen, producer};
 
-const GOOD: Does = Does::Answer(200, OK);
-const DOWN: Does = Does::Answer(503, "");
+const GOOD: Behaviour = Behaviour::Answer(200, OK);
+const DOWN: Behaviour = Behaviour::Answer(503, "");
 
 fn header(response: &Response, name: &str) -> String {
     response.header(name).map(|values| values.last().to_string()).unwrap_or_default()
@@ -165,7 +165,7 @@ fn a_failing_place_is_asked_for_once_a_second_and_an_unknown_one_once_a_minute()
             assert_eq!(code(bench.ask("70569", 0).await), Code::UpstreamUnavailable);
         }
         assert_eq!(bench.calls(), 1);
-        bench.does(Does::Answer(404, NOT_FOUND));
+        bench.does(Behaviour::Answer(404, NOT_FOUND));
         assert_eq!(code(bench.ask("70569", 2).await), Code::UnknownPlace);
         for second in 2..60 {
             assert_eq!(code(bench.ask("70569", second).await), Code::UnknownPlace);
@@ -181,9 +181,9 @@ fn a_stale_report_never_stands_in_for_an_unknown_place() {
     let bench = Bench::new(GOOD);
     bench.run(async {
         bench.ask("70569", 0).await.expect("a report");
-        bench.does(Does::Answer(404, NOT_FOUND));
+        bench.does(Behaviour::Answer(404, NOT_FOUND));
         assert_eq!(code(bench.ask("70569", 700).await), Code::UnknownPlace);
-        bench.does(Does::Answer(400, r#"{"cod":"400","message":"invalid zip code"}"#));
+        bench.does(Behaviour::Answer(400, r#"{"cod":"400","message":"invalid zip code"}"#));
         assert_eq!(code(bench.ask("70569", 800).await), Code::InvalidZip);
     });
 }
@@ -194,7 +194,7 @@ fn a_refused_key_stops_all_calls_but_one_in_thirty_seconds_and_says_so_once() {
     let bench = Bench::new(GOOD);
     bench.run(async {
         bench.ask("70569", 0).await.expect("a report");
-        bench.does(Does::Answer(401, BAD_KEY));
+        bench.does(Behaviour::Answer(401, BAD_KEY));
         for second in 700..760 {
             for zip in ["1", "2", "3"] {
                 assert_eq!(code(bench.ask(zip, second).await), Code::UpstreamRejected);
@@ -219,7 +219,7 @@ fn a_limit_is_kept_for_as_long_as_upstream_says() {
     let bench = Bench::new(GOOD);
     bench.run(async {
         bench.ask("70569", 0).await.expect("a report");
-        bench.does(Does::Limit("40"));
+        bench.does(Behaviour::Limit("40"));
         let refusal = bench.ask("1", 700).await.expect_err("limited");
         assert_eq!((refusal.code, refusal.retry_after), (Code::RateLimited, Some(Duration::from_secs(40))));
         let refusal = bench.ask("2", 710).await.expect_err("limited");
@@ -244,7 +244,12 @@ fn circuit(bench: &Bench) -> serde_json::Value {
 #[test]
 fn after_ten_failures_in_a_row_no_call_goes_out_until_the_circuit_is_tried_again() {
     listen();
-    for does in [DOWN, Does::Fail, Does::Answer(200, "<html>"), Does::Answer(200, r#"{"cod":500,"message":"x"}"#)] {
+    for does in [
+        DOWN,
+        Behaviour::Fail,
+        Behaviour::Answer(200, "<html>"),
+        Behaviour::Answer(200, r#"{"cod":500,"message":"x"}"#),
+    ] {
         let bench = Bench::new(GOOD);
         bench.run(async {
             bench.ask("70569", 0).await.expect("a report");
@@ -310,7 +315,7 @@ fn a_refused_connection_opens_the_circuit_at_once() {
 fn a_weather_api_that_hangs_opens_the_circuit_and_then_costs_no_time() {
     let mut config = config();
     producer(&mut config).fetch_timeout = Duration::from_millis(20);
-    let bench = Bench::with(Does::Hang, &config);
+    let bench = Bench::with(Behaviour::Hang, &config);
     bench.run(async {
         for zip in 1..=10 {
             assert_eq!(code(bench.ask(&zip.to_string(), 0).await), Code::UpstreamTimeout);
@@ -323,9 +328,9 @@ fn a_weather_api_that_hangs_opens_the_circuit_and_then_costs_no_time() {
 #[test]
 fn unknown_places_bad_questions_and_a_refused_key_are_no_fault_of_the_weather_api() {
     for does in [
-        Does::Answer(404, NOT_FOUND),
-        Does::Answer(400, r#"{"cod":"400","message":"invalid zip code"}"#),
-        Does::Answer(401, BAD_KEY),
+        Behaviour::Answer(404, NOT_FOUND),
+        Behaviour::Answer(400, r#"{"cod":"400","message":"invalid zip code"}"#),
+        Behaviour::Answer(401, BAD_KEY),
     ] {
         let bench = Bench::new(does);
         bench.run(async {
@@ -342,7 +347,7 @@ fn unknown_places_bad_questions_and_a_refused_key_are_no_fault_of_the_weather_ap
 fn a_call_under_way_is_shown_and_knows_its_deadline() {
     let mut config = config();
     producer(&mut config).fetch_timeout = Duration::from_millis(50);
-    let bench = Bench::with(Does::Hang, &config);
+    let bench = Bench::with(Behaviour::Hang, &config);
     bench.run(async {
         let mut asking = Box::pin(bench.ask("1", 0));
         while bench.calls() == 0 {
@@ -375,7 +380,7 @@ fn the_fallback_is_a_choice() {
             if fallback == Fallback::FailSilent {
                 assert_eq!(report, Some(Report::empty()), "every value is null");
             }
-            bench.does(Does::Answer(404, NOT_FOUND));
+            bench.does(Behaviour::Answer(404, NOT_FOUND));
             assert_eq!(code(bench.ask("1", 700).await), Code::UnknownPlace, "{fallback:?}");
             bench.does(GOOD);
             let again = bench.ask("70569", 710).await.expect("a report");
@@ -397,7 +402,7 @@ fn a_caller_without_time_gets_what_is_there_and_the_call_goes_on_for_the_next() 
         assert_eq!(bench.calls(), 0, "nothing is asked for a caller without time");
         bench.ask("70569", 0).await.expect("a report");
         assert_eq!(hurried(1, 0).await.expect("cached").source, Source::Cache);
-        bench.does(Does::Hang);
+        bench.does(Behaviour::Hang);
         assert_eq!(hurried(700, 10).await.expect("kept").source, Source::Stale);
         let other = Query::parse("1", None).expect("a question");
         let soon = Instant::now() + Duration::from_millis(10);
@@ -409,7 +414,7 @@ fn a_caller_without_time_gets_what_is_there_and_the_call_goes_on_for_the_next() 
 fn an_upstream_that_hangs_is_given_up() {
     let mut config = config();
     producer(&mut config).fetch_timeout = Duration::from_millis(20);
-    let bench = Bench::with(Does::Hang, &config);
+    let bench = Bench::with(Behaviour::Hang, &config);
     bench.run(async {
         assert_eq!(code(bench.ask("70569", 0).await), Code::UpstreamTimeout);
         assert_eq!(bench.weather.counts().upstream.timed_out, 1);
@@ -449,14 +454,14 @@ fn the_route_answers_as_the_contract_says() {
 #[test]
 fn each_error_has_its_status_and_the_passing_ones_a_time_to_wait() {
     for (does, status, expected, wait) in [
-        (Does::Answer(404, NOT_FOUND), 404, Code::UnknownPlace, ""),
-        (Does::Limit("7"), 502, Code::RateLimited, "7"),
-        (Does::Limit("soon"), 502, Code::RateLimited, "60"),
-        (Does::Limit("99999"), 502, Code::RateLimited, "600"),
-        (Does::Answer(401, BAD_KEY), 502, Code::UpstreamRejected, ""),
+        (Behaviour::Answer(404, NOT_FOUND), 404, Code::UnknownPlace, ""),
+        (Behaviour::Limit("7"), 502, Code::RateLimited, "7"),
+        (Behaviour::Limit("soon"), 502, Code::RateLimited, "60"),
+        (Behaviour::Limit("99999"), 502, Code::RateLimited, "600"),
+        (Behaviour::Answer(401, BAD_KEY), 502, Code::UpstreamRejected, ""),
         (DOWN, 502, Code::UpstreamUnavailable, "1"),
-        (Does::Answer(200, "<html>"), 502, Code::UpstreamUnavailable, "1"),
-        (Does::Fail, 502, Code::UpstreamUnavailable, "1"),
+        (Behaviour::Answer(200, "<html>"), 502, Code::UpstreamUnavailable, "1"),
+        (Behaviour::Fail, 502, Code::UpstreamUnavailable, "1"),
     ] {
         let bench = Bench::new(does);
         bench.run(async {
@@ -488,7 +493,7 @@ fn only_get_and_head_are_answered() {
 fn the_service_works_no_longer_than_its_caller_waits() {
     let mut config = config();
     config.call.timeout = Duration::from_millis(300);
-    let bench = Bench::with(Does::Hang, &config);
+    let bench = Bench::with(Behaviour::Hang, &config);
     bench.run(async {
         for (left, at_most) in [("0", 200), ("50", 200), ("-1", 1100), ("soon", 1100), ("99999999999999999999", 1100)] {
             let mut request = Request::get("http://producer/weather?zip=70569");
@@ -508,11 +513,11 @@ fn the_key_shows_nowhere() {
     for does in [
         GOOD,
         DOWN,
-        Does::Fail,
-        Does::Limit("1"),
-        Does::Answer(401, BAD_KEY),
-        Does::Answer(401, "Invalid key 0123456789abcdef0123456789abcdef"),
-        Does::Answer(200, "garbage 0123456789abcdef0123456789abcdef"),
+        Behaviour::Fail,
+        Behaviour::Limit("1"),
+        Behaviour::Answer(401, BAD_KEY),
+        Behaviour::Answer(401, "Invalid key 0123456789abcdef0123456789abcdef"),
+        Behaviour::Answer(200, "garbage 0123456789abcdef0123456789abcdef"),
     ] {
         let bench = Bench::new(does);
         bench.run(async {

@@ -14,7 +14,7 @@ use bramble::breaker::CircuitBreaker;
 use bramble::circuit::guard::{CircuitGuard, GuardedCall};
 use bramble::client::{Deadline, TransportError};
 use bramble::telemetry::Event;
-use bramble::telemetry::hystrix::{Command, Settings};
+use bramble::telemetry::hystrix::{Command, CommandSettings};
 use bramble::timeout::timeout_at;
 use bramble_weather::Query;
 use smol::io::AsyncReadExt;
@@ -44,7 +44,7 @@ pub struct Upstream {
 
 /// How the weather API is asked.
 #[derive(Debug)]
-pub struct Manner {
+pub struct UpstreamOptions {
     /// Language of descriptions, as the weather API names it.
     pub language: String,
     /// `[producer] fetch_timeout`: for one call.
@@ -52,7 +52,7 @@ pub struct Manner {
     /// Refuses calls to it while it fails.
     pub breaker: CircuitBreaker,
     /// As `/hystrix.stream` shows it.
-    pub shown: Settings,
+    pub shown: CommandSettings,
     /// Whether the time of day is known.
     pub clock: Clock,
 }
@@ -111,8 +111,8 @@ impl NoAnswer {
 
 impl Upstream {
     /// The weather API at `endpoint` (see [`endpoint`](address::BaseUrl::endpoint)).
-    pub fn new(client: surf::Client, endpoint: Url, key: ApiKey, manner: Manner) -> Self {
-        let Manner { language, timeout, breaker, shown, clock } = manner;
+    pub fn new(client: surf::Client, endpoint: Url, key: ApiKey, manner: UpstreamOptions) -> Self {
+        let UpstreamOptions { language, timeout, breaker, shown, clock } = manner;
         let guard = CircuitGuard::new("upstream", breaker, shown, Instant::now()).logged_as("the weather API");
         let (gate, counters) = (Mutex::default(), Counters::default());
         Self { client, endpoint, language, key, timeout, clock, gate, guard, counters }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bramble::breaker::{CircuitBreaker, InvalidSetting};
 use bramble::cache::redis::{Redis, SetupError as StoreError};
-use bramble::cache::{Cache, Counts as CacheCounts, Found, How, Missed, Settings, SharedStore};
+use bramble::cache::{Cache, CacheCounts, CacheError, CacheSettings, CachedAnswer, How, SharedStore};
 use bramble::call::Fallback;
 use bramble::config::Config;
 use bramble::discovery::dns::Resolver;
@@ -17,7 +17,7 @@ use crate::key::{ApiKey, KeyError};
 use crate::openweathermap::{Observation, UpstreamError};
 use crate::refusal::error;
 use crate::settings::ProducerSettings;
-use crate::upstream::{Manner, Upstream, UpstreamCounts};
+use crate::upstream::{Upstream, UpstreamCounts, UpstreamOptions};
 
 /// Time that the cache allows a fetch beyond `producer.fetch_timeout`, which the fetch itself keeps.
 const BACKSTOP: Duration = Duration::from_millis(250);
@@ -69,7 +69,7 @@ pub struct Weather {
     pub(crate) redis: Option<Redis>,
     upstream: Arc<Upstream>,
     clock: Clock,
-    settings: Settings,
+    settings: CacheSettings,
     fallback: Fallback,
     timeout: Duration,
     /// Ends each key of the cache: an answer in other units or another language is another answer.
@@ -105,10 +105,10 @@ impl Weather {
         let key = ApiKey::from_file(api_key_file.as_deref())?;
         let rules = config.breaker.for_sole_callee();
         let breaker = CircuitBreaker::new(&rules, Instant::now(), seed(id))?;
-        let shown = hystrix::Settings::new(&rules, &config.call, timeout);
-        let manner = Manner { language: language.clone(), timeout, breaker, shown, clock: clock.clone() };
+        let shown = hystrix::CommandSettings::new(&rules, &config.call, timeout);
+        let manner = UpstreamOptions { language: language.clone(), timeout, breaker, shown, clock: clock.clone() };
         let upstream = Upstream::new(client, upstream.endpoint(), key, manner);
-        let mut settings = Settings::new(&config.cache, &config.call);
+        let mut settings = CacheSettings::new(&config.cache, &config.call);
         settings.fetch_for = timeout.saturating_add(BACKSTOP);
         let weigh = |observation: &Arc<Observation>| (!observation.is_empty()).then(|| observation.weight());
         let redis = Redis::from_config(&config.cache, &config.call, Resolver::from_system(), &executor)?;
@@ -165,7 +165,7 @@ impl Weather {
         let outcome = self.cache.get_or_fetch(&self.key(query), now.wall, deadline, fetch).await;
         let now = now.steady + asked.elapsed();
         match outcome {
-            Ok(Found { how: How::StaleIfError(missed), .. }) if self.fallback != Fallback::Stale => {
+            Ok(CachedAnswer { how: How::StaleIfError(missed), .. }) if self.fallback != Fallback::Stale => {
                 self.without_answer(&missed, now)
             }
             Ok(found) => Ok(self.told(query, &found)),
@@ -209,7 +209,7 @@ impl Weather {
         self.upstream.waits_for_the_time()
     }
 
-    fn without_answer(&self, missed: &Missed<UpstreamError>, now: Instant) -> Result<Report, ApiError> {
+    fn without_answer(&self, missed: &CacheError<UpstreamError>, now: Instant) -> Result<Report, ApiError> {
         let refusal = error(missed, self.upstream.opens_in(now));
         if !missed.stale_may_stand_in() {
             return Err(refusal); // an answer, though not a welcome one
@@ -223,7 +223,7 @@ impl Weather {
         told
     }
 
-    fn told(&self, query: &Query, found: &Found<Arc<Observation>, UpstreamError>) -> Report {
+    fn told(&self, query: &Query, found: &CachedAnswer<Arc<Observation>, UpstreamError>) -> Report {
         if let How::StaleIfError(missed) = &found.how {
             log::debug!("answered out of date: {missed}");
             self.upstream.fell_back(Event::FallbackSuccess);

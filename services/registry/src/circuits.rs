@@ -19,13 +19,13 @@ const RECENT_S: f64 = 10.0;
 pub struct Circuits {
     /// Services that it calls.
     #[serde(default)]
-    pub services: Vec<Callee>,
+    pub services: Vec<CalledService>,
 }
 
 /// A service that is called.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Callee {
+pub struct CalledService {
     /// Name of the service.
     pub service: String,
     /// Circuit of the service; its best instance's while its own is closed. A service of one instance may leave it out.
@@ -54,7 +54,7 @@ pub struct Endpoint {
 #[serde(default)]
 pub struct Circuit {
     /// Effect of the circuit on calls.
-    pub state: Option<State>,
+    pub state: Option<CircuitState>,
     /// Why it opened last.
     pub reason: Option<String>,
     /// Until a call tries it again. None while open: not before a health check has succeeded.
@@ -116,7 +116,7 @@ pub struct Latency {
 /// Effect of a circuit on calls; the order is from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum CircuitState {
     /// Calls pass.
     Closed,
     /// Calls pass whatever becomes of them.
@@ -160,7 +160,7 @@ impl Circuits {
     }
 }
 
-impl Callee {
+impl CalledService {
     /// Circuit of the service; without one of its own, the worst of its instances.
     pub fn standing(&self) -> Option<&Circuit> {
         let worst = || self.endpoints.iter().map(|one| &one.circuit).max_by_key(|circuit| circuit.state);
@@ -191,7 +191,7 @@ impl Circuit {
     }
 }
 
-impl State {
+impl CircuitState {
     /// As a person reads it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -230,7 +230,7 @@ mod tests {
             {"id":"api","addr":"api:443","state":"open","reason":"5 calls in a row failed","next_probe_ms":900}]}]}"#;
         let read = Circuits::read(body).expect("valid");
         let circuit = read.services[0].standing().expect("one");
-        assert_eq!((circuit.state, circuit.next_probe_ms), (Some(State::Open), Some(900)));
+        assert_eq!((circuit.state, circuit.next_probe_ms), (Some(CircuitState::Open), Some(900)));
     }
 
     #[test]
@@ -240,7 +240,7 @@ mod tests {
             "ü".repeat(5000)
         );
         let read = Circuits::read(body.as_bytes()).expect("valid");
-        assert_eq!(read.services[0].circuit.state, Some(State::Unknown));
+        assert_eq!(read.services[0].circuit.state, Some(CircuitState::Unknown));
         assert_eq!(read.services[0].service.chars().count(), LONGEST + 1);
         assert!(Circuits::read(b"<html>").is_err());
         let many = serde_json::json!({"services": vec![serde_json::json!({"service": "a"}); 99]});

@@ -59,7 +59,7 @@ impl PageDiff {
 /// Changes within `since` as a sentence, for a user that hears the page rather than sees it.
 fn sentence(news: &[News], since: Duration) -> Option<String> {
     let fresh = news.iter().take_while(|news| news.ago < since);
-    let said: Vec<String> = fresh.take(5).map(|news| format!("{} {}", news.whom, news.what)).collect();
+    let said: Vec<String> = fresh.take(5).map(|news| format!("{} {}", news.subject, news.what)).collect();
     // A line's end would end the event.
     (!said.is_empty()).then(|| said.join("; ").replace(['\r', '\n'], " ") + ".")
 }

@@ -14,7 +14,7 @@ use bramble::timeout::timeout;
 use futures_lite::AsyncReadExt as _;
 use smol::Executor;
 
-use crate::circuits::{Circuits, State};
+use crate::circuits::{CircuitState, Circuits};
 
 /// Age of an answer from which the next look asks again.
 pub(crate) const EVERY: Duration = Duration::from_secs(2);
@@ -33,16 +33,16 @@ const CHANGES: usize = 100;
 
 /// Circuits that were gathered; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Gathered {
+pub struct GatheredCircuits {
     /// Answers of the instances, by id.
-    pub told: BTreeMap<Arc<str>, Told>,
+    pub told: BTreeMap<Arc<str>, InstanceCircuits>,
     /// Changes of circuits seen so far, oldest first; at most 100.
     pub changes: VecDeque<Change>,
 }
 
 /// Answer of one instance.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct InstanceCircuits {
     /// When it was asked last.
     pub asked: Instant,
     /// Circuits of the instance; none if it did not answer.
@@ -55,11 +55,11 @@ pub struct Change {
     /// When that was seen.
     pub at: Instant,
     /// Service or instance that the circuit guards.
-    pub whom: String,
+    pub subject: String,
     /// Instance that calls through the circuit.
     pub by: Arc<str>,
     /// State of the circuit now.
-    pub to: State,
+    pub to: CircuitState,
     /// Why, if it opened.
     pub reason: Option<String>,
 }
@@ -71,7 +71,7 @@ pub(crate) struct Gather {
     client: surf::Client,
     executor: Arc<Executor<'static>>,
     /// Time and result of the last round. A look while a round is under way waits for it.
-    kept: Mutex<(Option<Instant>, Arc<Gathered>)>,
+    kept: Mutex<(Option<Instant>, Arc<GatheredCircuits>)>,
 }
 
 impl Gather {
@@ -80,7 +80,7 @@ impl Gather {
     }
 
     /// The circuits; asked anew if they are older than [`EVERY`].
-    pub(crate) async fn look(&self) -> Arc<Gathered> {
+    pub(crate) async fn look(&self) -> Arc<GatheredCircuits> {
         let mut kept = self.kept.lock().await;
         let now = Instant::now();
         if kept.0.is_none_or(|at| now.saturating_duration_since(at) >= EVERY) {
@@ -90,15 +90,15 @@ impl Gather {
         Arc::clone(&kept.1)
     }
 
-    async fn round(&self, before: &Gathered, now: Instant) -> Gathered {
+    async fn round(&self, before: &GatheredCircuits, now: Instant) -> GatheredCircuits {
         let mut gathered = before.clone();
-        let mut whom: Vec<_> =
+        let mut subject: Vec<_> =
             self.directory.all(now).iter().map(|seen| (Arc::clone(&seen.instance.id), seen.instance.addr)).collect();
-        gathered.told.retain(|id, _| whom.iter().any(|(there, _)| there == id));
-        whom.sort_by_key(|(id, _)| before.told.get(id).map(|told| told.asked));
-        let (queue, questions) = smol::channel::bounded(whom.len().max(1));
-        let (answers, heard) = smol::channel::bounded(whom.len().max(1));
-        for one in whom {
+        gathered.told.retain(|id, _| subject.iter().any(|(there, _)| there == id));
+        subject.sort_by_key(|(id, _)| before.told.get(id).map(|told| told.asked));
+        let (queue, questions) = smol::channel::bounded(subject.len().max(1));
+        let (answers, heard) = smol::channel::bounded(subject.len().max(1));
+        for one in subject {
             let _ = queue.try_send(one); // it has room for all
         }
         drop(queue);
@@ -125,7 +125,7 @@ impl Gather {
     }
 
     /// Takes in an answer. An instance that refuses the connection or is silent is probed, as when a caller notices.
-    fn note(&self, gathered: &mut Gathered, id: Arc<str>, answer: Result<Circuits, Silent>) {
+    fn note(&self, gathered: &mut GatheredCircuits, id: Arc<str>, answer: Result<Circuits, Silent>) {
         let now = Instant::now();
         match answer {
             Ok(circuits) => {
@@ -135,20 +135,20 @@ impl Gather {
                 gathered.changes.extend(moved);
                 let beyond = gathered.changes.len().saturating_sub(CHANGES);
                 gathered.changes.drain(..beyond);
-                gathered.told.insert(id, Told { asked: now, circuits: Some(circuits) });
+                gathered.told.insert(id, InstanceCircuits { asked: now, circuits: Some(circuits) });
             }
             Err(silent) => {
                 log::debug!("{id} does not tell its circuits: {}", silent.why);
                 if let Some(why) = silent.suspicion {
                     self.directory.suspect(&id, why, now);
                 }
-                gathered.told.insert(id, Told { asked: now, circuits: None });
+                gathered.told.insert(id, InstanceCircuits { asked: now, circuits: None });
             }
         }
     }
 }
 
-impl Gathered {
+impl GatheredCircuits {
     /// Answer of `id`, if that is not too long ago. `Some(None)`: it was asked and was silent.
     pub(crate) fn of(&self, id: &str, now: Instant) -> Option<Option<&Circuits>> {
         let told = self.told.get(id).filter(|told| now.saturating_duration_since(told.asked) < KEPT)?;
@@ -189,7 +189,7 @@ async fn ask(client: &surf::Client, addr: SocketAddr) -> Result<Circuits, Silent
 
 /// The circuits that do now what they did not before. One that is new and closed is no news.
 fn moved(before: &Circuits, after: &Circuits, by: &Arc<str>, now: Instant) -> Vec<Change> {
-    let of = |circuits: &Circuits| -> BTreeMap<(String, String), (State, Option<String>)> {
+    let of = |circuits: &Circuits| -> BTreeMap<(String, String), (CircuitState, Option<String>)> {
         let each = circuits.services.iter().flat_map(|callee| {
             callee.endpoints.iter().filter_map(|one| {
                 let name = if callee.service == "upstream" { "the weather API".into() } else { one.id.clone() };
@@ -200,12 +200,12 @@ fn moved(before: &Circuits, after: &Circuits, by: &Arc<str>, now: Instant) -> Ve
     };
     let old = of(before);
     let changed = of(after).into_iter().filter(|(key, (state, _))| {
-        let was = old.get(key).map_or(State::Closed, |(state, _)| *state);
+        let was = old.get(key).map_or(CircuitState::Closed, |(state, _)| *state);
         was != *state
     });
-    let change = |((_, whom), (to, reason)): ((String, String), (State, Option<String>))| Change {
+    let change = |((_, subject), (to, reason)): ((String, String), (CircuitState, Option<String>))| Change {
         at: now,
-        whom,
+        subject,
         by: Arc::clone(by),
         to,
         reason: reason.filter(|_| to.is_open()),

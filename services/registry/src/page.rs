@@ -186,7 +186,7 @@ fn news(view: &View) -> Markup {
         section #news .service {
             h2 #news-name { "What happened" }
             ol.card.news tabindex="0" aria-labelledby="news-name" { @for one in &view.news {
-                li { span { (in_words(one.ago)) " ago" } div { code { (one.whom) } " " (one.what) } }
+                li { span { (in_words(one.ago)) " ago" } div { code { (one.subject) } " " (one.what) } }
             } }
         }
     }

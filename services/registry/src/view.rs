@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bramble::discovery::{Directory, Seen, Standing, Status};
+use bramble::discovery::{Directory, InstanceRecord, InstanceState, Status};
 use bramble::trust::Trust;
 use serde::{Serialize, Serializer};
 
-use crate::circuits::{Callee, Calls, Circuit, Circuits, State};
+use crate::circuits::{CalledService, Calls, Circuit, CircuitState, Circuits};
 use crate::demo::DemoState;
-use crate::gather::{Change, Gathered};
+use crate::gather::{Change, GatheredCircuits};
 
 /// Happenings that are shown.
 const MOST_NEWS: usize = 100;
@@ -77,13 +77,13 @@ pub struct Service {
 pub struct InstanceView {
     /// State of the instance in this node's directory.
     #[serde(flatten)]
-    pub seen: Seen,
+    pub seen: InstanceRecord,
     /// Whether it answered a question of this node; none if it was not asked.
     pub answers: Option<bool>,
     /// Circuit of the instance in each of its callers.
     pub callers: Vec<Caller>,
     /// Services that the instance calls.
-    pub calls: Vec<Callee>,
+    pub calls: Vec<CalledService>,
 }
 
 /// How a caller stands to an instance.
@@ -103,7 +103,7 @@ pub struct News {
     #[serde(rename = "ago_s", serialize_with = "whole_seconds")]
     pub ago: Duration,
     /// Instance or service that changed.
-    pub whom: String,
+    pub subject: String,
     /// Words for the change, after the name.
     pub what: String,
 }
@@ -139,7 +139,7 @@ pub struct Refused {
 
 impl View {
     /// Content of the page at `now`.
-    pub fn new(id: &Arc<str>, directory: &Directory, trust: &Trust, gathered: &Gathered, now: Instant) -> Self {
+    pub fn new(id: &Arc<str>, directory: &Directory, trust: &Trust, gathered: &GatheredCircuits, now: Instant) -> Self {
         let all = directory.all(now).into_iter().chain(directory.lost(now));
         let callers = callers(gathered, now);
         let ones = all.map(|seen| InstanceView::new(seen, id, &callers, gathered, now)).collect();
@@ -171,9 +171,9 @@ impl View {
     /// How many circuits are open: one for each instance that a caller does not call, and one for each service that is
     /// called and is no instance here, such as the weather API before a producer.
     pub fn open_circuits(&self) -> usize {
-        let is_open = |circuit: &Circuit| circuit.state.is_some_and(State::is_open);
+        let is_open = |circuit: &Circuit| circuit.state.is_some_and(CircuitState::is_open);
         let instances = self.instances().filter(|one| one.circuit().is_some_and(is_open)).count();
-        let is_here = |callee: &&Callee| self.services.iter().any(|service| *service.service == *callee.service);
+        let is_here = |callee: &&CalledService| self.services.iter().any(|service| *service.service == *callee.service);
         let calls = self.instances().flat_map(|one| &one.calls).filter(|callee| !is_here(callee));
         instances + calls.filter(|callee| callee.standing().is_some_and(is_open)).count()
     }
@@ -199,7 +199,7 @@ impl Caution {
 }
 
 impl InstanceView {
-    fn new(seen: Seen, own: &Arc<str>, callers: &Callers, gathered: &Gathered, now: Instant) -> Self {
+    fn new(seen: InstanceRecord, own: &Arc<str>, callers: &Callers, gathered: &GatheredCircuits, now: Instant) -> Self {
         let id = &seen.instance.id;
         let told = gathered.of(id, now);
         Self {
@@ -212,12 +212,12 @@ impl InstanceView {
 
     /// Whether it takes calls, as far as this node can tell.
     pub fn is_answering(&self) -> bool {
-        let is_in_use = !matches!(self.seen.standing, Standing::Lost | Standing::Unproven);
+        let is_in_use = !matches!(self.seen.standing, InstanceState::Lost | InstanceState::Unproven);
         is_in_use && self.seen.instance.status == Status::Up && self.answers != Some(false)
     }
 
     fn is_certain(&self) -> bool {
-        self.seen.standing == Standing::Confirmed && self.answers != Some(false)
+        self.seen.standing == InstanceState::Confirmed && self.answers != Some(false)
     }
 
     /// The worst circuit that a caller has for it.
@@ -249,7 +249,7 @@ impl InstanceView {
 type Callers = BTreeMap<String, Vec<Caller>>;
 
 /// Callers with their circuits, by the id of the instance that is called.
-fn callers(gathered: &Gathered, now: Instant) -> Callers {
+fn callers(gathered: &GatheredCircuits, now: Instant) -> Callers {
     let mut callers = Callers::new();
     for by in gathered.told.keys() {
         let Some(Some(circuits)) = gathered.of(by, now) else { continue };
@@ -288,15 +288,15 @@ fn unproven(directory: &Directory, now: Instant) -> (Vec<Unproven>, usize) {
     (shown.collect(), beyond)
 }
 
-fn news(directory: &Directory, gathered: &Gathered, now: Instant) -> Vec<News> {
+fn news(directory: &Directory, gathered: &GatheredCircuits, now: Instant) -> Vec<News> {
     let seen = directory.events(now).into_iter().map(|news| News {
         ago: news.ago,
-        whom: news.id.to_string(),
+        subject: news.id.to_string(),
         what: news.what.as_str().to_owned(),
     });
     let moved = gathered.changes.iter().map(|change| News {
         ago: now.saturating_duration_since(change.at),
-        whom: change.whom.clone(),
+        subject: change.subject.clone(),
         what: in_words(change),
     });
     let mut all: Vec<News> = seen.chain(moved).collect();

@@ -3,12 +3,12 @@
 use super::*;
 use crate::breaker::HealthCheck;
 
-fn keyed(key: u64) -> Wanted<'static> {
-    Wanted { key: Some(key), ..Wanted::default() }
+fn keyed(key: u64) -> PickRequest<'static> {
+    PickRequest { key: Some(key), ..PickRequest::default() }
 }
 
 /// The home of each of the first `count` keys.
-fn homes(story: &mut Story, count: u64) -> Vec<usize> {
+fn homes(story: &mut Fixture, count: u64) -> Vec<usize> {
     (0..count).map(|key| story.choice(&keyed(key)).expect("one is known")).collect()
 }
 
@@ -18,9 +18,9 @@ fn counts(homes: &[usize], endpoints: usize) -> Vec<usize> {
 
 #[test]
 fn equal_questions_go_to_the_same_endpoint_by_every_policy_and_from_every_process() {
-    let expected = homes(&mut Story::new(Policy::PeakEwma, 5), 200);
+    let expected = homes(&mut Fixture::new(Policy::PeakEwma, 5), 200);
     for policy in POLICIES {
-        let mut story = Story::new(policy, 5);
+        let mut story = Fixture::new(policy, 5);
         story.balancer = Balancer::new(
             &BalanceSettings { policy, ..BalanceSettings::default() },
             &BreakerSettings::default(),
@@ -40,18 +40,18 @@ fn equal_questions_go_to_the_same_endpoint_by_every_policy_and_from_every_proces
 
 #[test]
 fn questions_spread_over_the_endpoints_by_weight() {
-    let equal = counts(&homes(&mut Story::new(Policy::PeakEwma, 5), 10_000), 5);
+    let equal = counts(&homes(&mut Fixture::new(Policy::PeakEwma, 5), 10_000), 5);
     assert!(equal.iter().all(|count| (1850..2150).contains(count)), "{equal:?}");
     let mut targets: Vec<_> = (0..4).map(target).collect();
     targets[2].weight = 3;
-    let weighted = counts(&homes(&mut Story::with(Policy::PeakEwma, targets, |_| {}), 10_000), 4);
+    let weighted = counts(&homes(&mut Fixture::with(Policy::PeakEwma, targets, |_| {}), 10_000), 4);
     assert!((4850..5150).contains(&weighted[2]), "3 of 6: {weighted:?}");
     assert!([0, 1, 3].iter().all(|number| (1520..1810).contains(&weighted[*number])), "{weighted:?}");
 }
 
 #[test]
 fn a_home_that_leaves_moves_only_its_own_questions_and_one_that_joins_takes_only_its_share() {
-    let mut story = Story::new(Policy::PeakEwma, 5);
+    let mut story = Fixture::new(Policy::PeakEwma, 5);
     let before = homes(&mut story, 2000);
     story.update(|targets| targets[1].draining = true);
     let without = homes(&mut story, 2000);
@@ -69,7 +69,7 @@ fn a_home_that_leaves_moves_only_its_own_questions_and_one_that_joins_takes_only
 
 #[test]
 fn a_home_whose_calls_wait_for_each_other_passes_on_those_that_are_answered_in_half_the_time_elsewhere() {
-    let mut story = Story::new(Policy::PeakEwma, 4);
+    let mut story = Fixture::new(Policy::PeakEwma, 4);
     let home = homes(&mut story, 1)[0];
     (0..4).for_each(|number| story.call(number, ok(10)));
     let mut held: Vec<Pick> = Vec::new();
@@ -88,7 +88,7 @@ fn a_home_whose_calls_wait_for_each_other_passes_on_those_that_are_answered_in_h
 
 #[test]
 fn an_idle_home_keeps_its_questions_however_long_its_last_answer_took() {
-    let mut story = Story::new(Policy::PeakEwma, 4);
+    let mut story = Fixture::new(Policy::PeakEwma, 4);
     let home = homes(&mut story, 1)[0];
     (0..4).for_each(|number| story.call(number, ok(10)));
     story.call(home, ok(1000));
@@ -97,7 +97,7 @@ fn an_idle_home_keeps_its_questions_however_long_its_last_answer_took() {
 
 #[test]
 fn a_home_whose_calls_wait_for_a_server_behind_it_keeps_its_questions() {
-    let mut story = Story::new(Policy::PeakEwma, 4);
+    let mut story = Fixture::new(Policy::PeakEwma, 4);
     let home = homes(&mut story, 1)[0];
     (0..4).for_each(|number| story.call(number, ok(10)));
     story.call(home, Ending::UpstreamTimedOut);
@@ -109,7 +109,7 @@ fn a_home_whose_calls_wait_for_a_server_behind_it_keeps_its_questions() {
 
 #[test]
 fn a_home_that_fails_now_and_then_passes_its_questions_on_for_a_few_seconds() {
-    let mut story = Story::new(Policy::PeakEwma, 4);
+    let mut story = Fixture::new(Policy::PeakEwma, 4);
     let home = homes(&mut story, 1)[0];
     (0..2).for_each(|_| story.call(home, Ending::Failed));
     assert_eq!(story.choice(&keyed(0)), Ok(home), "two failures are no reason to leave a warm cache");
@@ -122,12 +122,12 @@ fn a_home_that_fails_now_and_then_passes_its_questions_on_for_a_few_seconds() {
 
 #[test]
 fn a_home_without_room_or_out_or_tried_passes_its_questions_on_to_the_same_next_one() {
-    let mut story = Story::new(Policy::PeakEwma, 4);
+    let mut story = Fixture::new(Policy::PeakEwma, 4);
     let home = homes(&mut story, 1)[0];
     let tried = [story.endpoint(home)];
-    let next = story.choice(&Wanted { tried: &tried, ..keyed(0) }).expect("another");
+    let next = story.choice(&PickRequest { tried: &tried, ..keyed(0) }).expect("another");
     assert_ne!(next, home);
-    assert_eq!(story.choice(&Wanted { tried: &tried, only_well: true, ..keyed(0) }), Ok(next), "a copy, too");
+    assert_eq!(story.choice(&PickRequest { tried: &tried, only_well: true, ..keyed(0) }), Ok(next), "a copy, too");
     story.call(home, Ending::NoRoom { retry_after: Some(Duration::from_secs(1)) });
     assert_eq!(story.choice(&keyed(0)), Ok(next));
     story.wait(Duration::from_secs(2));
@@ -138,7 +138,7 @@ fn a_home_without_room_or_out_or_tried_passes_its_questions_on_to_the_same_next_
 
 #[test]
 fn a_home_that_comes_back_gets_more_of_its_questions_with_time_and_none_is_taken_away_again() {
-    let mut story = Story::new(Policy::PeakEwma, 4);
+    let mut story = Fixture::new(Policy::PeakEwma, 4);
     let all = homes(&mut story, 4000);
     story.trip(2);
     story.endpoint(2).probed(HealthCheck::Alive, story.now);
@@ -159,7 +159,7 @@ fn a_home_that_comes_back_gets_more_of_its_questions_with_time_and_none_is_taken
 #[test]
 fn a_question_whose_possible_homes_all_ramp_is_answered_all_the_same() {
     for policy in POLICIES {
-        let mut story = Story::new(policy, 3);
+        let mut story = Fixture::new(policy, 3);
         (0..3).for_each(|number| story.trip(number));
         (0..3).for_each(|number| assert!(story.endpoint(number).probed(HealthCheck::Alive, story.now)));
         assert_eq!(homes(&mut story, 500).len(), 500, "{policy:?}");
@@ -170,7 +170,7 @@ fn a_question_whose_possible_homes_all_ramp_is_answered_all_the_same() {
 fn a_question_has_its_home_in_the_own_zone_while_one_is_well_there() {
     let zone = |number: usize| if number < 2 { "shelf-1" } else { "shelf-2" }.to_owned();
     let targets = (0..6).map(|number| Target { zone: zone(number), ..target(number) }).collect();
-    let mut story = Story::with(Policy::PeakEwma, targets, |_| {});
+    let mut story = Fixture::with(Policy::PeakEwma, targets, |_| {});
     let own = counts(&homes(&mut story, 1000), 6);
     assert!(own[0] > 400 && own[1] > 400 && own[0] + own[1] == 1000, "{own:?}");
     (0..2).for_each(|number| story.trip(number));

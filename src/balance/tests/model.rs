@@ -66,7 +66,7 @@ fn class(endpoint: &Endpoint, nanos: u64) -> Option<Class> {
 }
 
 /// Makes a pick and compares it with what a look at all endpoints allows.
-fn pick(story: &mut Story, tried: u8, key: Option<u64>, only_well: bool) -> Result<Option<Pick>, TestCaseError> {
+fn pick(story: &mut Fixture, tried: u8, key: Option<u64>, only_well: bool) -> Result<Option<Pick>, TestCaseError> {
     let all = story.balancer.endpoints();
     let nanos = nanos_since(story.balancer.epoch, story.now);
     let tried: Vec<_> = all.iter().filter(|e| tried >> (story.number(e) % 8) & 1 == 1).cloned().collect();
@@ -89,7 +89,7 @@ fn pick(story: &mut Story, tried: u8, key: Option<u64>, only_well: bool) -> Resu
         candidates().max_by(|a, b| affinity(a).total_cmp(&affinity(b))).map(|e| e.id().to_owned())
     });
     let due_now = story.balancer.since_trial.load(Ordering::Relaxed) + 1 >= TRIAL_EVERY;
-    match story.wanted(&Wanted { tried: &tried, key, only_well }) {
+    match story.wanted(&PickRequest { tried: &tried, key, only_well }) {
         Ok(pick) => {
             let id = pick.endpoint().id();
             if due.is_empty() || !pick.is_trial() && !due_now {
@@ -127,7 +127,7 @@ proptest! {
     fn whatever_happens_a_pick_is_one_that_a_look_at_all_would_allow(
         policy in 0usize..5, steps in prop::collection::vec(step(), 1..150),
     ) {
-        let mut story = Story::with(POLICIES[policy], (0..12).map(target).collect(), |_| {});
+        let mut story = Fixture::with(POLICIES[policy], (0..12).map(target).collect(), |_| {});
         let mut held: Vec<Pick> = Vec::new();
         for step in steps {
             story.wait(millis(10)); // what was counted before is never believed after

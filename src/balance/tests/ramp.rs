@@ -4,7 +4,7 @@ use super::*;
 use crate::breaker::HealthCheck;
 
 /// Lets the circuits of `numbers` open and close, so that they ramp now.
-fn ramp(story: &Story, numbers: std::ops::Range<usize>) {
+fn ramp(story: &Fixture, numbers: std::ops::Range<usize>) {
     for number in numbers {
         story.trip(number);
         assert!(story.endpoint(number).probed(HealthCheck::Alive, story.now));
@@ -13,7 +13,7 @@ fn ramp(story: &Story, numbers: std::ops::Range<usize>) {
 }
 
 /// How often each is picked in 1000 calls at one moment, while `busy` calls are in flight.
-fn shares(story: &mut Story, busy: usize) -> Vec<usize> {
+fn shares(story: &mut Fixture, busy: usize) -> Vec<usize> {
     let mut picks = vec![0; story.targets.len()];
     let mut held = std::collections::VecDeque::new();
     for _ in 0..1000 {
@@ -31,13 +31,13 @@ fn shares(story: &mut Story, busy: usize) -> Vec<usize> {
 fn a_cluster_that_comes_back_as_a_whole_takes_every_call_in_equal_shares() {
     for policy in POLICIES {
         for count in [1, 3] {
-            let mut story = Story::new(policy, count);
+            let mut story = Fixture::new(policy, count);
             ramp(&story, 0..count);
             let picks = shares(&mut story, 0);
             let fair = 1000 / count;
             assert!(picks.iter().all(|picks| (fair * 4 / 5..=fair * 6 / 5).contains(picks)), "{policy:?}: {picks:?}");
         }
-        let mut story = Story::new(policy, 100);
+        let mut story = Fixture::new(policy, 100);
         ramp(&story, 0..100);
         assert!(shares(&mut story, 0).iter().all(|picks| *picks < 40), "{policy:?}");
     }
@@ -46,7 +46,7 @@ fn a_cluster_that_comes_back_as_a_whole_takes_every_call_in_equal_shares() {
 #[test]
 fn two_choices_still_even_out_the_load_of_a_cluster_that_comes_back_as_a_whole() {
     for policy in [Policy::LeastRequest, Policy::PeakEwma] {
-        let mut story = Story::new(policy, 4);
+        let mut story = Fixture::new(policy, 4);
         ramp(&story, 0..4);
         let held: Vec<_> = (0..80).map(|_| story.pick()).collect();
         let in_flight: Vec<_> = (0..4).map(|number| story.endpoint(number).in_flight()).collect();
@@ -59,7 +59,7 @@ fn two_choices_still_even_out_the_load_of_a_cluster_that_comes_back_as_a_whole()
 fn a_recovered_endpoint_at_a_tenth_gets_about_a_tenth_of_its_share_by_every_policy() {
     for policy in POLICIES {
         for busy in [0, 20] {
-            let mut story = Story::new(policy, 4);
+            let mut story = Fixture::new(policy, 4);
             story.spread(400);
             ramp(&story, 0..1);
             let picks = shares(&mut story, busy);
@@ -71,7 +71,7 @@ fn a_recovered_endpoint_at_a_tenth_gets_about_a_tenth_of_its_share_by_every_poli
 #[test]
 fn of_two_endpoints_one_at_a_tenth_is_protected_under_load() {
     for policy in POLICIES {
-        let mut story = Story::new(policy, 2);
+        let mut story = Fixture::new(policy, 2);
         story.spread(400);
         ramp(&story, 0..1);
         let picks = shares(&mut story, 10);
@@ -82,7 +82,7 @@ fn of_two_endpoints_one_at_a_tenth_is_protected_under_load() {
 #[test]
 fn a_recovered_endpoint_that_answers_much_faster_than_the_other_takes_its_calls_whatever_its_ramp() {
     let picks = |latency: u64, others: u64| {
-        let mut story = Story::new(Policy::PeakEwma, 2);
+        let mut story = Fixture::new(Policy::PeakEwma, 2);
         story.call(1, ok(others));
         ramp(&story, 0..1);
         story.call(0, ok(latency));
@@ -95,7 +95,7 @@ fn a_recovered_endpoint_that_answers_much_faster_than_the_other_takes_its_calls_
 #[test]
 fn a_recovered_endpoint_has_its_full_share_when_its_ramp_is_over() {
     for policy in POLICIES {
-        let mut story = Story::new(policy, 4);
+        let mut story = Fixture::new(policy, 4);
         story.spread(400);
         ramp(&story, 0..1);
         story.wait(Duration::from_secs(5));
@@ -107,7 +107,7 @@ fn a_recovered_endpoint_has_its_full_share_when_its_ramp_is_over() {
 #[test]
 fn a_new_endpoint_starts_slowly_and_has_a_fair_share_within_slow_start_by_every_policy() {
     for policy in POLICIES {
-        let mut story = Story::new(policy, 3);
+        let mut story = Fixture::new(policy, 3);
         assert!(story.spread(300).iter().all(|count| *count > 60), "the first ones do not start slowly");
         story.update(|targets| targets.push(target(3)));
         let first = story.spread(1000)[3];
@@ -123,8 +123,8 @@ fn a_new_endpoint_starts_slowly_and_has_a_fair_share_within_slow_start_by_every_
 #[test]
 fn a_restarted_instance_has_a_fair_share_within_slow_start_although_it_is_asked_seldom() {
     for policy in POLICIES {
-        let mut story = Story::new(policy, 5);
-        let call = |story: &mut Story, count: usize| {
+        let mut story = Fixture::new(policy, 5);
+        let call = |story: &mut Fixture, count: usize| {
             let mut picks = [0; 5];
             for _ in 0..count {
                 let pick = story.pick();
@@ -145,7 +145,7 @@ fn a_restarted_instance_has_a_fair_share_within_slow_start_although_it_is_asked_
 #[test]
 fn without_slow_start_a_new_endpoint_has_its_share_at_once() {
     let targets = (0..3).map(target).collect();
-    let mut story = Story::with(Policy::Random, targets, |settings| settings.slow_start = Duration::ZERO);
+    let mut story = Fixture::with(Policy::Random, targets, |settings| settings.slow_start = Duration::ZERO);
     story.spread(30);
     story.update(|targets| targets.push(target(3)));
     assert!((200..300).contains(&story.spread(1000)[3]));

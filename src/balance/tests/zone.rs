@@ -3,14 +3,14 @@
 use super::*;
 
 /// `own` endpoints in the own zone, `others` in another.
-fn two_zones(policy: Policy, own: usize, others: usize) -> Story {
+fn two_zones(policy: Policy, own: usize, others: usize) -> Fixture {
     let zone = |number: usize| if number < own { "shelf-1" } else { "shelf-2" }.to_owned();
     let targets = (0..own + others).map(|number| Target { zone: zone(number), ..target(number) }).collect();
-    Story::with(policy, targets, |_| {})
+    Fixture::with(policy, targets, |_| {})
 }
 
 /// As [`two_zones`], all of them known to answer in 10 ms.
-fn two_known_zones(policy: Policy, own: usize, others: usize) -> Story {
+fn two_known_zones(policy: Policy, own: usize, others: usize) -> Fixture {
     let story = two_zones(policy, own, others);
     (0..own + others).for_each(|number| story.call(number, ok(10)));
     story
@@ -27,7 +27,7 @@ fn the_own_zone_gets_all_calls_while_it_is_as_fast_as_the_other() {
 #[test]
 fn without_preference_all_zones_are_one() {
     let targets = two_zones(Policy::Random, 5, 5).targets;
-    let mut story = Story::with(Policy::Random, targets, |settings| settings.prefer_zone = false);
+    let mut story = Fixture::with(Policy::Random, targets, |settings| settings.prefer_zone = false);
     assert!((430..570).contains(&story.spread(1000)[..5].iter().sum::<usize>()));
 }
 
@@ -51,7 +51,7 @@ fn a_call_crosses_zones_when_the_other_one_is_cheaper_by_a_tenth_and_two_millise
             story.call(1, ok(other));
             let held: Vec<_> = (0..in_flight).map(|_| story.pick_of(0)).collect();
             let case = format!("{policy:?}: {own} ms with {in_flight} in flight, and {other} ms");
-            assert_eq!(story.choice(&Wanted::default()), Ok(usize::from(crosses)), "{case}");
+            assert_eq!(story.choice(&PickRequest::default()), Ok(usize::from(crosses)), "{case}");
             drop(held);
         }
     }
@@ -94,5 +94,5 @@ fn a_last_resort_is_chosen_by_what_is_wrong_with_it_and_not_by_its_zone() {
     let mut story = two_zones(Policy::PeakEwma, 2, 2);
     [0, 1, 3].into_iter().for_each(|number| story.trip(number));
     (0..5).for_each(|_| story.call(2, Ending::Failed));
-    assert_eq!(story.choice(&Wanted::default()), Ok(2), "it answers, if badly");
+    assert_eq!(story.choice(&PickRequest::default()), Ok(2), "it answers, if badly");
 }

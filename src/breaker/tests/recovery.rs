@@ -173,7 +173,7 @@ fn of_fifty_callers_on_real_threads_a_half_open_circuit_admits_exactly_one() {
                     barrier.wait();
                     let permit = breaker.try_acquire(now);
                     admitted.fetch_add(usize::from(permit.is_ok()), Ordering::Relaxed);
-                    barrier.wait(); // nobody gives back before all have asked
+                    barrier.wait(); // no permit is given back before all have asked
                 });
             }
         });

@@ -15,25 +15,26 @@ use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 
 use super::place::Place;
 use crate::breaker::{BreakerSettings, CircuitBreaker, InvalidSetting, Outcome};
-use crate::bulkhead::{Bulkhead, Seat};
+use crate::bulkhead::{Bulkhead, BulkheadPermit};
 use crate::call::CallSettings;
 use crate::circuit::guard::{CircuitGuard, GuardedCall};
 use crate::resolve::Resolver;
 use crate::telemetry::Event as CallEvent;
-use crate::telemetry::hystrix::Settings;
+use crate::telemetry::hystrix::CommandSettings;
 use crate::timeout::timeout_at;
 
-/// The longest one question waits for Redis. The weather API answers in about that time: waiting longer is no shortcut.
+/// The longest one question waits for Redis. An API of the internet answers in about that time: waiting longer is no shortcut.
 pub const OPERATION_FOR: Duration = Duration::from_millis(100);
 
-/// For a name, a connection and a password. Nobody waits for them.
+/// Time for a name, a connection and a password. No caller waits for them.
 const CONNECT_FOR: Duration = Duration::from_secs(1);
 
 /// A connection that breaks sooner is not made anew before that.
 const LEAST_LIFE: Duration = Duration::from_secs(1);
 
-/// Three calls in a row that hang are no accident on a LAN, and all that the others wait for. Trying again costs a
-/// connection of the keeper's and nobody's time, so it is tried often; and a cache that is back may have all its load.
+/// Rules of the circuit. Three calls in a row that hang are no accident on a LAN, and all that the others wait for.
+/// Trying again costs a connection of the keeper's and no caller's time, so it is tried often; and a cache that is back
+/// may have all its load.
 const BREAKER: BreakerSettings = BreakerSettings {
     window: Duration::from_secs(10),
     minimum_calls: 10,
@@ -105,7 +106,7 @@ pub(super) async fn keep(link: Arc<Link>) {
                 link.is_here(connection);
                 future::or(driver, link.until_tripped()).await;
                 link.state().connection = None;
-                // One that was idle and closed for that is made anew before anybody notices.
+                // One that was idle and closed for that is made anew before a caller notices.
                 if Instant::now() < begun + LEAST_LIFE {
                     link.is_gone_for_a_while();
                     Timer::at(begun + LEAST_LIFE).await;
@@ -136,7 +137,7 @@ impl Link {
             place,
             login,
             resolver,
-            guard: CircuitGuard::new("redis", breaker, Settings::new(&BREAKER, call, OPERATION_FOR), now),
+            guard: CircuitGuard::new("redis", breaker, CommandSettings::new(&BREAKER, call, OPERATION_FOR), now),
             seats: Bulkhead::new("redis", call.max_concurrent),
             state: Mutex::new(ConnectionState { connection: None, why_not: None, said: false }),
             tripped: Event::new(),
@@ -175,7 +176,7 @@ impl Link {
     }
 
     /// A connection, a seat and the permit of the circuit. None: one of them is missing, which is counted.
-    fn admit(&self, now: Instant) -> Option<(MultiplexedConnection, Seat, GuardedCall<'_>)> {
+    fn admit(&self, now: Instant) -> Option<(MultiplexedConnection, BulkheadPermit, GuardedCall<'_>)> {
         let Some(connection) = self.state().connection.clone() else {
             self.guard.note(CallEvent::ShortCircuited, now);
             return None;
@@ -271,7 +272,7 @@ impl Link {
         self.refused.store(false, Ordering::Relaxed);
     }
 
-    /// It answers, but not as one who keeps things for us: out of memory, read-only, not permitted.
+    /// Logs that Redis answers, but refuses to keep things: out of memory, read-only, not permitted.
     pub(super) fn say_refused(&self, error: &redis::ServerError) {
         if !self.refused.swap(true, Ordering::Relaxed) {
             log::warn!("redis at {} refuses: {}", self.place, words(error));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Redis;
 use crate::telemetry::hystrix::Command;
-use crate::telemetry::{Collect, Kind, OpenMetrics};
+use crate::telemetry::{Collect, MetricType, OpenMetrics};
 
 impl Collect for Redis {
     fn metrics(&self, to: &mut OpenMetrics) {
@@ -15,11 +15,15 @@ impl Collect for Redis {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         to.family(
             "bramble_shared_cache_connected",
-            Kind::Gauge,
+            MetricType::Gauge,
             "Whether the shared cache (Redis) can be asked: 1 or 0.",
         );
         to.sample(&[], u8::from(self.is_there()));
-        to.family("bramble_shared_cache_calls", Kind::Counter, "Reads and writes of the shared cache by their result.");
+        to.family(
+            "bramble_shared_cache_calls",
+            MetricType::Counter,
+            "Reads and writes of the shared cache by their result.",
+        );
         for (result, counter) in [
             ("found", &counters.found),
             ("missed", &counters.missed),

@@ -4,8 +4,8 @@ use super::*;
 use crate::breaker::HealthCheck;
 
 /// A service of which the last hundred calls took 1 to 100 ms: a p95 of 96 ms.
-fn known(count: usize) -> Story {
-    let mut story = Story::new(count);
+fn known(count: usize) -> Fixture {
+    let mut story = Fixture::new(count);
     (1..=100).for_each(|latency| story.succeed(latency));
     assert_eq!(story.service.p95(), millis(96));
     story
@@ -14,7 +14,7 @@ fn known(count: usize) -> Story {
 #[test]
 fn a_copy_goes_to_another_instance_when_the_call_is_later_than_95_of_100() {
     let story = known(3);
-    let mut call = Driven::new(&story);
+    let mut call = DrivenCall::new(&story);
     let first = call.begin(story.now);
     let late = story.now + millis(96);
     assert_eq!(call.waits(CallEvent::Woken, story.now), late);
@@ -22,14 +22,14 @@ fn a_copy_goes_to_another_instance_when_the_call_is_later_than_95_of_100() {
     let copy = call.asks(CallEvent::Woken, late);
     assert!(copy.attempt == 1 && copy.endpoint.id() != first.endpoint.id());
     assert_eq!(call.waits_until(CallEvent::Woken, late), story.now + millis(3000), "and no second copy");
-    assert_eq!(call.ends(ended(1, ok(5)), late + millis(5)), Verdict::Attempt(1));
+    assert_eq!(call.ends(ended(1, ok(5)), late + millis(5)), CallOutcome::Attempt(1));
 }
 
 #[test]
 fn while_few_latencies_are_known_a_call_is_late_after_200_ms_and_never_before_10() {
-    let mut story = Story::new(2);
-    let late = |story: &Story| {
-        let mut call = Driven::new(story);
+    let mut story = Fixture::new(2);
+    let late = |story: &Fixture| {
+        let mut call = DrivenCall::new(story);
         call.begin(story.now);
         call.waits(CallEvent::Woken, story.now) - story.now
     };
@@ -40,22 +40,22 @@ fn while_few_latencies_are_known_a_call_is_late_after_200_ms_and_never_before_10
 
 #[test]
 fn when_a_call_is_late_can_be_set_or_turned_off_for_all_or_for_one() {
-    let wait = |story: &Story, may_hedge: bool| {
-        let mut call = Driven::with(story, Question { may_hedge, ..Question::until(story.now + millis(3000)) });
+    let wait = |story: &Fixture, may_hedge: bool| {
+        let mut call = DrivenCall::with(story, Question { may_hedge, ..Question::until(story.now + millis(3000)) });
         call.begin(story.now);
         call.waits(CallEvent::Woken, story.now) - story.now
     };
-    let fixed = Story::with(2, |settings| settings.hedge_after = HedgeDelay::After(millis(70)));
+    let fixed = Fixture::with(2, |settings| settings.hedge_after = HedgeDelay::After(millis(70)));
     let suspected = millis(240); // 1.2 times what is taken for the p95 while it is unknown
     assert_eq!((wait(&fixed, true), wait(&fixed, false)), (millis(70), suspected));
-    let off = Story::with(2, |settings| settings.hedge_after = HedgeDelay::Off);
+    let off = Fixture::with(2, |settings| settings.hedge_after = HedgeDelay::Off);
     assert_eq!(wait(&off, true), suspected);
 }
 
 #[test]
 fn no_copy_is_sent_where_no_other_instance_is_well_and_none_is_paid_for() {
     let story = known(2);
-    let mut call = Driven::new(&story);
+    let mut call = DrivenCall::new(&story);
     let first = call.begin(story.now);
     let other = story.service.balancer().endpoints().into_iter().find(|one| one.id() != first.endpoint.id());
     other.expect("two").probed(HealthCheck::Silent, story.now);
@@ -64,9 +64,9 @@ fn no_copy_is_sent_where_no_other_instance_is_well_and_none_is_paid_for() {
 
 #[test]
 fn copies_are_paid_from_a_budget_of_their_own_that_a_tenth_of_the_successes_fills() {
-    let copies = |story: &Story, calls: usize| {
+    let copies = |story: &Fixture, calls: usize| {
         let is_copied = |_: &usize| {
-            let mut call = Driven::new(story);
+            let mut call = DrivenCall::new(story);
             call.begin(story.now);
             let late = story.now + story.service.p95().max(millis(10));
             let copied = matches!(call.step(CallEvent::Woken, late), Step::Ask(_));
@@ -75,7 +75,7 @@ fn copies_are_paid_from_a_budget_of_their_own_that_a_tenth_of_the_successes_fill
         };
         (0..calls).filter(is_copied).count()
     };
-    let mut story = Story::new(3);
+    let mut story = Fixture::new(3);
     story.spend_retries();
     assert_eq!(copies(&story, 100), 5, "what is there at the start");
     (0..30).for_each(|_| story.succeed(1));
@@ -84,7 +84,7 @@ fn copies_are_paid_from_a_budget_of_their_own_that_a_tenth_of_the_successes_fill
     assert_eq!(copies(&story, 100), 2, "a trickle with time");
     (0..1000).for_each(|_| story.succeed(1));
     assert_eq!(copies(&story, 100), 10, "what is saved is bounded");
-    let story = Story::new(3);
+    let story = Fixture::new(3);
     let before = story.retries_left();
     copies(&story, 100);
     assert_eq!(story.retries_left(), before, "copies take nothing from retries");
@@ -93,12 +93,12 @@ fn copies_are_paid_from_a_budget_of_their_own_that_a_tenth_of_the_successes_fill
 #[test]
 fn the_slower_of_two_copies_counts_with_the_time_it_was_out_at_least() {
     let story = known(2);
-    let mut call = Driven::new(&story);
+    let mut call = DrivenCall::new(&story);
     let first = call.begin(story.now);
     let late = story.now + millis(96);
     call.asks(CallEvent::Woken, late);
     let answered = late + millis(4);
-    assert_eq!(call.ends(ended(1, ok(4)), answered), Verdict::Attempt(1));
+    assert_eq!(call.ends(ended(1, ok(4)), answered), CallOutcome::Attempt(1));
     let latency = first.endpoint.latency(answered).expect("known");
     assert!(latency >= millis(99), "{latency:?}");
     assert_eq!(first.endpoint.breaker().snapshot(answered).failures, 0, "which is no failure");
@@ -109,7 +109,7 @@ fn the_slower_of_two_copies_counts_with_the_time_it_was_out_at_least() {
 #[test]
 fn the_slower_of_two_copies_has_its_instance_checked_if_it_was_out_for_long() {
     let story = known(2);
-    let mut call = Driven::new(&story);
+    let mut call = DrivenCall::new(&story);
     let first = call.begin(story.now);
     call.asks(CallEvent::Woken, story.now + millis(96));
     let answered = story.now + millis(117);
@@ -121,7 +121,7 @@ fn the_slower_of_two_copies_has_its_instance_checked_if_it_was_out_for_long() {
 #[test]
 fn the_slower_of_two_copies_has_timed_out_if_it_was_out_for_the_time_of_an_attempt() {
     let story = known(3);
-    let mut call = Driven::new(&story);
+    let mut call = DrivenCall::new(&story);
     let first = call.begin(story.now);
     call.asks(CallEvent::Woken, story.now + millis(96));
     let answered = story.now + millis(2001);
@@ -133,12 +133,12 @@ fn the_slower_of_two_copies_has_timed_out_if_it_was_out_for_the_time_of_an_attem
 fn when_one_of_two_copies_fails_the_call_waits_for_the_other_and_asks_no_third_meanwhile() {
     for bad in [Ending::Failed, Ending::Refused, NO_ROOM, Ending::WrongPeer, Ending::UpstreamFailed] {
         let story = known(4);
-        let mut call = Driven::new(&story);
+        let mut call = DrivenCall::new(&story);
         call.begin(story.now);
         let late = story.now + millis(96);
         call.asks(CallEvent::Woken, late);
         assert_eq!(call.waits_until(ended(0, bad), late + millis(1)), story.now + millis(3000), "{bad:?}");
-        assert_eq!(call.ends(ended(1, ok(5)), late + millis(5)), Verdict::Attempt(1), "{bad:?}");
+        assert_eq!(call.ends(ended(1, ok(5)), late + millis(5)), CallOutcome::Attempt(1), "{bad:?}");
     }
 }
 
@@ -146,13 +146,13 @@ fn when_one_of_two_copies_fails_the_call_waits_for_the_other_and_asks_no_third_m
 fn while_instances_have_no_room_no_copy_is_sent() {
     let mut story = known(3);
     let run = story.call(|ask| if ask.attempt == 0 { NO_ROOM } else { ok(1) });
-    assert_eq!(run.verdict, Verdict::Attempt(1));
+    assert_eq!(run.outcome, CallOutcome::Attempt(1));
     story.wait(millis(500));
-    let mut call = Driven::new(&story);
+    let mut call = DrivenCall::new(&story);
     call.begin(story.now);
     call.waits_until(CallEvent::Woken, story.now + millis(96));
     story.wait(millis(5000));
-    let mut call = Driven::new(&story);
+    let mut call = DrivenCall::new(&story);
     call.begin(story.now);
     call.asks(CallEvent::Woken, story.now + millis(96));
 }
@@ -161,7 +161,7 @@ fn while_instances_have_no_room_no_copy_is_sent() {
 fn an_instance_that_is_silent_is_checked_when_it_is_late_and_another_is_asked_when_it_has_failed() {
     let story = known(3);
     let question = Question { may_hedge: false, key: Some(7), ..Question::until(story.now + millis(3000)) };
-    let mut call = Driven::with(&story, question);
+    let mut call = DrivenCall::with(&story, question);
     let first = call.begin(story.now);
     let suspected = call.waits(CallEvent::Woken, story.now);
     assert_eq!(suspected - story.now, millis(96).mul_f64(1.2));
@@ -171,7 +171,7 @@ fn an_instance_that_is_silent_is_checked_when_it_is_late_and_another_is_asked_wh
     story.service.probed(&Probe::of(&first.endpoint), HealthCheck::Silent, checked - millis(50));
     let second = call.asks(CallEvent::Woken, checked);
     assert!(!second.cached_only && !Arc::ptr_eq(&second.endpoint, &first.endpoint));
-    assert_eq!(call.ends(ended(1, ok(5)), checked + millis(5)), Verdict::Attempt(1));
+    assert_eq!(call.ends(ended(1, ok(5)), checked + millis(5)), CallOutcome::Attempt(1));
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_call_to_silent_instances_asks_the_first_that_is_back_at_most_100_ms_later()
     for copies in [false, true] {
         let story = known(3);
         let mut call =
-            Driven::with(&story, Question { may_hedge: copies, ..Question::until(story.now + millis(3000)) });
+            DrivenCall::with(&story, Question { may_hedge: copies, ..Question::until(story.now + millis(3000)) });
         let first = call.begin(story.now);
         let mut now = story.now + millis(96);
         if copies {
@@ -203,7 +203,7 @@ fn a_call_to_silent_instances_asks_the_first_that_is_back_at_most_100_ms_later()
 #[test]
 fn an_instance_that_is_late_but_alive_is_waited_for() {
     let story = known(3);
-    let mut call = Driven::with(&story, Question { may_hedge: false, ..Question::until(story.now + millis(3000)) });
+    let mut call = DrivenCall::with(&story, Question { may_hedge: false, ..Question::until(story.now + millis(3000)) });
     let first = call.begin(story.now);
     let suspected = call.waits(CallEvent::Woken, story.now);
     let checked = call.waits(CallEvent::Woken, suspected);
@@ -215,19 +215,19 @@ fn an_instance_that_is_late_but_alive_is_waited_for() {
 fn the_copy_of_a_question_that_is_not_in_the_other_cache_leaves_the_call_to_its_home() {
     let story = known(3);
     let question = Question { key: Some(7), ..Question::until(story.now + millis(3000)) };
-    let mut call = Driven::with(&story, question);
+    let mut call = DrivenCall::with(&story, question);
     assert!(!call.begin(story.now).cached_only);
     let late = story.now + millis(96);
     assert!(call.asks(CallEvent::Woken, late).cached_only);
     call.waits_until(ended(1, Ending::UpstreamTimedOut), late + millis(1));
-    assert_eq!(call.ends(ended(0, ok(1200)), story.now + millis(1200)), Verdict::Attempt(0));
+    assert_eq!(call.ends(ended(0, ok(1200)), story.now + millis(1200)), CallOutcome::Attempt(0));
 }
 
 #[test]
 fn a_question_whose_home_is_silent_is_asked_of_the_only_other_instance_after_its_cache_had_nothing() {
     let story = known(2);
     let question = Question { key: Some(7), ..Question::until(story.now + millis(3000)) };
-    let mut call = Driven::with(&story, question);
+    let mut call = DrivenCall::with(&story, question);
     let home = call.begin(story.now);
     let late = story.now + millis(96);
     let copy = call.asks(CallEvent::Woken, late);
@@ -236,23 +236,23 @@ fn a_question_whose_home_is_silent_is_asked_of_the_only_other_instance_after_its
     story.service.probed(&Probe::of(&home.endpoint), HealthCheck::Silent, checked - millis(50));
     let second = call.asks(CallEvent::Woken, checked);
     assert!(Arc::ptr_eq(&second.endpoint, &copy.endpoint) && !second.cached_only);
-    assert_eq!(call.ends(ended(2, ok(5)), checked + millis(5)), Verdict::Attempt(2));
+    assert_eq!(call.ends(ended(2, ok(5)), checked + millis(5)), CallOutcome::Attempt(2));
 }
 
 #[test]
 fn after_a_504_another_instance_is_asked_for_what_its_cache_has_and_the_504_is_given_if_it_has_nothing() {
     let story = known(3);
     let question = Question { key: Some(7), ..Question::until(story.now + millis(3000)) };
-    let mut call = Driven::with(&story, question);
+    let mut call = DrivenCall::with(&story, question);
     call.begin(story.now);
     assert!(call.asks(ended(0, Ending::UpstreamTimedOut), story.now).cached_only);
-    assert_eq!(call.ends(ended(1, Ending::UpstreamTimedOut), story.now), Verdict::Attempt(0));
+    assert_eq!(call.ends(ended(1, Ending::UpstreamTimedOut), story.now), CallOutcome::Attempt(0));
 }
 
 #[test]
 fn when_both_copies_fail_a_third_instance_is_asked_within_the_budget() {
     let story = known(4);
-    let mut call = Driven::new(&story);
+    let mut call = DrivenCall::new(&story);
     call.begin(story.now);
     let late = story.now + millis(96);
     call.asks(CallEvent::Woken, late);
@@ -265,7 +265,7 @@ fn when_both_copies_fail_a_third_instance_is_asked_within_the_budget() {
 #[test]
 fn a_retry_that_is_late_has_a_copy_as_well() {
     let story = known(4);
-    let mut call = Driven::new(&story);
+    let mut call = DrivenCall::new(&story);
     call.begin(story.now);
     let again = story.now + millis(50);
     call.asks(ended(0, Ending::Refused), again);
@@ -278,7 +278,8 @@ fn a_retry_that_is_late_has_a_copy_as_well() {
 fn a_copy_of_a_question_goes_to_the_next_home() {
     let story = known(5);
     let asked = |key: u64| {
-        let mut call = Driven::with(&story, Question { key: Some(key), ..Question::until(story.now + millis(3000)) });
+        let mut call =
+            DrivenCall::with(&story, Question { key: Some(key), ..Question::until(story.now + millis(3000)) });
         let first = call.begin(story.now);
         let copy = call.asks(CallEvent::Woken, story.now + millis(96));
         (first.endpoint.id().to_owned(), copy.endpoint.id().to_owned())
@@ -289,7 +290,7 @@ fn a_copy_of_a_question_goes_to_the_next_home() {
 #[test]
 fn a_copy_waits_for_as_long_as_a_busy_instance_is_expected_to_take() {
     let story = known(2);
-    let mut calls: Vec<_> = (0..6).map(|_| Driven::new(&story)).collect();
+    let mut calls: Vec<_> = (0..6).map(|_| DrivenCall::new(&story)).collect();
     calls.iter_mut().for_each(|call| drop(call.begin(story.now)));
     let late = story.now + millis(96);
     assert!(calls[0].waits(CallEvent::Woken, late) > late, "the other instance has a queue, too");

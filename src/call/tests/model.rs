@@ -40,7 +40,7 @@ struct Cost {
 }
 
 /// An attempt that is out: when it ends, and how.
-struct Out {
+struct AttemptInFlight {
     attempt: usize,
     at: Instant,
     ending: Ending,
@@ -48,14 +48,14 @@ struct Out {
 
 /// Drives one call; `answers` are what its attempts bring, each after its time.
 fn drive(
-    story: &mut Story,
+    story: &mut Fixture,
     question: Question,
     answers: &mut impl Iterator<Item = Answer>,
     cost: &mut Cost,
 ) -> Result<(), TestCaseError> {
     let known = story.service.balancer().endpoints().len();
     let mut machine = CallMachine::new(&story.service, question);
-    let (mut out, mut asked): (Vec<Out>, Vec<Arc<Endpoint>>) = (Vec::new(), Vec::new());
+    let (mut out, mut asked): (Vec<AttemptInFlight>, Vec<Arc<Endpoint>>) = (Vec::new(), Vec::new());
     let mut ended: Vec<(usize, Ending)> = Vec::new();
     let mut event = CallEvent::Begin;
     let looks = 4000 / CHECKED_AGAIN.as_millis() as usize; // while instances are silent
@@ -80,13 +80,13 @@ fn drive(
                 let answer = answers.next().unwrap_or((0, 1));
                 let (ending, at) = (ending(answer), story.now + millis(answer.1));
                 let is_late = ending == Ending::TimedOut || at > ask.deadline;
-                out.push(Out {
+                out.push(AttemptInFlight {
                     attempt: ask.attempt,
                     at: if is_late { ask.deadline } else { at },
                     ending: if is_late { Ending::TimedOut } else { ending },
                 });
                 asked.push(ask.endpoint);
-                let is_silent = |one: &&Out| !asked[one.attempt].breaker().state().is_available();
+                let is_silent = |one: &&AttemptInFlight| !asked[one.attempt].breaker().state().is_available();
                 let silent = out.iter().filter(is_silent).count();
                 prop_assert!(out.len() <= 2 || (out.len() == 3 && silent >= 2), "{} out at a time", out.len());
                 event = CallEvent::Woken;
@@ -96,7 +96,7 @@ fn drive(
                 let next = (0..out.len()).min_by_key(|index| out[*index].at).filter(|index| out[*index].at <= until);
                 event = match next {
                     Some(index) => {
-                        let Out { attempt, at, ending } = out.swap_remove(index);
+                        let AttemptInFlight { attempt, at, ending } = out.swap_remove(index);
                         story.now = at;
                         ended.push((attempt, ending));
                         cost.successes += usize::from(matches!(ending, Ending::Success { .. }));
@@ -108,17 +108,17 @@ fn drive(
                     }
                 };
             }
-            Step::Done(verdict) => {
+            Step::Done(outcome) => {
                 let best = ended.iter().map(|(_, ending)| worth(*ending)).max();
-                match verdict {
-                    Verdict::Attempt(number) => {
+                match outcome {
+                    CallOutcome::Attempt(number) => {
                         let given = ended.iter().find(|(attempt, _)| *attempt == number);
                         prop_assert_eq!(given.map(|(_, ending)| worth(*ending)), best);
                         prop_assert!(out.is_empty() || best == Some(5) || story.now >= question.deadline);
                     }
-                    Verdict::Late => prop_assert!(story.now >= question.deadline && best.unwrap_or(0) <= 1),
-                    Verdict::NoInstance => prop_assert!(known == 0),
-                    Verdict::Open { .. } => prop_assert!(asked.is_empty() && known > 0),
+                    CallOutcome::Late => prop_assert!(story.now >= question.deadline && best.unwrap_or(0) <= 1),
+                    CallOutcome::NoInstance => prop_assert!(known == 0),
+                    CallOutcome::Open { .. } => prop_assert!(asked.is_empty() && known > 0),
                 }
                 prop_assert!(asked.iter().all(|endpoint| endpoint.in_flight() == 0), "a permit was kept");
                 prop_assert_eq!(machine.retries(), asked.len().saturating_sub(1));
@@ -138,7 +138,7 @@ proptest! {
         calls in prop::collection::vec((1u64..4000, prop::option::of(0u64..3), any::<bool>(), 0u64..2000), 1..60),
         answers in prop::collection::vec((any::<u8>(), 0u64..2500), 1..200),
     ) {
-        let mut story = Story::new(count);
+        let mut story = Fixture::new(count);
         let (mut answers, mut cost) = (answers.into_iter().cycle(), Cost::default());
         for (index, (time, key, may_hedge, pause)) in calls.into_iter().enumerate() {
             story.wait(millis(pause));

@@ -10,17 +10,20 @@ fn distinct(asked: &[String]) -> usize {
 
 #[test]
 fn an_answer_is_given_to_the_caller_and_its_latency_is_recorded() {
-    let mut story = Story::new(1);
+    let mut story = Fixture::new(1);
     story.spend_retries();
-    (0..5).for_each(|_| assert_eq!(story.call(|_| ok(7)).verdict, Verdict::Attempt(0)));
+    (0..5).for_each(|_| assert_eq!(story.call(|_| ok(7)).outcome, CallOutcome::Attempt(0)));
     assert_eq!(story.endpoint(0).latency(story.now), Some(millis(7)));
     assert_eq!(story.retries_left(), 1, "five answers pay for one retry");
 }
 
 #[test]
 fn an_answer_to_the_trial_call_closes_a_half_open_circuit() {
-    let mut story = Story::new(2);
-    assert_eq!(story.call(|ask| if ask.attempt == 0 { Ending::Refused } else { ok(1) }).verdict, Verdict::Attempt(1));
+    let mut story = Fixture::new(2);
+    assert_eq!(
+        story.call(|ask| if ask.attempt == 0 { Ending::Refused } else { ok(1) }).outcome,
+        CallOutcome::Attempt(1)
+    );
     let out = (0..2).find(|number| story.state(*number) == State::Open).expect("one is out");
     story.wait(millis(1000));
     assert_eq!(story.call(|_| ok(1)).asked, [target(out).id]);
@@ -29,19 +32,19 @@ fn an_answer_to_the_trial_call_closes_a_half_open_circuit() {
 
 #[test]
 fn when_the_upstream_of_an_instance_failed_exactly_one_other_is_asked_and_its_answer_given() {
-    let mut story = Story::new(4);
+    let mut story = Fixture::new(4);
     let failed = story.call(|_| Ending::UpstreamFailed);
-    assert_eq!((failed.verdict, distinct(&failed.asked)), (Verdict::Attempt(1), 2));
+    assert_eq!((failed.outcome, distinct(&failed.asked)), (CallOutcome::Attempt(1), 2));
     let second = story.call(|ask| if ask.attempt == 0 { Ending::UpstreamFailed } else { ok(1) });
-    assert_eq!((second.verdict, second.asked.len()), (Verdict::Attempt(1), 2));
+    assert_eq!((second.outcome, second.asked.len()), (CallOutcome::Attempt(1), 2));
     story.spend_retries();
     let unpaid = story.call(|_| Ending::UpstreamFailed);
-    assert_eq!((unpaid.verdict, unpaid.asked.len()), (Verdict::Attempt(0), 1), "the budget is empty");
+    assert_eq!((unpaid.outcome, unpaid.asked.len()), (CallOutcome::Attempt(0), 1), "the budget is empty");
 }
 
 #[test]
 fn instances_whose_upstream_fails_stay_in_and_are_alive() {
-    let mut story = Story::new(2);
+    let mut story = Fixture::new(2);
     (0..50).for_each(|_| drop(story.call(|_| Ending::UpstreamFailed)));
     assert!((0..2).all(|number| story.endpoint(number).breaker().generation() == 0));
     assert!(story.service.next_probe(story.now).is_none() && story.service.circuit().open_since().is_none());
@@ -49,56 +52,56 @@ fn instances_whose_upstream_fails_stay_in_and_are_alive() {
 
 #[test]
 fn an_upstream_failure_is_given_rather_than_the_error_of_the_other_instance() {
-    let mut story = Story::new(2);
+    let mut story = Fixture::new(2);
     for other in [Ending::Failed, Ending::Refused, NO_ROOM, Ending::TimedOut] {
         story.wait(Duration::from_secs(60));
         (0..2).for_each(|number| {
             story.service.probed(&Probe::of(&story.endpoint(number)), HealthCheck::Alive, story.now);
         });
         let run = story.call(|ask| if ask.attempt == 0 { Ending::UpstreamFailed } else { other });
-        assert_eq!((run.verdict, run.asked.len()), (Verdict::Attempt(0), 2), "{other:?}");
+        assert_eq!((run.outcome, run.asked.len()), (CallOutcome::Attempt(0), 2), "{other:?}");
     }
 }
 
 #[test]
 fn without_room_each_other_is_asked_once_at_once_and_without_budget() {
-    let mut story = Story::new(3);
+    let mut story = Fixture::new(3);
     story.spend_retries();
     let run = story.call(|_| NO_ROOM);
-    assert_eq!((run.verdict, run.asked.len(), distinct(&run.asked)), (Verdict::Attempt(2), 3, 3));
-    let mut story = Story::new(3);
+    assert_eq!((run.outcome, run.asked.len(), distinct(&run.asked)), (CallOutcome::Attempt(2), 3, 3));
+    let mut story = Fixture::new(3);
     story.spend_retries();
     let run = story.call(|ask| if ask.attempt < 2 { NO_ROOM } else { ok(1) });
-    assert_eq!(run.verdict, Verdict::Attempt(2));
+    assert_eq!(run.outcome, CallOutcome::Attempt(2));
 }
 
 #[test]
 fn when_all_have_said_that_they_have_no_room_exactly_one_is_asked_and_the_call_does_not_wait() {
-    let mut story = Story::new(3);
+    let mut story = Fixture::new(3);
     drop(story.call(|_| NO_ROOM));
     for _ in 0..20 {
         let run = story.call(|_| NO_ROOM); // panics if the machine waits
-        assert_eq!((run.verdict, run.asked.len()), (Verdict::Attempt(0), 1));
+        assert_eq!((run.outcome, run.asked.len()), (CallOutcome::Attempt(0), 1));
     }
     story.wait(millis(500));
-    assert_eq!(story.call(|_| ok(1)).verdict, Verdict::Attempt(0));
+    assert_eq!(story.call(|_| ok(1)).outcome, CallOutcome::Attempt(0));
     assert!((0..3).all(|number| story.endpoint(number).breaker().generation() == 0), "none has failed");
 }
 
 #[test]
 fn of_many_instances_without_room_at_most_four_are_asked() {
-    let mut story = Story::new(20);
+    let mut story = Fixture::new(20);
     let run = story.call(|_| NO_ROOM);
-    assert_eq!((run.verdict, run.asked.len(), distinct(&run.asked)), (Verdict::Attempt(3), 4, 4));
+    assert_eq!((run.outcome, run.asked.len(), distinct(&run.asked)), (CallOutcome::Attempt(3), 4, 4));
 }
 
 #[test]
 fn another_server_or_a_refused_connection_is_out_at_once_and_another_instance_is_asked_without_budget() {
     for bad in [Ending::WrongPeer, Ending::Refused] {
-        let mut story = Story::new(3);
+        let mut story = Fixture::new(3);
         story.spend_retries();
         let run = story.call(|ask| if ask.attempt < 2 { bad } else { ok(1) });
-        assert_eq!((run.verdict, distinct(&run.asked)), (Verdict::Attempt(2), 3), "{bad:?}");
+        assert_eq!((run.outcome, distinct(&run.asked)), (CallOutcome::Attempt(2), 3), "{bad:?}");
         let out = (0..3).filter(|number| story.state(*number) == State::Open).count();
         assert_eq!(out, 2, "{bad:?}");
         assert_eq!(story.call(|_| ok(1)).asked, run.asked[2..], "{bad:?}");
@@ -108,11 +111,11 @@ fn another_server_or_a_refused_connection_is_out_at_once_and_another_instance_is
 #[test]
 fn three_attempts_are_free_and_those_after_them_are_paid() {
     for bad in [Ending::WrongPeer, Ending::Refused] {
-        let mut story = Story::new(8);
+        let mut story = Fixture::new(8);
         let before = story.retries_left();
         let run = story.call(|ask| if ask.attempt < 5 { bad } else { ok(1) });
-        assert_eq!((run.verdict, before - story.retries_left()), (Verdict::Attempt(5), 2), "{bad:?}");
-        let mut story = Story::new(8);
+        assert_eq!((run.outcome, before - story.retries_left()), (CallOutcome::Attempt(5), 2), "{bad:?}");
+        let mut story = Fixture::new(8);
         story.spend_retries();
         assert_eq!(story.call(|_| bad).asked.len(), 4, "{bad:?}");
     }
@@ -121,14 +124,14 @@ fn three_attempts_are_free_and_those_after_them_are_paid() {
 #[test]
 fn a_failure_is_followed_by_another_instance_within_the_budget() {
     for bad in [Ending::Failed, Ending::TimedOut] {
-        let mut story = Story::new(3);
+        let mut story = Fixture::new(3);
         let before = story.retries_left();
         let run = story.call(|ask| if ask.attempt == 0 { bad } else { ok(1) });
-        assert_eq!((run.verdict, distinct(&run.asked)), (Verdict::Attempt(1), 2), "{bad:?}");
+        assert_eq!((run.outcome, distinct(&run.asked)), (CallOutcome::Attempt(1), 2), "{bad:?}");
         assert_eq!(before - story.retries_left(), 1, "{bad:?}");
         story.spend_retries();
         let run = story.call(|_| bad);
-        assert_eq!((run.verdict, run.asked.len()), (Verdict::Attempt(0), 1), "{bad:?}");
+        assert_eq!((run.outcome, run.asked.len()), (CallOutcome::Attempt(0), 1), "{bad:?}");
         story.wait(Duration::from_secs(10));
         assert_eq!(story.call(|_| bad).asked.len(), 2, "{bad:?}: a trickle of one in ten seconds");
     }
@@ -136,19 +139,19 @@ fn a_failure_is_followed_by_another_instance_within_the_budget() {
 
 #[test]
 fn a_retry_that_has_no_other_instance_to_ask_costs_no_budget() {
-    let mut story = Story::new(1);
+    let mut story = Fixture::new(1);
     let before = story.retries_left();
-    assert_eq!(story.call(|_| Ending::Failed).verdict, Verdict::Attempt(0));
+    assert_eq!(story.call(|_| Ending::Failed).outcome, CallOutcome::Attempt(0));
     assert_eq!(story.retries_left(), before);
 }
 
 #[test]
 fn an_instance_that_fails_five_times_is_out_and_its_calls_go_elsewhere() {
-    let mut story = Story::new(2);
+    let mut story = Fixture::new(2);
     for _ in 0..40 {
         assert!(matches!(
-            story.call(|ask| if ask.endpoint.id() == target(0).id { Ending::Failed } else { ok(1) }).verdict,
-            Verdict::Attempt(_)
+            story.call(|ask| if ask.endpoint.id() == target(0).id { Ending::Failed } else { ok(1) }).outcome,
+            CallOutcome::Attempt(_)
         ));
     }
     story.wait(millis(500));
@@ -157,8 +160,8 @@ fn an_instance_that_fails_five_times_is_out_and_its_calls_go_elsewhere() {
 
 #[test]
 fn no_answer_within_the_time_of_an_attempt_is_a_timeout_and_has_the_instance_checked_at_once() {
-    let story = Story::new(2);
-    let mut call = Driven::new(&story);
+    let story = Fixture::new(2);
+    let mut call = DrivenCall::new(&story);
     let first = call.begin(story.now);
     assert_eq!(first.deadline, story.now + millis(2000));
     let later = story.now + millis(2000);
@@ -173,12 +176,12 @@ fn no_answer_within_the_time_of_an_attempt_is_a_timeout_and_has_the_instance_che
 #[test]
 fn a_timeout_in_less_than_half_of_the_time_of_an_attempt_records_nothing() {
     for is_told in [true, false] {
-        let story = Story::new(2);
-        let mut call = Driven::with(&story, Question::until(story.now + millis(999)));
+        let story = Fixture::new(2);
+        let mut call = DrivenCall::with(&story, Question::until(story.now + millis(999)));
         let ask = call.begin(story.now);
         let later = story.now + millis(999);
         let event = if is_told { ended(0, Ending::TimedOut) } else { CallEvent::Woken };
-        assert_eq!(call.ends(event, later), Verdict::Late);
+        assert_eq!(call.ends(event, later), CallOutcome::Late);
         assert_eq!((ask.endpoint.latency(later), ask.endpoint.in_flight()), (None, 0));
         assert_eq!(ask.endpoint.breaker().snapshot(later).calls, 0);
         assert!(story.service.probes_due(later).is_empty());
@@ -188,12 +191,12 @@ fn a_timeout_in_less_than_half_of_the_time_of_an_attempt_records_nothing() {
 #[test]
 fn a_timeout_in_half_of_the_time_of_an_attempt_or_more_is_recorded() {
     for is_told in [true, false] {
-        let story = Story::new(2);
-        let mut call = Driven::with(&story, Question::until(story.now + millis(1000)));
+        let story = Fixture::new(2);
+        let mut call = DrivenCall::with(&story, Question::until(story.now + millis(1000)));
         let ask = call.begin(story.now);
         let later = story.now + millis(1000);
         let event = if is_told { ended(0, Ending::TimedOut) } else { CallEvent::Woken };
-        assert_eq!(call.ends(event, later), Verdict::Late);
+        assert_eq!(call.ends(event, later), CallOutcome::Late);
         assert_eq!(ask.endpoint.breaker().snapshot(later).failures, 1);
         assert_eq!(story.service.probes_due(later).len(), 1);
     }
@@ -201,11 +204,11 @@ fn a_timeout_in_half_of_the_time_of_an_attempt_or_more_is_recorded() {
 
 #[test]
 fn a_call_that_is_dropped_gives_its_permits_back_and_records_nothing() {
-    let mut story = Story::new(1);
-    assert_eq!(story.call(|_| Ending::Refused).verdict, Verdict::Attempt(0));
+    let mut story = Fixture::new(1);
+    assert_eq!(story.call(|_| Ending::Refused).outcome, CallOutcome::Attempt(0));
     story.wait(millis(1000));
     for _ in 0..3 {
-        let mut call = Driven::new(&story);
+        let mut call = DrivenCall::new(&story);
         let trial = call.begin(story.now);
         assert_eq!((trial.endpoint.in_flight(), trial.endpoint.breaker().state()), (1, State::HalfOpen));
         assert_eq!(trial.endpoint.breaker().snapshot(story.now).probes, 1);
@@ -213,30 +216,30 @@ fn a_call_that_is_dropped_gives_its_permits_back_and_records_nothing() {
         assert_eq!(trial.endpoint.in_flight(), 0);
         assert_eq!(trial.endpoint.breaker().snapshot(story.now).probes, 0, "the trial is given back");
     }
-    assert_eq!(story.call(|_| ok(1)).verdict, Verdict::Attempt(0));
+    assert_eq!(story.call(|_| ok(1)).outcome, CallOutcome::Attempt(0));
     assert_eq!(story.state(0), State::Ramping);
 }
 
 #[test]
 fn an_attempt_that_its_driver_cancels_ends_the_call_and_records_nothing() {
-    let story = Story::new(2);
-    let mut call = Driven::new(&story);
+    let story = Fixture::new(2);
+    let mut call = DrivenCall::new(&story);
     let ask = call.begin(story.now);
-    assert_eq!(call.ends(ended(0, Ending::Cancelled), story.now + millis(5)), Verdict::Attempt(0));
+    assert_eq!(call.ends(ended(0, Ending::Cancelled), story.now + millis(5)), CallOutcome::Attempt(0));
     assert_eq!(ask.endpoint.breaker().snapshot(story.now).calls, 0);
 }
 
 #[test]
 fn what_was_answered_before_the_time_was_over_is_given_rather_than_that_the_time_is_over() {
     for (first, expected) in [
-        (Ending::UpstreamFailed, Verdict::Attempt(0)),
-        (NO_ROOM, Verdict::Attempt(0)),
-        (Ending::Failed, Verdict::Attempt(0)),
-        (Ending::Refused, Verdict::Late),
+        (Ending::UpstreamFailed, CallOutcome::Attempt(0)),
+        (NO_ROOM, CallOutcome::Attempt(0)),
+        (Ending::Failed, CallOutcome::Attempt(0)),
+        (Ending::Refused, CallOutcome::Late),
     ] {
         for is_told in [true, false] {
-            let story = Story::new(2);
-            let mut call = Driven::with(&story, Question::until(story.now + millis(1500)));
+            let story = Fixture::new(2);
+            let mut call = DrivenCall::with(&story, Question::until(story.now + millis(1500)));
             call.begin(story.now);
             let other = call.asks(ended(0, first), story.now + millis(100));
             let later = story.now + millis(1500);
@@ -249,42 +252,42 @@ fn what_was_answered_before_the_time_was_over_is_given_rather_than_that_the_time
 
 #[test]
 fn an_answer_at_the_last_moment_is_given() {
-    let story = Story::new(1);
-    let mut call = Driven::new(&story);
+    let story = Fixture::new(1);
+    let mut call = DrivenCall::new(&story);
     call.begin(story.now);
-    assert_eq!(call.ends(ended(0, ok(3000)), story.now + millis(3000)), Verdict::Attempt(0));
+    assert_eq!(call.ends(ended(0, ok(3000)), story.now + millis(3000)), CallOutcome::Attempt(0));
 }
 
 #[test]
 fn a_call_without_time_asks_no_instance() {
-    let story = Story::new(1);
-    let mut call = Driven::with(&story, Question::until(story.now));
-    assert_eq!(call.ends(CallEvent::Begin, story.now), Verdict::Late);
+    let story = Fixture::new(1);
+    let mut call = DrivenCall::with(&story, Question::until(story.now));
+    assert_eq!(call.ends(CallEvent::Begin, story.now), CallOutcome::Late);
     assert_eq!(story.endpoint(0).in_flight(), 0);
 }
 
 #[test]
 fn without_instances_the_verdict_says_so() {
-    assert_eq!(Story::new(0).call(|_| ok(1)), Run { verdict: Verdict::NoInstance, asked: Vec::new() });
-    let mut story = Story::new(1);
+    assert_eq!(Fixture::new(0).call(|_| ok(1)), Run { outcome: CallOutcome::NoInstance, asked: Vec::new() });
+    let mut story = Fixture::new(1);
     story.service.update(&[Target { draining: true, ..target(0) }], story.now);
-    assert_eq!(story.call(|_| ok(1)).verdict, Verdict::NoInstance);
+    assert_eq!(story.call(|_| ok(1)).outcome, CallOutcome::NoInstance);
 }
 
 #[test]
 fn an_event_of_an_attempt_that_is_not_out_changes_nothing() {
-    let story = Story::new(3);
-    let mut call = Driven::new(&story);
+    let story = Fixture::new(3);
+    let mut call = DrivenCall::new(&story);
     call.begin(story.now);
     call.waits(ended(7, ok(1)), story.now);
-    assert_eq!(call.ends(ended(0, ok(1)), story.now), Verdict::Attempt(0));
-    assert_eq!(call.ends(ended(0, Ending::Failed), story.now), Verdict::Attempt(0));
+    assert_eq!(call.ends(ended(0, ok(1)), story.now), CallOutcome::Attempt(0));
+    assert_eq!(call.ends(ended(0, Ending::Failed), story.now), CallOutcome::Attempt(0));
     assert_eq!(call.machine.retries(), 0);
 }
 
 #[test]
 fn equal_questions_go_to_the_same_instance_and_their_retries_to_the_same_other_one() {
-    let mut story = Story::new(5);
+    let mut story = Fixture::new(5);
     for key in 0..10 {
         let question = Question { key: Some(key), ..Question::until(story.now + millis(3000)) };
         let answer = |ask: &Ask| if ask.attempt == 0 { Ending::UpstreamFailed } else { ok(1) };

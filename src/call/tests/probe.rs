@@ -4,9 +4,9 @@ use super::*;
 use crate::breaker::HealthCheck;
 
 /// Opens the circuit of one endpoint of a service in use.
-fn refuse(story: &mut Story, number: usize) {
+fn refuse(story: &mut Fixture, number: usize) {
     let run = story.call(|ask| if ask.endpoint.id() == target(number).id { Ending::Refused } else { ok(1) });
-    assert!(matches!(run.verdict, Verdict::Attempt(_)));
+    assert!(matches!(run.outcome, CallOutcome::Attempt(_)));
     if story.state(number) != State::Open {
         refuse(story, number);
     }
@@ -14,7 +14,7 @@ fn refuse(story: &mut Story, number: usize) {
 
 #[test]
 fn an_open_circuit_is_checked_after_a_quarter_of_a_second_and_then_every_second() {
-    let mut story = Story::new(3);
+    let mut story = Fixture::new(3);
     refuse(&mut story, 1);
     let opened = story.now;
     assert_eq!(story.service.next_probe(story.now), Some(opened + millis(250)));
@@ -33,7 +33,7 @@ fn an_open_circuit_is_checked_after_a_quarter_of_a_second_and_then_every_second(
 #[test]
 fn while_all_are_out_up_to_four_are_checked_every_quarter_of_a_second_and_more_of_them_less_often() {
     for (count, every) in [(1, 250), (4, 250), (5, 500), (8, 500), (12, 750), (16, 1000)] {
-        let mut story = Story::new(count);
+        let mut story = Fixture::new(count);
         (0..count).for_each(|number| {
             story.service.probed(&Probe::of(&story.endpoint(number)), HealthCheck::Silent, story.now);
         });
@@ -47,7 +47,7 @@ fn while_all_are_out_up_to_four_are_checked_every_quarter_of_a_second_and_more_o
 
 #[test]
 fn while_the_others_have_no_room_one_that_is_out_is_checked_every_quarter_of_a_second() {
-    let mut story = Story::new(2);
+    let mut story = Fixture::new(2);
     refuse(&mut story, 1);
     for _ in 0..6 {
         story.wait(millis(250));
@@ -64,7 +64,7 @@ fn while_the_others_have_no_room_one_that_is_out_is_checked_every_quarter_of_a_s
 
 #[test]
 fn a_check_that_is_in_flight_is_not_begun_again() {
-    let mut story = Story::new(2);
+    let mut story = Fixture::new(2);
     refuse(&mut story, 0);
     story.wait(millis(250));
     assert_eq!(story.probes(), [target(0).id]);
@@ -77,7 +77,7 @@ fn a_check_that_is_in_flight_is_not_begun_again() {
 
 #[test]
 fn a_good_check_closes_what_silence_opened_and_ends_the_checks() {
-    let mut story = Story::new(2);
+    let mut story = Fixture::new(2);
     refuse(&mut story, 0);
     story.wait(millis(250));
     assert_eq!(story.probes(), [target(0).id]);
@@ -89,7 +89,7 @@ fn a_good_check_closes_what_silence_opened_and_ends_the_checks() {
 
 #[test]
 fn what_failing_calls_opened_is_closed_by_a_call_and_not_by_a_check() {
-    let mut story = Story::new(1);
+    let mut story = Fixture::new(1);
     (0..5).for_each(|_| drop(story.call(|_| Ending::Failed)));
     assert_eq!(story.state(0), State::Open);
     story.wait(millis(250));
@@ -97,13 +97,13 @@ fn what_failing_calls_opened_is_closed_by_a_call_and_not_by_a_check() {
     story.service.probed(&Probe::of(&story.endpoint(0)), HealthCheck::Alive, story.now);
     assert_eq!(story.state(0), State::Open);
     story.wait(millis(750));
-    assert_eq!(story.call(|_| ok(1)).verdict, Verdict::Attempt(0));
+    assert_eq!(story.call(|_| ok(1)).outcome, CallOutcome::Attempt(0));
     assert_eq!(story.state(0), State::Ramping);
 }
 
 #[test]
 fn an_instance_that_is_suspected_is_checked_at_once_and_out_if_it_is_silent() {
-    let mut story = Story::new(2);
+    let mut story = Fixture::new(2);
     let run = story.call(|ask| if ask.attempt == 0 { Ending::TimedOut } else { ok(1) });
     assert_eq!(story.probes(), run.asked[..1]);
     let suspected = (0..2).find(|number| target(*number).id == run.asked[0]).expect("one of two");
@@ -117,7 +117,7 @@ fn an_instance_that_is_suspected_is_checked_at_once_and_out_if_it_is_silent() {
 
 #[test]
 fn an_instance_that_is_suspected_and_answers_stays_in_and_is_left_alone() {
-    let mut story = Story::new(2);
+    let mut story = Fixture::new(2);
     story.call(|ask| if ask.attempt == 0 { Ending::TimedOut } else { ok(1) });
     let checked = story.service.probes_due(story.now);
     story.service.probed(&checked[0], HealthCheck::Alive, story.now);
@@ -128,7 +128,7 @@ fn an_instance_that_is_suspected_and_answers_stays_in_and_is_left_alone() {
 
 #[test]
 fn a_service_that_was_not_called_for_a_minute_is_not_checked_until_its_next_call() {
-    let mut story = Story::new(2);
+    let mut story = Fixture::new(2);
     refuse(&mut story, 0);
     story.wait(millis(59_999));
     assert!(story.service.next_probe(story.now).is_some());
@@ -141,7 +141,7 @@ fn a_service_that_was_not_called_for_a_minute_is_not_checked_until_its_next_call
 
 #[test]
 fn at_most_sixteen_checks_are_in_flight_and_each_endpoint_has_its_turn() {
-    let mut story = Story::new(40);
+    let mut story = Fixture::new(40);
     (0..40)
         .for_each(|number| story.service.probed(&Probe::of(&story.endpoint(number)), HealthCheck::Silent, story.now));
     story.wait(millis(1250));
@@ -157,7 +157,7 @@ fn at_most_sixteen_checks_are_in_flight_and_each_endpoint_has_its_turn() {
 
 #[test]
 fn an_endpoint_that_has_left_is_not_checked_any_more() {
-    let mut story = Story::new(3);
+    let mut story = Fixture::new(3);
     (0..2).for_each(|number| refuse(&mut story, number));
     story.service.update(&[target(1), target(2)], story.now);
     story.wait(millis(1000));
@@ -169,14 +169,14 @@ fn an_endpoint_that_has_left_is_not_checked_any_more() {
 
 #[test]
 fn an_instance_that_discovery_found_again_takes_calls_at_once() {
-    let mut story = Story::new(1);
+    let mut story = Fixture::new(1);
     refuse_all(&mut story);
     story.service.found_again(&story.endpoint(0), story.now);
-    assert_eq!(story.call(|_| ok(1)).verdict, Verdict::Attempt(0));
+    assert_eq!(story.call(|_| ok(1)).outcome, CallOutcome::Attempt(0));
     assert!(story.endpoint(0).breaker().state().is_available());
 }
 
-fn refuse_all(story: &mut Story) {
+fn refuse_all(story: &mut Fixture) {
     story.call(|_| Ending::Refused);
     assert_eq!(story.state(0), State::Open);
 }

@@ -19,14 +19,14 @@ fn keys(value: &Value) -> String {
 
 /// A service of as many endpoints, at a moment from which time is counted.
 struct World {
-    callee: Callee,
+    callee: ServiceClient,
     start: Instant,
 }
 
 impl World {
     fn new(endpoints: u16) -> Self {
         let (config, start) = (Config::default(), Instant::now());
-        let callee = Callee::new("producer", &config, start).expect("valid");
+        let callee = ServiceClient::new("producer", &config, start).expect("valid");
         let target = |port| Target {
             id: format!("producer-{port}"),
             address: SocketAddr::from(([127, 0, 0, 1], port)),
@@ -53,7 +53,8 @@ impl World {
     }
 
     fn seen(&self, millis: u64) -> Value {
-        Seen::new(&self.callee, self.at(millis)).to_json(20, SystemTime::UNIX_EPOCH + Duration::from_millis(millis))
+        ServiceView::new(&self.callee, self.at(millis))
+            .to_json(20, SystemTime::UNIX_EPOCH + Duration::from_millis(millis))
     }
 }
 
@@ -120,7 +121,7 @@ fn a_service_without_instances_is_empty_and_its_command_is_open() {
     let told = world.seen(0);
     assert_eq!((&told["state"], &told["since"]), (&"empty".into(), &Value::Null));
     let config = Config::default();
-    let settings = Settings::new(&config.breaker, &config.call, config.call.timeout);
-    assert!(Seen::new(&world.callee, world.start).command(settings).is_open());
-    assert!(!Seen::new(&World::new(1).callee, Instant::now()).command(settings).is_open());
+    let settings = CommandSettings::new(&config.breaker, &config.call, config.call.timeout);
+    assert!(ServiceView::new(&world.callee, world.start).command(settings).is_open());
+    assert!(!ServiceView::new(&World::new(1).callee, Instant::now()).command(settings).is_open());
 }

@@ -112,10 +112,10 @@ impl Reader {
             Some(Ok(())) => {
                 self.origins.insert(path.to_owned(), origin);
             }
-            Some(Err(wrongs)) => {
+            Some(Err(errors)) => {
                 self.origins.insert(path.to_owned(), origin);
-                let wrongs = wrongs.into_iter().map(|wrong| (place(wrong.span), wrong.why));
-                self.mistakes.extend(wrongs.map(|(origin, what)| Mistake { origin, key: path.to_owned(), what }));
+                let errors = errors.into_iter().map(|wrong| (place(wrong.span), wrong.why));
+                self.mistakes.extend(errors.map(|(origin, what)| Mistake { origin, key: path.to_owned(), what }));
             }
             None => {
                 let what = KeyIndex::of(&mut self.config).unknown(path);
@@ -145,7 +145,7 @@ impl Reader {
         let key = key.to_owned();
         let whats = match outcome {
             Some(Ok(())) => Vec::new(),
-            Some(Err(wrongs)) => wrongs.into_iter().map(|wrong| wrong.why).collect(),
+            Some(Err(errors)) => errors.into_iter().map(|wrong| wrong.why).collect(),
             None => vec![KeyIndex::of(&mut self.config).unknown(&key)],
         };
         let mistakes = whats.into_iter().map(|what| Mistake { origin: origin.clone(), key: key.clone(), what });

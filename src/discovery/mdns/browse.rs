@@ -8,12 +8,12 @@ use futures_lite::FutureExt as _;
 use mdns_sd::{DaemonEvent, Receiver, ServiceDaemon, ServiceEvent};
 use smol::Timer;
 
-use super::looks::{Looks, Next};
+use super::queries::{Next, QuerySchedule};
 use super::{Error, Link, flood, heard};
 use crate::discovery::txt::{self, Refused};
 use crate::discovery::{Change, Directory, SERVICE_TYPE, Source};
 use crate::trust::Trust;
-use crate::trust::record::Doubt;
+use crate::trust::record::RecordError;
 
 /// Time within which an instance that is there has answered a look: it is asked at once, and again after 1 s and 3 s.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
@@ -21,7 +21,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 /// machine is busy; an instance that is named too late is asked by TCP for nothing.
 const NAMED_WITHIN: Duration = Duration::from_millis(300);
 /// During a flood, the rest of the program gets this long between two daemons.
-const BREATH: Duration = Duration::from_millis(200);
+const RESTART_PAUSE: Duration = Duration::from_millis(200);
 /// Time for which the next flood is watched for closely, after one has flooded the network.
 const ALERT_FOR: Duration = Duration::from_secs(60);
 /// After this long a daemon that could not be started is started again.
@@ -32,21 +32,21 @@ pub(super) struct Browser {
     cluster: String,
     directory: Directory,
     trust: Arc<Trust>,
-    looks: Looks,
+    looks: QuerySchedule,
     /// Events of the daemon in use, from before it was told to browse.
-    ear: Ear,
+    ear: EventReceiver,
     /// When the last flood was noticed.
     flooded: Option<Instant>,
 }
 
 /// Events of the library.
-struct Ear {
+struct EventReceiver {
     found: Receiver<ServiceEvent>,
     network: Receiver<DaemonEvent>,
 }
 
 /// Question to the library, and its time.
-struct Asked {
+struct SentQuery {
     at: Instant,
     what: Next,
 }
@@ -69,12 +69,12 @@ impl Browser {
         trust: Arc<Trust>,
     ) -> Result<Self, Error> {
         let ear = listen(&link.daemon())?;
-        Ok(Self { link, cluster, directory, trust, looks: Looks::new(Instant::now()), ear, flooded: None })
+        Ok(Self { link, cluster, directory, trust, looks: QuerySchedule::new(Instant::now()), ear, flooded: None })
     }
 
     /// Goes on until this process ends.
     pub(super) async fn run(mut self) {
-        let mut asked = Asked { at: Instant::now(), what: Next::Look };
+        let mut asked = SentQuery { at: Instant::now(), what: Next::Look };
         loop {
             let daemon = self.link.daemon();
             let end = self.hear(&daemon, &asked).await;
@@ -83,11 +83,11 @@ impl Browser {
             }
             let at = Instant::now();
             let asked_before = asked.what;
-            asked = Asked { at, what: if let End::Due(what) = end { what } else { Next::Look } };
+            asked = SentQuery { at, what: if let End::Due(what) = end { what } else { Next::Look } };
             let ear = match end {
-                End::Due(Next::RollCall) => call_the_roll(&daemon),
+                End::Due(Next::Remembered) => list_remembered(&daemon),
                 End::Due(Next::Look) => listen_anew(&daemon),
-                End::Closed if asked_before == Next::RollCall => {
+                End::Closed if asked_before == Next::Remembered => {
                     log::debug!("mDNS remembers more than it can tell at once");
                     self.looks.call_no_more();
                     listen_anew(&daemon)
@@ -104,21 +104,21 @@ impl Browser {
             };
             match asked.what {
                 Next::Look => self.looks.looked(self.directory.is_alone(&self.link.own()), at),
-                Next::RollCall => self.looks.called(at),
+                Next::Remembered => self.looks.called(at),
             }
         }
     }
 
-    async fn start_anew(&mut self, why: &str) -> Result<Ear, Error> {
+    async fn start_anew(&mut self, why: &str) -> Result<EventReceiver, Error> {
         self.flooded = Some(Instant::now());
         log::warn!("mDNS is started anew, since {why}; is a device flooding this network?");
-        Timer::after(BREATH).await;
+        Timer::after(RESTART_PAUSE).await;
         self.link.renew().await?;
         listen(&self.link.daemon())
     }
 
     /// Ends a daemon that takes no commands, and starts another until one does. None if this process is ending.
-    async fn revive(&self, mut error: Error) -> Option<Ear> {
+    async fn revive(&self, mut error: Error) -> Option<EventReceiver> {
         loop {
             if self.link.is_over() {
                 return None;
@@ -133,7 +133,7 @@ impl Browser {
     }
 
     /// Takes in what is told, until there is a reason to ask anew.
-    async fn hear(&mut self, daemon: &ServiceDaemon, asked: &Asked) -> End {
+    async fn hear(&mut self, daemon: &ServiceDaemon, asked: &SentQuery) -> End {
         let Self { link, cluster, directory, trust, looks, ear, flooded } = self;
         let is_likely = flooded.is_some_and(|at| at.elapsed() < ALERT_FOR);
         let found = async {
@@ -145,10 +145,10 @@ impl Browser {
         let doubt = async {
             match asked.what {
                 Next::Look => Timer::at(asked.at + ANSWERED_WITHIN).await,
-                Next::RollCall => Timer::at(asked.at + NAMED_WITHIN).await,
+                Next::Remembered => Timer::at(asked.at + NAMED_WITHIN).await,
             };
             // A look after a look would find no more.
-            directory.doubt_unheard_since(asked.at, asked.what == Next::RollCall, Instant::now());
+            directory.doubt_unheard_since(asked.at, asked.what == Next::Remembered, Instant::now());
             std::future::pending().await
         };
         let flood = async { End::Flood(flood::too_much(daemon, || directory.len(), is_likely).await) };
@@ -166,7 +166,7 @@ impl Browser {
                     Sign::Due => return End::Due(what),
                     Sign::Changed => {}
                     Sign::Interface => looks.interface_has_changed(now),
-                    Sign::Wanted => looks.wish(now, &mut fastrand::Rng::new()),
+                    Sign::Wanted => looks.want_look(now, &mut fastrand::Rng::new()),
                 }
             }
         };
@@ -206,12 +206,12 @@ async fn interface_change(network: &Receiver<DaemonEvent>) -> Sign {
     }
 }
 
-fn listen(daemon: &ServiceDaemon) -> Result<Ear, Error> {
-    Ok(Ear { network: daemon.monitor()?, found: daemon.browse(SERVICE_TYPE)? })
+fn listen(daemon: &ServiceDaemon) -> Result<EventReceiver, Error> {
+    Ok(EventReceiver { network: daemon.monitor()?, found: daemon.browse(SERVICE_TYPE)? })
 }
 
 /// With nothing remembered: all it remembers, told at once, may be more than it can tell.
-fn listen_anew(daemon: &ServiceDaemon) -> Result<Ear, Error> {
+fn listen_anew(daemon: &ServiceDaemon) -> Result<EventReceiver, Error> {
     daemon.stop_browse(SERVICE_TYPE)?;
     listen(daemon)
 }
@@ -219,8 +219,8 @@ fn listen_anew(daemon: &ServiceDaemon) -> Result<Ear, Error> {
 /// Asks the library which instances it remembers, and for changes from now on; nothing is sent. It tells of expired
 /// ones only if its tables happen to lie in the right order: an instance is in them by type and by subtype, and counts
 /// as expired where it is found first.
-fn call_the_roll(daemon: &ServiceDaemon) -> Result<Ear, Error> {
-    Ok(Ear { network: daemon.monitor()?, found: daemon.browse_cache(SERVICE_TYPE)? })
+fn list_remembered(daemon: &ServiceDaemon) -> Result<EventReceiver, Error> {
+    Ok(EventReceiver { network: daemon.monitor()?, found: daemon.browse_cache(SERVICE_TYPE)? })
 }
 
 fn take_in(event: ServiceEvent, cluster: &str, directory: &Directory, trust: &Trust) {
@@ -231,7 +231,7 @@ fn take_in(event: ServiceEvent, cluster: &str, directory: &Directory, trust: &Tr
                 Ok((instance, addrs)) => {
                     directory.apply(Source::Mdns, &found.fullname, Change::Announced(instance, addrs), now);
                 }
-                Err(Refused::Doubt(Doubt::Expired)) => {
+                Err(Refused::Doubt(RecordError::Expired)) => {
                     directory.apply(Source::Mdns, &found.fullname, Change::Gone, now);
                 }
                 Err(refused) => log::debug!("{} is not taken in: {refused}", found.fullname),

@@ -46,8 +46,8 @@ pub enum HostNews {
     AddressChanged,
 }
 
-/// The name of this machine. [`Host::end`] says goodbye.
-pub struct Host {
+/// The name of this machine. [`HostRegistration::end`] says goodbye.
+pub struct HostRegistration {
     link: Arc<Link>,
     trust: Arc<Trust>,
     wanted: String,
@@ -60,20 +60,20 @@ pub struct Host {
 }
 
 /// Receiver of the answers about one name.
-struct Ear {
+struct AnswerReceiver {
     daemon: ServiceDaemon,
     name: String,
     found: Receiver<HostnameResolutionEvent>,
     network: Receiver<DaemonEvent>,
 }
 
-enum Heard {
+enum NameEvent {
     /// The name exists, at these addresses.
     Name(BTreeSet<Ipv4Addr>),
     /// An announcement has left.
     Announced(String),
     AddressChanged,
-    Deaf,
+    Closed,
 }
 
 /// Why a name is given up.
@@ -83,7 +83,7 @@ enum Loss {
     Daemon,
 }
 
-impl Host {
+impl HostRegistration {
     pub(super) fn new(link: Arc<Link>, trust: Arc<Trust>, wanted: &str) -> Self {
         Self { link, trust, wanted: wanted.to_owned(), number: 1, fullname: None, own: BTreeSet::new() }
     }
@@ -119,7 +119,7 @@ impl Host {
 
     fn goodbye(&mut self) -> bool {
         let Some(fullname) = self.fullname.take() else { return false };
-        if let Err(error) = self.link.unsay(&fullname) {
+        if let Err(error) = self.link.unregister(&fullname) {
             log::debug!("no goodbye for {fullname}: {error}");
         }
         true
@@ -136,7 +136,7 @@ impl Host {
             tell(HostNews::AddressChanged);
         }
         let name = numbered(&self.wanted, self.number);
-        let ear = Ear::open(self.link.daemon(), &name)?;
+        let ear = AnswerReceiver::open(self.link.daemon(), &name)?;
         if let Some(other) = self.look(&ear).await {
             return Ok(Loss::Name(other));
         }
@@ -157,17 +157,17 @@ impl Host {
     }
 
     /// The address of another machine that has the name.
-    async fn look(&mut self, ear: &Ear) -> Option<Ipv4Addr> {
+    async fn look(&mut self, ear: &AnswerReceiver) -> Option<Ipv4Addr> {
         let heard = async {
             loop {
                 match ear.next().await {
-                    Heard::Name(found) => {
+                    NameEvent::Name(found) => {
                         let others = self.others(&found);
                         if let Some(other) = others.last() {
                             return Some(*other);
                         }
                     }
-                    Heard::Deaf => return None,
+                    NameEvent::Closed => return None,
                     _ => {}
                 }
             }
@@ -175,17 +175,22 @@ impl Host {
         timeout(LOOK, heard).await.flatten()
     }
 
-    async fn keep_name(&mut self, ear: &Ear, name: &str, tell: &mut impl FnMut(HostNews)) -> Result<Loss, Error> {
+    async fn keep_name(
+        &mut self,
+        ear: &AnswerReceiver,
+        name: &str,
+        tell: &mut impl FnMut(HostNews),
+    ) -> Result<Loss, Error> {
         let (mut is_told, mut defended) = (false, None::<std::time::Instant>);
         loop {
             match ear.next().await {
-                Heard::Announced(fullname) => {
+                NameEvent::Announced(fullname) => {
                     if !is_told && self.fullname.as_ref() == Some(&fullname) {
                         is_told = true;
                         tell(HostNews::Announced(name.to_owned()));
                     }
                 }
-                Heard::Name(found) => {
+                NameEvent::Name(found) => {
                     let others = self.others(&found);
                     let Some(other) = others.last() else { continue };
                     if self.addresses().last().is_none_or(|own| own < other) {
@@ -197,13 +202,13 @@ impl Host {
                         self.say(name)?;
                     }
                 }
-                Heard::AddressChanged => {
+                NameEvent::AddressChanged => {
                     tell(HostNews::AddressChanged);
                     if self.addresses().is_empty() {
                         return Ok(Loss::Address);
                     }
                 }
-                Heard::Deaf => return Ok(Loss::Daemon),
+                NameEvent::Closed => return Ok(Loss::Daemon),
             }
         }
     }
@@ -239,13 +244,13 @@ impl Host {
     }
 }
 
-impl Drop for Host {
+impl Drop for HostRegistration {
     fn drop(&mut self) {
         self.goodbye();
     }
 }
 
-impl fmt::Debug for Host {
+impl fmt::Debug for HostRegistration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { link, wanted, number, .. } = self;
         f.debug_struct("Host")
@@ -256,18 +261,18 @@ impl fmt::Debug for Host {
     }
 }
 
-impl Ear {
+impl AnswerReceiver {
     fn open(daemon: ServiceDaemon, name: &str) -> Result<Self, Error> {
         let name = format!("{name}.local.");
         let (network, found) = (daemon.monitor()?, daemon.resolve_hostname(&name, None)?);
         Ok(Self { daemon, name, found, network })
     }
 
-    async fn next(&self) -> Heard {
+    async fn next(&self) -> NameEvent {
         self.next_found().or(self.next_news()).await
     }
 
-    async fn next_found(&self) -> Heard {
+    async fn next_found(&self) -> NameEvent {
         loop {
             match self.found.recv_async().await {
                 Ok(HostnameResolutionEvent::AddressesFound(_, found)) => {
@@ -275,27 +280,27 @@ impl Ear {
                         ScopedIp::V4(ip) => Some(*ip.addr()),
                         _ => None,
                     });
-                    return Heard::Name(v4.collect());
+                    return NameEvent::Name(v4.collect());
                 }
                 Ok(_) => {}
-                Err(_) => return Heard::Deaf,
+                Err(_) => return NameEvent::Closed,
             }
         }
     }
 
-    async fn next_news(&self) -> Heard {
+    async fn next_news(&self) -> NameEvent {
         loop {
             match self.network.recv_async().await {
-                Ok(DaemonEvent::Announce(fullname, _)) => return Heard::Announced(fullname),
-                Ok(DaemonEvent::IpAdd(_) | DaemonEvent::IpDel(_)) => return Heard::AddressChanged,
+                Ok(DaemonEvent::Announce(fullname, _)) => return NameEvent::Announced(fullname),
+                Ok(DaemonEvent::IpAdd(_) | DaemonEvent::IpDel(_)) => return NameEvent::AddressChanged,
                 Ok(_) => {}
-                Err(_) => return Heard::Deaf,
+                Err(_) => return NameEvent::Closed,
             }
         }
     }
 }
 
-impl Drop for Ear {
+impl Drop for AnswerReceiver {
     fn drop(&mut self) {
         let _ = self.daemon.stop_resolve_hostname(&self.name); // ended, it does not listen either
     }

@@ -9,7 +9,7 @@ use mdns_sd::{IfKind, IfPredicate, ServiceDaemon, ServiceInfo};
 use smol::Timer;
 
 use super::Error;
-use crate::discovery::interfaces::Chosen;
+use crate::discovery::interfaces::InterfaceSelection;
 use crate::timeout::timeout;
 
 /// Every this many seconds the interfaces are looked at: a new address and a cable put back heal by themselves.
@@ -22,7 +22,7 @@ const ENDS_WITHIN: Duration = Duration::from_secs(10);
 const EXITS_WITHIN: Duration = Duration::from_millis(50);
 
 pub(super) struct Link {
-    chosen: Arc<Chosen>,
+    chosen: Arc<InterfaceSelection>,
     port: u16,
     state: Mutex<State>,
 }
@@ -38,7 +38,7 @@ struct State {
 }
 
 impl Link {
-    pub(super) fn new(chosen: Chosen, port: u16) -> Result<Self, Error> {
+    pub(super) fn new(chosen: InterfaceSelection, port: u16) -> Result<Self, Error> {
         let chosen = Arc::new(chosen);
         let daemon = start(&chosen, port)?;
         Ok(Self { chosen, port, state: Mutex::new(State { daemon, said: Vec::new(), own: "".into(), is_over: false }) })
@@ -94,7 +94,7 @@ impl Link {
     }
 
     /// Says goodbye for `name`.
-    pub(super) fn unsay(&self, name: &str) -> Result<(), Error> {
+    pub(super) fn unregister(&self, name: &str) -> Result<(), Error> {
         let mut state = self.state();
         state.said.retain(|info| info.get_fullname() != name);
         state.daemon.unregister(name)?;
@@ -137,7 +137,7 @@ impl fmt::Debug for Link {
     }
 }
 
-fn start(chosen: &Arc<Chosen>, port: u16) -> Result<ServiceDaemon, Error> {
+fn start(chosen: &Arc<InterfaceSelection>, port: u16) -> Result<ServiceDaemon, Error> {
     let daemon = ServiceDaemon::new_with_port(port)?;
     daemon.set_ip_check_interval(IP_CHECK_SECONDS)?;
     daemon.disable_interface(IfKind::All)?;
@@ -146,7 +146,7 @@ fn start(chosen: &Arc<Chosen>, port: u16) -> Result<ServiceDaemon, Error> {
 }
 
 /// IPv4 alone: a Pi's IPv6 addresses change with its router, and every LAN this is made for has IPv4.
-fn predicate(chosen: &Arc<Chosen>) -> IfKind {
+fn predicate(chosen: &Arc<InterfaceSelection>) -> IfKind {
     let chosen = Arc::clone(chosen);
     IfKind::Predicate(IfPredicate::new(move |interface| interface.ip().is_ipv4() && chosen.contains(&interface.name)))
 }

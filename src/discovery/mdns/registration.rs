@@ -22,13 +22,13 @@ const SIGNATURE_CHECK: Duration = Duration::from_secs(10);
 
 /// Where a process listens, as far as it can be announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Listens {
+pub(super) struct ListenAddress {
     /// None: every address of the interfaces that mDNS uses.
     only: Option<Ipv4Addr>,
     pub(super) port: u16,
 }
 
-impl Listens {
+impl ListenAddress {
     /// At `addr`. `uses_loopback`: whether mDNS uses the interface `lo`.
     ///
     /// # Errors
@@ -58,7 +58,7 @@ pub struct Registration {
     link: Arc<Link>,
     trust: Arc<Trust>,
     pub(super) said: Announcement,
-    listens: Listens,
+    listens: ListenAddress,
     /// Addresses that were signed last, with a cluster's key.
     pub(super) signed: Option<Place>,
     /// Full names to unregister.
@@ -70,7 +70,7 @@ impl Registration {
         link: Arc<Link>,
         trust: Arc<Trust>,
         said: Announcement,
-        listens: Listens,
+        listens: ListenAddress,
         title: Option<&str>,
     ) -> Result<Self, Error> {
         link.is_called(&said.id);
@@ -125,7 +125,7 @@ impl Registration {
 
     fn goodbye(&mut self) {
         for name in self.names.drain(..) {
-            if let Err(error) = self.link.unsay(&name) {
+            if let Err(error) = self.link.unregister(&name) {
                 log::warn!("no goodbye for {name}: {error}");
             }
         }
@@ -156,7 +156,7 @@ impl Registration {
 
     fn publish(&mut self, service_type: &str, name: &str, txt: &[(&'static str, String)]) -> Result<(), Error> {
         let host = format!("{}.local.", self.said.id);
-        let Listens { only, port } = self.listens;
+        let ListenAddress { only, port } = self.listens;
         let info = match only {
             Some(ip) => ServiceInfo::new(service_type, name, &host, IpAddr::V4(ip), port, txt)?,
             None => ServiceInfo::new(service_type, name, &host, "", port, txt)?.enable_addr_auto(),
@@ -198,7 +198,7 @@ mod tests {
 
     fn only(addr: &str, uses_loopback: bool) -> Result<Option<Ipv4Addr>, String> {
         let addr = addr.parse().expect("an address");
-        Listens::at(addr, uses_loopback).map(|listens| listens.only).map_err(|error| error.to_string())
+        ListenAddress::at(addr, uses_loopback).map(|listens| listens.only).map_err(|error| error.to_string())
     }
 
     #[test]

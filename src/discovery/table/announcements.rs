@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{InstanceTable, Key, Silence, State, change_of};
-use crate::discovery::news::What;
+use crate::discovery::news::NewsKind;
 use crate::discovery::schedule::Schedule;
 use crate::discovery::{Instance, Source, Status};
 
@@ -80,7 +80,7 @@ impl InstanceTable {
         if entry.unheard.take().is_some() {
             (entry.schedule, entry.failures) = (Schedule::Idle, 0);
             let instance = Arc::clone(&entry.instance);
-            self.news.push(What::FoundAgain, &instance, now);
+            self.news.push(NewsKind::FoundAgain, &instance, now);
             self.merge(&instance.service);
             self.effects.changed = true;
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::bounds::may_tell;
 use super::{Entry, InstanceTable, Key, State};
-use crate::discovery::news::What;
+use crate::discovery::news::NewsKind;
 use crate::discovery::schedule::{self, Class, LOST_KEPT_FOR, SUSPECT_PAUSE, Schedule};
 use crate::discovery::{Source, Status, Suspicion};
 
@@ -158,7 +158,7 @@ impl InstanceTable {
         entry.enter(State::Ending, now);
         entry.schedule = Schedule::At(now + FAREWELL_TAKES);
         self.effects.wants_probe = true;
-        self.went_out_of_use(at, What::Goodbye, now);
+        self.went_out_of_use(at, NewsKind::Goodbye, now);
     }
 
     /// Takes in what came of a probe.
@@ -245,7 +245,7 @@ impl InstanceTable {
             let age = now.saturating_duration_since(silence.since);
             entry.schedule = Schedule::At(now + schedule::unconfirmed_pause(age));
             if !std::mem::replace(&mut silence.answers, true) {
-                self.news.push(What::Unconfirmed, &instance, now);
+                self.news.push(NewsKind::Unconfirmed, &instance, now);
                 log::log!(self.told.level(&instance), "mDNS tells no more of {}, but it answers", instance.id);
                 self.effects.changed = true;
             }
@@ -265,7 +265,7 @@ impl InstanceTable {
         if let Some(entry) = self.entries.get_mut(at) {
             entry.enter(State::Lost, now);
         }
-        self.went_out_of_use(at, What::Lost, now);
+        self.went_out_of_use(at, NewsKind::Lost, now);
         self.stays_lost(at, now);
     }
 
@@ -280,7 +280,7 @@ impl InstanceTable {
     }
 
     /// Says that an instance is out of use from now on.
-    fn went_out_of_use(&mut self, at: &Key, what: What, now: Instant) {
+    fn went_out_of_use(&mut self, at: &Key, what: NewsKind, now: Instant) {
         let Some(entry) = self.entries.get(at) else { return };
         let instance = Arc::clone(&entry.instance);
         self.news.push(what, &instance, now);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Entry, InstanceTable, State};
 use crate::discovery::news::News;
-use crate::discovery::{Instance, Seen, Source, Standing, Status};
+use crate::discovery::{Instance, InstanceRecord, InstanceState, Source, Status};
 
 /// The most services that are named where the one that is called was not found.
 const NAMED_MAX: usize = 8;
@@ -24,7 +24,7 @@ impl InstanceTable {
     }
 
     /// Every instance in use, by service and id.
-    pub fn all(&self, now: Instant) -> Vec<Seen> {
+    pub fn all(&self, now: Instant) -> Vec<InstanceRecord> {
         let mut since: BTreeMap<SocketAddr, Instant> = BTreeMap::new();
         let mut unheard: BTreeMap<(SocketAddr, &str), Instant> = BTreeMap::new();
         let mut ending: BTreeMap<(SocketAddr, &str), Instant> = BTreeMap::new();
@@ -42,10 +42,10 @@ impl InstanceTable {
             let since = since.get(&instance.addr).copied().unwrap_or(now);
             let unheard = unheard.get(&(instance.addr, &*instance.id)).copied();
             let ending = ending.get(&(instance.addr, &*instance.id)).copied();
-            Seen {
+            InstanceRecord {
                 instance: Arc::clone(instance),
                 known_for: now.saturating_duration_since(since),
-                standing: unheard.map_or(Standing::Confirmed, |_| Standing::Unconfirmed),
+                standing: unheard.map_or(InstanceState::Confirmed, |_| InstanceState::Unconfirmed),
                 standing_for: now.saturating_duration_since(unheard.unwrap_or(since)),
                 ending_for: ending.map(|since| now.saturating_duration_since(since)),
             }
@@ -54,19 +54,19 @@ impl InstanceTable {
     }
 
     /// Every instance that was lost in the last ten minutes.
-    pub fn lost(&self, now: Instant) -> Vec<Seen> {
-        self.out_of_use(State::Lost, Standing::Lost, now)
+    pub fn lost(&self, now: Instant) -> Vec<InstanceRecord> {
+        self.out_of_use(State::Lost, InstanceState::Lost, now)
     }
 
     /// Every instance that is announced and has not answered a probe yet.
-    pub fn unproven(&self, now: Instant) -> Vec<Seen> {
-        self.out_of_use(State::Unproven, Standing::Unproven, now)
+    pub fn unproven(&self, now: Instant) -> Vec<InstanceRecord> {
+        self.out_of_use(State::Unproven, InstanceState::Unproven, now)
     }
 
-    fn out_of_use(&self, state: State, standing: Standing, now: Instant) -> Vec<Seen> {
+    fn out_of_use(&self, state: State, standing: InstanceState, now: Instant) -> Vec<InstanceRecord> {
         let seen = self.in_state(state).map(|(_, entry)| {
             let time: Duration = now.saturating_duration_since(entry.since);
-            Seen {
+            InstanceRecord {
                 instance: Arc::clone(&entry.instance),
                 known_for: time,
                 standing,

@@ -12,12 +12,12 @@ fn an_instance_that_answers_stays_in_use_though_a_goodbye_was_sent_for_it() {
     assert_eq!(answer(&directory, Some(1)), now + SECOND, "at once");
     let later = answer(&directory, Some(1));
     assert_eq!(later, now + 6 * SECOND);
-    assert_eq!(standing(&directory, later), [("producer-a".into(), Standing::Unconfirmed)]);
+    assert_eq!(standing(&directory, later), [("producer-a".into(), InstanceState::Unconfirmed)]);
     announce(&directory, "a", &[1], later);
-    assert_eq!(standing(&directory, later), [("producer-a".into(), Standing::Confirmed)]);
+    assert_eq!(standing(&directory, later), [("producer-a".into(), InstanceState::Confirmed)]);
     assert_eq!(directory.next_probe(), None, "a confirmed instance is not probed");
-    let what: Vec<What> = directory.events(later).iter().map(|news| news.what).collect();
-    assert_eq!(what, [What::FoundAgain, What::Unconfirmed, What::Registered]);
+    let what: Vec<NewsKind> = directory.events(later).iter().map(|news| news.what).collect();
+    assert_eq!(what, [NewsKind::FoundAgain, NewsKind::Unconfirmed, NewsKind::Registered]);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn an_instance_that_still_answers_after_its_goodbye_has_not_ended() {
     unheard(&directory, "a", now);
     let back = answer(&directory, Some(1));
     let all = directory.all(back);
-    assert_eq!((all[0].instance.status, all[0].standing), (Status::Up, Standing::Unconfirmed));
+    assert_eq!((all[0].instance.status, all[0].standing), (Status::Up, InstanceState::Unconfirmed));
 }
 
 #[test]
@@ -100,12 +100,12 @@ fn an_instance_that_said_goodbye_is_not_called_because_a_name_leads_to_it_until_
 }
 
 #[test]
-fn of_an_instance_that_has_ended_nobody_is_told_that_none_was_found_or_that_it_does_not_answer() {
+fn an_instance_that_has_ended_is_not_reported_as_not_found_or_not_answering() {
     let now = Instant::now();
     let directory = of_one(now);
     announce_end(&directory, "a", 1, now);
     unheard(&directory, "a", now);
     assert_eq!(ids(&directory), [""; 0]);
-    let why = directory.why_nobody("producer");
+    let why = directory.why_none_found("producer");
     assert!(why.starts_with("producer-a at 127.0.0.1:1 has said that it is ending, and no other was found"), "{why}");
 }

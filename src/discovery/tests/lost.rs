@@ -14,8 +14,8 @@ fn an_instance_whose_calls_time_out_is_lost_once_two_probes_have_failed() {
     assert_eq!(ids(&directory), ["producer-a"], "one lost packet is no loss");
     answer(&directory, None);
     assert_eq!(ids(&directory), [""; 0]);
-    assert_eq!(standing(&directory, later), [("producer-a".into(), Standing::Lost)]);
-    assert!(directory.why_nobody("producer").starts_with("producer-a at 127.0.0.1:1 has stopped answering;"));
+    assert_eq!(standing(&directory, later), [("producer-a".into(), InstanceState::Lost)]);
+    assert!(directory.why_none_found("producer").starts_with("producer-a at 127.0.0.1:1 has stopped answering;"));
 }
 
 #[test]
@@ -46,9 +46,13 @@ fn a_lost_instance_takes_calls_at_its_first_answer_under_another_epoch() {
     assert_eq!(ids(&directory), ["producer-a"]);
     assert_ne!(epoch(&directory), before);
     assert!(directory.version() > version);
-    assert_eq!(standing(&directory, back), [("producer-a".into(), Standing::Confirmed)], "mDNS never stopped telling");
+    assert_eq!(
+        standing(&directory, back),
+        [("producer-a".into(), InstanceState::Confirmed)],
+        "mDNS never stopped telling"
+    );
     assert!(wants_look(&directory), "others may be back with it");
-    assert_eq!(directory.events(back)[0].what, What::FoundAgain);
+    assert_eq!(directory.events(back)[0].what, NewsKind::FoundAgain);
 }
 
 #[test]
@@ -89,7 +93,7 @@ fn a_lost_instance_without_another_is_probed_the_whole_time_and_seven_of_eight_p
 #[test]
 fn when_one_is_back_the_other_lost_ones_are_probed_at_once() {
     let now = Instant::now();
-    let directory = Directory::new(Told::Nobody, now);
+    let directory = Directory::new(ServiceFilter::None, now);
     for key in ["a", "b"] {
         let port = u16::from(key.as_bytes()[0]);
         announce(&directory, key, &[port], now);
@@ -116,7 +120,7 @@ fn a_refused_connection_has_the_instance_probed_soon_and_one_more_failure_makes_
     directory.suspect("producer-a", Suspicion::Unreachable, later + SECOND);
     let second = answer(&directory, None);
     assert!((later + SECOND / 10..later + SECOND).contains(&second), "not in chorus with other callers");
-    assert_eq!(standing(&directory, second), [("producer-a".into(), Standing::Lost)]);
+    assert_eq!(standing(&directory, second), [("producer-a".into(), InstanceState::Lost)]);
 }
 
 #[test]
@@ -125,11 +129,11 @@ fn an_instance_that_neither_mdns_nor_a_probe_finds_is_out_of_use_until_it_answer
     let directory = of_one(now);
     unheard(&directory, "a", now);
     answer(&directory, None);
-    assert_eq!(standing(&directory, now), [("producer-a".into(), Standing::Lost)]);
+    assert_eq!(standing(&directory, now), [("producer-a".into(), InstanceState::Lost)]);
     answer(&directory, None);
     wants_look(&directory);
     let back = answer(&directory, Some(1));
-    assert_eq!(standing(&directory, back), [("producer-a".into(), Standing::Unconfirmed)]);
+    assert_eq!(standing(&directory, back), [("producer-a".into(), InstanceState::Unconfirmed)]);
     assert!(wants_look(&directory), "others may be back with it");
 }
 
@@ -149,7 +153,7 @@ fn a_lost_instance_is_forgotten_after_ten_minutes() {
 
 #[test]
 fn an_instance_that_dies_while_nothing_is_called_is_lost_within_a_minute() {
-    for told in [Told::Everyone, Told::Of(&["producer"])] {
+    for told in [ServiceFilter::All, ServiceFilter::Of(&["producer"])] {
         let now = Instant::now();
         let directory = Directory::new(told, now);
         announce(&directory, "a", &[1], now);
@@ -161,18 +165,22 @@ fn an_instance_that_dies_while_nothing_is_called_is_lost_within_a_minute() {
         assert_eq!(answer(&directory, None), now + 90 * SECOND);
         for _ in 0..4 {
             let failed = answer(&directory, None);
-            assert_eq!(standing(&directory, failed), [("producer-a".into(), Standing::Confirmed)], "packets get lost");
+            assert_eq!(
+                standing(&directory, failed),
+                [("producer-a".into(), InstanceState::Confirmed)],
+                "packets get lost"
+            );
         }
         let lost = answer(&directory, None);
         assert!(lost < now + 92 * SECOND);
-        assert_eq!(standing(&directory, lost), [("producer-a".into(), Standing::Lost)]);
+        assert_eq!(standing(&directory, lost), [("producer-a".into(), InstanceState::Lost)]);
     }
 }
 
 #[test]
 fn an_instance_that_fails_probes_and_calls_is_lost_sooner_than_one_that_nothing_else_speaks_against() {
     let now = Instant::now();
-    let directory = Directory::new(Told::Everyone, now);
+    let directory = Directory::new(ServiceFilter::All, now);
     announce(&directory, "a", &[1], now);
     answer(&directory, Some(1));
     for _ in 0..3 {
@@ -181,12 +189,12 @@ fn an_instance_that_fails_probes_and_calls_is_lost_sooner_than_one_that_nothing_
     let failed = answer(&directory, None);
     directory.suspect("producer-a", Suspicion::TimedOut, failed);
     let lost = answer(&directory, None);
-    assert_eq!(standing(&directory, lost), [("producer-a".into(), Standing::Lost)]);
+    assert_eq!(standing(&directory, lost), [("producer-a".into(), InstanceState::Lost)]);
 }
 
 #[test]
 fn an_instance_that_this_process_neither_calls_nor_shows_is_not_probed_while_nothing_bad_is_known_of_it() {
-    for told in [Told::Nobody, Told::Of(&["consumer"])] {
+    for told in [ServiceFilter::None, ServiceFilter::Of(&["consumer"])] {
         let now = Instant::now();
         let directory = Directory::new(told, now);
         announce(&directory, "a", &[1], now);

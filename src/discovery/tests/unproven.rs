@@ -5,13 +5,13 @@ use super::*;
 #[test]
 fn an_announced_instance_takes_no_calls_before_it_has_answered_a_probe_with_its_id() {
     let now = Instant::now();
-    let directory = Directory::new(Told::Nobody, now);
+    let directory = Directory::new(ServiceFilter::None, now);
     let version = directory.version();
     announce(&directory, "a", &[1], now);
     assert_eq!((ids(&directory).len(), directory.version()), (0, version), "callers hear nothing of it");
-    assert_eq!(standing(&directory, now), [("producer-a".into(), Standing::Unproven)]);
+    assert_eq!(standing(&directory, now), [("producer-a".into(), InstanceState::Unproven)]);
     assert!(
-        directory.why_nobody("producer").starts_with("producer-a at 127.0.0.1:1 is announced, but does not answer")
+        directory.why_none_found("producer").starts_with("producer-a at 127.0.0.1:1 is announced, but does not answer")
     );
     assert_eq!(answer(&directory, None), now, "it is probed at once");
     assert_eq!(answer(&directory, None), now + SECOND, "and again");
@@ -26,7 +26,7 @@ fn an_announced_instance_takes_no_calls_before_it_has_answered_a_probe_with_its_
 #[test]
 fn an_announced_instance_that_never_answers_is_gone_with_its_announcement() {
     let now = Instant::now();
-    let directory = Directory::new(Told::Nobody, now);
+    let directory = Directory::new(ServiceFilter::None, now);
     announce(&directory, "a", &[1], now);
     answer(&directory, None);
     unheard(&directory, "a", now + SECOND);
@@ -58,7 +58,7 @@ fn forged_announcements_push_out_no_instance_that_answers_and_leave_room_for_new
 #[test]
 fn a_flood_of_forged_announcements_does_not_make_this_process_scan_the_network() {
     let now = Instant::now();
-    let directory = Directory::new(Told::Nobody, now);
+    let directory = Directory::new(ServiceFilter::None, now);
     let mut probes = 0;
     for tenth in 0..100 {
         let at = now + tenth * SECOND / 10;

@@ -45,13 +45,13 @@ impl Sent {
 
     fn read_at(&self, trust: &Trust, now: SystemTime) -> Result<Instance, Refused> {
         let txt = self.txt.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        let heard = Heard { fullname: &self.fullname, port: self.port, addrs: self.addrs.clone(), txt };
+        let heard = ReceivedRecord { fullname: &self.fullname, port: self.port, addrs: self.addrs.clone(), txt };
         understand(&heard, "home", trust, now).map(|(instance, _)| instance)
     }
 
     fn addresses(&self, trust: &Trust) -> Vec<[u8; 4]> {
         let txt = self.txt.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        let heard = Heard { fullname: &self.fullname, port: self.port, addrs: self.addrs.clone(), txt };
+        let heard = ReceivedRecord { fullname: &self.fullname, port: self.port, addrs: self.addrs.clone(), txt };
         let (_, addrs) = understand(&heard, "home", trust, now()).expect("believed");
         addrs.iter().map(|addr| if let IpAddr::V4(ip) = addr.ip() { ip.octets() } else { [0; 4] }).collect()
     }
@@ -170,13 +170,13 @@ fn of_several_addresses_those_that_can_be_reached_count_and_with_a_key_those_tha
     assert_eq!(sent.addresses(&Trust::default()), [[127, 0, 0, 1], [127, 0, 0, 9]]);
     assert_eq!(sent.addresses(&with_key(SECRET)), [[127, 0, 0, 1]]);
     sent.addrs.remove(1);
-    assert_eq!(sent.read(&with_key(SECRET)), Err(Refused::Doubt(Doubt::Address)));
+    assert_eq!(sent.read(&with_key(SECRET)), Err(Refused::Doubt(RecordError::Address)));
 }
 
 #[test]
 fn a_record_never_leads_to_this_process_itself() {
     let trust = Trust::default();
-    trust.know_own(crate::trust::Own { id: "consumer-a".into(), service: "consumer", port: 4711 });
+    trust.know_own(crate::trust::ProcessIdentity { id: "consumer-a".into(), service: "consumer", port: 4711 });
     assert_eq!(minimal().read(&trust), Err(Refused::Own));
     let mut own = Sent::new(&[("cl", "home"), ("svc", "consumer"), ("id", "consumer-a")]);
     own.fullname = format!("consumer-a.{SERVICE_TYPE}");
@@ -187,9 +187,9 @@ fn a_record_never_leads_to_this_process_itself() {
 fn with_a_key_what_is_unsigned_or_signed_by_others_is_refused_and_shown() {
     let trust = with_key(SECRET);
     let cases = [
-        (minimal(), Doubt::Unsigned),
-        (Sent::signed(&said(), "spring:another secret of others"), Doubt::Wrong),
-        (Sent::signed(&said(), "autumn:a secret of the cluster"), Doubt::UnknownKey),
+        (minimal(), RecordError::Unsigned),
+        (Sent::signed(&said(), "spring:another secret of others"), RecordError::Wrong),
+        (Sent::signed(&said(), "autumn:a secret of the cluster"), RecordError::UnknownKey),
     ];
     for (sent, doubt) in cases {
         assert_eq!(sent.read(&trust), Err(Refused::Doubt(doubt)));
@@ -238,14 +238,14 @@ fn an_expired_record_is_refused_but_does_not_remove_the_instance_of_a_newer_one(
     let (day, later) = (Duration::from_secs(86_400), Duration::from_secs(601));
     let trust = with_key(SECRET);
     assert!(sent.read_at(&trust, now() + day).is_ok());
-    assert_eq!(sent.read_at(&trust, now() + day + later), Err(Refused::Doubt(Doubt::Expired)));
+    assert_eq!(sent.read_at(&trust, now() + day + later), Err(Refused::Doubt(RecordError::Expired)));
 
     let trust = with_key(SECRET);
     let place = Place::new(&[HERE], 4711, now() + day);
     let newer = said().to_signed_txt(&place, &ClusterKey::of(SECRET));
     let newer = Sent { txt: newer.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(), ..sent.clone() };
     assert!(newer.read_at(&trust, now() + day).is_ok());
-    assert_eq!(sent.read_at(&trust, now() + day + later), Err(Refused::Doubt(Doubt::Old)));
+    assert_eq!(sent.read_at(&trust, now() + day + later), Err(Refused::Doubt(RecordError::Old)));
     assert!(sent.read_at(&trust, SystemTime::UNIX_EPOCH).is_ok(), "without a clock nothing is judged by it");
 }
 

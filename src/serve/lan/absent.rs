@@ -61,7 +61,7 @@ mod tests {
     fn a_service_without_mdns_says_so_and_names_the_other_ways() {
         const GREETER: Service = Service::named("greeter");
         let host = Host::new(GREETER, GREETER.default_config(), Arc::new(Executor::new())).expect("the defaults");
-        let why = host.directory.why_nobody("clock");
+        let why = host.directory.why_none_found("clock");
         assert!(why.contains("without the cargo feature `mdns`") && why.contains("[discovery] dns or fixed"), "{why}");
     }
 }

@@ -40,7 +40,7 @@ async fn service(executor: &Arc<Executor<'static>>) -> Service {
     health.set(Phase::Ready);
     let mut app = tide::new();
     let collect: Vec<Arc<dyn Collect>> = vec![Arc::new(client.clone()), Arc::new(client.clone())];
-    add(&mut app, Told::new(&host, collect, Arc::clone(&health), Arc::clone(&stats)));
+    add(&mut app, RouteState::new(&host, collect, Arc::clone(&health), Arc::clone(&stats)));
     let listener = server::listen(([127, 0, 0, 1], 0).into()).expect("a port");
     let addr = listener.get_ref().local_addr().expect("bound");
     let options = Options { stats, ..Options::new((&host.config.server).into(), Arc::clone(executor)) };
@@ -265,7 +265,7 @@ fn instances_says_why_a_list_is_empty() {
         let names = [("producer".to_owned(), "producer:8080".to_owned())].into();
         let resolver = crate::resolve::Resolver::with_servers(vec![], "");
         crate::discovery::dns::follow(&host.directory, &names, &resolver, &executor);
-        let told = Told::new(&host, Vec::new(), Arc::default(), Arc::default());
+        let told = RouteState::new(&host, Vec::new(), Arc::default(), Arc::default());
         while host.directory.aliases(Instant::now()).iter().all(|alias| alias.problem.is_none()) {
             Timer::after(Duration::from_millis(5)).await;
         }

@@ -75,12 +75,12 @@ impl State {
 /// A request on its way through the gate. Dropped early, it leaves the queue or gives its permit back.
 pub(super) struct Entry<S> {
     pub(super) session: Arc<Session<S>>,
-    stage: Stage,
+    stage: AdmissionState,
     /// When the caller stops waiting, if the request has to wait.
     deadline: Option<Instant>,
 }
 
-enum Stage {
+enum AdmissionState {
     /// Not limited.
     Outside,
     Waiting(Ticket, Instant),
@@ -115,7 +115,7 @@ fn millis(text: &str) -> Option<Duration> {
 impl<S> Entry<S> {
     /// An entry that waits for nothing and counts for nothing.
     pub(super) fn outside(session: Arc<Session<S>>) -> Self {
-        Self { session, stage: Stage::Outside, deadline: None }
+        Self { session, stage: AdmissionState::Outside, deadline: None }
     }
 
     /// Takes a permit or a place in the queue; false if it is refused.
@@ -124,21 +124,21 @@ impl<S> Entry<S> {
         let Shared { gate, stats, .. } = &*self.session.shared;
         let mut state = gate.lock();
         if let Some(permit) = state.limiter.try_run(now) {
-            self.stage = Stage::Running(permit, Some(now));
+            self.stage = AdmissionState::Running(permit, Some(now));
             return true;
         }
         let deadline = deadline(headers, now);
         match state.limiter.arrive(now, deadline) {
-            Admission::Run(permit) => self.stage = Stage::Running(permit, Some(now)),
+            Admission::Run(permit) => self.stage = AdmissionState::Running(permit, Some(now)),
             Admission::Queue(ticket) => {
-                self.stage = Stage::Waiting(ticket, now);
+                self.stage = AdmissionState::Waiting(ticket, now);
                 self.deadline = deadline;
                 state.call(stats);
             }
             Admission::Refuse(refusal) => {
                 stats.requests_refused.fetch_add(1, Relaxed);
                 state.log(&refusal, now);
-                self.stage = Stage::Refused(refusal);
+                self.stage = AdmissionState::Refused(refusal);
                 return false;
             }
         }
@@ -148,7 +148,7 @@ impl<S> Entry<S> {
     /// Why it was refused as it came.
     pub(super) fn refusal(&self) -> Option<&RequestRefusal> {
         match &self.stage {
-            Stage::Refused(refusal) => Some(refusal),
+            AdmissionState::Refused(refusal) => Some(refusal),
             _ => None,
         }
     }
@@ -168,18 +168,18 @@ impl<S: Send + Sync + 'static> Entry<S> {
         cx: &mut Context<'_>,
         handler: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<Result<T, RequestRefusal>> {
-        if let Stage::Waiting(ticket, since) = self.stage {
+        if let AdmissionState::Waiting(ticket, since) = self.stage {
             match self.poll_turn(cx, ticket, since) {
                 Poll::Ready(Ok(stage)) => self.stage = stage,
                 Poll::Ready(Err(refusal)) => {
-                    self.stage = Stage::Gone;
+                    self.stage = AdmissionState::Gone;
                     return Poll::Ready(Err(refusal));
                 }
                 Poll::Pending => return Poll::Pending,
             }
         }
-        match std::mem::replace(&mut self.stage, Stage::Gone) {
-            Stage::Running(permit, now) => self.poll_running(cx, permit, now, handler).map(Ok),
+        match std::mem::replace(&mut self.stage, AdmissionState::Gone) {
+            AdmissionState::Running(permit, now) => self.poll_running(cx, permit, now, handler).map(Ok),
             other => {
                 self.stage = other;
                 handler(cx).map(Ok)
@@ -187,7 +187,12 @@ impl<S: Send + Sync + 'static> Entry<S> {
         }
     }
 
-    fn poll_turn(&self, cx: &mut Context<'_>, ticket: Ticket, since: Instant) -> Poll<Result<Stage, RequestRefusal>> {
+    fn poll_turn(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: Ticket,
+        since: Instant,
+    ) -> Poll<Result<AdmissionState, RequestRefusal>> {
         let Shared { gate, stats, .. } = &*self.session.shared;
         let mut state = gate.lock();
         if !state.limiter.is_called(ticket) {
@@ -202,7 +207,7 @@ impl<S: Send + Sync + 'static> Entry<S> {
         stats.waited(now.saturating_duration_since(since));
         stats.waiting.store(state.limiter.waiting(), Relaxed);
         Poll::Ready(match started {
-            Ok(permit) => Ok(Stage::Running(permit, Some(now))),
+            Ok(permit) => Ok(AdmissionState::Running(permit, Some(now))),
             Err(refusal) => {
                 stats.requests_late.fetch_add(1, Relaxed);
                 state.log(&refusal, now);
@@ -236,7 +241,7 @@ impl<S: Send + Sync + 'static> Entry<S> {
             if progress.is_body_awaited() {
                 state.limiter.pause(&mut permit, now);
             }
-            self.stage = Stage::Running(permit, None);
+            self.stage = AdmissionState::Running(permit, None);
         }
         state.call(stats);
         drop(state);
@@ -262,9 +267,9 @@ fn round<S: Send + Sync + 'static>(shared: &Arc<Shared<S>>) {
 impl<S> Drop for Entry<S> {
     fn drop(&mut self) {
         let Shared { gate, stats, .. } = &*self.session.shared;
-        match std::mem::replace(&mut self.stage, Stage::Gone) {
-            Stage::Outside | Stage::Refused(_) | Stage::Gone => {}
-            Stage::Waiting(ticket, _) => {
+        match std::mem::replace(&mut self.stage, AdmissionState::Gone) {
+            AdmissionState::Outside | AdmissionState::Refused(_) | AdmissionState::Gone => {}
+            AdmissionState::Waiting(ticket, _) => {
                 let mut state = gate.lock();
                 state.limiter.leave(ticket);
                 state.wakers.remove(&ticket);
@@ -272,7 +277,7 @@ impl<S> Drop for Entry<S> {
                 stats.requests_left.fetch_add(1, Relaxed);
                 state.call(stats);
             }
-            Stage::Running(permit, _) => {
+            AdmissionState::Running(permit, _) => {
                 let mut state = gate.lock();
                 state.limiter.abandon(permit, Instant::now());
                 state.call(stats);

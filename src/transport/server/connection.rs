@@ -21,7 +21,7 @@ use hyper::service::{HttpService, service_fn};
 use super::answer::{Session, answer};
 use super::body::ResponseBody;
 use super::convert::{MAX_TARGET, Peer};
-use super::progress::{Progress, WaitsFor, Watchdog};
+use super::progress::{AwaitedEvent, Progress, Watchdog};
 use super::refusal::{self, Refusal};
 use super::{Shared, Stop};
 use crate::timeout::timeout;
@@ -40,7 +40,7 @@ enum End {
     Unparsable,
     /// The peer's fault or an unfinished answer: nothing more can be said.
     Broken,
-    Overdue(WaitsFor),
+    Overdue(AwaitedEvent),
     Cut,
 }
 
@@ -56,7 +56,8 @@ pub(super) async fn run<S: Clone + Send + Sync + 'static>(
     let session = Arc::new(Session { shared: Arc::clone(&shared), progress: Arc::clone(&progress), peer });
     let stream = Arc::new(stream);
     let end = {
-        let wire = Wire { stream: Arc::clone(&stream), progress: Arc::clone(&progress), drained: false, line: 0 };
+        let wire =
+            ConnectionIo { stream: Arc::clone(&stream), progress: Arc::clone(&progress), drained: false, line: 0 };
         let service = service_fn(move |request| answer(Arc::clone(&session), request));
         let connection = http1::Builder::new()
             .max_buf_size(BUFFER)
@@ -74,8 +75,8 @@ pub(super) async fn run<S: Clone + Send + Sync + 'static>(
             progress.leave_unread();
             None
         }
-        End::Overdue(WaitsFor::Head) => Some(&refusal::HEADER_TIMEOUT),
-        End::Overdue(WaitsFor::Body { answering: false }) => Some(&refusal::BODY_TIMEOUT),
+        End::Overdue(AwaitedEvent::Head) => Some(&refusal::HEADER_TIMEOUT),
+        End::Overdue(AwaitedEvent::Body { answering: false }) => Some(&refusal::BODY_TIMEOUT),
         End::Overdue(_) | End::Broken | End::Cut => return,
     };
     if let Some(refusal) = refusal {
@@ -88,7 +89,7 @@ pub(super) async fn run<S: Clone + Send + Sync + 'static>(
 
 /// Polls hyper, then asks whether something else ends the connection.
 async fn drive<S, H>(
-    mut connection: Pin<&mut http1::Connection<Io<Wire>, H>>,
+    mut connection: Pin<&mut http1::Connection<Io<ConnectionIo>, H>>,
     progress: &Progress,
     shared: &Shared<S>,
 ) -> End
@@ -191,7 +192,7 @@ async fn linger(stream: &Async<TcpStream>) {
 }
 
 /// The socket, watched: notes what arrives and whether the peer takes what we send.
-struct Wire {
+struct ConnectionIo {
     stream: Arc<Async<TcpStream>>,
     progress: Arc<Progress>,
     /// The last read took all there was: wait for more instead of asking the system again.
@@ -200,7 +201,7 @@ struct Wire {
     line: usize,
 }
 
-impl Wire {
+impl ConnectionIo {
     /// Looks at bytes that came while no request was under way, or while a request line was.
     fn check_head(&mut self, begins: bool, bytes: &[u8]) -> Option<&'static Refusal> {
         if begins {
@@ -239,7 +240,7 @@ fn has_two_lengths(bytes: &[u8]) -> bool {
     length && encoding
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for ConnectionIo {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         let n = loop {
@@ -267,7 +268,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl Wire {
+impl ConnectionIo {
     fn poll_send(
         &self,
         cx: &mut Context<'_>,
@@ -292,7 +293,7 @@ impl Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for ConnectionIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_send(cx, |mut stream| stream.write(bytes))
     }

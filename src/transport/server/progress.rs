@@ -30,7 +30,7 @@ const CHANGE: u32 = STATE + 1;
 
 /// Event that a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum WaitsFor {
+pub(super) enum AwaitedEvent {
     /// For the next request.
     Request,
     /// For the rest of a request's head.
@@ -43,7 +43,7 @@ pub(super) enum WaitsFor {
     Handler,
 }
 
-impl WaitsFor {
+impl AwaitedEvent {
     fn limit(self, limits: &Limits) -> Option<Duration> {
         match self {
             Self::Request => Some(limits.idle_timeout),
@@ -161,14 +161,14 @@ impl Progress {
         self.refused.get().copied()
     }
 
-    fn waits(state: u32) -> WaitsFor {
+    fn waits(state: u32) -> AwaitedEvent {
         let answering = state & PHASE == ANSWERING;
         match state & PHASE {
-            _ if state & STALLED != 0 => WaitsFor::Peer,
-            _ if state & BODY_AWAITED != 0 => WaitsFor::Body { answering },
-            IDLE => WaitsFor::Request,
-            HEAD => WaitsFor::Head,
-            _ => WaitsFor::Handler,
+            _ if state & STALLED != 0 => AwaitedEvent::Peer,
+            _ if state & BODY_AWAITED != 0 => AwaitedEvent::Body { answering },
+            IDLE => AwaitedEvent::Request,
+            HEAD => AwaitedEvent::Head,
+            _ => AwaitedEvent::Handler,
         }
     }
 }
@@ -192,7 +192,7 @@ impl Watchdog {
         cx: &mut Context<'_>,
         progress: &Progress,
         limits: &Limits,
-    ) -> Poll<WaitsFor> {
+    ) -> Poll<AwaitedEvent> {
         let (overdue, arm) = self.look(progress.state.load(Relaxed), Instant::now(), limits);
         if let Some(waits) = overdue {
             return Poll::Ready(waits);
@@ -207,7 +207,7 @@ impl Watchdog {
     }
 
     /// Finds the wait that is overdue at `now`, or else when to arm the timer, if it is not armed in time already.
-    fn look(&mut self, state: u32, now: Instant, limits: &Limits) -> (Option<WaitsFor>, Option<Instant>) {
+    fn look(&mut self, state: u32, now: Instant, limits: &Limits) -> (Option<AwaitedEvent>, Option<Instant>) {
         if state != self.seen {
             self.seen = state;
             self.since = now;
@@ -266,7 +266,7 @@ mod tests {
         let fired = start + limits.idle_timeout;
         assert_eq!(dog.look(state(&progress), fired, &limits), (None, Some(last + limits.idle_timeout)));
         let over = last + limits.idle_timeout;
-        assert_eq!(dog.look(state(&progress), over, &limits), (Some(WaitsFor::Request), None));
+        assert_eq!(dog.look(state(&progress), over, &limits), (Some(AwaitedEvent::Request), None));
     }
 
     #[test]
@@ -281,7 +281,7 @@ mod tests {
             assert_eq!(dog.look(state(&progress), start + Duration::from_secs(second), &limits), (None, None));
         }
         let over = start + limits.header_timeout;
-        assert_eq!(dog.look(state(&progress), over, &limits).0, Some(WaitsFor::Head));
+        assert_eq!(dog.look(state(&progress), over, &limits).0, Some(AwaitedEvent::Head));
     }
 
     #[test]
@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(dog.look(state(&progress), hour(1), &limits), (None, None));
         progress.body_awaited();
         assert_eq!(dog.look(state(&progress), hour(1), &limits).1, Some(hour(1) + limits.body_timeout));
-        assert_eq!(dog.look(state(&progress), hour(2), &limits).0, Some(WaitsFor::Body { answering: false }));
+        assert_eq!(dog.look(state(&progress), hour(2), &limits).0, Some(AwaitedEvent::Body { answering: false }));
         progress.body_done(true);
         progress.answering();
         progress.stalled(true);
@@ -304,6 +304,6 @@ mod tests {
         progress.stalled(true);
         let more = hour(2) + limits.write_timeout;
         assert_eq!(dog.look(state(&progress), more, &limits).0, None, "there was progress in between");
-        assert_eq!(dog.look(state(&progress), hour(3), &limits).0, Some(WaitsFor::Peer));
+        assert_eq!(dog.look(state(&progress), hour(3), &limits).0, Some(AwaitedEvent::Peer));
     }
 }

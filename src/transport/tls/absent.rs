@@ -19,17 +19,18 @@ impl Tls {
 mod tests {
     use std::path::PathBuf;
 
-    use crate::transport::client::{Error, Settings, Wire};
+    use crate::transport::client::{Error, HttpTransport, HttpTransportSettings};
 
     #[test]
     fn https_and_certificates_are_errors_that_name_the_feature() {
-        let wire = Wire::new(Settings::default()).expect("no certificates");
+        let wire = HttpTransport::new(HttpTransportSettings::default()).expect("no certificates");
         let asked = smol::block_on(async { wire.into_surf().get("https://localhost/").await });
         let error = asked.expect_err("no TLS");
         let ours = Error::of(&error).map(ToString::to_string).unwrap_or_default();
         assert!(ours.contains("https://localhost/") && ours.contains("without the cargo feature `tls`"), "{ours}");
-        let certificates = Settings { ca_file: Some(PathBuf::from("ca.pem")), ..Settings::default() };
-        let error = Wire::new(certificates).err().map(|error| error.to_string()).unwrap_or_default();
+        let certificates =
+            HttpTransportSettings { ca_file: Some(PathBuf::from("ca.pem")), ..HttpTransportSettings::default() };
+        let error = HttpTransport::new(certificates).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains("without the cargo feature `tls`"), "{error}");
     }
 }

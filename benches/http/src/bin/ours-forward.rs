@@ -10,7 +10,7 @@ use std::time::Instant;
 use bench_http::LISTENING;
 use bramble::Config;
 use bramble::client::Client;
-use bramble::discovery::{Directory, Told, fixed};
+use bramble::discovery::{Directory, ServiceFilter, fixed};
 use bramble::internals::transport::server::{self, Limits, Options};
 use smol::Executor;
 use tide::http::{mime, url::Position};
@@ -41,7 +41,7 @@ impl Forward {
 fn main() -> Result<(), Failed> {
     let backend: SocketAddr = std::env::args().nth(1).ok_or("usage: ours-forward ADDRESS:PORT")?.parse()?;
     let executor = Arc::new(Executor::new());
-    let directory = Directory::new(Told::Nobody, Instant::now());
+    let directory = Directory::new(ServiceFilter::None, Instant::now());
     fixed::fill(&directory, &BTreeMap::from([(SERVICE.to_owned(), vec![backend])]), Instant::now());
     let config = Config::default();
     let limits = Limits { max_connections: 4096, ..Limits::from(&config.server) };

@@ -1,6 +1,6 @@
 use crate::contestant::EndpointId;
 use bramble::discovery::table::{Effects, ProbeRequest, ProbeResult};
-use bramble::discovery::{Change, Instance, InstanceTable, Source, Status, Suspicion, Told};
+use bramble::discovery::{Change, Instance, InstanceTable, ServiceFilter, Source, Status, Suspicion};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -31,7 +31,7 @@ pub struct DirectoryProbe {
 
 impl Directory {
     pub(super) fn new(now: Instant, seed: u64) -> Self {
-        let table = RefCell::new(InstanceTable::new(Told::Nobody, now, seed));
+        let table = RefCell::new(InstanceTable::new(ServiceFilter::None, now, seed));
         Self { table, probes: RefCell::default() }
     }
 

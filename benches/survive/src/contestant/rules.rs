@@ -6,7 +6,7 @@ use crate::contestant::{
 };
 use bramble::balance::{self, BalanceSettings, Endpoint};
 use bramble::breaker::BreakerSettings;
-use bramble::call::{self, CallMachine, CallSettings, CalledService, Verdict};
+use bramble::call::{self, CallMachine, CallOutcome, CallSettings, CalledService};
 use bramble::discovery::{Status, Suspicion};
 use fastrand::Rng;
 use std::cell::RefCell;
@@ -158,7 +158,7 @@ impl Call for RulesCall<'_> {
                 Step::Ask { attempt: ask.attempt, endpoint, deadline: ask.deadline, only_if_cached: ask.cached_only }
             }
             call::Step::Wait(until) => Step::Wait(until),
-            call::Step::Done(Verdict::Attempt(attempt)) => Step::Done(Some(attempt)),
+            call::Step::Done(CallOutcome::Attempt(attempt)) => Step::Done(Some(attempt)),
             call::Step::Done(_) => Step::Done(None),
         }
     }

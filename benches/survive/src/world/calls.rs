@@ -92,9 +92,9 @@ impl World<'_> {
                     }
                     break;
                 }
-                Step::Done(verdict) => {
+                Step::Done(outcome) => {
                     drop(machine);
-                    self.finish(id, verdict);
+                    self.finish(id, outcome);
                     break;
                 }
             }
@@ -167,7 +167,7 @@ impl World<'_> {
     }
 
     /// Ends a call, with what an attempt has brought.
-    fn finish(&mut self, id: CallId, verdict: Option<usize>) {
+    fn finish(&mut self, id: CallId, outcome: Option<usize>) {
         let call = &mut self.calls[id];
         let attempts = std::mem::take(&mut call.attempts);
         let client = call.client;
@@ -181,7 +181,7 @@ impl World<'_> {
         self.record.calls.push(CallRecord {
             begun: call.begun,
             took: self.now - call.begun,
-            answered: verdict.is_some_and(|number| self.attempts[attempts[number]].is_right),
+            answered: outcome.is_some_and(|number| self.attempts[attempts[number]].is_right),
             attempts: attempts.len(),
             known: call.known,
         });

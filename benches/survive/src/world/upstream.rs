@@ -10,7 +10,9 @@ mod tests;
 use super::{AttemptId, Event, Reply, World};
 use crate::scenario::{UpstreamCondition, UpstreamSpec};
 use bramble::breaker::{BreakerSettings, CircuitBreaker, Outcome, Permit};
-use bramble::cache::{Boarding, CacheTable, Entry, Failure, FetchOrigin, Found, Lookup, Missed, Settings};
+use bramble::cache::{
+    CacheError, CacheSettings, CacheTable, CachedAnswer, Entry, FetchFailure, FetchOrigin, FlightAdmission, Lookup,
+};
 use bramble::config::Config;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +25,7 @@ const UNTIL_THERE_IS_ROOM: Duration = Duration::from_millis(250); // as the prod
 /// A server's cache, the circuit before the upstream, and what is being fetched.
 #[derive(Debug)]
 pub(super) struct Cache {
-    settings: Settings,
+    settings: CacheSettings,
     seed: u64,
     table: CacheTable<(), FetchError>,
     /// None: the servers of this contestant have no such circuit.
@@ -49,7 +51,7 @@ pub(super) enum FetchError {
 }
 
 /// As for the errors of the same names in `services/producer/src/refusal.rs`.
-impl Failure for FetchError {
+impl FetchFailure for FetchError {
     fn stale_may_stand_in(&self) -> bool {
         true
     }
@@ -63,7 +65,7 @@ impl Cache {
     /// An empty one, with the producer's settings.
     pub(super) fn new(upstream: Option<UpstreamSpec>, has_circuit: bool, now: Instant, seed: u64) -> Self {
         let config = Config::default();
-        let mut settings = Settings::new(&config.cache, &config.call);
+        let mut settings = CacheSettings::new(&config.cache, &config.call);
         if let Some(upstream) = upstream {
             settings.lifetimes.fresh_for = upstream.fresh_for;
         }
@@ -128,7 +130,7 @@ impl World<'_> {
                 self.board(id, key, None);
             }
             Lookup::Missing(_) if self.attempts[attempt].deadline <= self.now => {
-                self.conclude(id, attempt, key, Err(Missed::Late), now);
+                self.conclude(id, attempt, key, Err(CacheError::Late), now);
             }
             Lookup::Missing(_) => self.board(id, key, Some(attempt)),
         }
@@ -140,9 +142,11 @@ impl World<'_> {
         let Cache { table, fetches, .. } = &mut self.servers[id].cache;
         let under_way = fetches.contains_key(&key).then_some(());
         let begins = match table.board(&name, under_way, fetches.len(), now) {
-            Some(Boarding::Joined(())) => false,
-            Some(Boarding::There(_)) => return caller.into_iter().for_each(|one| self.reply(one, Reply::Answer)),
-            Some(Boarding::Refused(missed)) => {
+            Some(FlightAdmission::Joined(())) => false,
+            Some(FlightAdmission::There(_)) => {
+                return caller.into_iter().for_each(|one| self.reply(one, Reply::Answer));
+            }
+            Some(FlightAdmission::Refused(missed)) => {
                 return caller.into_iter().for_each(|one| self.conclude(id, one, key, Err(missed.clone()), now));
             }
             None => {
@@ -209,7 +213,7 @@ impl World<'_> {
                 Ok((entry, FetchOrigin::Fetch))
             }
             Err(error) => {
-                let missed = Missed::Failed(error);
+                let missed = CacheError::Failed(error);
                 server.cache.table.failed(&key.to_string(), &missed, now);
                 Err(missed)
             }
@@ -227,7 +231,7 @@ impl World<'_> {
         };
         if let Some(index) = fetch.waiting.iter().position(|(other, _)| *other == attempt) {
             let (attempt, asked) = fetch.waiting.swap_remove(index);
-            self.conclude(id, attempt, key, Err(Missed::Late), asked);
+            self.conclude(id, attempt, key, Err(CacheError::Late), asked);
         }
     }
 
@@ -236,7 +240,7 @@ impl World<'_> {
         id: usize,
         attempt: AttemptId,
         key: u64,
-        outcome: Result<(Entry<()>, FetchOrigin), Missed<FetchError>>,
+        outcome: Result<(Entry<()>, FetchOrigin), CacheError<FetchError>>,
         asked: SystemTime,
     ) {
         let answer = self.servers[id].cache.table.conclude(&key.to_string(), outcome, None, asked);
@@ -255,11 +259,13 @@ fn outcome(result: Result<(), FetchError>) -> Outcome {
 }
 
 /// Reply to a caller, with the statuses of the producer. A stale answer is an answer.
-fn reply_of(answer: &Result<Found<(), FetchError>, Missed<FetchError>>) -> Reply {
+fn reply_of(answer: &Result<CachedAnswer<(), FetchError>, CacheError<FetchError>>) -> Reply {
     match answer {
         Ok(_) => Reply::Answer,
-        Err(Missed::Busy) => Reply::NoRoom { retry_after: UNTIL_THERE_IS_ROOM },
-        Err(Missed::Late | Missed::TimedOut | Missed::Failed(FetchError::TimedOut)) => Reply::UpstreamTimeout,
+        Err(CacheError::Busy) => Reply::NoRoom { retry_after: UNTIL_THERE_IS_ROOM },
+        Err(CacheError::Late | CacheError::TimedOut | CacheError::Failed(FetchError::TimedOut)) => {
+            Reply::UpstreamTimeout
+        }
         Err(_) => Reply::UpstreamFailure,
     }
 }

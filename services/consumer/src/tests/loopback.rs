@@ -11,16 +11,16 @@ use smol::Executor;
 use super::*;
 
 /// Answer of a server: status, more header lines, body.
-type Says = (u16, &'static str, String);
+type FixedAnswer = (u16, &'static str, String);
 
 /// A producer that answers as it is told, until dropped.
 struct FakeProducer {
     address: SocketAddr,
-    says: Arc<Mutex<Option<Says>>>,
+    says: Arc<Mutex<Option<FixedAnswer>>>,
 }
 
 impl FakeProducer {
-    fn start(says: Says) -> Self {
+    fn start(says: FixedAnswer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let fake = Self { address: listener.local_addr().expect("bound"), says: Arc::new(Mutex::new(Some(says))) };
         let says = Arc::clone(&fake.says);
@@ -33,7 +33,7 @@ impl FakeProducer {
         fake
     }
 
-    fn says(&self, says: Says) {
+    fn says(&self, says: FixedAnswer) {
         *self.says.lock().expect("no panic") = Some(says);
     }
 
@@ -53,7 +53,7 @@ impl Drop for FakeProducer {
 }
 
 /// Answers one request and closes the connection.
-fn answer(stream: TcpStream, (status, headers, body): &Says) {
+fn answer(stream: TcpStream, (status, headers, body): &FixedAnswer) {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     while reader.read_line(&mut line).is_ok_and(|read| read > 0) && !line.ends_with("\r\n\r\n") {}
@@ -81,12 +81,12 @@ impl Bench {
         Self { app: app(Arc::new(producers), Settings::default()), executor }
     }
 
-    fn get(&self, path: &str) -> Got {
+    fn get(&self, path: &str) -> PageResponse {
         let url = Url::parse(&format!("http://bramble.test{path}")).expect("an address");
         smol::block_on(self.executor.run(async {
             let mut response: Response = self.app.respond(Request::new(Method::Get, url)).await.expect("an answer");
             let body = response.body_string().await.expect("text");
-            Got { response, body }
+            PageResponse { response, body }
         }))
     }
 
@@ -96,7 +96,7 @@ impl Bench {
     }
 }
 
-fn good(report: &Report) -> Says {
+fn good(report: &Report) -> FixedAnswer {
     (200, "", serde_json::to_string(report).expect("JSON"))
 }
 
@@ -105,12 +105,12 @@ fn old_report() -> Report {
     Report { age_s: Some(7200), source: Source::Stale, message: Report::STALE.into(), ..report() }
 }
 
-fn error_body(status: u16, headers: &'static str, code: &str) -> Says {
+fn error_body(status: u16, headers: &'static str, code: &str) -> FixedAnswer {
     (status, headers, format!(r#"{{"error":{{"code":"{code}","message":"what the producer said"}}}}"#))
 }
 
 /// Failures of the weather API as a producer answers them.
-fn upstream_failures() -> [(Says, u16, &'static str); 5] {
+fn upstream_failures() -> [(FixedAnswer, u16, &'static str); 5] {
     [
         (error_body(502, "retry-after: 7\r\n", "rate_limited"), 429, "rate_limited"),
         (error_body(504, "", "not_cached"), 504, "upstream_timeout"),
@@ -121,7 +121,7 @@ fn upstream_failures() -> [(Says, u16, &'static str); 5] {
 }
 
 /// Answers that are none of a producer to this question.
-fn strange_answers() -> Vec<Says> {
+fn strange_answers() -> Vec<FixedAnswer> {
     let elsewhere = Report { zip: Some("10115".into()), city: Some("Berlin".into()), ..report() };
     let absurd = Report { temperature_c: Some(9000.0), ..report() };
     vec![

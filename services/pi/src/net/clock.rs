@@ -28,7 +28,7 @@ const SELDOM: Duration = Duration::from_secs(64);
 /// The longest pause: a cheap quartz is wrong by 0.1 s then.
 const SELDOMEST: Duration = Duration::from_secs(1024);
 /// Servers that are remembered for not wanting to be asked.
-const KISSES: usize = 64;
+const MAX_KISS_CODES: usize = 64;
 
 /// When to ask next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,9 +61,9 @@ impl Pace {
 
 /// Servers that do not want to be asked, and until when.
 #[derive(Debug, Default)]
-struct Kisses(HashMap<IpAddr, (Option<Instant>, Duration)>);
+struct KissCodes(HashMap<IpAddr, (Option<Instant>, Duration)>);
 
-impl Kisses {
+impl KissCodes {
     fn may_ask(&self, server: IpAddr, now: Instant) -> bool {
         match self.0.get(&server) {
             None => true,
@@ -72,7 +72,7 @@ impl Kisses {
     }
 
     fn learn(&mut self, server: IpAddr, refused: Refused, now: Instant) {
-        if self.0.len() >= KISSES {
+        if self.0.len() >= MAX_KISS_CODES {
             self.0.clear(); // a pool that answers so with so many addresses is broken anyway
         }
         let (until, pause) = self.0.entry(server).or_insert((Some(now), SELDOM));
@@ -89,14 +89,14 @@ impl Kisses {
 
 /// The time as one server told it.
 #[derive(Debug, Clone)]
-struct Told {
+struct ServerTime {
     /// Since 1970, at `at`.
     time: Duration,
     at: Instant,
     server: String,
 }
 
-impl Told {
+impl ServerTime {
     fn time(&self, now: Instant) -> Duration {
         self.time + now.saturating_duration_since(self.at)
     }
@@ -116,7 +116,7 @@ pub(super) struct Clock {
     resolver: Resolver,
     port: u16,
     pace: Pace,
-    kisses: Kisses,
+    kisses: KissCodes,
     /// The last complaint about each server, so that the log says it once.
     complaints: HashMap<String, String>,
     round: usize,
@@ -124,7 +124,7 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn new(servers: Vec<String>, resolver: Resolver, port: u16) -> Self {
-        let (pace, kisses) = (Pace::new(), Kisses::default());
+        let (pace, kisses) = (Pace::new(), KissCodes::default());
         Self { servers, resolver, port, pace, kisses, complaints: HashMap::new(), round: 0 }
     }
 
@@ -161,7 +161,7 @@ impl Clock {
     }
 
     /// Asks every server that may be asked, at once.
-    async fn ask_all(&mut self, executor: &Arc<Executor<'static>>) -> Option<Told> {
+    async fn ask_all(&mut self, executor: &Arc<Executor<'static>>) -> Option<ServerTime> {
         self.round += 1;
         let mut addresses: Vec<(String, IpAddr)> = Vec::new();
         let lookups: Vec<_> = self.servers.iter().map(|name| executor.spawn(self.look_up(name))).collect();
@@ -181,7 +181,7 @@ impl Clock {
             match answer.await {
                 Ok((time, at)) => {
                     self.complaints.remove(&server);
-                    all_told.push(Told { time, at, server });
+                    all_told.push(ServerTime { time, at, server });
                 }
                 Err(Silence::Refused(refused)) => {
                     self.kisses.learn(ip, refused, Instant::now());
@@ -214,7 +214,7 @@ impl Clock {
 }
 
 /// Of three or more the one in the middle; of two the one that came first.
-fn middle(mut told: Vec<Told>, now: Instant) -> Option<Told> {
+fn middle(mut told: Vec<ServerTime>, now: Instant) -> Option<ServerTime> {
     if told.len() > 2 {
         told.sort_by_key(|told| told.time(now));
     }
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_server_that_wants_to_be_asked_less_often_is_and_one_that_wants_no_questions_gets_none() {
-        let (mut kisses, now) = (Kisses::default(), Instant::now());
+        let (mut kisses, now) = (KissCodes::default(), Instant::now());
         let [rate, deny]: [IpAddr; 2] = [[192, 0, 2, 1].into(), [192, 0, 2, 2].into()];
         kisses.learn(rate, Refused::Rate, now);
         kisses.learn(deny, Refused::Deny, now);
@@ -298,7 +298,8 @@ mod tests {
     #[test]
     fn one_of_three_that_is_wrong_does_no_harm() {
         let now = Instant::now();
-        let told = |seconds: u64| Told { time: Duration::from_secs(seconds), at: now, server: seconds.to_string() };
+        let told =
+            |seconds: u64| ServerTime { time: Duration::from_secs(seconds), at: now, server: seconds.to_string() };
         let of = |times: &[u64]| middle(times.iter().map(|time| told(*time)).collect(), now).map(|told| told.server);
         assert_eq!(of(&[]), None);
         assert_eq!(of(&[100]).as_deref(), Some("100"));

@@ -25,7 +25,7 @@ fn wrong_mark(question: &[u8]) -> Vec<u8> {
     packet
 }
 
-fn kiss(question: &[u8], code: &[u8]) -> Vec<u8> {
+fn kiss_code(question: &[u8], code: &[u8]) -> Vec<u8> {
     let mut packet = good(question);
     packet[1] = 0;
     packet[12..16].copy_from_slice(code);
@@ -88,7 +88,7 @@ fn a_good_server_is_believed_at_once() {
 #[test]
 fn forged_and_senseless_packets_before_the_answer_are_passed_over() {
     let (port, _) = serve(|question| {
-        let noise = vec![vec![], vec![0; 48], vec![255; 500], question.to_vec(), kiss(&[9; 48], b"DENY")];
+        let noise = vec![vec![], vec![0; 48], vec![255; 500], question.to_vec(), kiss_code(&[9; 48], b"DENY")];
         noise.into_iter().chain([wrong_mark(question), good(question)]).collect()
     });
     let (event, _) = first(&["127.0.0.1"], port, PATIENCE).expect("it answers");
@@ -106,7 +106,9 @@ fn a_server_that_is_silent_or_talks_nonsense_is_asked_again_after_a_pause_and_no
 
 #[test]
 fn a_server_that_does_not_want_to_be_asked_is_not_asked_again() {
-    for reply in [(|question| vec![kiss(question, b"DENY")]) as Reply, |question| vec![kiss(question, b"RATE")]] {
+    for reply in
+        [(|question| vec![kiss_code(question, b"DENY")]) as Reply, |question| vec![kiss_code(question, b"RATE")]]
+    {
         let (port, asked) = serve(reply);
         assert_eq!(first(&["127.0.0.1"], port, Duration::from_secs(6)), None);
         assert_eq!(asked.len(), 1);

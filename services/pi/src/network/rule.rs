@@ -28,12 +28,12 @@ pub(crate) struct Rule {
     asked: Option<Instant>,
     /// Counts how often the DHCP client was to be started anew.
     round: u64,
-    own: Own,
+    own: SelfAssigned,
 }
 
 /// The address that the Pi gives itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Own {
+struct SelfAssigned {
     /// Number of addresses that other hosts had.
     taken: u32,
     /// When the current one was last found free.
@@ -52,7 +52,7 @@ impl Rule {
             lease: None,
             asked: None,
             round: 0,
-            own: Own::default(),
+            own: SelfAssigned::default(),
         }
     }
 
@@ -76,7 +76,7 @@ impl Rule {
     pub(crate) fn card(&mut self, mac: Option<&str>, now: Instant) {
         if self.card.as_deref() != mac {
             self.card = mac.map(str::to_owned);
-            (self.lease, self.own) = (None, Own::default());
+            (self.lease, self.own) = (None, SelfAssigned::default());
             self.ask_again(now);
         }
     }
@@ -114,7 +114,7 @@ impl Rule {
         if is_free {
             (self.own.free_at, self.own.is_doubtful) = (Some(now), false);
         } else {
-            self.own = Own { taken: self.own.taken.wrapping_add(1), ..Own::default() };
+            self.own = SelfAssigned { taken: self.own.taken.wrapping_add(1), ..SelfAssigned::default() };
         }
     }
 

@@ -9,10 +9,10 @@ use super::*;
 type Numbers = [Option<f64>; 5];
 
 /// File, place, first condition, its icon, numbers, and when; units are those of the capture.
-type Understood = (&'static str, Option<&'static str>, &'static str, &'static str, Numbers, u64);
+type ExpectedWeather = (&'static str, Option<&'static str>, &'static str, &'static str, Numbers, u64);
 
 #[rustfmt::skip]
-const UNDERSTOOD: [Understood; 32] = [
+const UNDERSTOOD: [ExpectedWeather; 32] = [
     ("ok/01-york-2013-global-stations.json", Some("York"), "light rain", "10n", [Some(9.98), None, Some(91.0), Some(1010.0), Some(5.65)], 1381694298),
     ("ok/04-new-york-2013-gdps.json", Some("New York"), "scattered clouds", "03n", [Some(294.19), None, Some(86.0), Some(980.9), Some(1.6)], 1377828463),
     ("ok/07-minsk-2013-gdps-snow3h.json", Some("Minsk"), "broken clouds", "04d", [Some(273.15), None, Some(86.0), Some(1009.0), Some(6.68)], 1385890221),

@@ -25,7 +25,7 @@ pub(super) const NOT_FOUND: &str = r#"{"cod":"404","message":"city not found"}"#
 
 /// Behaviour of the fake towards a call.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Does {
+pub(super) enum Behaviour {
     Answer(u16, &'static str),
     Limit(&'static str),
     /// Fails with a text that has the whole address in it.
@@ -37,12 +37,12 @@ pub(super) enum Does {
 
 #[derive(Debug)]
 struct State {
-    does: Mutex<Does>,
+    does: Mutex<Behaviour>,
     asked: Mutex<Vec<String>>,
     /// How much time each call had.
     deadlines: Mutex<Vec<Option<Duration>>>,
     /// A message for each call that waits.
-    released: (Sender<Does>, Receiver<Does>),
+    released: (Sender<Behaviour>, Receiver<Behaviour>),
 }
 
 #[derive(Debug, Clone)]
@@ -56,20 +56,20 @@ impl surf::HttpClient for Fake {
         self.0.deadlines.lock().expect("no panic").push(deadline);
         smol::future::yield_now().await;
         let does = *self.0.does.lock().expect("no panic");
-        let does = if let Does::Wait = does { self.0.released.1.recv().await.expect("a bench") } else { does };
+        let does = if let Behaviour::Wait = does { self.0.released.1.recv().await.expect("a bench") } else { does };
         match does {
-            Does::Answer(status, body) => {
+            Behaviour::Answer(status, body) => {
                 let mut response = Response::new(status);
                 response.set_body(body);
                 Ok(response)
             }
-            Does::Limit(retry_after) => {
+            Behaviour::Limit(retry_after) => {
                 let mut response = Response::new(429_u16);
                 response.insert_header("retry-after", retry_after);
                 Ok(response)
             }
-            Does::Fail => Err(surf::Error::from_str(502, format!("no route to {}", request.url()))),
-            Does::Hang | Does::Wait => pending().await,
+            Behaviour::Fail => Err(surf::Error::from_str(502, format!("no route to {}", request.url()))),
+            Behaviour::Hang | Behaviour::Wait => pending().await,
         }
     }
 }
@@ -103,16 +103,16 @@ fn key_file() -> PathBuf {
 }
 
 impl Bench {
-    pub(super) fn new(does: Does) -> Self {
+    pub(super) fn new(does: Behaviour) -> Self {
         Self::with(does, &config())
     }
 
-    pub(super) fn with(does: Does, config: &Config) -> Self {
+    pub(super) fn with(does: Behaviour, config: &Config) -> Self {
         Self::with_clock(does, config, None)
     }
 
     /// A fake whose clock is a guess while the file is there.
-    pub(super) fn with_clock(does: Does, config: &Config, clock_unset: Option<PathBuf>) -> Self {
+    pub(super) fn with_clock(does: Behaviour, config: &Config, clock_unset: Option<PathBuf>) -> Self {
         let (asked, deadlines) = (Mutex::default(), Mutex::default());
         let fake = Fake(Arc::new(State { does: Mutex::new(does), asked, deadlines, released: unbounded() }));
         let executor = Arc::new(Executor::new());
@@ -125,12 +125,12 @@ impl Bench {
         Self { weather: Arc::new(weather), start, executor, fake }
     }
 
-    pub(super) fn does(&self, does: Does) {
+    pub(super) fn does(&self, does: Behaviour) {
         *self.fake.0.does.lock().expect("no panic") = does;
     }
 
     /// Has one call that waits answer so, and all calls from now on.
-    pub(super) fn release(&self, does: Does) {
+    pub(super) fn release(&self, does: Behaviour) {
         self.does(does);
         self.fake.0.released.0.try_send(does).expect("a fake");
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bramble_weather::{Code, Query, Report, Source};
 use smol::future::{poll_once, yield_now};
 
-use super::fake::{Bench, Does, NOT_FOUND, config};
+use super::fake::{Behaviour, Bench, NOT_FOUND, config};
 use super::{DOWN, GOOD, circuit, code, header};
 
 fn query(zip: &str) -> Query {
@@ -27,7 +27,7 @@ async fn until_kept(bench: &Bench, entries: u64) {
 
 #[test]
 fn an_answer_that_is_late_for_its_caller_is_there_for_the_next_one() {
-    let bench = Bench::new(Does::Wait);
+    let bench = Bench::new(Behaviour::Wait);
     bench.run(async {
         let error = in_a_hurry(&bench, "70569", 0).await.expect_err("too late");
         assert_eq!((error.code, error.retry_after_s()), (Code::UpstreamTimeout, Some(1)));
@@ -44,7 +44,7 @@ fn an_answer_that_is_late_for_its_caller_is_there_for_the_next_one() {
 
 #[test]
 fn an_answer_without_a_caller_left_is_kept_and_recorded_as_any_other() {
-    let bench = Bench::new(Does::Wait);
+    let bench = Bench::new(Behaviour::Wait);
     bench.run(async {
         in_a_hurry(&bench, "70569", 0).await.expect_err("too late");
         bench.release(GOOD);
@@ -59,7 +59,7 @@ fn a_refresh_that_is_late_for_its_caller_is_there_for_the_next_one() {
     let bench = Bench::new(GOOD);
     bench.run(async {
         bench.ask("70569", 0).await.expect("a report");
-        bench.does(Does::Wait);
+        bench.does(Behaviour::Wait);
         assert_eq!(in_a_hurry(&bench, "70569", 610).await.expect("kept").source, Source::Stale, "revalidated");
         assert_eq!(in_a_hurry(&bench, "70569", 700).await.expect("kept").source, Source::Stale, "waits in vain");
         while bench.calls() < 2 {
@@ -76,7 +76,7 @@ fn a_refresh_that_is_late_for_its_caller_is_there_for_the_next_one() {
 
 #[test]
 fn callers_that_give_up_teach_the_circuit_nothing() {
-    let bench = Bench::new(Does::Wait);
+    let bench = Bench::new(Behaviour::Wait);
     bench.run(async {
         for zip in 1..=30 {
             let error = in_a_hurry(&bench, &zip.to_string(), 0).await.expect_err("too late");
@@ -92,7 +92,7 @@ fn callers_that_give_up_teach_the_circuit_nothing() {
 fn fetches_are_bounded_and_one_more_place_is_told_to_wait() {
     let mut config = config();
     config.call.max_concurrent = 3;
-    let bench = Bench::with(Does::Wait, &config);
+    let bench = Bench::with(Behaviour::Wait, &config);
     bench.run(async {
         for zip in 1..=3 {
             in_a_hurry(&bench, &zip.to_string(), 0).await.expect_err("too late");
@@ -143,7 +143,7 @@ fn after_an_outage_unknown_places_close_the_circuit_as_well() {
             bench.ask(&zip.to_string(), 0).await.expect_err("down");
         }
         assert_eq!(circuit(&bench)["state"], "open");
-        bench.does(Does::Answer(404, NOT_FOUND));
+        bench.does(Behaviour::Answer(404, NOT_FOUND));
         for zip in 10..=57 {
             assert_eq!(code(bench.ask(&zip.to_string(), 4).await), Code::UnknownPlace);
         }

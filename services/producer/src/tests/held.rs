@@ -3,7 +3,7 @@
 use bramble_weather::{Code, Report, Source};
 use surf::http::{Request, Response};
 
-use super::fake::{Bench, Does, NOT_FOUND};
+use super::fake::{Behaviour, Bench, NOT_FOUND};
 use super::{DOWN, GOOD, error_of, header};
 
 async fn get(bench: &Bench, zip: &str, cache_control: &str) -> Response {
@@ -51,7 +51,7 @@ fn an_old_report_is_not_given_and_begins_no_refresh() {
 
 #[test]
 fn a_fetch_under_way_is_not_waited_for() {
-    let bench = Bench::new(Does::Wait);
+    let bench = Bench::new(Behaviour::Wait);
     bench.run(async {
         let mut asking = Box::pin(bench.ask("70569", 0));
         assert!(smol::future::poll_once(&mut asking).await.is_none());
@@ -63,7 +63,7 @@ fn a_fetch_under_way_is_not_waited_for() {
 
 #[test]
 fn that_a_place_is_unknown_is_held_too_and_that_the_api_failed_is_not() {
-    for (does, status) in [(Does::Answer(404, NOT_FOUND), 404), (DOWN, 504)] {
+    for (does, status) in [(Behaviour::Answer(404, NOT_FOUND), 404), (DOWN, 504)] {
         let bench = Bench::new(does);
         bench.run(async {
             bench.get("/weather?zip=70569&country=DE").await;

@@ -11,7 +11,7 @@ use crate::page::tests::view;
 use crate::state::READERS;
 
 fn lost(ago: Duration) -> News {
-    News { ago, whom: "producer-a".into(), what: "was\nlost".into() }
+    News { ago, subject: "producer-a".into(), what: "was\nlost".into() }
 }
 
 fn names(events: &str) -> Vec<&str> {

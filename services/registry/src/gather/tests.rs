@@ -57,7 +57,7 @@ impl Bench {
         (addr, asked)
     }
 
-    fn look(&self) -> Arc<Gathered> {
+    fn look(&self) -> Arc<GatheredCircuits> {
         future::block_on(self.executor.run(self.gather.look()))
     }
 }
@@ -102,7 +102,7 @@ fn a_round_ends_when_its_time_is_over_and_the_next_begins_with_those_it_left_out
         bench.knows(&format!("producer-{number:03}"), addr);
     }
     let since = Instant::now();
-    let first = future::block_on(bench.executor.run(bench.gather.round(&Gathered::default(), Instant::now())));
+    let first = future::block_on(bench.executor.run(bench.gather.round(&GatheredCircuits::default(), Instant::now())));
     assert!(since.elapsed() < ALL_WITHIN + ONE_WITHIN, "{:?}", since.elapsed());
     let asked = first.told.len();
     assert!(0 < asked && asked < all, "{asked} were asked");
@@ -141,7 +141,7 @@ fn a_circuit_that_moves_is_news_and_one_that_was_never_open_is_none() {
     assert!(news("closed", "closed").is_empty() && moved(&Circuits::default(), &read("closed"), &by, now).is_empty());
     let opened = news("closed", "open");
     assert_eq!(opened.len(), 1);
-    assert_eq!((opened[0].whom.as_str(), opened[0].to), ("the weather API", State::Open));
+    assert_eq!((opened[0].subject.as_str(), opened[0].to), ("the weather API", CircuitState::Open));
     assert_eq!(opened[0].reason.as_deref(), Some("it failed"));
     assert_eq!(news("open", "ramping")[0].reason, None);
 }
@@ -149,12 +149,12 @@ fn a_circuit_that_moves_is_news_and_one_that_was_never_open_is_none() {
 #[test]
 fn of_changes_only_the_last_hundred_are_kept() {
     let bench = Bench::new();
-    let mut gathered = Gathered::default();
+    let mut gathered = GatheredCircuits::default();
     for number in 0..3 * CHANGES {
         let state = if number % 2 == 0 { "open" } else { "closed" };
         let circuits = Circuits::read(CIRCUITS.replace("closed", state).as_bytes()).expect("valid");
         bench.gather.note(&mut gathered, "producer-a".into(), Ok(circuits));
     }
     assert_eq!(gathered.changes.len(), CHANGES);
-    assert_eq!(gathered.changes.back().map(|change| change.to), Some(State::Closed));
+    assert_eq!(gathered.changes.back().map(|change| change.to), Some(CircuitState::Closed));
 }

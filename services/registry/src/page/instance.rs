@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use bramble::discovery::{Source, Standing, Status};
+use bramble::discovery::{InstanceState, Source, Status};
 use maud::{Markup, html};
 
 use super::words::{in_words, milliseconds, or_dash, percent};
-use crate::circuits::{Callee, Circuit, State};
+use crate::circuits::{CalledService, Circuit, CircuitState};
 use crate::view::{InstanceView, Service};
 
 /// Columns that a service has.
@@ -102,16 +102,16 @@ pub(super) fn mark(kind: &'static str, word: &str) -> Markup {
 
 fn status(one: &InstanceView) -> Markup {
     let (kind, word) = match (one.seen.standing, one.seen.instance.status, one.answers) {
-        (Standing::Lost, ..) => ("error", "lost"),
-        (Standing::Unproven, ..) => ("stale", "unproven"),
+        (InstanceState::Lost, ..) => ("error", "lost"),
+        (InstanceState::Unproven, ..) => ("stale", "unproven"),
         (_, Status::Drain, _) => ("stale", "ending"),
         (_, _, Some(false)) => ("error", "silent"),
-        (Standing::Unconfirmed, ..) => ("stale", "unconfirmed"),
-        (Standing::Confirmed, ..) => ("live", "up"),
+        (InstanceState::Unconfirmed, ..) => ("stale", "unconfirmed"),
+        (InstanceState::Confirmed, ..) => ("live", "up"),
     };
     let time = match (word, one.seen.ending_for, one.seen.standing) {
         ("ending", Some(time), _) => time,
-        (_, _, Standing::Confirmed) => one.seen.known_for,
+        (_, _, InstanceState::Confirmed) => one.seen.known_for,
         _ => one.seen.standing_for,
     };
     let since = if word == "silent" { "known for " } else { "for " };
@@ -120,12 +120,12 @@ fn status(one: &InstanceView) -> Markup {
 
 fn circuit(one: &InstanceView) -> Markup {
     let Some(circuit) = one.circuit() else { return html! { (mark("none", "not called")) } };
-    let state = circuit.state.unwrap_or(State::Unknown);
+    let state = circuit.state.unwrap_or(CircuitState::Unknown);
     let callers = one.callers.len();
     let is_idle = one.recent().is_some_and(|calls| calls.all() == 0);
     let says = match (state, is_idle, one.answers) {
-        (State::Closed, true, Some(false)) => "no calls lately, so no caller knows that it is silent".to_owned(),
-        (State::Closed, true, _) => "no calls lately".to_owned(),
+        (CircuitState::Closed, true, Some(false)) => "no calls lately, so no caller knows that it is silent".to_owned(),
+        (CircuitState::Closed, true, _) => "no calls lately".to_owned(),
         _ => sentence(circuit, state),
     };
     html! {
@@ -137,31 +137,31 @@ fn circuit(one: &InstanceView) -> Markup {
     }
 }
 
-fn state_mark(state: State, word: &str) -> Markup {
+fn state_mark(state: CircuitState, word: &str) -> Markup {
     let kind = match state {
-        State::Closed => "live",
-        State::Open | State::ForcedOpen | State::Empty => "error",
-        State::Ramping | State::HalfOpen => "stale",
-        State::Disabled | State::MetricsOnly | State::Unknown => "none",
+        CircuitState::Closed => "live",
+        CircuitState::Open | CircuitState::ForcedOpen | CircuitState::Empty => "error",
+        CircuitState::Ramping | CircuitState::HalfOpen => "stale",
+        CircuitState::Disabled | CircuitState::MetricsOnly | CircuitState::Unknown => "none",
     };
     mark(kind, word)
 }
 
-fn sentence(circuit: &Circuit, state: State) -> String {
+fn sentence(circuit: &Circuit, state: CircuitState) -> String {
     let why = circuit.reason.as_deref().unwrap_or("no reason given");
     let next = circuit.next_probe_ms.map(Duration::from_millis);
     match (state, circuit.share()) {
-        (State::Open, _) => match next {
+        (CircuitState::Open, _) => match next {
             Some(next) if next.as_secs() > 0 => format!("{why}; tried again in {}", in_words(next)),
             Some(_) => format!("{why}; tried again with the next call"),
             None => format!("{why}; tried again once a health check succeeds"),
         },
-        (State::HalfOpen, _) => "one call finds out whether it is back".to_owned(),
-        (State::Ramping, Some(share)) => format!("gets {:.0} % of its share", share * 100.0),
-        (State::Closed, Some(share)) => format!("is new, gets {:.0} % of its share", share * 100.0),
-        (State::Closed | State::Ramping, None) => "gets its full share".to_owned(),
-        (State::ForcedOpen | State::Disabled | State::MetricsOnly, _) => "set by hand".to_owned(),
-        (State::Empty | State::Unknown, _) => String::new(),
+        (CircuitState::HalfOpen, _) => "one call finds out whether it is back".to_owned(),
+        (CircuitState::Ramping, Some(share)) => format!("gets {:.0} % of its share", share * 100.0),
+        (CircuitState::Closed, Some(share)) => format!("is new, gets {:.0} % of its share", share * 100.0),
+        (CircuitState::Closed | CircuitState::Ramping, None) => "gets its full share".to_owned(),
+        (CircuitState::ForcedOpen | CircuitState::Disabled | CircuitState::MetricsOnly, _) => "set by hand".to_owned(),
+        (CircuitState::Empty | CircuitState::Unknown, _) => String::new(),
     }
 }
 
@@ -178,11 +178,11 @@ fn numbers(one: &InstanceView) -> [Option<String>; 5] {
 }
 
 /// Link to a service that it calls, with the state of the circuit.
-fn callee_mark(callee: &Callee) -> Markup {
+fn callee_mark(callee: &CalledService) -> Markup {
     let name = if callee.service == "upstream" { "weather API" } else { &callee.service };
     let circuit = callee.standing();
-    let state = circuit.and_then(|circuit| circuit.state).unwrap_or(State::Unknown);
-    let says = circuit.filter(|_| !matches!(state, State::Closed | State::Unknown));
+    let state = circuit.and_then(|circuit| circuit.state).unwrap_or(CircuitState::Unknown);
+    let says = circuit.filter(|_| !matches!(state, CircuitState::Closed | CircuitState::Unknown));
     html! {
         (state_mark(state, &format!("{name}: {}", state.as_str())))
         @if let Some(circuit) = says { small { (sentence(circuit, state)) } }

@@ -2,10 +2,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bramble::discovery::{Instance, Seen, Source, Standing, Status};
+use bramble::discovery::{Instance, InstanceRecord, InstanceState, Source, Status};
 
 use super::*;
-use crate::circuits::{Callee, Circuit, Endpoint, Latency, State};
+use crate::circuits::{CalledService, Circuit, CircuitState, Endpoint, Latency};
 use crate::view::{Caller, InstanceView, News, by_service};
 
 /// An instance as outside of the demo: there, answering, and called by no other.
@@ -21,9 +21,15 @@ fn one(service: &str, number: u8) -> InstanceView {
         )
     };
     let known_for = Duration::from_secs(90);
-    let standing = Standing::Confirmed;
+    let standing = InstanceState::Confirmed;
     InstanceView {
-        seen: Seen { instance: Arc::new(instance), known_for, standing, standing_for: known_for, ending_for: None },
+        seen: InstanceRecord {
+            instance: Arc::new(instance),
+            known_for,
+            standing,
+            standing_for: known_for,
+            ending_for: None,
+        },
         answers: Some(true),
         callers: Vec::new(),
         calls: Vec::new(),
@@ -31,7 +37,7 @@ fn one(service: &str, number: u8) -> InstanceView {
 }
 
 /// An instance that a consumer calls, with a circuit in `state`.
-fn called(number: u8, state: State, change: impl FnOnce(&mut Circuit)) -> InstanceView {
+fn called(number: u8, state: CircuitState, change: impl FnOnce(&mut Circuit)) -> InstanceView {
     let mut circuit = Circuit {
         state: Some(state),
         in_flight: Some(2),
@@ -40,9 +46,11 @@ fn called(number: u8, state: State, change: impl FnOnce(&mut Circuit)) -> Instan
         ..Circuit::default()
     };
     change(&mut circuit);
-    let weather_api =
-        Endpoint { circuit: Circuit { state: Some(State::Closed), ..Circuit::default() }, ..Endpoint::default() };
-    let calls = Callee { service: "upstream".into(), endpoints: vec![weather_api], ..Callee::default() };
+    let weather_api = Endpoint {
+        circuit: Circuit { state: Some(CircuitState::Closed), ..Circuit::default() },
+        ..Endpoint::default()
+    };
+    let calls = CalledService { service: "upstream".into(), endpoints: vec![weather_api], ..CalledService::default() };
     InstanceView {
         callers: vec![Caller { by: "consumer-0000000000000001".into(), circuit }],
         calls: vec![calls],
@@ -74,7 +82,7 @@ fn drawn(ones: Vec<InstanceView>) -> String {
 #[test]
 fn a_service_has_a_sentence_and_a_table_and_those_that_do_not_answer_are_counted() {
     let mut ones: Vec<InstanceView> = (1..=4).map(|number| one("producer", number)).collect();
-    ones[1].seen.standing = Standing::Lost;
+    ones[1].seen.standing = InstanceState::Lost;
     ones.push(one("consumer", 9));
     let page = drawn(ones);
     assert!(
@@ -100,7 +108,7 @@ fn each_status_is_a_word_of_its_own() {
     for (page, mark) in [
         (status(|_| ()), r#"mark live">up<"#),
         (status(ending), r#"mark stale">ending</span><small>for 1 s"#),
-        (status(|one| one.seen.standing = Standing::Unconfirmed), r#"mark stale">unconfirmed<"#),
+        (status(|one| one.seen.standing = InstanceState::Unconfirmed), r#"mark stale">unconfirmed<"#),
         (status(|one| one.answers = Some(false)), r#"mark error">silent</span><small>known for "#),
     ] {
         assert!(page.contains(mark), "{mark}: {page}");
@@ -111,35 +119,35 @@ fn each_status_is_a_word_of_its_own() {
 fn each_circuit_is_a_word_and_a_sentence() {
     let reason = || Some("5 calls in a row failed".to_owned());
     for (one, mark, says) in [
-        (called(1, State::Closed, |_| ()), r#"mark live">closed<"#, "gets its full share"),
+        (called(1, CircuitState::Closed, |_| ()), r#"mark live">closed<"#, "gets its full share"),
         (
-            called(1, State::Open, |circuit| (circuit.reason, circuit.next_probe_ms) = (reason(), Some(3800))),
+            called(1, CircuitState::Open, |circuit| (circuit.reason, circuit.next_probe_ms) = (reason(), Some(3800))),
             r#"mark error">open<"#,
             "5 calls in a row failed; tried again in 3 s",
         ),
         (
-            called(1, State::Open, |circuit| circuit.reason = Some("health check failed".into())),
+            called(1, CircuitState::Open, |circuit| circuit.reason = Some("health check failed".into())),
             r#"mark error">open<"#,
             "health check failed; tried again once a health check succeeds",
         ),
-        (called(1, State::HalfOpen, |_| ()), r#"mark stale">half-open<"#, "one call finds out"),
+        (called(1, CircuitState::HalfOpen, |_| ()), r#"mark stale">half-open<"#, "one call finds out"),
         (
-            called(1, State::Ramping, |circuit| circuit.admitted_share = Some(0.34)),
+            called(1, CircuitState::Ramping, |circuit| circuit.admitted_share = Some(0.34)),
             r#"mark stale">ramping<"#,
             "gets 34 % of its share",
         ),
-        (called(1, State::ForcedOpen, |_| ()), r#"mark error">held open<"#, "set by hand"),
+        (called(1, CircuitState::ForcedOpen, |_| ()), r#"mark error">held open<"#, "set by hand"),
     ] {
         let page = drawn(vec![one]);
         assert!(page.contains(mark) && page.contains(says), "{mark} {says}: {page}");
     }
-    let page = drawn(vec![called(1, State::Closed, |_| ()), one("producer", 2)]);
+    let page = drawn(vec![called(1, CircuitState::Closed, |_| ()), one("producer", 2)]);
     assert!(page.contains("not called"), "no circuit of it is known: {page}");
 }
 
 #[test]
 fn an_instance_without_calls_lately_is_not_said_to_get_its_share_though_its_circuit_is_closed() {
-    let mut idle = called(1, State::Closed, |circuit| circuit.recent = [("success".to_owned(), 0)].into());
+    let mut idle = called(1, CircuitState::Closed, |circuit| circuit.recent = [("success".to_owned(), 0)].into());
     let page = drawn(vec![idle.clone()]);
     assert!(page.contains("no calls lately") && !page.contains("share"), "{page}");
     idle.answers = Some(false);
@@ -153,16 +161,17 @@ fn the_open_circuit_before_the_weather_api_is_counted_for_each_producer() {
         let rest = page.split("Open circuits</dt><dd>").nth(1).expect("the tile");
         rest.split('<').next().map(str::to_owned)
     };
-    let mut ones = vec![called(1, State::Closed, |_| ()), called(2, State::Closed, |_| ()), one("consumer", 3)];
+    let mut ones =
+        vec![called(1, CircuitState::Closed, |_| ()), called(2, CircuitState::Closed, |_| ()), one("consumer", 3)];
     assert_eq!(count(&drawn(ones.clone())).as_deref(), Some("0"));
     for one in &mut ones[..2] {
-        one.calls[0].endpoints[0].circuit.state = Some(State::Open);
+        one.calls[0].endpoints[0].circuit.state = Some(CircuitState::Open);
     }
     // The consumer's circuit for the service of producers is that of the instances, which are counted themselves.
-    let circuit = Circuit { state: Some(State::Open), ..Circuit::default() };
-    ones[2].calls = vec![Callee { service: "producer".into(), circuit, ..Callee::default() }];
+    let circuit = Circuit { state: Some(CircuitState::Open), ..Circuit::default() };
+    ones[2].calls = vec![CalledService { service: "producer".into(), circuit, ..CalledService::default() }];
     assert_eq!(count(&drawn(ones.clone())).as_deref(), Some("2"));
-    ones[0].callers[0].circuit.state = Some(State::Open);
+    ones[0].callers[0].circuit.state = Some(CircuitState::Open);
     assert_eq!(count(&drawn(ones)).as_deref(), Some("3"));
 }
 
@@ -187,7 +196,7 @@ fn an_announced_instance_that_does_not_answer_is_listed_with_why_it_gets_no_call
 
 #[test]
 fn numbers_of_calls_are_those_of_its_callers() {
-    let mut ones = vec![called(1, State::Closed, |_| ())];
+    let mut ones = vec![called(1, CircuitState::Closed, |_| ())];
     let other = Caller { by: "consumer-0000000000000002".into(), circuit: ones[0].callers[0].circuit.clone() };
     ones[0].callers.push(other);
     let page = drawn(ones);
@@ -200,7 +209,7 @@ fn numbers_of_calls_are_those_of_its_callers() {
 
 #[test]
 fn calls_that_failed_behind_an_instance_are_not_counted_as_its_failures() {
-    let page = drawn(vec![called(1, State::Closed, |circuit| {
+    let page = drawn(vec![called(1, CircuitState::Closed, |circuit| {
         circuit.recent.extend([
             ("failure".to_owned(), 0),
             ("timeout".to_owned(), 0),
@@ -212,11 +221,11 @@ fn calls_that_failed_behind_an_instance_are_not_counted_as_its_failures() {
 
 #[test]
 fn what_others_say_of_themselves_cannot_become_part_of_the_page() {
-    let mut ones = vec![called(1, State::Open, |circuit| circuit.reason = Some("<script>1</script>".into()))];
+    let mut ones = vec![called(1, CircuitState::Open, |circuit| circuit.reason = Some("<script>1</script>".into()))];
     Arc::make_mut(&mut ones[0].seen.instance).zone = "<b>shelf</b>".into();
     Arc::make_mut(&mut ones[0].seen.instance).service = r#"x"><script>2"#.into();
     let mut view = view(ones);
-    view.news.push(News { ago: Duration::ZERO, whom: "<i>a".into(), what: "<i>b".into() });
+    view.news.push(News { ago: Duration::ZERO, subject: "<i>a".into(), what: "<i>b".into() });
     view.refused.push(Refused { name: "<i>c".into(), service: "<i>d".into(), addr: None, reason: "<i>e".into() });
     let page = whole(&view).into_string();
     assert!(!page.contains("<b>") && !page.contains("<i>"), "{page}");
@@ -253,7 +262,7 @@ fn what_makes_the_list_doubtful_is_said_above_it() {
 fn twelve_instances_and_a_hundred_happenings_are_a_page_of_at_most_30_kb() {
     let mut ones: Vec<InstanceView> = (1..=10)
         .map(|number| {
-            called(number, State::Open, |circuit| {
+            called(number, CircuitState::Open, |circuit| {
                 circuit.reason = Some("62 of 100 calls failed within 10 s".into());
                 circuit.next_probe_ms = Some(3800);
             })
@@ -263,7 +272,7 @@ fn twelve_instances_and_a_hundred_happenings_are_a_page_of_at_most_30_kb() {
     let mut view = view(ones);
     let news = News {
         ago: Duration::from_secs(100),
-        whom: "producer-5f0c2a9be81d4477".into(),
+        subject: "producer-5f0c2a9be81d4477".into(),
         what: "was found again".into(),
     };
     view.news = vec![news; 100];

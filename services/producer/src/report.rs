@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bramble::telemetry::hystrix::Command;
-use bramble::telemetry::{Collect, Kind, OpenMetrics};
+use bramble::telemetry::{Collect, MetricType, OpenMetrics};
 
 use crate::Weather;
 use crate::openweathermap::UpstreamError;
@@ -12,7 +12,7 @@ impl Collect for Weather {
     fn metrics(&self, to: &mut OpenMetrics) {
         let counts = self.counts();
         let (cache, upstream) = (counts.cache, counts.upstream);
-        to.family("bramble_cache_questions", Kind::Counter, "Questions by how they were answered.");
+        to.family("bramble_cache_questions", MetricType::Counter, "Questions by how they were answered.");
         for (how, count) in [
             ("fresh", cache.fresh),
             ("revalidating", cache.revalidating),
@@ -22,13 +22,13 @@ impl Collect for Weather {
         ] {
             to.sample(&[("answered", how)], count);
         }
-        to.family("bramble_cache_evicted", Kind::Counter, "Answers that went for want of room.");
+        to.family("bramble_cache_evicted", MetricType::Counter, "Answers that went for want of room.");
         to.sample(&[], cache.evicted);
-        to.family("bramble_cache_entries", Kind::Gauge, "Answers kept.");
+        to.family("bramble_cache_entries", MetricType::Gauge, "Answers kept.");
         to.sample(&[], cache.entries);
-        to.family("bramble_cache_size_bytes", Kind::Gauge, "Memory they take.");
+        to.family("bramble_cache_size_bytes", MetricType::Gauge, "Memory they take.");
         to.sample(&[], cache.bytes);
-        to.family("bramble_upstream_calls", Kind::Counter, "Calls to the weather API by their result.");
+        to.family("bramble_upstream_calls", MetricType::Counter, "Calls to the weather API by their result.");
         for (result, count) in [
             ("answered", upstream.answered),
             ("not_found", upstream.not_found),

@@ -23,11 +23,11 @@ pub(super) enum Next {
     /// Forget everything and ask everybody.
     Look,
     /// Ask the library which instances it remembers.
-    RollCall,
+    Remembered,
 }
 
 #[derive(Debug)]
-pub(super) struct Looks {
+pub(super) struct QuerySchedule {
     last: Instant,
     /// The last look or roll call.
     called: Instant,
@@ -35,20 +35,20 @@ pub(super) struct Looks {
     can_call: bool,
     /// The next pause while no instance is there.
     alone: Duration,
-    wished: Option<Instant>,
+    wanted_at: Option<Instant>,
     interface_changed: Option<Instant>,
 }
 
-impl Looks {
+impl QuerySchedule {
     /// The first look has just begun.
     pub(super) fn new(now: Instant) -> Self {
-        Self { last: now, called: now, can_call: true, alone: *ALONE.start(), wished: None, interface_changed: None }
+        Self { last: now, called: now, can_call: true, alone: *ALONE.start(), wanted_at: None, interface_changed: None }
     }
 
     /// Wants a look because an instance was removed, or came back.
-    pub(super) fn wish(&mut self, now: Instant, rng: &mut fastrand::Rng) {
+    pub(super) fn want_look(&mut self, now: Instant, rng: &mut fastrand::Rng) {
         let soon = now + Duration::from_millis(rng.u64(..JITTER_MS));
-        self.wished.get_or_insert(soon.max(self.last + PAUSE));
+        self.wanted_at.get_or_insert(soon.max(self.last + PAUSE));
     }
 
     pub(super) fn interface_has_changed(&mut self, now: Instant) {
@@ -59,19 +59,19 @@ impl Looks {
     pub(super) fn next(&self, is_alone: bool) -> (Instant, Next) {
         let look = self.next_look(is_alone);
         let call = self.called + CALLED_EVERY;
-        if self.can_call && call < look { (call, Next::RollCall) } else { (look, Next::Look) }
+        if self.can_call && call < look { (call, Next::Remembered) } else { (look, Next::Look) }
     }
 
     fn next_look(&self, is_alone: bool) -> Instant {
         let alone = is_alone.then(|| self.last + self.alone);
-        let reasons = [self.wished, self.interface_changed, alone];
+        let reasons = [self.wanted_at, self.interface_changed, alone];
         reasons.into_iter().flatten().fold(self.last + REGULARLY, Instant::min)
     }
 
     /// A look has begun.
     pub(super) fn looked(&mut self, is_alone: bool, now: Instant) {
         self.alone = if is_alone { (self.alone * 2).min(*ALONE.end()) } else { *ALONE.start() };
-        (self.last, self.wished, self.interface_changed) = (now, None, None);
+        (self.last, self.wanted_at, self.interface_changed) = (now, None, None);
         self.called(now);
     }
 
@@ -95,18 +95,18 @@ mod tests {
     #[test]
     fn without_a_reason_there_is_a_look_every_five_minutes() {
         let began = Instant::now();
-        assert_eq!(Looks::new(began).next_look(false), began + 300 * SECOND);
+        assert_eq!(QuerySchedule::new(began).next_look(false), began + 300 * SECOND);
     }
 
     #[test]
     fn removals_cause_a_look_soon_but_a_storm_of_them_one_in_ten_seconds() {
         let (began, mut rng) = (Instant::now(), fastrand::Rng::with_seed(1));
-        let mut looks = Looks::new(began);
-        looks.wish(began + 60 * SECOND, &mut rng);
+        let mut looks = QuerySchedule::new(began);
+        looks.want_look(began + 60 * SECOND, &mut rng);
         assert!(looks.next_look(false) < began + 61 * SECOND);
         looks.looked(false, began + 61 * SECOND);
         for tenth in 0..300 {
-            looks.wish(began + 61 * SECOND + tenth * SECOND / 100, &mut rng);
+            looks.want_look(began + 61 * SECOND + tenth * SECOND / 100, &mut rng);
         }
         assert_eq!(looks.next(false), (began + 71 * SECOND, Next::Look));
     }
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn looks_of_a_lonely_instance_come_less_and_less_often_but_every_minute() {
         let began = Instant::now();
-        let mut looks = Looks::new(began);
+        let mut looks = QuerySchedule::new(began);
         let mut pauses = Vec::new();
         let mut now = began;
         for _ in 0..6 {
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_changed_interface_waits_for_no_pause() {
         let began = Instant::now();
-        let mut looks = Looks::new(began);
+        let mut looks = QuerySchedule::new(began);
         looks.interface_has_changed(began + SECOND);
         looks.interface_has_changed(began + SECOND);
         assert_eq!(looks.next(false), (began + SECOND + SETTLES, Next::Look));
@@ -140,9 +140,9 @@ mod tests {
     #[test]
     fn the_library_is_asked_for_its_instances_every_half_minute() {
         let began = Instant::now();
-        let mut looks = Looks::new(began);
-        assert_eq!(looks.next(false), (began + 30 * SECOND, Next::RollCall));
+        let mut looks = QuerySchedule::new(began);
+        assert_eq!(looks.next(false), (began + 30 * SECOND, Next::Remembered));
         looks.called(began + 30 * SECOND);
-        assert_eq!(looks.next(false), (began + 60 * SECOND, Next::RollCall));
+        assert_eq!(looks.next(false), (began + 60 * SECOND, Next::Remembered));
     }
 }

@@ -18,7 +18,7 @@ use crate::telemetry::record::Calls;
 
 /// A service that is called, shared by all its calls.
 #[derive(Debug)]
-pub(super) struct Callee {
+pub(super) struct ServiceClient {
     pub(super) service: Arc<str>,
     pub(super) settings: CalleeSettings,
     /// Endpoints, circuits and budgets of the service.
@@ -39,7 +39,7 @@ pub(super) struct Callee {
     refreshing: Mutex<()>,
 }
 
-impl Callee {
+impl ServiceClient {
     pub(super) fn new(service: &str, config: &Config, now: Instant) -> Result<Self, InvalidSetting> {
         let (zone, settings) = (&config.node.zone, config.for_callee(service));
         let CalleeSettings { call, breaker, balance } = &settings;
