@@ -1,5 +1,6 @@
-//! The decisions of one call, as a state machine without I/O: which endpoint is asked, when a second one is asked, when
-//! the call ends, and what each outcome is recorded as.
+//! The decisions of one call, as a state machine without I/O.
+//!
+//! It decides which endpoint is asked, when a second one is asked, when the call ends, and what each outcome is recorded as.
 //!
 //! A driver owns sockets and timers. It tells the machine what happened ([`CallEvent`]) and does what it says ([`Step`]):
 //!
