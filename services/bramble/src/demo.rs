@@ -138,7 +138,7 @@ fn tell(children: &[Child]) -> io::Result<()> {
     writeln!(out, "\n{bold}Try{plain}")?;
     let mut tries = Vec::new();
     if let Some(addr) = at("consumer") {
-        tries.push((format!("open http://{addr}/?zip=70569&country=DE"), "the weather in Stuttgart-Vaihingen"));
+        tries.push((format!("open http://{addr}/?zip=70569&country=DE"), "the weather in Büsnau"));
     }
     tries.push(("bramble weather 70569 DE".into(), "the same, from another terminal"));
     tries.push(("bramble browse".into(), "lists the instances"));
