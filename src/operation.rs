@@ -105,7 +105,8 @@ impl<In, Out> Operation<In, Out> {
     }
 
     /// Says which codes its rejections have. A caller takes what is neither an `Out` nor a rejection with one of them as the
-    /// answer of another server, and asks another instance. Without it any code is one.
+    /// answer of another server, and asks another instance. Without it any code is one; `invalid_input`, which
+    /// [`route`](Self::route) sends, always is.
     pub const fn codes(mut self, codes: &'static [&'static str]) -> Self {
         self.codes = codes;
         self
@@ -141,8 +142,7 @@ where
     /// be read is answered 400 `invalid_input`, another method of the path 405 with an `Allow`.
     ///
     /// When the caller has left, the work is dropped at its next `await`, since its answer has no reader; what must be
-    /// done
-    /// to its end all the same is spawned as a task.
+    /// done to its end all the same is spawned as a task.
     pub fn route<State, Handler, Work>(&self, app: &mut tide::Server<State>, handler: Handler)
     where
         State: Clone + Send + Sync + 'static,

@@ -196,7 +196,7 @@ fn a_method_that_a_path_does_not_have_is_refused_in_json() {
 #[test]
 fn what_a_service_calls_is_shown_with_its_instances_before_the_first_call() {
     run(|executor| async move {
-        let host = serving(GREETER.calls(&["clock"]), tide::new(), &executor).await;
+        let host = serving(GREETER.calls(&["clock", "sundial"]), tide::new(), &executor).await;
         let addr = host.listening().await;
         let mut answer = host.outside().get(format!("http://{addr}/circuits")).send().await.expect("an answer");
         let body: serde_json::Value = answer.body_json().await.expect("JSON");
@@ -207,5 +207,9 @@ fn what_a_service_calls_is_shown_with_its_instances_before_the_first_call() {
             "{body}"
         );
         assert_eq!(clock["total"]["success"], 0);
+        let page = host.outside().get(format!("http://{addr}/metrics")).recv_string().await.expect("a page");
+        let rows = page.lines().filter(|line| line.starts_with("bramble_instances{")).collect::<Vec<_>>();
+        assert!(rows.contains(&r#"bramble_instances{service="sundial",source="none"} 0"#), "{rows:?}");
+        assert!(!rows.iter().any(|row| row.contains(r#"service="clock",source="none""#)), "{rows:?}");
     });
 }

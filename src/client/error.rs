@@ -82,6 +82,20 @@ pub enum Error {
 const UNTIL_THERE_IS_ROOM: Duration = Duration::from_millis(250);
 
 impl Error {
+    /// A sentence for people, without addresses, instances and settings.
+    pub fn message(&self) -> String {
+        match self {
+            Self::NobodyThere { service, .. } | Self::AllOpen { service, .. } => format!("No {service} is available."),
+            Self::Full { service, .. } => format!("There are too many calls to {service} at the moment."),
+            Self::DeadlineExceeded { service } => format!("No {service} answered in time."),
+            Self::InvalidRequest(_) => "The request cannot be sent.".to_owned(),
+            Self::WrongPeer { .. } => "Another server answered in place of the service.".to_owned(),
+            Self::Failed { .. } => "The service did not answer.".to_owned(),
+            Self::Forbidden { .. } => "The service refused the call.".to_owned(),
+            Self::Unreadable { .. } => "The service gave an answer that cannot be read.".to_owned(),
+        }
+    }
+
     /// How long to wait from `now` on until asking again is worth it, where that is known.
     pub fn retry_after(&self, now: Instant) -> Option<Duration> {
         match self {

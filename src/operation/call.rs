@@ -63,17 +63,12 @@ impl CallError {
         }
     }
 
-    /// A sentence for people: that of the service, else why it did not answer.
+    /// A sentence for people: that of the service, else why it did not answer. Addresses, instances and settings are for
+    /// the log: `Display` has them.
     pub fn message(&self) -> String {
         match self {
             Self::Rejected { rejection, .. } => rejection.message.clone().into_owned(),
-            Self::Unanswered(error) => {
-                let text = error.to_string();
-                let mut rest = text.chars();
-                let first: String = rest.next().into_iter().flat_map(char::to_uppercase).collect();
-                let end = if text.ends_with(['.', '?', '!']) { "" } else { "." };
-                format!("{first}{}{end}", rest.as_str())
-            }
+            Self::Unanswered(error) => error.message(),
         }
     }
 }

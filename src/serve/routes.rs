@@ -12,6 +12,7 @@ use super::{Host, event_stream};
 use crate::bulkhead::Bulkhead;
 use crate::discovery::Directory;
 use crate::rejection::Rejection;
+use crate::service::Calls;
 use crate::telemetry::stream::{self, READERS};
 use crate::telemetry::{Collect, MetricType, OpenMetrics};
 use crate::transport::RETRY_AFTER_MS;
@@ -22,6 +23,8 @@ use crate::trust::Trust;
 pub(super) struct RouteState {
     id: Arc<str>,
     service: &'static str,
+    /// Services that it calls by name: shown with 0 instances while there are none.
+    callees: &'static [&'static str],
     started: SystemTime,
     directory: Directory,
     collect: Vec<Arc<dyn Collect>>,
@@ -38,6 +41,10 @@ impl RouteState {
         Self {
             id: Arc::clone(&host.id),
             service: host.service.name(),
+            callees: match host.service.callees() {
+                Calls::These(services) => services,
+                Calls::All | Calls::None => &[],
+            },
             started: SystemTime::now(),
             directory: host.directory.clone(),
             collect,
@@ -130,6 +137,11 @@ impl RouteState {
         let mut count = std::collections::BTreeMap::new();
         for seen in self.directory.all(Instant::now()) {
             *count.entry((Arc::clone(&seen.instance.service), seen.instance.source.as_str())).or_default() += 1;
+        }
+        for &callee in self.callees {
+            if !count.keys().any(|(service, _)| **service == *callee) {
+                count.insert((callee.into(), "none"), 0);
+            }
         }
         count
     }

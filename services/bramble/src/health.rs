@@ -85,7 +85,9 @@ fn configured(what: Option<&str>, config: &Config) -> Result<Vec<Place>, String>
         Some("registry") => vec![registry],
         Some("upstream-sim") => vec![bramble_upstream_sim::SERVICE],
         Some(other) => {
-            return Err(format!("{other} is no service: write producer, consumer, registry or http://HOST:PORT"));
+            return Err(format!(
+                "no fixed port is known of {other}: write producer, consumer, registry or http://HOST:PORT"
+            ));
         }
     };
     let mut places: Vec<Place> = Vec::new();
