@@ -52,7 +52,8 @@ pub struct LimiterSettings {
     pub threads: usize,
     /// Requests that wait; one more is refused.
     pub queue: usize,
-    /// The longest wait while the queue comes and goes. Below the attempt timeout of a caller (1.3 s).
+    /// The longest wait while the queue comes and goes. Below the attempt timeout of a caller (2 s), so that there is time
+    /// left for the answer.
     pub max_wait: Duration,
     /// The longest wait while there is a standing queue.
     pub standing_wait: Duration,
