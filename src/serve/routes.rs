@@ -22,6 +22,8 @@ use crate::trust::Trust;
 pub(super) struct RouteState {
     id: Arc<str>,
     service: &'static str,
+    /// Version of the service, not of this library.
+    version: &'static str,
     started: SystemTime,
     directory: Directory,
     collect: Vec<Arc<dyn Collect>>,
@@ -38,6 +40,7 @@ impl RouteState {
         Self {
             id: Arc::clone(&host.id),
             service: host.service.name(),
+            version: host.service.version_str(),
             started: SystemTime::now(),
             directory: host.directory.clone(),
             collect,
@@ -74,8 +77,7 @@ impl RouteState {
     fn metrics(&self) -> Response {
         let mut page = OpenMetrics::default();
         page.family("bramble_build", MetricType::Info, "Version and instance of this process.");
-        let version = env!("CARGO_PKG_VERSION");
-        page.sample(&[("version", version), ("service", self.service), ("instance", &self.id)], 1);
+        page.sample(&[("version", self.version), ("service", self.service), ("instance", &self.id)], 1);
         page.family("process_start_time_seconds", MetricType::Gauge, "When this process started, in Unix time.");
         let started = self.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         page.sample(&[], format_args!("{:.3}", started.as_secs_f64()));
@@ -144,13 +146,13 @@ impl RouteState {
         if self.health.phase() == Phase::Draining {
             return plain("Service has been shut down.");
         }
-        let Ok(seat) = self.readers.try_enter() else {
+        let Ok(permit) = self.readers.try_enter() else {
             return plain(&format!("MaxConcurrentConnections reached: {READERS}"));
         };
         let collect: Vec<_> = self.collect.clone();
         let look = move |now| collect.iter().flat_map(|one| one.commands(now)).collect();
         let mut response =
-            event_stream(stream::events(Box::new(look), stream::delay(query)), self.health.drains(), seat);
+            event_stream(stream::events(Box::new(look), stream::delay(query)), self.health.drains(), permit);
         response.insert_header("cache-control", "no-cache, no-store, max-age=0, must-revalidate");
         response.insert_header("pragma", "no-cache");
         response
