@@ -63,8 +63,8 @@ pub struct Directory {
     inner: Arc<Inner>,
 }
 
-/// Of which instances the log tells at its default level, and which are probed though nothing is wrong: each of them in
-/// every process would drown the rest.
+/// Services whose instances are logged at the default level, and probed though nothing is wrong. All of them in every
+/// process would drown the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServiceFilter {
     /// All of them.
@@ -165,7 +165,7 @@ impl Directory {
     }
 
     /// Resolves at the next change after this call.
-    pub fn changed(&self) -> EventListener {
+    pub fn changed(&self) -> impl Future<Output = ()> + Send + Sync + Unpin + use<> {
         self.inner.changed.listen()
     }
 

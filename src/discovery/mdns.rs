@@ -79,7 +79,7 @@ pub enum Error {
     },
     /// The library could not do as it was asked.
     #[error("mDNS does not work here: {0}")]
-    Daemon(#[from] mdns_sd::Error),
+    Daemon(String),
     /// No announcement left the machine.
     #[error(
         "mDNS announced nothing within 3 s; is there an interface with an IPv4 address, and is UDP {port} allowed on it?"
@@ -88,6 +88,12 @@ pub enum Error {
         /// UDP port in use.
         port: u16,
     },
+}
+
+impl From<mdns_sd::Error> for Error {
+    fn from(error: mdns_sd::Error) -> Self {
+        Self::Daemon(error.to_string())
+    }
 }
 
 /// The part of a process in mDNS: a thread that hears and answers, for registering and for browsing.
