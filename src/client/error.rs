@@ -11,7 +11,7 @@ use crate::transport::client::Error as WireError;
 pub enum Error {
     /// Discovery knows no instance that could be called.
     #[error("no {service} is available: {why}")]
-    NobodyThere {
+    NoInstance {
         /// The service that was asked for.
         service: Arc<str>,
         /// Places to look at.
@@ -86,7 +86,7 @@ impl Error {
     pub fn retry_after(&self, now: Instant) -> Option<Duration> {
         match self {
             Self::Full { .. } => Some(UNTIL_THERE_IS_ROOM),
-            Self::AllOpen { retry_at, .. } | Self::NobodyThere { retry_at, .. } => {
+            Self::AllOpen { retry_at, .. } | Self::NoInstance { retry_at, .. } => {
                 retry_at.map(|at| at.saturating_duration_since(now))
             }
             _ => None,
