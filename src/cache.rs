@@ -26,7 +26,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::call::CallSettings;
 use crate::config;
-pub use answer::{CacheError, CachedAnswer, FetchFailure, How, StoredAnswer};
+pub use answer::{AnswerOrigin, CacheError, CachedAnswer, FetchFailure, StoredAnswer};
 use flight::{Flight, Flights, Landing, fly};
 pub use freshness::{Freshness, Lifetimes};
 pub use memory::Entry;
