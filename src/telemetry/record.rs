@@ -167,7 +167,7 @@ impl Attempts {
         }
     }
 
-    pub(crate) fn noted(&self, now: Instant) -> CallStatistics {
+    pub(crate) fn statistics(&self, now: Instant) -> CallStatistics {
         let latencies = self.latencies.summary(now);
         CallStatistics {
             recent: self.counts.rolling(now).into(),
@@ -231,7 +231,7 @@ impl Calls {
     }
 
     /// Counts and latencies at `now`.
-    pub fn noted(&self, now: Instant) -> CallStatistics {
+    pub fn statistics(&self, now: Instant) -> CallStatistics {
         CallStatistics {
             recent: self.counts.rolling(now).into(),
             total: self.counts.totals().into(),
@@ -263,9 +263,13 @@ mod tests {
         for (times, event) in Event::ALL.iter().enumerate() {
             (0..times).for_each(|_| calls.note(*event, now));
         }
-        let noted = calls.noted(now);
+        let statistics = calls.statistics(now);
         for (times, event) in Event::ALL.iter().enumerate() {
-            assert_eq!((noted.recent[*event], noted.total[*event]), (times as u64, times as u64), "{event:?}");
+            assert_eq!(
+                (statistics.recent[*event], statistics.total[*event]),
+                (times as u64, times as u64),
+                "{event:?}"
+            );
         }
     }
 
@@ -277,9 +281,9 @@ mod tests {
         for event in [Event::Full, Event::ShortCircuited] {
             calls.ended(event, Duration::ZERO, now);
         }
-        assert_eq!(calls.noted(now).calls.percentile(0.0), Some(Duration::from_millis(80)));
+        assert_eq!(calls.statistics(now).calls.percentile(0.0), Some(Duration::from_millis(80)));
         assert_eq!(calls.durations().cumulative().0.last(), Some(&1));
-        assert_eq!(calls.noted(now).recent[Event::ShortCircuited], 1);
+        assert_eq!(calls.statistics(now).recent[Event::ShortCircuited], 1);
     }
 
     #[test]
