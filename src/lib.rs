@@ -7,7 +7,7 @@
 //! The way of a request:
 //!
 //! 1. `Client::get` makes a request to a service, which is sent with a deadline.
-//! 2. A [`bulkhead::Bulkhead`] gives the call a seat, or refuses it at once: there is no queue.
+//! 2. A [`bulkhead::Bulkhead`] gives the call a permit, or refuses it at once: there is no queue.
 //! 3. `Directory` has the instances, found by mDNS, by a DNS alias, or by a fixed list.
 //! 4. [`balance::Balancer`] compares two of them and takes the cheaper one whose [`breaker::CircuitBreaker`] is closed.
 //! 5. `transport` sends the request on a kept-alive connection, within the time that is left.

@@ -140,9 +140,8 @@ where
     /// Adds the operation to `app`: reads the input, has `handler` work on it, and writes what it returns. Input that cannot
     /// be read is answered 400 `invalid_input`, another method of the path 405 with an `Allow`.
     ///
-    /// When the caller has left, the work is dropped at its next `await`, since its answer has no reader; what must be
-    /// done
-    /// to its end all the same is spawned as a task.
+    /// When the caller has left, the work is dropped at its next `await`, since its answer has no reader; work that must go
+    /// on all the same is spawned as a task.
     pub fn route<State, Handler, Work>(&self, app: &mut tide::Server<State>, handler: Handler)
     where
         State: Clone + Send + Sync + 'static,

@@ -32,7 +32,7 @@ const CACHED: usize = 64;
 /// How long what is not from the DNS is good.
 const LOCAL_TTL: Duration = Duration::from_secs(300);
 
-/// Where a name leads.
+/// Addresses of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Addresses {

@@ -70,7 +70,7 @@ pub(super) struct Contention {
     refuted_at: Option<Instant>,
 }
 
-/// A limit that is in force.
+/// A lower limit on requests that run, while it is in force.
 #[derive(Debug)]
 struct InferredLimit {
     limit: usize,

@@ -95,10 +95,9 @@ fn is_honest(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| honest.iter().any(|errno| errno.raw_os_error() == code))
 }
 
-/// Errors that tell of a broken file system, and nothing else does: one that cannot be read for want of a driver must
-/// not be
-/// write over it. ext4 says these of no or a wrong superblock, of wrong structures, of wrong checksums, and of a journal
-/// that cannot be read.
+/// Whether `error` tells of a broken file system, which may be written over; one that cannot be read for want of a driver
+/// must not be. ext4 says these of no or a wrong superblock, of wrong structures, of wrong checksums, and of a journal that
+/// cannot be read.
 fn is_broken(error: &io::Error) -> bool {
     let broken = [Errno::INVAL, Errno::UCLEAN, Errno::BADMSG, Errno::IO];
     error.raw_os_error().is_some_and(|code| broken.iter().any(|errno| errno.raw_os_error() == code))

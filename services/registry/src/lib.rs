@@ -91,10 +91,10 @@ async fn changes(request: Request<State>) -> tide::Result {
     if state.health.is_draining() {
         return Ok(json(StatusCode::ServiceUnavailable, &refused("ending", "This service is ending.")));
     }
-    let Ok(seat) = state.readers.try_enter() else {
+    let Ok(permit) = state.readers.try_enter() else {
         let mut response = json(StatusCode::ServiceUnavailable, &refused("too_many", "There are enough readers."));
         response.insert_header("retry-after", "5");
         return Ok(response);
     };
-    Ok(event_stream(events::events(state.clone()), state.health.drains(), seat))
+    Ok(event_stream(events::events(state.clone()), state.health.drains(), permit))
 }
