@@ -90,6 +90,7 @@ pub enum Error {
     },
 }
 
+#[doc(hidden)] // for `?` in these files: no caller has an error of mdns-sd
 impl From<mdns_sd::Error> for Error {
     fn from(error: mdns_sd::Error) -> Self {
         Self::Daemon(error.to_string())
