@@ -1,7 +1,7 @@
 //! Bulkhead: limits how many calls to one service are in flight at a time.
 //!
-//! There is no queue: in one, a caller's time would run out unseen, and the work would be done for no caller. Beyond the bound a
-//! call is refused at once.
+//! There is no queue: in one, a caller's time would run out unseen, and the work would be done for no caller. Beyond
+//! the bound a call is refused at once.
 
 use crate::sync::{AtomicUsize, Ordering};
 use std::sync::Arc;

@@ -16,7 +16,8 @@ pub enum Error {
         service: Arc<str>,
         /// Places to look at.
         why: String,
-        /// When an instance that does not answer is probed next: it takes calls at its first answer. None: there is none.
+        /// When an instance that does not answer is probed next: it takes calls at its first answer. None: there is
+        /// none.
         retry_at: Option<Instant>,
     },
     /// No instance answers, so that the circuit of the service is open.
@@ -78,7 +79,8 @@ pub enum Error {
     },
 }
 
-/// How soon a call may find room where all of `[call] max_concurrent` are in flight: about as long as one of them takes.
+/// How soon a call may find room where all of `[call] max_concurrent` are in flight: about as long as one of them
+/// takes.
 const UNTIL_THERE_IS_ROOM: Duration = Duration::from_millis(250);
 
 impl Error {

@@ -140,9 +140,9 @@ impl Mdns {
     }
 
     /// Registers the process, which listens at `addr`, under its service, and one with a page for people also by its
-    /// `title` as `_http._tcp`, which any service browser shows. An address that is not `0.0.0.0` or `::` is the only one that is announced.
-    /// The future says whether an announcement has left within 3 s; the registration stands whatever it says, and is
-    /// announced as soon as the network lets it.
+    /// `title` as `_http._tcp`, which any service browser shows. An address that is not `0.0.0.0` or `::` is the only
+    /// one that is announced. The future says whether an announcement has left within 3 s; the registration stands
+    /// whatever it says, and is announced as soon as the network lets it.
     ///
     /// # Errors
     /// When nothing that hears the announcement could reach it at `addr`, or the daemon takes no more commands.

@@ -1,5 +1,5 @@
-//! Lookups that go on after their caller's time is over, so that the next caller has the answer. A resolver that takes 2 s
-//! for the first question of a name would else never answer callers that wait for 1 s.
+//! Lookups that go on after their caller's time is over, so that the next caller has the answer. A resolver that takes
+//! 2 s for the first question of a name would else never answer callers that wait for 1 s.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -9,8 +9,8 @@ use crate::bulkhead::BulkheadPermit;
 /// An answer that sends `events`, each a whole one in the format `text/event-stream`, until `end` resolves
 /// ([`Health::drains`](super::Health::drains)).
 ///
-/// The next event is asked for when the last one has been sent, and no task runs for it: a reader that stands still costs
-/// nothing. `permit` is given back when the reader leaves.
+/// The next event is asked for when the last one has been sent, and no task runs for it: a reader that stands still
+/// costs nothing. `permit` is given back when the reader leaves.
 pub fn event_stream(
     events: impl Stream<Item = Vec<u8>> + Send + Sync + 'static,
     end: impl Future<Output = ()> + Send + Sync + 'static,

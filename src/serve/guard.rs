@@ -1,5 +1,5 @@
-//! Refuses requests that are not signed with the cluster's key: other hosts on the network could use up what a service pays
-//! for, or learn by the speed of an answer what others have asked.
+//! Refuses requests that are not signed with the cluster's key: other hosts on the network could use up what a service
+//! pays for, or learn by the speed of an answer what others have asked.
 
 use tide::{Body, Middleware, Next, Request, Response, StatusCode};
 
@@ -48,8 +48,8 @@ impl<S: Clone + Send + Sync + 'static> Middleware<S> for Guard {
     }
 }
 
-/// Compares the body of `request` with the digest that was signed; reads it for that, within the server's limits, unless
-/// it has none or is signed as a stream.
+/// Compares the body of `request` with the digest that was signed; reads it for that, within the server's limits,
+/// unless it has none or is signed as a stream.
 async fn check_body<S>(request: &mut Request<S>, signed: &str) -> tide::Result<Result<(), Unsigned>> {
     if signed == STREAMED {
         return Ok(Ok(()));

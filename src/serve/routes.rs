@@ -189,8 +189,8 @@ pub(super) const UNLIMITED: [&str; 2] = ["/healthz", "/readyz"];
 /// The first of the paths of every service that `app` has a route at.
 ///
 /// tide tells no routes, so each path is asked with a method that changes nothing (RFC 9110, 9.2.1): without a route it
-/// is 404. A route for all paths, such as that of a folder of files, answers others as well and is none of these; beside
-/// one, a route at such a path is not noticed.
+/// is 404. A route for all paths, such as that of a folder of files, answers others as well and is none of these;
+/// beside one, a route at such a path is not noticed.
 pub(super) async fn taken<S: Clone + Send + Sync + 'static>(app: &tide::Server<S>) -> Option<&'static str> {
     let is_found = async |path: &str| {
         let url = tide::http::Url::parse(&format!("http://localhost{path}")).ok()?;

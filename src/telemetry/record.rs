@@ -1,8 +1,10 @@
 //! Records of calls, written as they end, so that there is something to show. Each number is counted in one place only:
 //!
-//! - [`Attempts`], one for each endpoint: when an attempt ends, beside what teaches its circuit. What was cancelled, such
+//! - [`Attempts`], one for each endpoint: when an attempt ends, beside what teaches its circuit. What was cancelled,
+//!   such
 //!   as the loser of two hedged copies, is not counted, as it teaches the circuit nothing.
-//! - [`Calls`], one for each service: when a call of any number of attempts ends; retries when they begin. Fallbacks are
+//! - [`Calls`], one for each service: when a call of any number of attempts ends; retries when they begin. Fallbacks
+//!   are
 //!   the caller's, which alone knows what it put in the place of an answer.
 
 use std::ops::Index;

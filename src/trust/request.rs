@@ -1,10 +1,11 @@
 //! Signed calls between services, so that a service works for its own cluster only: other hosts on the network may ask
 //! it nothing that costs.
 //!
-//! What is signed are the method, the authority, the path and the query, as RFC 9421 names them, and the SHA-256 of a body
-//! that the caller holds in memory. A body that is read while it is sent is not signed, which the header says; neither
-//! are other headers. There is no clock in it and no memory of what was there before: an attacker that records a signed
-//! request can send it again. For a GET it gets an answer that it could have recorded as well; a POST is done once more.
+//! What is signed are the method, the authority, the path and the query, as RFC 9421 names them, and the SHA-256 of a
+//! body that the caller holds in memory. A body that is read while it is sent is not signed, which the header says;
+//! neither are other headers. There is no clock in it and no memory of what was there before: an attacker that records
+//! a signed request can send it again. For a GET it gets an answer that it could have recorded as well; a POST is done
+//! once more.
 
 use http_types::{Method, Url};
 use ring::digest;
@@ -50,7 +51,8 @@ pub(crate) fn sign(key: &ClusterKey, method: Method, url: &Url, body: &str) -> S
     if body.is_empty() { format!("kid={kid},sig={tag}") } else { format!("kid={kid},sig={tag},body={body}") }
 }
 
-/// Checks that `header` is the cluster's signature of a request to `url`; returns the digest that its body must have, or
+/// Checks that `header` is the cluster's signature of a request to `url`; returns the digest that its body must have,
+/// or
 /// [`STREAMED`].
 pub(crate) fn verify<'h>(
     key: &ClusterKey,

@@ -267,7 +267,8 @@ impl Counters {
     }
 }
 
-/// `Retry-After` in seconds (RFC 9110, 10.2.3). The form with a date counts as none; the gate has a default and a bound.
+/// `Retry-After` in seconds (RFC 9110, 10.2.3). The form with a date counts as none; the gate has a default and a
+/// bound.
 fn retry_after(value: &str) -> Option<Duration> {
     value.trim().parse().ok().map(Duration::from_secs)
 }

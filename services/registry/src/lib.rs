@@ -60,8 +60,8 @@ pub async fn run(host: Host, extras: Extras) -> Result<(), Error> {
     host.serve(app(state)).await
 }
 
-/// The page on `/`, the same as JSON on `/api/services`, and its changes on `/events`; on a Pi its own page on `/pi` and
-/// `/api/pi`.
+/// The page on `/`, the same as JSON on `/api/services`, and its changes on `/events`; on a Pi its own page on `/pi`
+/// and `/api/pi`.
 pub fn app(state: State) -> tide::Server<State> {
     let mut app = tide::with_state(state);
     site::SITE.install(&mut app);
