@@ -17,7 +17,7 @@ use bramble::retry::Budget;
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 struct Service {
-    seats: Arc<Bulkhead>,
+    limit: Arc<Bulkhead>,
     circuit: CircuitBreaker,
     servers: Balancer,
     retries: Budget,
@@ -29,12 +29,12 @@ impl Service {
         let balancer = Balancer::new(&Default::default(), &breaker, "", now, seed)?;
         balancer.update(servers, now);
         let circuit = CircuitBreaker::new(&breaker.for_sole_callee(), now, seed)?;
-        Ok(Self { seats: Bulkhead::new("greeter", 8), circuit, servers: balancer, retries: Budget::new(0.2, 50, now)? })
+        Ok(Self { limit: Bulkhead::new("greeter", 8), circuit, servers: balancer, retries: Budget::new(0.2, 50, now)? })
     }
 
     /// Calls a server: at most 8 calls at a time, none while the circuit is open, another server after a failure.
     fn call(&self) -> Result<String, Error> {
-        let _seat = self.seats.try_enter()?;
+        let _permit = self.limit.try_enter()?;
         let (permit, started) = (self.circuit.try_acquire(Instant::now())?, Instant::now());
         let answer = self.attempts();
         let outcome = if answer.is_ok() { Outcome::Success { latency: started.elapsed() } } else { Outcome::Failure };

@@ -1,7 +1,7 @@
 //! Bulkhead: limits how many calls to one service are in flight at a time.
 //!
-//! There is no queue: in one, a caller's time would run out unseen, and the work would be done for no caller. Beyond the bound a
-//! call is refused at once.
+//! There is no queue: in one, a caller's time would run out unseen, and the work would be done for no caller. Beyond
+//! the bound a call is refused at once.
 
 use crate::sync::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -14,12 +14,12 @@ pub struct Bulkhead {
     in_flight: AtomicUsize,
 }
 
-/// Why there was no seat.
+/// Why a call was refused: as many are in flight as may be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("all {max} calls that {name} may have in flight are (call.max_concurrent)")]
 #[non_exhaustive]
 pub struct Full {
-    /// Name of the bulkhead whose seats are taken.
+    /// Name of the bulkhead that is full.
     pub name: Arc<str>,
     /// How many there are.
     pub max: usize,
@@ -31,11 +31,11 @@ impl Bulkhead {
         Arc::new(Self { name: name.into(), max: max.max(1), in_flight: AtomicUsize::new(0) })
     }
 
-    /// Takes a seat, or says at once that there is none.
+    /// Takes a permit, or says at once that there is none.
     ///
     /// # Errors
     ///
-    /// If all seats are taken.
+    /// If all permits are taken.
     pub fn try_enter(self: &Arc<Self>) -> Result<BulkheadPermit, Full> {
         let one_more = |taken: usize| (taken < self.max).then_some(taken + 1);
         match self.in_flight.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_more) {
@@ -55,9 +55,9 @@ impl Bulkhead {
     }
 }
 
-/// A place among the calls in flight, free again when dropped.
+/// Permit for one call in flight, given back when dropped.
 #[derive(Debug)]
-#[must_use = "a seat that is dropped at once bounds nothing"]
+#[must_use = "a permit that is dropped at once bounds nothing"]
 pub struct BulkheadPermit(Arc<Bulkhead>);
 
 impl Drop for BulkheadPermit {
@@ -77,7 +77,7 @@ mod loom_tests {
             let bulkhead = Bulkhead::new("weather", 1);
             let inside = Arc::new(AtomicUsize::new(0));
             let visit = |bulkhead: &Arc<Bulkhead>, inside: &AtomicUsize| {
-                if let Ok(_seat) = bulkhead.try_enter() {
+                if let Ok(_permit) = bulkhead.try_enter() {
                     assert_eq!(inside.fetch_add(1, Ordering::Relaxed), 0);
                     inside.fetch_sub(1, Ordering::Relaxed);
                 }
@@ -96,21 +96,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_call_more_than_there_are_seats_is_refused_by_name() {
+    fn one_call_more_than_there_are_permits_is_refused_by_name() {
         let bulkhead = Bulkhead::new("producer", 2);
-        let seats = (bulkhead.try_enter().expect("a seat"), bulkhead.try_enter().expect("a seat"));
-        let full = bulkhead.try_enter().expect_err("no seat");
+        let permits = (bulkhead.try_enter().expect("a permit"), bulkhead.try_enter().expect("a permit"));
+        let full = bulkhead.try_enter().expect_err("no permit");
         assert_eq!(full.to_string(), "all 2 calls that producer may have in flight are (call.max_concurrent)");
-        drop(seats);
+        drop(permits);
         assert_eq!(bulkhead.in_flight(), 0);
     }
 
     #[test]
-    fn a_panic_leaves_its_seat() {
+    fn a_panic_gives_its_permit_back() {
         let bulkhead = Bulkhead::new("producer", 1);
         let inside = Arc::clone(&bulkhead);
         let call = std::thread::spawn(move || {
-            let _seat = inside.try_enter().expect("a seat");
+            let _permit = inside.try_enter().expect("a permit");
             panic!("as a handler might");
         });
         assert!(call.join().is_err());
@@ -118,13 +118,13 @@ mod tests {
     }
 
     #[test]
-    fn however_many_ask_at_once_no_more_get_in_than_there_are_seats() {
+    fn however_many_ask_at_once_no_more_get_in_than_there_are_permits() {
         let bulkhead = Bulkhead::new("producer", 10);
-        let seats: Vec<_> = std::thread::scope(|scope| {
+        let permits: Vec<_> = std::thread::scope(|scope| {
             let enter = || (0..10).filter_map(|_| bulkhead.try_enter().ok()).collect::<Vec<_>>();
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(enter)).collect();
             threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
         });
-        assert_eq!(seats.len(), 10);
+        assert_eq!(permits.len(), 10);
     }
 }

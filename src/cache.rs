@@ -27,7 +27,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::call::CallSettings;
 use crate::config;
-pub use answer::{CacheError, CachedAnswer, FetchFailure, How, StoredAnswer};
+pub use answer::{AnswerOrigin, CacheError, CachedAnswer, FetchFailure, StoredAnswer};
 use flight::{Flight, Flights, Landing, fly};
 pub use freshness::{Freshness, Lifetimes};
 pub use memory::Entry;
@@ -148,10 +148,10 @@ impl<V: Clone + Send + Sync + 'static, E: FetchFailure> Cache<V, E> {
     }
 
     /// The answer to the question `key`: kept and fresh, or kept and stale while one `fetch` refreshes it, or fetched,
-    /// or kept and stale because the fetch failed. `fetch` is called when nothing fresh is kept here, and must not block;
-    /// what it returns is dropped without a poll if a shared store has a fresh answer. At most one fetch of a question
-    /// is under way at any time; it runs on the executor up to [`CacheSettings::fetch_for`], whether or not a caller still
-    /// waits.
+    /// or kept and stale because the fetch failed. `fetch` is called when nothing fresh is kept here, and must not
+    /// block; what it returns is dropped without a poll if a shared store has a fresh answer. At most one fetch of a
+    /// question is under way at any time; it runs on the executor up to [`CacheSettings::fetch_for`], whether or not a
+    /// caller still waits.
     ///
     /// # Errors
     /// The fetch failed (or did a moment ago), there was no answer by `deadline`, or too many fetches are under way;

@@ -44,10 +44,8 @@ pub fn to_json(circuit: &BreakerSnapshot, now: Instant) -> Map<String, Value> {
 fn sentence(change: &Transition, then: &BreakerSnapshot) -> String {
     match (change.to, change.from) {
         (State::Open, _) => {
-            let time = change.next_probe.map(|at| seconds(at.saturating_duration_since(change.at)));
-            let time = time.map_or_else(|| "a moment".to_owned(), |time| format!("{time} s"));
             let why = change.reason.map_or_else(String::new, |reason| format!(" ({reason})"));
-            format!("open for {time}{why}")
+            format!("{}{why}", open_until(change.next_probe, change.at))
         }
         (State::HalfOpen, _) => "half-open, a trial call is made".into(),
         (State::Ramping, _) if then.generation == change.generation => {
@@ -56,6 +54,14 @@ fn sentence(change: &Transition, then: &BreakerSnapshot) -> String {
         (State::Ramping, _) => "ramping up".into(),
         (State::Closed, State::Open | State::HalfOpen | State::Ramping) => "closed".into(),
         (to, _) => format!("set to {} by hand", to.as_str()),
+    }
+}
+
+/// "open for 5 s" of a circuit that opened at `since` and lets the next call through at `until`.
+pub(crate) fn open_until(until: Option<Instant>, since: Instant) -> String {
+    match until.map(|until| until.saturating_duration_since(since)) {
+        Some(time) if !time.is_zero() => format!("open for {} s", seconds(time)),
+        _ => "open for a moment".to_owned(),
     }
 }
 
@@ -119,6 +125,15 @@ mod tests {
             told.look();
         }
         assert_eq!(told.2, ["set to forced-open by hand", "set to closed by hand"]);
+    }
+
+    #[test]
+    fn a_circuit_is_never_said_to_be_open_for_no_time() {
+        let since = Instant::now();
+        assert_eq!(open_until(Some(since + Duration::from_secs(3)), since), "open for 3 s");
+        for until in [None, Some(since)] {
+            assert_eq!(open_until(until, since), "open for a moment");
+        }
     }
 
     #[test]

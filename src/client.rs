@@ -153,7 +153,7 @@ impl Client {
         Work: Future<Output = Result<T, E>>,
     {
         let callee = self.callee(service);
-        let Ok(_seat) = callee.fallbacks.try_enter() else {
+        let Ok(_permit) = callee.fallbacks.try_enter() else {
             callee.calls.note(Event::FallbackRejection, Instant::now());
             return Err(error);
         };
@@ -164,7 +164,7 @@ impl Client {
     }
 
     async fn perform(&self, callee: &ServiceClient, request: &Prepared<'_>) -> Result<Answer, Error> {
-        let Ok(_seat) = callee.bulkhead.try_enter() else {
+        let Ok(_permit) = callee.bulkhead.try_enter() else {
             return Err(Error::Full { service: Arc::clone(&callee.service), max: callee.bulkhead.max() });
         };
         callee.calls.begun(callee.bulkhead.in_flight(), Instant::now());
@@ -178,7 +178,7 @@ impl Client {
         let no_instance = || {
             let why = self.inner.directory.why_none_found(&callee.service);
             let retry_at = self.inner.directory.next_probe_of(&callee.service);
-            Error::NobodyThere { service: service(), why, retry_at }
+            Error::NoInstance { service: service(), why, retry_at }
         };
         match outcome {
             CallOutcome::Attempt(number) => match results.into_iter().nth(number).flatten() {

@@ -2,8 +2,9 @@
 //!
 //! A machine that has no file must run as well as one that has.
 //!
-//! One struct a section of `bramble.toml`. Later sources win: code, credentials of systemd, `/etc/bramble/bramble.toml` or
-//! `--config FILE`, `BRAMBLE__SECTION__KEY` in the environment, flags. All mistakes are reported at once, each with its line.
+//! One struct a section of `bramble.toml`. Later sources win: code, credentials of systemd, `/etc/bramble/bramble.toml`
+//! or `--config FILE`, `BRAMBLE__SECTION__KEY` in the environment, flags. All mistakes are reported at once, each with
+//! its line.
 
 mod assign;
 mod callees;

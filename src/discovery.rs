@@ -8,11 +8,13 @@
 //! Anything on the LAN can announce an instance, and mDNS may be late or lose packets. So what mDNS says is checked by
 //! probes (`GET /healthz`, which is answered with the header [`ID_HEADER`](crate::ID_HEADER)):
 //!
-//! - An announced instance takes calls once it has answered a probe with its id; until then it is [`InstanceState::Unproven`].
+//! - An announced instance takes calls once it has answered a probe with its id; until then it is
+//!   [`InstanceState::Unproven`].
 //! - An instance whose calls fail ([`Directory::suspect`]), or that mDNS no longer tells of, is probed at each of its
 //!   addresses. If it answers, it stays in use; at another address than before, its calls go there. If not, it is
 //!   [`InstanceState::Lost`]: out of use, but probed again for ten minutes, and callable again at the first answer.
-//! - An instance of a service that this process calls or shows ([`ServiceFilter`]) is probed every 30 s, so that one that has died
+//! - An instance of a service that this process calls or shows ([`ServiceFilter`]) is probed every 30 s, so that one
+//!   that has died
 //!   is lost also while nothing is called. mDNS alone keeps it for two minutes.
 //! - Each time it is found, [`Instance::epoch`] changes: what was learnt before is out of date.
 
@@ -63,8 +65,8 @@ pub struct Directory {
     inner: Arc<Inner>,
 }
 
-/// Of which instances the log tells at its default level, and which are probed though nothing is wrong: each of them in
-/// every process would drown the rest.
+/// Services whose instances are logged at the default level, and probed though nothing is wrong. All of them in every
+/// process would drown the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServiceFilter {
     /// All of them.
@@ -165,7 +167,7 @@ impl Directory {
     }
 
     /// Resolves at the next change after this call.
-    pub fn changed(&self) -> EventListener {
+    pub fn changed(&self) -> impl Future<Output = ()> + Send + Sync + Unpin + use<> {
         self.inner.changed.listen()
     }
 
@@ -228,8 +230,8 @@ impl Directory {
         self.inner.mdns_port.store(port, Ordering::Relaxed);
     }
 
-    /// Takes in that a call to the instance called `id` came to no answer, because of `why`. Cheap enough for every such
-    /// attempt: one short lock, no I/O.
+    /// Takes in that a call to the instance called `id` came to no answer, because of `why`. Cheap enough for every
+    /// such attempt: one short lock, no I/O.
     ///
     /// An instance found by mDNS is probed at each of its addresses: one probe at a time, one a second at most. If it
     /// answers at another address, [`Instance::addr`] and [`Instance::epoch`] change; if two probes in a row fail (one,

@@ -1,7 +1,7 @@
 //! Limits how many requests a server works on at a time, queues a few more, and refuses early what would wait too long.
 //!
-//! [`Limiter`] is the admission control of a server as a state machine: a semaphore with a bounded FIFO queue. It has no
-//! I/O, clock or log, so the server drives it with sockets and a simulator with virtual time.
+//! [`Limiter`] is the admission control of a server as a state machine: a semaphore with a bounded FIFO queue. It has
+//! no I/O, clock or log, so the server drives it with sockets and a simulator with virtual time.
 //!
 //! - A request whose permit is free runs at once.
 //! - The expected wait of one more request is (queue + 1) x the service demand of one request, where the demand is the
@@ -11,11 +11,11 @@
 //!   the queue is measured, and judged by the same bounds.
 //! - A request is refused that cannot be answered by the caller's deadline. One that has to wait for nothing never is.
 //!
-//! The processor is a resource that a semaphore does not guard: a handler that computes for 33 ms before it first awaits
-//! holds up the executor, and no two such handlers ever hold a permit at the same time. So handlers report how long they
-//! were polled, and after [`SLICE`] of that no handler starts until the executor has polled all other tasks once
-//! ([`Limiter::round_over`]): new requests are read meanwhile, and wait in this queue, where their wait is measured,
-//! instead of in the executor's.
+//! The processor is a resource that a semaphore does not guard: a handler that computes for 33 ms before it first
+//! awaits holds up the executor, and no two such handlers ever hold a permit at the same time. So handlers report how
+//! long they were polled, and after [`SLICE`] of that no handler starts until the executor has polled all other tasks
+//! once ([`Limiter::round_over`]): new requests are read meanwhile, and wait in this queue, where their wait is
+//! measured, instead of in the executor's.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -52,7 +52,8 @@ pub struct LimiterSettings {
     pub threads: usize,
     /// Requests that wait; one more is refused.
     pub queue: usize,
-    /// The longest wait while the queue comes and goes. Below the attempt timeout of a caller (1.3 s).
+    /// The longest wait while the queue comes and goes. Below the attempt timeout of a caller (2 s), so that there is
+    /// time left for the answer.
     pub max_wait: Duration,
     /// The longest wait while there is a standing queue.
     pub standing_wait: Duration,
@@ -304,8 +305,8 @@ impl Limiter {
         self.contention.limit(self.settings.concurrency)
     }
 
-    /// The part of the service time that any request needs. Not its mean: that may be an upstream's, and the next request
-    /// may be answered without it.
+    /// The part of the service time that any request needs. Not its mean: that may be an upstream's, and the next
+    /// request may be answered without it.
     fn least_service(&self) -> Duration {
         self.contention.wait_inside().max(self.processor.mean())
     }

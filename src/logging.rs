@@ -27,8 +27,8 @@ pub fn start(level: LevelFilter) {
     }
 }
 
-/// The first part of a filter that is neither `LEVEL` nor `TARGET=LEVEL`. `env_logger` takes any other word for the name
-/// of a crate, and then logs nothing else.
+/// The first part of a filter that is neither `LEVEL` nor `TARGET=LEVEL`. `env_logger` takes any other word for the
+/// name of a crate, and then logs nothing else.
 fn wrong_directive(filter: &str) -> Option<&str> {
     let directives = filter.split('/').next().unwrap_or_default(); // behind it stands a pattern for the text
     directives.split(',').map(str::trim).find(|directive| {

@@ -104,8 +104,8 @@ impl<In, Out> Operation<In, Out> {
         self
     }
 
-    /// Says which codes its rejections have. A caller takes what is neither an `Out` nor a rejection with one of them as the
-    /// answer of another server, and asks another instance. Without it any code is one; `invalid_input`, which
+    /// Says which codes its rejections have. A caller takes what is neither an `Out` nor a rejection with one of them
+    /// as the answer of another server, and asks another instance. Without it any code is one; `invalid_input`, which
     /// [`route`](Self::route) sends, always is.
     pub const fn codes(mut self, codes: &'static [&'static str]) -> Self {
         self.codes = codes;
@@ -138,11 +138,11 @@ where
     In: DeserializeOwned + Send + 'static,
     Out: Serialize + 'static,
 {
-    /// Adds the operation to `app`: reads the input, has `handler` work on it, and writes what it returns. Input that cannot
-    /// be read is answered 400 `invalid_input`, another method of the path 405 with an `Allow`.
+    /// Adds the operation to `app`: reads the input, has `handler` work on it, and writes what it returns. Input that
+    /// cannot be read is answered 400 `invalid_input`, another method of the path 405 with an `Allow`.
     ///
-    /// When the caller has left, the work is dropped at its next `await`, since its answer has no reader; what must be
-    /// done to its end all the same is spawned as a task.
+    /// When the caller has left, the work is dropped at its next `await`, since its answer has no reader; work that
+    /// must go on all the same is spawned as a task.
     pub fn route<State, Handler, Work>(&self, app: &mut tide::Server<State>, handler: Handler)
     where
         State: Clone + Send + Sync + 'static,

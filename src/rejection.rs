@@ -1,4 +1,5 @@
-//! The error of a service as JSON, `{"error":{"code":"...","message":"..."}}`: written by the service, read by its callers.
+//! The error of a service as JSON, `{"error":{"code":"...","message":"..."}}`: written by the service, read by its
+//! callers.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -74,8 +75,8 @@ impl Rejection {
         response
     }
 
-    /// The rejection in the answer with `status` and `body`, if it is one. `retry_after`: what the answer's headers say,
-    /// which is more exact than its body.
+    /// The rejection in the answer with `status` and `body`, if it is one. `retry_after`: what the answer's headers
+    /// say, which is more exact than its body.
     pub fn read(status: u16, body: &[u8], retry_after: Option<Duration>) -> Option<Self> {
         if !(400..=599).contains(&status) {
             return None;

@@ -1,5 +1,5 @@
-//! Names to addresses. The system's own function blocks a thread for up to 30 seconds a name, and a pool of such threads
-//! is more memory than a whole service here; a query is two datagrams.
+//! Names to addresses. The system's own function blocks a thread for up to 30 seconds a name, and a pool of such
+//! threads is more memory than a whole service here; a query is two datagrams.
 //!
 //! In this order: addresses as text, `localhost`, `/etc/hosts`, a small cache, the servers of `/etc/resolv.conf`. Names
 //! of mDNS (`.local`) are discovery's.
@@ -32,7 +32,7 @@ const CACHED: usize = 64;
 /// How long what is not from the DNS is good.
 const LOCAL_TTL: Duration = Duration::from_secs(300);
 
-/// Where a name leads.
+/// Addresses of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Addresses {
@@ -147,8 +147,8 @@ impl Resolver {
         Self(Arc::new(Inner { source, cache: Mutex::default(), arrived: Event::new(), background }))
     }
 
-    /// A resolver with the same settings and an empty cache whose lookups go on, on `executor`, for up to 10 s after their
-    /// caller's time is over. The answer is in the cache for the next caller. At most eight names at a time.
+    /// A resolver with the same settings and an empty cache whose lookups go on, on `executor`, for up to 10 s after
+    /// their caller's time is over. The answer is in the cache for the next caller. At most eight names at a time.
     #[must_use]
     pub fn with_background(self, executor: &Arc<Executor<'static>>) -> Self {
         Self::of(Arc::clone(&self.0.source), Some(Background::new(executor)))

@@ -103,7 +103,7 @@ pub struct Host {
     pub ends_with_stdin: bool,
     /// Trust in other instances, with those that were turned away.
     pub trust: Arc<Trust>,
-    /// Where it is in its life.
+    /// Whether it starts, is ready or drains.
     pub health: Arc<Health>,
     wire: HttpTransport,
     resolver: Resolver,
@@ -133,7 +133,7 @@ impl Host {
     pub fn new(service: Service, config: Config, executor: Arc<Executor<'static>>) -> Result<Self, Error> {
         let now = Instant::now();
         let id = format!("{}-{:016x}", service.name(), fastrand::u64(..));
-        let directory = Directory::new(told(&service), now);
+        let directory = Directory::new(logged_services(&service), now);
         directory.uses_mdns_port(config.discovery.port);
         let resolver = Resolver::from_system().with_background(&executor);
         let settings = transport::client::HttpTransportSettings {
@@ -365,7 +365,7 @@ pub fn block_on<T: Send + 'static>(
 }
 
 /// Filter of the instances whose coming and going the log of `service` tells of.
-fn told(service: &Service) -> ServiceFilter {
+fn logged_services(service: &Service) -> ServiceFilter {
     match service.callees() {
         Calls::These(callees) => ServiceFilter::Of(callees),
         Calls::All => ServiceFilter::All,
@@ -400,16 +400,16 @@ struct DrainPlan {
 }
 
 impl DrainPlan {
-    /// Resolves when the last request has been let in. A second signal shortens the farewell.
-    async fn after(mut self, mut told: ShutdownSignal) {
+    /// Resolves when the last request has been let in. A second signal ends the time that it serves on.
+    async fn after(mut self, mut shutdown: ShutdownSignal) {
         match &mut self.registration {
-            Some(registration) => told.next().or(registration.stay_signed()).await,
-            None => told.next().await,
+            Some(registration) => shutdown.next().or(registration.stay_signed()).await,
+            None => shutdown.next().await,
         }
         log::info!("ending: no new work, finishing what is there");
         self.health.set(Phase::Draining);
         self.supervisor.stopping(self.within);
-        let farewell = async {
+        let goodbye = async {
             let served_on = Timer::after(self.serves_on);
             if let Some(mut registration) = self.registration {
                 registration.drain();
@@ -417,7 +417,7 @@ impl DrainPlan {
             }
             served_on.await;
         };
-        farewell.or(told.next()).await;
+        goodbye.or(shutdown.next()).await;
     }
 }
 

@@ -4,8 +4,8 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// A value that belongs to a tag, and is 0 under every other.
 ///
-/// A ring of them is a window that slides with time and needs neither sweeper nor lock: a write under a new tag replaces
-/// what the old one had, and a reader passes over words whose tag is not in the window.
+/// A ring of them is a window that slides with time and needs neither sweeper nor lock: a write under a new tag
+/// replaces what the old one had, and a reader passes over words whose tag is not in the window.
 ///
 /// The tag has `TAG_BITS` bits and comes round after that. A word at most `AHEAD` tags ahead was written later, so an
 /// update under an earlier tag changes nothing; one further ahead is left from before the tags came round.

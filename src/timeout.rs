@@ -18,8 +18,8 @@ pub fn timeout_at<F: Future>(deadline: Instant, work: F) -> Timeout<F> {
 }
 
 pin_project! {
-    /// Future of [`timeout`]. A type of its own, since an `async fn` has twice the size of the future that it awaits, and a
-    /// server has one for each connection.
+    /// Future of [`timeout`]. A type of its own, since an `async fn` has twice the size of the future that it awaits,
+    /// and a server has one for each connection.
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct Timeout<F> {

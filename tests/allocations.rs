@@ -101,16 +101,16 @@ fn a_pick_allocates_nothing_by_any_policy_while_some_or_all_are_out_or_full() {
 }
 
 #[test]
-fn a_retry_and_a_seat_allocate_nothing() {
+fn a_retry_and_a_permit_allocate_nothing() {
     let mut now = Instant::now();
     let budget = Budget::new(0.2, 50, now).expect("valid");
     let bulkhead = Bulkhead::new("producer", 64);
     let mut granted = 0;
     let calls = allocations(|| {
         now += Duration::from_millis(20);
-        let seat = bulkhead.try_enter();
+        let permit = bulkhead.try_enter();
         budget.deposit(now);
-        granted += u32::from(seat.is_ok() && budget.try_withdraw(now));
+        granted += u32::from(permit.is_ok() && budget.try_withdraw(now));
     });
     assert_eq!(calls, 0);
     assert!((200..300).contains(&granted), "both ways were taken: {granted}");

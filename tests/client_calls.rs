@@ -238,7 +238,7 @@ fn one_call_more_than_allowed_is_refused_at_once_and_a_cancelled_one_makes_room(
 fn a_call_without_instances_fails_at_once_and_says_what_to_look_for() {
     let error = block_on(poll_once(Bench::new(&[], |_| {}).get_async("/", *PATIENCE)));
     let error = error.expect("no waiting").expect_err("no instance is there");
-    assert!(matches!(error, Error::NobodyThere { .. }), "{error:?}");
+    assert!(matches!(error, Error::NoInstance { .. }), "{error:?}");
     assert!(error.to_string().starts_with("no producer is available: none was found; "), "{error}");
     assert!(error.to_string().contains("mDNS"), "{error}");
 }

@@ -1,5 +1,5 @@
-//! The library as the authors of other services use it: a crate outside of the workspace is built, two greeters and a front
-//! desk find each other on loopback, and what is linked into them is looked at.
+//! The library as the authors of other services use it: a crate outside of the workspace is built, two greeters and a
+//! front desk find each other on loopback, and what is linked into them is looked at.
 
 #[path = "support/patience.rs"]
 mod patience;

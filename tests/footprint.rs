@@ -1,4 +1,5 @@
-//! The memory of a service, read from outside: it runs as a process of its own, so nothing but its own work is measured.
+//! The memory of a service, read from outside: it runs as a process of its own, so nothing but its own work is
+//! measured.
 
 mod support {
     pub(crate) mod bramble;

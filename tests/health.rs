@@ -8,7 +8,7 @@ mod support {
     pub(crate) mod until;
 }
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Output};
@@ -103,19 +103,23 @@ fn systemd_is_told_when_it_serves_that_it_lives_and_that_it_ends() {
     let _ = std::fs::remove_file(&path); // of a run that was killed
     let manager = UnixDatagram::bind(&path).expect("a socket");
     manager.set_read_timeout(Some(Duration::from_secs(20))).expect("a valid time");
-    let heard = || {
+    let receive = || {
         let mut buffer = [0; 256];
-        let length = manager.recv(&mut buffer).expect("it says something");
-        String::from_utf8_lossy(&buffer[..length]).into_owned()
+        loop {
+            match manager.recv(&mut buffer) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {} // by a signal to this process
+                received => return received.map(|length| String::from_utf8_lossy(&buffer[..length]).into_owned()),
+            }
+        }
     };
+    let heard = || receive().expect("it says something");
     let path = path.to_str().expect("text").to_owned();
     let mut consumer = Service::start(&["consumer"], &[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", "200000")]);
     assert_eq!(heard(), format!("READY=1\nSTATUS=serving at http://{}", consumer.addr()));
     assert_eq!([heard(), heard(), heard()], ["WATCHDOG=1"; 3]);
     consumer.signal("STOP"); // a process that hangs
     manager.set_read_timeout(Some(Duration::from_secs(1))).expect("a valid time");
-    let mut buffer = [0; 256];
-    assert!((0..5).any(|_| manager.recv(&mut buffer).is_err()), "it gives no sign of life");
+    assert!((0..5).any(|_| receive().is_err()), "it gives no sign of life");
     manager.set_read_timeout(Some(Duration::from_secs(20))).expect("a valid time");
     consumer.signal("CONT");
     assert_eq!(heard(), "WATCHDOG=1");

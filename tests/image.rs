@@ -1,7 +1,7 @@
 //! The SD card, started in an emulated Pi 2. `cargo xtask test --only image` builds the card and what is needed here.
 //!
-//! What QEMU does not show: the VideoCore firmware that reads config.txt before Linux starts (image/firmware.rs does its
-//! part), the network chip of a real Pi 2, HDMI, and how long a real card and a real processor take.
+//! What QEMU does not show: the VideoCore firmware that reads config.txt before Linux starts (image/firmware.rs does
+//! its part), the network chip of a real Pi 2, HDMI, and how long a real card and a real processor take.
 
 #![allow(clippy::print_stdout, reason = "the bench's table, and how far a failed test had got")]
 

@@ -309,7 +309,7 @@ fn fallbacks_beyond_the_bound_are_refused() {
         let mut endless = Box::pin(client.call(&GREET, &named("Ada")).or_else(|_| future::pending()));
         assert!(future::poll_once(&mut endless).await.is_none());
         let refused = client.call(&GREET, &named("Ada")).or_else(|_| future::ready(Ok(hello("instead")))).await;
-        assert!(matches!(refused, Err(CallError::Unanswered(Error::NobodyThere { .. }))), "{refused:?}");
+        assert!(matches!(refused, Err(CallError::Unanswered(Error::NoInstance { .. }))), "{refused:?}");
         drop(endless);
         let free = client.call(&GREET, &named("Ada")).or_else(|_| future::ready(Ok(hello("instead")))).await;
         assert_eq!(free.expect("there is room"), hello("instead"));

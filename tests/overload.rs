@@ -171,9 +171,9 @@ fn answered(outcomes: &[Outcome], from: Duration, to: Duration) -> usize {
     outcomes.iter().filter(|one| (from..to).contains(&one.began) && one.status == 200).count()
 }
 
-/// Half of what the server can do, then 1.3 and 2 times of it for so `long`, then half again. In percent: of what it could
-/// do, how much it did in the second and third, and of the calls from 4 s after the load had fallen on, how many were
-/// answered.
+/// Half of what the server can do, then 1.3 and 2 times of it for so `long`, then half again. In percent: of what it
+/// could do, how much it did in the second and third, and of the calls from 4 s after the load had fallen on, how many
+/// were answered.
 fn goodput<F: Future<Output = u16> + Send + 'static>(ask: impl Fn() -> F, long: Duration) -> [f64; 3] {
     let [half, more, much, less] = [Duration::from_secs(1), long, long, Duration::from_secs(6)];
     let phases = [(0.5, half), (1.3, more), (2.0, much), (0.5, less)].map(|(load, long)| (load * CAPACITY, long));

@@ -1,5 +1,5 @@
-//! `bramble pi` with a folder that stands in for the Pi: real services on loopback, started, killed, stopped and ended as
-//! on a Pi. What it would do to the machine, it does to files in the folder.
+//! `bramble pi` with a folder that stands in for the Pi: real services on loopback, started, killed, stopped and ended
+//! as on a Pi. What it would do to the machine, it does to files in the folder.
 
 mod support {
     pub(crate) mod http;

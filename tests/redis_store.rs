@@ -16,7 +16,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use bramble::cache::redis::Redis;
-use bramble::cache::{Cache, CacheError, CacheSettings, CachedAnswer, FetchFailure, How, Lifetimes, SharedStore};
+use bramble::cache::{
+    AnswerOrigin, Cache, CacheError, CacheSettings, CachedAnswer, FetchFailure, Lifetimes, SharedStore,
+};
 use bramble::config::Config;
 use bramble::discovery::dns::Resolver;
 use serde_json::Value;
@@ -409,18 +411,18 @@ fn an_answer_of_another_process_ages_by_the_same_rules() {
         bench.leave_one().await;
         let (fresh, _redis) = bench.cache().await;
         let found = bench.ask(&fresh, 599, pending()).await.expect("kept");
-        assert_eq!((found.value.as_str(), found.age.as_secs(), found.how), ("one", 599, How::Fresh));
+        assert_eq!((found.value.as_str(), found.age.as_secs(), found.origin), ("one", 599, AnswerOrigin::Fresh));
         assert_eq!((fresh.counts().fetches, fresh.counts().fresh), (0, 1));
 
         let (stale, _redis) = bench.cache().await;
         let found = bench.ask(&stale, 610, pending()).await.expect("at once, while the fetch goes on");
-        assert_eq!((found.value.as_str(), found.age.as_secs(), found.how), ("one", 610, How::Revalidating));
+        assert_eq!((found.value.as_str(), found.age.as_secs(), found.origin), ("one", 610, AnswerOrigin::Revalidating));
         assert_eq!((stale.counts().fetches, stale.counts().revalidating), (1, 1));
 
         let (old, _redis) = bench.cache().await;
         let found = bench.ask(&old, 700, async { Err(Trouble::Unreachable) }).await.expect("kept");
         assert_eq!((found.value.as_str(), found.age.as_secs()), ("one", 700));
-        assert_eq!(found.how, How::StaleIfError(CacheError::Failed(Trouble::Unreachable)));
+        assert_eq!(found.origin, AnswerOrigin::StaleIfError(CacheError::Failed(Trouble::Unreachable)));
         let unknown = bench.ask(&old, 701, async { Err(Trouble::Unknown) }).await;
         assert_eq!(unknown, Err(CacheError::Failed(Trouble::Unknown)));
 
@@ -443,7 +445,7 @@ fn what_is_out_of_date_here_is_looked_for_there_before_it_is_fetched() {
             smol::Timer::after(Duration::from_millis(5)).await;
         }
         let found = bench.ask(&one, 700, pending()).await.expect("kept by the other");
-        assert_eq!((found.value.as_str(), found.age.as_secs(), found.how), ("two", 50, How::Fresh));
+        assert_eq!((found.value.as_str(), found.age.as_secs(), found.origin), ("two", 50, AnswerOrigin::Fresh));
         assert_eq!(one.counts().fetches, 1);
     });
 }

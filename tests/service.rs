@@ -44,6 +44,7 @@ fn serve(
     let host = Host::new(service, config, Arc::clone(executor)).expect("a host");
     let mut app = tide::new();
     app.at("/greeting").get(|_| future::ready(Ok("Hello!")));
+    app.at("/echo").post(|mut request: tide::Request<()>| async move { request.body_string().await });
     let (ends, ended) = smol::channel::bounded::<()>(1);
     let shutdown = ShutdownSignal::when(async move {
         let _ = ended.recv().await; // it is closed
@@ -97,6 +98,12 @@ fn with_a_cluster_key_a_service_answers_its_cluster_alone_unless_it_is_open_to_a
             let client = desk.client().expect("right settings");
             let answer = client.get("greeter", "/greeting").within(patience(20)).send().await.expect("a greeting");
             assert_eq!(answer.status, 200, "its cluster is answered");
+            let streamed = http_types::Body::from_reader(futures_lite::io::Cursor::new("Ada"), None);
+            for body in ["Ada".into(), streamed] {
+                let post = client.post("greeter", "/echo").body(body).within(patience(20));
+                let answer = post.send().await.expect("an echo");
+                assert_eq!((answer.status, &*answer.body), (200, &b"Ada"[..]), "its cluster may send a body");
+            }
             let addr = found(&desk.directory).await.addr;
             let unsigned = desk.outside().get(format!("http://{addr}/greeting")).send().await.expect("an answer");
             assert_eq!(u16::from(unsigned.status()), status);
@@ -181,6 +188,7 @@ fn a_method_that_a_path_does_not_have_is_refused_in_json() {
     run(|executor| async move {
         let mut app = tide::new();
         app.at("/greeting").get(|_| future::ready(Ok("Hello!")));
+        app.at("/echo").post(|mut request: tide::Request<()>| async move { request.body_string().await });
         let host = serving(GREETER, app, &executor).await;
         let addr = host.listening().await;
         for (path, allow) in [("/greeting", None), ("/metrics", Some("GET, HEAD")), ("/healthz", Some("GET, HEAD"))] {

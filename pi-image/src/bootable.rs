@@ -1,5 +1,5 @@
-//! Whether the firmware finds what it needs. A Pi whose kernel has no device tree shows nothing at all, neither on HDMI nor
-//! on the serial line, so it has to be found out while the card can still be read elsewhere.
+//! Whether the firmware finds what it needs. A Pi whose kernel has no device tree shows nothing at all, neither on HDMI
+//! nor on the serial line, so it has to be found out while the card can still be read elsewhere.
 
 /// Faults that keep a Pi 2 from starting, a sentence each: `config` is config.txt, `has` tells whether a file is on the
 /// card.

@@ -47,8 +47,8 @@ impl FromStr for Target {
     }
 }
 
-/// Compiles `bramble` of `workspace` without shared libraries, in the release profile. Its path, and a note if it is not
-/// the locked compiler that did it.
+/// Compiles `bramble` of `workspace` without shared libraries, in the release profile. Its path, and a note if it is
+/// not the locked compiler that did it.
 ///
 /// # Errors
 /// If there is no compiler, or it fails; it has then said why on stderr.
@@ -170,8 +170,8 @@ impl Flags {
     }
 
     fn rust(&self) -> String {
-        // At a fixed address, no pointer in the program has to be changed when it starts, so all roles share those pages: an
-        // idle registry on amd64 has 268 kB of its own instead of 416. Stack and heap stay at random ones.
+        // At a fixed address, no pointer in the program has to be changed when it starts, so all roles share those
+        // pages: an idle registry on amd64 has 268 kB of its own instead of 416. Stack and heap stay at random ones.
         let fixed = ["-Ctarget-feature=+crt-static", "-Crelocation-model=static"].map(str::to_owned);
         let hidden = self.hidden.iter().map(|(folder, name)| format!("--remap-path-prefix={folder}={name}"));
         fixed.into_iter().chain(hidden).collect::<Vec<_>>().join("\x1f")

@@ -1,5 +1,5 @@
-//! The kernel unpacks a cpio archive. Written here, and not by `cpio`, since that would need root for owners and devices,
-//! and takes times and numbers from the file system: the same tree shall give the same bytes.
+//! The kernel unpacks a cpio archive. Written here, and not by `cpio`, since that would need root for owners and
+//! devices, and takes times and numbers from the file system: the same tree shall give the same bytes.
 //!
 //! The format is "newc": Linux, Documentation/driver-api/early-userspace/buffer-format.rst.
 

@@ -1,7 +1,7 @@
 //! Builds the SD-card image: Debian's kernel, the Pi's firmware and one initramfs that is the whole system.
 //!
-//! A Pi is set up by writing one file to a card, so that file has to be right before it leaves the machine that made it.
-//! Every package in it is known by its SHA-256 ([`packages`]), the program is built without a library it could miss
+//! A Pi is set up by writing one file to a card, so that file has to be right before it leaves the machine that made
+//! it. Every package in it is known by its SHA-256 ([`packages`]), the program is built without a library it could miss
 //! ([`compile`]), and the same inputs give the same bytes. Formats are written by the programs that everybody uses for
 //! them, as an ordinary user, without loop devices or mounts.
 

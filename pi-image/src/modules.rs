@@ -1,5 +1,5 @@
-//! A kernel for every board there is comes with 4,000 modules; a Pi 2 needs few of them. They are named in `modules`; what
-//! those need is found out here.
+//! A kernel for every board there is comes with 4,000 modules; a Pi 2 needs few of them. They are named in `modules`;
+//! what those need is found out here.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -39,8 +39,8 @@ impl Kernel {
         self.folder.join(format!("usr/lib/linux-image-{}", self.version)).join(name)
     }
 
-    /// Puts the modules of this name and what they need into `archive`, not compressed: the archive will be. `scratch` is an
-    /// empty folder.
+    /// Puts the modules of this name and what they need into `archive`, not compressed: the archive will be. `scratch`
+    /// is an empty folder.
     pub(crate) fn put_modules(&self, names: &[&str], scratch: &Path, archive: &mut Archive) -> Result<(), Error> {
         let staged = scratch.join("usr/lib/modules").join(&self.version);
         let base = self.base(scratch)?;

@@ -150,8 +150,8 @@ pub enum Packages {
     /// The packages of packages.lock, or none.
     #[default]
     Locked,
-    /// If the mirror has not got one of them any more, what it has today instead, and a note that says so. For tests, which
-    /// must not fail on the day Debian has something newer.
+    /// If the mirror has not got one of them any more, what it has today instead, and a note that says so. For tests,
+    /// which must not fail on the day Debian has something newer.
     LockedOrToday,
 }
 

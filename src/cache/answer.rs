@@ -70,9 +70,9 @@ impl<E: FetchFailure> CacheError<E> {
     }
 }
 
-/// How an answer was come by.
+/// Origin of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum How<E> {
+pub enum AnswerOrigin<E> {
     /// Fetched for this question, or for an equal one at the same time.
     Fetched,
     /// Kept, and still good.
@@ -83,7 +83,7 @@ pub enum How<E> {
     StaleIfError(CacheError<E>),
 }
 
-/// An answer.
+/// Answer of a cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CachedAnswer<V, E> {
@@ -93,11 +93,11 @@ pub struct CachedAnswer<V, E> {
     pub stored_at: SystemTime,
     /// How long ago that is.
     pub age: Duration,
-    /// How it was come by.
-    pub how: How<E>,
+    /// Where it comes from.
+    pub origin: AnswerOrigin<E>,
 }
 
-/// A kept answer.
+/// Answer that a cache holds, fresh or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredAnswer<V> {
@@ -112,7 +112,7 @@ pub struct StoredAnswer<V> {
 }
 
 impl<V> StoredAnswer<V> {
-    pub(super) fn found<E>(self, how: How<E>) -> CachedAnswer<V, E> {
-        CachedAnswer { value: self.value, stored_at: self.stored_at, age: self.age, how }
+    pub(super) fn found<E>(self, origin: AnswerOrigin<E>) -> CachedAnswer<V, E> {
+        CachedAnswer { value: self.value, stored_at: self.stored_at, age: self.age, origin }
     }
 }

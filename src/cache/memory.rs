@@ -18,7 +18,8 @@ const OVERHEAD: usize = 256;
 /// Divisor of all bytes for the largest entry, so that one huge answer cannot drive out all others.
 const LARGEST_SHARE: usize = 16;
 
-/// A value, and when it was asked for by the wall clock: a time that other processes understand, and that outlives ours.
+/// A value, and when it was asked for by the wall clock: a time that other processes understand, and that outlives
+/// ours.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry<V> {
     /// Value that is kept.

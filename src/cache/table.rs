@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 use super::answer::MAX_REMEMBERED;
 use super::memory::{Bounds, Memory};
 use super::{
-    CacheCounts, CacheError, CacheSettings, CachedAnswer, Entry, FetchFailure, Freshness, How, MAX_BYTES, StoredAnswer,
+    AnswerOrigin, CacheCounts, CacheError, CacheSettings, CachedAnswer, Entry, FetchFailure, Freshness, MAX_BYTES,
+    StoredAnswer,
 };
 
 /// The answers kept and the failures remembered, by question.
@@ -85,7 +86,7 @@ impl<V: Clone, E: FetchFailure> CacheTable<V, E> {
             Some(kept) if kept.freshness == Freshness::Fresh => Lookup::Fresh(self.give_fresh(kept)),
             Some(kept) if kept.freshness == Freshness::StaleWhileRevalidate => {
                 count(&self.counters.revalidating);
-                Lookup::Stale(kept.found(How::Revalidating))
+                Lookup::Stale(kept.found(AnswerOrigin::Revalidating))
             }
             kept => Lookup::Missing(kept),
         }
@@ -128,19 +129,21 @@ impl<V: Clone, E: FetchFailure> CacheTable<V, E> {
         let kept = if outcome.is_err() { self.look(key, now).or(kept) } else { kept };
         let counters = &self.counters;
         let (counter, result) = match (outcome, kept) {
-            (Ok((entry, origin)), _) => {
+            (Ok((entry, from)), _) => {
                 let age = entry.age(now).unwrap_or(Duration::ZERO);
-                let (counter, how) = match origin {
-                    FetchOrigin::Fetch => (&counters.fetched, How::Fetched),
-                    FetchOrigin::Store if age < self.settings.lifetimes.fresh_for => (&counters.fresh, How::Fresh),
-                    FetchOrigin::Store => (&counters.revalidating, How::Revalidating),
+                let (counter, origin) = match from {
+                    FetchOrigin::Fetch => (&counters.fetched, AnswerOrigin::Fetched),
+                    FetchOrigin::Store if age < self.settings.lifetimes.fresh_for => {
+                        (&counters.fresh, AnswerOrigin::Fresh)
+                    }
+                    FetchOrigin::Store => (&counters.revalidating, AnswerOrigin::Revalidating),
                 };
-                (counter, Ok(CachedAnswer { value: entry.value, stored_at: entry.stored_at, age, how }))
+                (counter, Ok(CachedAnswer { value: entry.value, stored_at: entry.stored_at, age, origin }))
             }
             // Fresh only if another fetch ended in this moment.
             (Err(_), Some(kept)) if kept.freshness == Freshness::Fresh => return Ok(self.give_fresh(kept)),
             (Err(missed), Some(kept)) if missed.stale_may_stand_in() => {
-                (&counters.stale_if_error, Ok(kept.found(How::StaleIfError(missed))))
+                (&counters.stale_if_error, Ok(kept.found(AnswerOrigin::StaleIfError(missed))))
             }
             (Err(missed), _) => (&counters.missed, Err(missed)),
         };
@@ -211,7 +214,7 @@ impl<V: Clone, E: FetchFailure> CacheTable<V, E> {
 
     pub(super) fn give_fresh(&self, kept: StoredAnswer<V>) -> CachedAnswer<V, E> {
         count(&self.counters.fresh);
-        kept.found(How::Fresh)
+        kept.found(AnswerOrigin::Fresh)
     }
 
     /// The failure of a moment ago. A clock that was set back frees it, as it does all entries.

@@ -111,9 +111,9 @@ fn a_fresh_answer_is_given_without_a_fetch() {
     let bench = bench();
     bench.run(async {
         let first = bench.ask("a", at(0), Ok("one")).await.expect("fetched");
-        assert_eq!((first.value, first.age, first.how), ("one", Duration::ZERO, How::Fetched));
+        assert_eq!((first.value, first.age, first.origin), ("one", Duration::ZERO, AnswerOrigin::Fetched));
         let second = bench.ask("a", at(599), Ok("two")).await.expect("kept");
-        assert_eq!((second.value, second.age.as_secs(), second.how), ("one", 599, How::Fresh));
+        assert_eq!((second.value, second.age.as_secs(), second.origin), ("one", 599, AnswerOrigin::Fresh));
         assert_eq!(second.stored_at, at(0));
         assert_eq!(bench.fetches(), 1);
     });
@@ -127,7 +127,7 @@ fn a_stale_answer_is_given_at_once_and_refreshed_exactly_once() {
         for _ in 0..10 {
             let mut asking = Box::pin(bench.ask("a", at(610), Ok("two")));
             let found = poll_once(&mut asking).await.expect("at once").expect("kept");
-            assert_eq!((found.value, found.age.as_secs(), found.how), ("one", 610, How::Revalidating));
+            assert_eq!((found.value, found.age.as_secs(), found.origin), ("one", 610, AnswerOrigin::Revalidating));
         }
         bench.settle().await;
         assert_eq!(bench.fetches(), 2);
@@ -143,7 +143,7 @@ fn a_stale_answer_stands_in_for_an_error_but_not_for_a_known_answer() {
         bench.ask("a", at(0), Ok("one")).await.expect("fetched");
         let found = bench.ask("a", at(700), Err(Trouble::Unreachable)).await.expect("kept");
         assert_eq!(found.value, "one");
-        assert_eq!(found.how, How::StaleIfError(CacheError::Failed(Trouble::Unreachable)));
+        assert_eq!(found.origin, AnswerOrigin::StaleIfError(CacheError::Failed(Trouble::Unreachable)));
         assert_eq!(bench.ask("a", at(800), Err(Trouble::Unknown)).await, Err(CacheError::Failed(Trouble::Unknown)));
         assert_eq!(
             bench.ask("a", at(4300), Err(Trouble::Unreachable)).await,

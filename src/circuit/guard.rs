@@ -117,7 +117,7 @@ impl CircuitGuard {
             group: self.service.into(),
             state: Some(self.breaker.state()),
             in_flight: self.in_flight.load(Ordering::Relaxed),
-            noted: self.calls.noted(now),
+            statistics: self.calls.statistics(now),
             settings: self.settings,
         }
     }
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!((&shown["id"], &shown["state"], &shown["in_flight"]), (&json!("a"), &json!("open"), &json!(0)));
         let command = guard.command(now);
         assert_eq!(command.state, Some(crate::breaker::State::Open));
-        assert_eq!((command.noted.total[Event::Failure], command.noted.total[Event::ShortCircuited]), (5, 1));
+        assert_eq!((command.statistics.total[Event::Failure], command.statistics.total[Event::ShortCircuited]), (5, 1));
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
         drop(one);
         two.ended(Outcome::Success { latency: Duration::ZERO }, now, Duration::ZERO);
         let command = guard.command(now);
-        assert_eq!((command.in_flight, command.noted.max_in_flight), (0, 2));
-        assert_eq!(command.noted.total[Event::Success], 1, "a dropped call is not recorded");
+        assert_eq!((command.in_flight, command.statistics.max_in_flight), (0, 2));
+        assert_eq!(command.statistics.total[Event::Success], 1, "a dropped call is not recorded");
     }
 }

@@ -31,7 +31,8 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// `x-bramble-retry-after-ms`, or `Retry-After` where it is in seconds.
     pub retry_after: Option<Duration>,
-    /// The instance that answered, as it is known here: by its id, or by its address where it was found by a name or a list.
+    /// The instance that answered, as it is known here: by its id, or by its address where it was found by a name or a
+    /// list.
     pub from: Arc<str>,
     pub(super) headers: HeaderMap,
 }
@@ -52,8 +53,8 @@ impl Answer {
         Rejection::read(self.status, &self.body, self.retry_after)
     }
 
-    /// Whether the instance answers to another cluster only: it says so as [`serve`](crate::serve) does for each service. A
-    /// 403 of the service itself is an answer.
+    /// Whether the instance answers to another cluster only: it says so as [`serve`](crate::serve) does for each
+    /// service. A 403 of the service itself is an answer.
     pub(crate) fn is_forbidden(&self) -> bool {
         self.status == 403 && self.rejection().is_some_and(|rejection| rejection.code == "forbidden")
     }

@@ -108,7 +108,7 @@ impl<'a> Attempt<'a> {
 fn signature(key: &ClusterKey, endpoint: &Endpoint, request: &Prepared<'_>) -> Option<HeaderValue> {
     let url = Url::parse(&format!("http://{}{}", endpoint.address(), request.path)).ok()?;
     let method = request.method.as_str().parse().ok()?;
-    HeaderValue::from_str(&sign::sign(key, method, &url)).ok()
+    HeaderValue::from_str(&sign::sign(key, method, &url, &request.body_digest())).ok()
 }
 
 /// How an attempt ended.
@@ -187,7 +187,7 @@ pub(super) fn event(result: &Result<Answer, Error>) -> Event {
         Err(Error::Failed { .. } | Error::WrongPeer { .. }) if is_timeout(result) => Event::Timeout,
         Err(Error::Failed { .. } | Error::WrongPeer { .. }) => Event::Failure,
         Err(Error::DeadlineExceeded { .. }) => Event::Timeout,
-        Err(Error::NobodyThere { .. } | Error::AllOpen { .. }) => Event::ShortCircuited,
+        Err(Error::NoInstance { .. } | Error::AllOpen { .. }) => Event::ShortCircuited,
         Err(Error::InvalidRequest(_)) => Event::BadRequest,
         Err(Error::Unreadable { .. } | Error::Forbidden { .. }) => Event::Failure,
         Err(Error::Full { .. }) => Event::Full,
@@ -285,7 +285,7 @@ mod tests {
             (Err(Error::Failed { instance: "producer-a".into(), cause: failed() }), Event::Failure),
             (Err(Error::DeadlineExceeded { service: Arc::clone(&service) }), Event::Timeout),
             (
-                Err(Error::NobodyThere { service: Arc::clone(&service), why: String::new(), retry_at: None }),
+                Err(Error::NoInstance { service: Arc::clone(&service), why: String::new(), retry_at: None }),
                 Event::ShortCircuited,
             ),
             (Err(Error::AllOpen { service: Arc::clone(&service), retry_at: None }), Event::ShortCircuited),

@@ -98,7 +98,7 @@ mod tests {
         let (all, now) = (AllAttempts::default(), Instant::now());
         let (a, b, moved) = (target("a", 1), target("b", 1), target("b", 2));
         let at = |target: &Target| all.at(&target.id, target.address);
-        let count = |target: &Target| at(target).map(|notes| notes.attempts.noted(now).total[Event::Success]);
+        let count = |target: &Target| at(target).map(|notes| notes.attempts.statistics(now).total[Event::Success]);
 
         all.update(&[b.clone(), a.clone(), b.clone()], now);
         for target in [&a, &b] {

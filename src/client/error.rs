@@ -11,12 +11,13 @@ use crate::transport::client::Error as WireError;
 pub enum Error {
     /// Discovery knows no instance that could be called.
     #[error("no {service} is available: {why}")]
-    NobodyThere {
+    NoInstance {
         /// The service that was asked for.
         service: Arc<str>,
         /// Places to look at.
         why: String,
-        /// When an instance that does not answer is probed next: it takes calls at its first answer. None: there is none.
+        /// When an instance that does not answer is probed next: it takes calls at its first answer. None: there is
+        /// none.
         retry_at: Option<Instant>,
     },
     /// No instance answers, so that the circuit of the service is open.
@@ -78,7 +79,8 @@ pub enum Error {
     },
 }
 
-/// How soon a call may find room where all of `[call] max_concurrent` are in flight: about as long as one of them takes.
+/// How soon a call may find room where all of `[call] max_concurrent` are in flight: about as long as one of them
+/// takes.
 const UNTIL_THERE_IS_ROOM: Duration = Duration::from_millis(250);
 
 impl Error {
@@ -100,7 +102,7 @@ impl Error {
     pub fn retry_after(&self, now: Instant) -> Option<Duration> {
         match self {
             Self::Full { .. } => Some(UNTIL_THERE_IS_ROOM),
-            Self::AllOpen { retry_at, .. } | Self::NobodyThere { retry_at, .. } => {
+            Self::AllOpen { retry_at, .. } | Self::NoInstance { retry_at, .. } => {
                 retry_at.map(|at| at.saturating_duration_since(now))
             }
             _ => None,

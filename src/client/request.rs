@@ -24,9 +24,9 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// A request to an instance of a service, and to another one if that fails.
 ///
-/// Where it may be sent again depends on its method: GET, HEAD, OPTIONS, PUT and DELETE to other instances; any other one
-/// only while nothing of it was sent, unless it is [`idempotent`](Self::idempotent). A body that is a stream or larger than
-/// 64 KiB is sent once. Copies of late requests are sent for GET and HEAD only.
+/// Where it may be sent again depends on its method: GET, HEAD, OPTIONS, PUT and DELETE to other instances; any other
+/// one only while nothing of it was sent, unless it is [`idempotent`](Self::idempotent). A body that is a stream or
+/// larger than 64 KiB is sent once. Copies of late requests are sent for GET and HEAD only.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -100,7 +100,8 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Adds a header. Those of the connection (`host`, `content-length`, `connection` and others) are set by the client.
+    /// Adds a header. Those of the connection (`host`, `content-length`, `connection` and others) are set by the
+    /// client.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         let Ok(parsed) = name.parse::<HeaderName>() else {
             return self.mistaken(format!("{name:?} is not a name of a header"));
@@ -137,8 +138,8 @@ impl<'a> Request<'a> {
 
     /// Waits at most `time` from now for the answer, all attempts together. Without it: `[call] timeout`.
     ///
-    /// Each attempt at an instance has `[call] attempt_timeout` of it, 2 s by default: a service whose answers take longer
-    /// needs a longer one (`[call.NAME] attempt_timeout`).
+    /// Each attempt at an instance has `[call] attempt_timeout` of it, 2 s by default: a service whose answers take
+    /// longer needs a longer one (`[call.NAME] attempt_timeout`).
     pub fn within(mut self, time: Duration) -> Self {
         self.deadline = Instant::now().checked_add(time);
         self
@@ -154,8 +155,8 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Makes the request a part of a trace, which is a W3C `traceparent`; any other text is left out. The request has an id
-    /// of its own in it.
+    /// Makes the request a part of a trace, which is a W3C `traceparent`; any other text is left out. The request has
+    /// an id of its own in it.
     pub fn trace(mut self, traceparent: &str) -> Self {
         if is_trace(traceparent) {
             let (trace, flags) = (&traceparent[..36], &traceparent[52..]);
@@ -165,8 +166,8 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Says that to do twice what is asked is the same as to do it once, so that it may be sent to other instances whatever
-    /// its method. All attempts have the same `Idempotency-Key`.
+    /// Says that to do twice what is asked is the same as to do it once, so that it may be sent to other instances
+    /// whatever its method. All attempts have the same `Idempotency-Key`.
     pub fn idempotent(mut self) -> Self {
         self.is_idempotent = true;
         self

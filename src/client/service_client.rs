@@ -1,4 +1,4 @@
-//! A service that is called: the rules of its calls, its seats, and its counters.
+//! A service that is called: the rules of its calls, its permits, and its counters.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +12,7 @@ use crate::balance::Target;
 use crate::breaker::InvalidSetting;
 use crate::bulkhead::Bulkhead;
 use crate::call;
+use crate::circuit::open_until;
 use crate::config::{CalleeSettings, Config};
 use crate::discovery::{Directory, Instance, Status};
 use crate::telemetry::record::Calls;
@@ -107,10 +108,11 @@ impl ServiceClient {
         if generation % 2 == logged % 2 {
             return;
         }
-        match self.rules.circuit().open_since() {
+        let circuit = self.rules.circuit();
+        match circuit.open_since() {
             Some(since) => {
-                let ago = now.saturating_duration_since(since);
-                log::warn!("circuit of {}: open for {ago:.0?} (no instance answers)", self.service);
+                let open = open_until(circuit.next_call(), since);
+                log::warn!("circuit of {}: {open} (no instance answers)", self.service);
             }
             None => log::info!("circuit of {}: closed (an instance answers)", self.service),
         }

@@ -103,17 +103,17 @@ impl Client {
 struct ServiceView<'a> {
     callee: &'a ServiceClient,
     now: Instant,
-    noted: CallStatistics,
+    statistics: CallStatistics,
     endpoints: Vec<EndpointView>,
 }
 
 /// An endpoint of the service.
 struct EndpointView {
     seen: EndpointSnapshot,
-    noted: CallStatistics,
+    statistics: CallStatistics,
 }
 
-/// As what a service stands.
+/// Circuit of a service: its best instance's while its own is closed.
 struct CircuitView {
     /// None: there is no instance.
     state: Option<State>,
@@ -126,12 +126,13 @@ struct CircuitView {
 impl<'a> ServiceView<'a> {
     fn new(callee: &'a ServiceClient, now: Instant) -> Self {
         let seen = callee.rules.balancer().snapshot(now);
-        let noted = |one: &EndpointSnapshot| {
+        let statistics = |one: &EndpointSnapshot| {
             let notes = callee.attempts.at(&one.target.id, one.target.address);
-            notes.map_or_else(CallStatistics::default, |notes| notes.attempts.noted(now))
+            notes.map_or_else(CallStatistics::default, |notes| notes.attempts.statistics(now))
         };
-        let endpoints = seen.endpoints.into_iter().map(|seen| EndpointView { noted: noted(&seen), seen }).collect();
-        Self { callee, now, noted: callee.calls.noted(now), endpoints }
+        let endpoints =
+            seen.endpoints.into_iter().map(|seen| EndpointView { statistics: statistics(&seen), seen }).collect();
+        Self { callee, now, statistics: callee.calls.statistics(now), endpoints }
     }
 
     /// Endpoints that get new calls.
@@ -140,7 +141,7 @@ impl<'a> ServiceView<'a> {
     }
 
     /// The service's own circuit comes first: while it refuses, no instance is asked.
-    fn standing(&self) -> CircuitView {
+    fn circuit(&self) -> CircuitView {
         let own = self.callee.rules.circuit();
         if let Some(since) = own.open_since() {
             return CircuitView {
@@ -175,7 +176,7 @@ impl<'a> ServiceView<'a> {
 
     fn to_json(&self, minimum_calls: u64, wall: SystemTime) -> Value {
         let Self { callee, now, .. } = self;
-        let CircuitView { state, since, reason, next_probe, share } = self.standing();
+        let CircuitView { state, since, reason, next_probe, share } = self.circuit();
         let sum = |count: fn(&EndpointSnapshot) -> u64| self.candidates().map(count).sum::<u64>();
         let calls = sum(|seen| seen.breaker.calls);
         let rate = |count: u64| (calls >= minimum_calls).then(|| count as f64 / calls as f64);
@@ -192,13 +193,13 @@ impl<'a> ServiceView<'a> {
             "slow_rate": rate(sum(|seen| seen.breaker.slow)),
             "in_flight": callee.bulkhead.in_flight(),
             "max_concurrent": callee.bulkhead.max(),
-            "recent_retries": self.noted.recent[Event::Retry],
+            "recent_retries": self.statistics.recent[Event::Retry],
             "retries_left": callee.rules.retries_left(*now),
             "late_after_ms": fractional(callee.rules.p95()),
-            "latency_ms": latency(&self.noted.calls),
-            "attempt_latency_ms": latency(&self.noted.attempts),
-            "recent": events(&self.noted.recent, &Event::ALL),
-            "total": events(&self.noted.total, &Event::ALL),
+            "latency_ms": latency(&self.statistics.calls),
+            "attempt_latency_ms": latency(&self.statistics.attempts),
+            "recent": events(&self.statistics.recent, &Event::ALL),
+            "total": events(&self.statistics.total, &Event::ALL),
             "endpoints": self.endpoints.iter().map(|one| one.to_json(*now, wall)).collect::<Vec<_>>(),
         })
     }
@@ -207,9 +208,9 @@ impl<'a> ServiceView<'a> {
         Command {
             name: self.callee.service.to_string(),
             group: self.callee.service.to_string(),
-            state: self.standing().state,
+            state: self.circuit().state,
             in_flight: self.callee.bulkhead.in_flight(),
-            noted: self.noted,
+            statistics: self.statistics,
             settings,
         }
     }
@@ -230,9 +231,9 @@ impl EndpointView {
             "expected_ms": self.seen.latency.map(fractional),
             "slow_start_share": self.seen.share,
             "full": self.seen.full,
-            "latency_ms": latency(&self.noted.attempts),
-            "recent": events(&self.noted.recent, Event::OF_ATTEMPTS),
-            "total": events(&self.noted.total, Event::OF_ATTEMPTS),
+            "latency_ms": latency(&self.statistics.attempts),
+            "recent": events(&self.statistics.recent, Event::OF_ATTEMPTS),
+            "total": events(&self.statistics.total, Event::OF_ATTEMPTS),
         });
         if let Value::Object(mut more) = more {
             told.append(&mut more);
@@ -246,7 +247,7 @@ impl EndpointView {
             group: of.callee.service.to_string(),
             state: Some(self.seen.breaker.state),
             in_flight: self.seen.in_flight,
-            noted: self.noted,
+            statistics: self.statistics,
             settings,
         }
     }
@@ -254,9 +255,9 @@ impl EndpointView {
 
 fn of_calls(services: &[ServiceView<'_>], to: &mut OpenMetrics) {
     to.family("bramble_calls", MetricType::Counter, "Calls to other services by what became of them.");
-    for ServiceView { callee, noted, .. } in services {
+    for ServiceView { callee, statistics, .. } in services {
         for event in Event::OF_CALLS {
-            to.sample(&[("service", &callee.service), ("outcome", event.as_str())], noted.total[*event]);
+            to.sample(&[("service", &callee.service), ("outcome", event.as_str())], statistics.total[*event]);
         }
     }
     to.family(
@@ -268,18 +269,18 @@ fn of_calls(services: &[ServiceView<'_>], to: &mut OpenMetrics) {
         to.histogram(&[("service", &callee.service)], callee.calls.durations());
     }
     to.family("bramble_call_retries", MetricType::Counter, "Attempts beyond the first of a call.");
-    for ServiceView { callee, noted, .. } in services {
-        to.sample(&[("service", &callee.service)], noted.total[Event::Retry]);
+    for ServiceView { callee, statistics, .. } in services {
+        to.sample(&[("service", &callee.service)], statistics.total[Event::Retry]);
     }
     to.family(
         "bramble_call_fallbacks",
         MetricType::Counter,
         "What was given in the place of an answer, by how that went.",
     );
-    for ServiceView { callee, noted, .. } in services {
+    for ServiceView { callee, statistics, .. } in services {
         for event in Event::OF_FALLBACKS {
             let result = event.as_str().trim_start_matches("fallback_");
-            to.sample(&[("service", &callee.service), ("result", result)], noted.total[*event]);
+            to.sample(&[("service", &callee.service), ("result", result)], statistics.total[*event]);
         }
     }
     to.family("bramble_calls_in_flight", MetricType::Gauge, "Calls that wait for their answer.");
@@ -300,12 +301,12 @@ fn of_attempts(services: &[ServiceView<'_>], to: &mut OpenMetrics) {
     to.family("bramble_attempts", MetricType::Counter, "Attempts at an instance by what became of them.");
     each(services, |one, [service, instance]| {
         for event in Event::OF_ATTEMPTS {
-            to.sample(&[service, instance, ("outcome", event.as_str())], one.noted.total[*event]);
+            to.sample(&[service, instance, ("outcome", event.as_str())], one.statistics.total[*event]);
         }
     });
     let about = "How long attempts at an instance took in the last ten seconds.";
     to.family("bramble_attempt_duration_seconds", MetricType::Summary, about);
-    each(services, |one, labels| to.summary(&labels, &one.noted.attempts));
+    each(services, |one, labels| to.summary(&labels, &one.statistics.attempts));
     to.family("bramble_attempts_in_flight", MetricType::Gauge, "Attempts at an instance that wait for their answer.");
     each(services, |one, labels| to.sample(&labels, one.seen.in_flight));
 }

@@ -98,8 +98,8 @@ impl Watch {
     }
 }
 
-/// Logs what the circuit of `endpoint` has done since `generation`, as far as `budget` allows; returns the generation it
-/// has come to.
+/// Logs what the circuit of `endpoint` has done since `generation`, as far as `budget` allows; returns the generation
+/// it has come to.
 fn log_changes(endpoint: &Endpoint, generation: u64, budget: &mut LogBudget, now: Instant) -> u64 {
     let changes = endpoint.breaker().transitions_since(generation);
     let (is_admitted, left_out) = budget.admit(changes.len(), now);

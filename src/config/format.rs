@@ -1,5 +1,5 @@
-//! Fields, and how their values are written. A key stands once, in the list of fields of its section: reading, showing and
-//! the check of the documentation go through that list.
+//! Fields, and how their values are written. A key stands once, in the list of fields of its section: reading, showing
+//! and the check of the documentation go through that list.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! Reads a configuration from its sources. Each becomes a list of `section.key` and value, so that the same rules hold for a
-//! file, a variable and a flag.
+//! Reads a configuration from its sources. Each becomes a list of `section.key` and value, so that the same rules hold
+//! for a file, a variable and a flag.
 
 use std::path::PathBuf;
 
@@ -23,8 +23,8 @@ const PREFIX: &str = "BRAMBLE__";
 /// The sources of a configuration; later ones win.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sources {
-    /// Folder of the keys that systemd hands over: `cluster.key`, and what services name in their sections, each if it is
-    /// there.
+    /// Folder of the keys that systemd hands over: `cluster.key`, and what services name in their sections, each if it
+    /// is there.
     pub credentials: Option<PathBuf>,
     /// The file.
     pub file: ConfigFile,

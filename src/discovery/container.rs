@@ -1,10 +1,10 @@
 //! Detects a container behind its engine's own network. mDNS would announce an address there that no host outside can
 //! reach, and on an overlay network not even the neighbours hear it.
 //!
-//! No single sign is enough: a virtual machine may be made of an image that has `/.dockerenv`, a container may share its
-//! host's network or have a macvlan on the LAN, and LXC's cable may lead to the LAN's own bridge. So all of these must be
-//! there: the engine's mark, the name files that an engine lays over the image's, and a virtual cable as the interface
-//! that mDNS would use.
+//! No single sign is enough: a virtual machine may be made of an image that has `/.dockerenv`, a container may share
+//! its host's network or have a macvlan on the LAN, and LXC's cable may lead to the LAN's own bridge. So all of these
+//! must be there: the engine's mark, the name files that an engine lays over the image's, and a virtual cable as the
+//! interface that mDNS would use.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -22,8 +22,8 @@ pub use crate::resolve::{Addresses, Error as LookupError, Resolver};
 /// How long an answer of a server elsewhere is good, whatever it says: replicas come within seconds, and a resolver is
 /// not there for us alone.
 const GOOD_FOR: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);
-/// The same of a server on this host. A container engine's (127.0.0.11) gives ten minutes to live to what may change the
-/// next moment, and answers from memory; a stub like systemd's has a cache. So a new replica has calls within 2 s.
+/// The same of a server on this host. A container engine's (127.0.0.11) gives ten minutes to live to what may change
+/// the next moment, and answers from memory; a stub like systemd's has a cache. So a new replica has calls within 2 s.
 const GOOD_FOR_HERE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(1);
 /// The pause after a failed look-up doubles up to this, unless the server is on this host.
 const AGAIN_AFTER_MOST: Duration = Duration::from_secs(8);

@@ -100,7 +100,7 @@ pub enum Change {
     Gone,
 }
 
-/// How sure it is that an instance is there.
+/// Certainty that an instance is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum InstanceState {

@@ -90,7 +90,8 @@ fn default_route(table: &str) -> Option<&str> {
     rows.min().map(|(_, name)| name)
 }
 
-/// The default route's interface; without one, every real one (a switch with no router is a LAN too); without any, `lo`.
+/// The default route's interface; without one, every real one (a switch with no router is a LAN too); without any,
+/// `lo`.
 fn choose(default_route: Option<&str>, all: &[String]) -> Vec<String> {
     let real = |name: &&String| *name != LOOPBACK && !VIRTUAL.iter().any(|beginning| name.starts_with(beginning));
     match default_route {

@@ -79,7 +79,7 @@ pub enum Error {
     },
     /// The library could not do as it was asked.
     #[error("mDNS does not work here: {0}")]
-    Daemon(#[from] mdns_sd::Error),
+    Daemon(String),
     /// No announcement left the machine.
     #[error(
         "mDNS announced nothing within 3 s; is there an interface with an IPv4 address, and is UDP {port} allowed on it?"
@@ -88,6 +88,13 @@ pub enum Error {
         /// UDP port in use.
         port: u16,
     },
+}
+
+#[doc(hidden)] // for `?` in these files: no caller has an error of mdns-sd
+impl From<mdns_sd::Error> for Error {
+    fn from(error: mdns_sd::Error) -> Self {
+        Self::Daemon(error.to_string())
+    }
 }
 
 /// The part of a process in mDNS: a thread that hears and answers, for registering and for browsing.
@@ -133,9 +140,9 @@ impl Mdns {
     }
 
     /// Registers the process, which listens at `addr`, under its service, and one with a page for people also by its
-    /// `title` as `_http._tcp`, which any service browser shows. An address that is not `0.0.0.0` or `::` is the only one that is announced.
-    /// The future says whether an announcement has left within 3 s; the registration stands whatever it says, and is
-    /// announced as soon as the network lets it.
+    /// `title` as `_http._tcp`, which any service browser shows. An address that is not `0.0.0.0` or `::` is the only
+    /// one that is announced. The future says whether an announcement has left within 3 s; the registration stands
+    /// whatever it says, and is announced as soon as the network lets it.
     ///
     /// # Errors
     /// When nothing that hears the announcement could reach it at `addr`, or the daemon takes no more commands.

@@ -14,16 +14,16 @@ const MISSED_DIVISOR: u32 = 4;
 const UNCONFIRMED_PAUSE: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(60);
 /// A pause is the square of the time since the loss, divided by this: 1 s in the first three minutes, 11 s after ten.
 const PAUSE_DIVISOR: Duration = Duration::from_secs(180 * 180);
-/// Longest pause between two probes of an instance in use of which nothing bad is known: mDNS tells only after 120 s that it
-/// is gone (RFC 6762, 10). A probe is about ten packets, so 20 instances cost 7 packets a second.
+/// Longest pause between two probes of an instance in use of which nothing bad is known: mDNS tells only after 120 s
+/// that it is gone (RFC 6762, 10). A probe is about ten packets, so 20 instances cost 7 packets a second.
 pub(super) const IDLE_PAUSE: Duration = Duration::from_secs(30);
 /// First and longest pause between two probes of an announced instance that has not answered one yet; it doubles.
 const UNPROVEN_PAUSE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
 /// Pause between the first and the second failed probe of an instance in use; after the second it is lost.
 pub(super) const SUSPECT_PAUSE: Duration = Duration::from_millis(200);
 
-/// The pause before a lost instance is probed again, `age` after its loss. `is_missed`: no instance of its service is in
-/// use, so that each moment of it is one in which calls fail.
+/// The pause before a lost instance is probed again, `age` after its loss. `is_missed`: no instance of its service is
+/// in use, so that each moment of it is one in which calls fail.
 pub(super) fn lost_pause(age: Duration, is_missed: bool) -> Duration {
     let pause = pause(age, &LOST_PAUSE);
     if is_missed { pause / MISSED_DIVISOR } else { pause }

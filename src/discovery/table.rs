@@ -281,8 +281,8 @@ impl InstanceTable {
     }
 
     /// Works out anew which instances of `service` are in use. Where entries share an address, the most believed source
-    /// counts, and of its entries a confirmed one, and of these the newest. One that said goodbye is gone, though a name
-    /// may lead to its address for a while.
+    /// counts, and of its entries a confirmed one, and of these the newest. One that said goodbye is gone, though a
+    /// name may lead to its address for a while.
     fn merge(&mut self, service: &Arc<str>) {
         let belief =
             |(source, entry): &(Source, &Entry)| (std::cmp::Reverse(*source), entry.unheard.is_none(), entry.since);

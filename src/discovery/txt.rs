@@ -187,8 +187,8 @@ impl<'a> ReceivedRecord<'a> {
     }
 }
 
-/// Reads a record and remembers in `trust` what became of it. Gives back the instance at the first of its addresses, and
-/// all addresses that it may be called at.
+/// Reads a record and remembers in `trust` what became of it. Gives back the instance at the first of its addresses,
+/// and all addresses that it may be called at.
 ///
 /// # Errors
 /// Why it is not believed. Whatever was believed of that name before still is, unless it is [`RecordError::Expired`].

@@ -28,8 +28,8 @@ const LEAST_LIMIT: usize = 3;
 /// A time per place so many times longer, or shorter, than the one that the limit was inferred from refutes it. The
 /// first is half of `PART`; the second is beyond what random service times do to the quantile.
 const REFUTED_BY: (f64, f64) = (3.0, 10.0);
-/// The time per place times the requests that run must explain how long a caller waited before it left. Not exactly: the
-/// quantile is below the mean and follows it late, and of those that run some will leave before they are served.
+/// The time per place times the requests that run must explain how long a caller waited before it left. Not exactly:
+/// the quantile is below the mean and follows it late, and of those that run some will leave before they are served.
 const EXPLAINS: RangeInclusive<f64> = 0.3..=4.0;
 /// After a limit was refuted none is inferred for so long.
 const REFUTED_FOR: Duration = Duration::from_secs(30);
@@ -70,7 +70,7 @@ pub(super) struct Contention {
     refuted_at: Option<Instant>,
 }
 
-/// A limit that is in force.
+/// A lower limit on requests that run, while it is in force.
 #[derive(Debug)]
 struct InferredLimit {
     limit: usize,

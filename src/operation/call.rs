@@ -184,8 +184,8 @@ impl<'a, Out: DeserializeOwned> OperationCall<'a, Out> {
         }
     }
 
-    /// Asks for the output, and does what `fallback` says if there is none. At most `[call] max_concurrent` fallbacks of a
-    /// service run at a time; beyond that the error is given, as it is where the fallback fails.
+    /// Asks for the output, and does what `fallback` says if there is none. At most `[call] max_concurrent` fallbacks
+    /// of a service run at a time; beyond that the error is given, as it is where the fallback fails.
     ///
     /// # Errors
     /// There is no output, and none from the fallback.

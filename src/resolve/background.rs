@@ -1,5 +1,5 @@
-//! Lookups that go on after their caller's time is over, so that the next caller has the answer. A resolver that takes 2 s
-//! for the first question of a name would else never answer callers that wait for 1 s.
+//! Lookups that go on after their caller's time is over, so that the next caller has the answer. A resolver that takes
+//! 2 s for the first question of a name would else never answer callers that wait for 1 s.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -29,8 +29,8 @@ impl Background {
         Self { executor: Arc::downgrade(executor), names: Arc::default() }
     }
 
-    /// Takes a seat for the lookup of `key`, unless it goes on already or too many do.
-    fn seat(&self, key: &str) -> Option<LookupPermit> {
+    /// Takes a permit for the lookup of `key`, unless it goes on already or too many do.
+    fn permit(&self, key: &str) -> Option<LookupPermit> {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         let is_free = names.len() < AT_ONCE && names.insert(key.to_owned());
         is_free.then(|| LookupPermit { key: key.to_owned(), names: Arc::clone(&self.names) })
@@ -64,12 +64,12 @@ impl Drop for Pending<'_> {
         let background = self.resolver.0.background.as_ref().filter(|_| !self.has_outcome);
         let Some(background) = background else { return };
         let Some(executor) = background.executor.upgrade() else { return };
-        let Some(seat) = background.seat(self.key) else { return };
+        let Some(permit) = background.permit(self.key) else { return };
         let (resolver, config) = (self.resolver.clone(), Arc::clone(self.config));
         let (name, is_absolute) = (self.name.to_owned(), self.is_absolute);
         let goes_on = async move {
             match search(&config, &name, is_absolute, Instant::now() + GOES_ON_FOR).await {
-                Ok(answer) => resolver.remember(seat.key.clone(), &config, &answer, Instant::now()),
+                Ok(answer) => resolver.remember(permit.key.clone(), &config, &answer, Instant::now()),
                 Err(error) => log::debug!("{error}"),
             }
         };

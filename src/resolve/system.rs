@@ -20,7 +20,7 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(30);
 
 const DNS_PORT: u16 = 53;
 
-/// How names are asked for.
+/// Servers, search domains and times of lookups, as in `resolv.conf`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolverConfig {
     /// Asked in turn.

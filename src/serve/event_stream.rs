@@ -9,8 +9,8 @@ use crate::bulkhead::BulkheadPermit;
 /// An answer that sends `events`, each a whole one in the format `text/event-stream`, until `end` resolves
 /// ([`Health::drains`](super::Health::drains)).
 ///
-/// The next event is asked for when the last one has been sent, and no task runs for it: a reader that stands still costs
-/// nothing. `permit` is given back when the reader leaves.
+/// The next event is asked for when the last one has been sent, and no task runs for it: a reader that stands still
+/// costs nothing. `permit` is given back when the reader leaves.
 pub fn event_stream(
     events: impl Stream<Item = Vec<u8>> + Send + Sync + 'static,
     end: impl Future<Output = ()> + Send + Sync + 'static,
@@ -36,10 +36,10 @@ mod tests {
     use crate::bulkhead::Bulkhead;
 
     #[test]
-    fn a_stream_ends_after_the_event_that_is_half_read_and_gives_its_seat_back() {
-        let (end, seats) = (Event::new(), Bulkhead::new("test", 1));
+    fn a_stream_ends_after_the_event_that_is_half_read_and_gives_its_permit_back() {
+        let (end, readers) = (Event::new(), Bulkhead::new("test", 1));
         let events = stream::repeat_with(|| b"data: a\n\n".to_vec());
-        let mut body = event_stream(events, end.listen(), seats.try_enter().expect("a seat")).take_body();
+        let mut body = event_stream(events, end.listen(), readers.try_enter().expect("a permit")).take_body();
         let mut all = vec![0; 12];
         future::block_on(async {
             body.read_exact(&mut all).await.expect("a part");
@@ -47,8 +47,8 @@ mod tests {
             body.read_to_end(&mut all).await.expect("the rest");
         });
         assert_eq!(all, b"data: a\n\ndata: a\n\n");
-        assert_eq!(seats.in_flight(), 1);
+        assert_eq!(readers.in_flight(), 1);
         drop(body);
-        assert_eq!(seats.in_flight(), 0);
+        assert_eq!(readers.in_flight(), 0);
     }
 }

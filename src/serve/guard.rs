@@ -1,10 +1,10 @@
-//! Refuses requests that are not signed with the cluster's key: other hosts on the network could use up what a service pays
-//! for, or learn by the speed of an answer what others have asked.
+//! Refuses requests that are not signed with the cluster's key: other hosts on the network could use up what a service
+//! pays for, or learn by the speed of an answer what others have asked.
 
 use tide::{Body, Middleware, Next, Request, Response, StatusCode};
 
 use super::routes::OPEN;
-use crate::trust::request::{self, SIGNATURE};
+use crate::trust::request::{self, SIGNATURE, STREAMED, Unsigned};
 use crate::trust::{ClusterKey, RepeatFilter};
 
 /// Answers 403 to what is not signed, except on the paths that are open on every service.
@@ -22,14 +22,19 @@ impl Guard {
 
 #[async_trait::async_trait]
 impl<S: Clone + Send + Sync + 'static> Middleware<S> for Guard {
-    async fn handle(&self, request: Request<S>, next: Next<'_, S>) -> tide::Result {
+    async fn handle(&self, mut request: Request<S>, next: Next<'_, S>) -> tide::Result {
         if OPEN.contains(&request.url().path()) {
             return Ok(next.run(request).await);
         }
         // Given twice, it is unknown which was meant.
         let header =
             request.header(SIGNATURE).filter(|values| values.iter().count() == 1).map(|values| values.as_str());
-        match request::verify(&self.key, header, request.method(), request.url()) {
+        let signed = request::verify(&self.key, header, request.method(), request.url()).map(str::to_owned);
+        let checked = match signed {
+            Ok(signed) => check_body(&mut request, &signed).await?,
+            Err(why) => Err(why),
+        };
+        match checked {
             Ok(()) => Ok(next.run(request).await),
             Err(why) => {
                 let peer = request.peer_addr().and_then(|peer| peer.parse::<std::net::SocketAddr>().ok());
@@ -41,6 +46,21 @@ impl<S: Clone + Send + Sync + 'static> Middleware<S> for Guard {
             }
         }
     }
+}
+
+/// Compares the body of `request` with the digest that was signed; reads it for that, within the server's limits,
+/// unless it has none or is signed as a stream.
+async fn check_body<S>(request: &mut Request<S>, signed: &str) -> tide::Result<Result<(), Unsigned>> {
+    if signed == STREAMED {
+        return Ok(Ok(()));
+    }
+    let mut digest = String::new();
+    if request.is_empty() != Some(true) {
+        let body = request.body_bytes().await?;
+        digest = request::body_digest(&body);
+        request.set_body(body);
+    }
+    Ok(if digest == signed { Ok(()) } else { Err(Unsigned::OtherBody) })
 }
 
 fn forbidden(why: &str) -> Response {
@@ -67,7 +87,7 @@ mod tests {
         let url = Url::parse("http://192.0.2.7:4711/").and_then(|url| url.join(path)).expect("a URL");
         let mut request = http_types::Request::new(Method::Get, url.clone());
         for key in signed_with {
-            request.append_header(SIGNATURE, request::sign(&ClusterKey::of(key), Method::Get, &url));
+            request.append_header(SIGNATURE, request::sign(&ClusterKey::of(key), Method::Get, &url, ""));
         }
         smol::block_on(app.respond(request)).expect("an answer")
     }
@@ -87,6 +107,29 @@ mod tests {
         assert_eq!(status("/healthz", &[]), 200);
         for round_about in ["/healthz/../weather", "/weather/", "/healthz/"] {
             assert_eq!(status(round_about, &[]), 403, "{round_about}");
+        }
+    }
+
+    #[test]
+    fn a_signature_sent_again_with_another_body_is_refused() {
+        let mut app = tide::new();
+        app.with(Guard::new(ClusterKey::of(OLD)));
+        app.at("/greeting").post(|mut request: Request<()>| async move { request.body_string().await });
+        let url = Url::parse("http://192.0.2.7:4711/greeting").expect("a URL");
+        let post = |signed: &str, body: &str| {
+            let mut request = http_types::Request::new(Method::Post, url.clone());
+            request.set_body(body);
+            request.insert_header(SIGNATURE, request::sign(&ClusterKey::of(OLD), Method::Post, &url, signed));
+            let mut response: Response = smol::block_on(app.respond(request)).expect("an answer");
+            (u16::from(response.status()), smol::block_on(response.take_body().into_string()).expect("text"))
+        };
+        let digest = request::body_digest(b"Hello, Ada!");
+        assert_eq!(post(&digest, "Hello, Ada!"), (200, "Hello, Ada!".to_owned()), "the handler reads it as well");
+        assert_eq!(post("", ""), (200, String::new()));
+        assert_eq!(post(STREAMED, "any"), (200, "any".to_owned()));
+        for (signed, body) in [(&*digest, "Hello, Eve!"), (&digest, ""), ("", "Hello, Eve!")] {
+            let (status, text) = post(signed, body);
+            assert!(status == 403 && text.contains("its signature is of another body"), "{signed}, {body}: {text}");
         }
     }
 

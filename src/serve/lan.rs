@@ -40,7 +40,8 @@ impl Lan {
         })
     }
 
-    /// Announces that `host` listens at `addr`. What is in the way is logged, and heals by itself when the network does.
+    /// Announces that `host` listens at `addr`. What is in the way is logged, and heals by itself when the network
+    /// does.
     pub(super) fn register(&self, host: &Host, addr: SocketAddr) -> Option<Registration> {
         let announcement = Announcement {
             cluster: host.config.node.cluster.clone(),

@@ -9,8 +9,8 @@ use smol::Executor;
 use crate::config::Config;
 use crate::transport::server::{self, Options};
 
-/// Serves `app` at `addr` and nothing besides: it has no id and no `/healthz`, and is not announced. For a port that only
-/// this machine uses, or a stand-in in a test; a service is a [`Host`](crate::Host). Port 0 takes a free one.
+/// Serves `app` at `addr` and nothing besides: it has no id and no `/healthz`, and is not announced. For a port that
+/// only this machine uses, or a stand-in in a test; a service is a [`Host`](crate::Host). Port 0 takes a free one.
 ///
 /// It listens once this returns, with the address at which it does; it serves while the future is polled.
 ///

@@ -25,6 +25,8 @@ pub(super) struct RouteState {
     service: &'static str,
     /// Services that it calls by name: shown with 0 instances while there are none.
     callees: &'static [&'static str],
+    /// Version of the service, not of this library.
+    version: &'static str,
     started: SystemTime,
     directory: Directory,
     collect: Vec<Arc<dyn Collect>>,
@@ -45,6 +47,7 @@ impl RouteState {
                 Calls::These(services) => services,
                 Calls::All | Calls::None => &[],
             },
+            version: host.service.version_str(),
             started: SystemTime::now(),
             directory: host.directory.clone(),
             collect,
@@ -81,8 +84,7 @@ impl RouteState {
     fn metrics(&self) -> Response {
         let mut page = OpenMetrics::default();
         page.family("bramble_build", MetricType::Info, "Version and instance of this process.");
-        let version = env!("CARGO_PKG_VERSION");
-        page.sample(&[("version", version), ("service", self.service), ("instance", &self.id)], 1);
+        page.sample(&[("version", self.version), ("service", self.service), ("instance", &self.id)], 1);
         page.family("process_start_time_seconds", MetricType::Gauge, "When this process started, in Unix time.");
         let started = self.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         page.sample(&[], format_args!("{:.3}", started.as_secs_f64()));
@@ -156,13 +158,13 @@ impl RouteState {
         if self.health.phase() == Phase::Draining {
             return plain("Service has been shut down.");
         }
-        let Ok(seat) = self.readers.try_enter() else {
+        let Ok(permit) = self.readers.try_enter() else {
             return plain(&format!("MaxConcurrentConnections reached: {READERS}"));
         };
         let collect: Vec<_> = self.collect.clone();
         let look = move |now| collect.iter().flat_map(|one| one.commands(now)).collect();
         let mut response =
-            event_stream(stream::events(Box::new(look), stream::delay(query)), self.health.drains(), seat);
+            event_stream(stream::events(Box::new(look), stream::delay(query)), self.health.drains(), permit);
         response.insert_header("cache-control", "no-cache, no-store, max-age=0, must-revalidate");
         response.insert_header("pragma", "no-cache");
         response
@@ -199,8 +201,8 @@ pub(super) const UNLIMITED: [&str; 2] = ["/healthz", "/readyz"];
 /// The first of the paths of every service that `app` has a route at.
 ///
 /// tide tells no routes, so each path is asked with a method that changes nothing (RFC 9110, 9.2.1): without a route it
-/// is 404. A route for all paths, such as that of a folder of files, answers others as well and is none of these; beside
-/// one, a route at such a path is not noticed.
+/// is 404. A route for all paths, such as that of a folder of files, answers others as well and is none of these;
+/// beside one, a route at such a path is not noticed.
 pub(super) async fn taken<S: Clone + Send + Sync + 'static>(app: &tide::Server<S>) -> Option<&'static str> {
     let is_found = async |path: &str| {
         let url = tide::http::Url::parse(&format!("http://localhost{path}")).ok()?;

@@ -1,6 +1,7 @@
 //! Names of services.
 
-/// The most characters of a name: with `-` and the 16 digits of an id it is a label of the DNS, which has 63 (RFC 1035, 2.3.4).
+/// The most characters of a name: with `-` and the 16 digits of an id it is a label of the DNS, which has 63 (RFC 1035,
+/// 2.3.4).
 const NAME_MAX: usize = 63 - 17;
 
 /// Whether `name` can be the name of a service: 1 to 46 of a-z, 0-9 and `-`, not at an end.

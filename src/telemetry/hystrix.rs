@@ -31,7 +31,7 @@ pub struct Command {
     /// Calls in flight.
     pub in_flight: usize,
     /// Record of its calls.
-    pub noted: CallStatistics,
+    pub statistics: CallStatistics,
     /// Settings of the circuit.
     pub settings: CommandSettings,
 }
@@ -186,7 +186,7 @@ impl Serialize for Percentiles {
 
 impl<'a> HystrixEvent<'a> {
     fn of(command: &'a Command, now: SystemTime) -> Self {
-        let CallStatistics { attempts, calls, .. } = command.noted;
+        let CallStatistics { attempts, calls, .. } = command.statistics;
         Self {
             kind: "HystrixCommand",
             name: &command.name,
@@ -207,7 +207,7 @@ impl<'a> HystrixEvent<'a> {
 
 impl Counts {
     fn of(command: &Command) -> Self {
-        let recent = &command.noted.recent;
+        let recent = &command.statistics.recent;
         let rejected = recent[Event::Rejected] + recent[Event::Full];
         // As Hystrix reckons: what was short-circuited is neither a request nor an error, and so is a bad request.
         // The dashboard has no word for a failure of what is behind the callee.
@@ -236,7 +236,7 @@ impl Counts {
             rolling_count_thread_pool_rejected: 0,
             rolling_count_timeout: recent[Event::Timeout],
             current_concurrent_execution_count: int(command.in_flight),
-            rolling_max_concurrent_execution_count: command.noted.max_in_flight,
+            rolling_max_concurrent_execution_count: command.statistics.max_in_flight,
         }
     }
 }
@@ -291,14 +291,14 @@ pub(crate) mod tests {
     /// Names and types of all fields in their order, one a line, after Netflix's source.
     const FIELDS: &str = include_str!("hystrix/fields.txt");
 
-    pub(crate) fn command(name: &str, noted: CallStatistics) -> Command {
+    pub(crate) fn command(name: &str, statistics: CallStatistics) -> Command {
         let config = Config::default();
         Command {
             name: name.to_owned(),
             group: "producer".to_owned(),
             state: Some(State::Closed),
             in_flight: 2,
-            noted,
+            statistics,
             settings: CommandSettings::new(&config.breaker, &config.call, Duration::from_secs(3)),
         }
     }
@@ -362,7 +362,7 @@ pub(crate) mod tests {
         for (event, times) in happened {
             (0..times).for_each(|_| calls.ended(event, Duration::from_millis(40), now));
         }
-        let told = told(&command("producer", calls.noted(now)));
+        let told = told(&command("producer", calls.statistics(now)));
         for (field, value) in [
             ("requestCount", 12),
             ("errorCount", 7),

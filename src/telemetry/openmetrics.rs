@@ -84,8 +84,8 @@ impl OpenMetrics {
     /// The content type of the page.
     pub const CONTENT_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-    /// Begins a family, or goes on with it. `name` ends in its base unit (`_seconds`, `_bytes`, `_ratio`) if it has one,
-    /// and in no ending that a [`MetricType`] adds. Samples under another type than the first are dropped.
+    /// Begins a family, or goes on with it. `name` ends in its base unit (`_seconds`, `_bytes`, `_ratio`) if it has
+    /// one, and in no ending that a [`MetricType`] adds. Samples under another type than the first are dropped.
     pub fn family(&mut self, name: &str, kind: MetricType, help: &str) {
         let known = self.families.iter().position(|family| family.name == name);
         self.current = match known {

@@ -1,8 +1,10 @@
 //! Records of calls, written as they end, so that there is something to show. Each number is counted in one place only:
 //!
-//! - [`Attempts`], one for each endpoint: when an attempt ends, beside what teaches its circuit. What was cancelled, such
+//! - [`Attempts`], one for each endpoint: when an attempt ends, beside what teaches its circuit. What was cancelled,
+//!   such
 //!   as the loser of two hedged copies, is not counted, as it teaches the circuit nothing.
-//! - [`Calls`], one for each service: when a call of any number of attempts ends; retries when they begin. Fallbacks are
+//! - [`Calls`], one for each service: when a call of any number of attempts ends; retries when they begin. Fallbacks
+//!   are
 //!   the caller's, which alone knows what it put in the place of an answer.
 
 use std::ops::Index;
@@ -167,7 +169,7 @@ impl Attempts {
         }
     }
 
-    pub(crate) fn noted(&self, now: Instant) -> CallStatistics {
+    pub(crate) fn statistics(&self, now: Instant) -> CallStatistics {
         let latencies = self.latencies.summary(now);
         CallStatistics {
             recent: self.counts.rolling(now).into(),
@@ -231,7 +233,7 @@ impl Calls {
     }
 
     /// Counts and latencies at `now`.
-    pub fn noted(&self, now: Instant) -> CallStatistics {
+    pub fn statistics(&self, now: Instant) -> CallStatistics {
         CallStatistics {
             recent: self.counts.rolling(now).into(),
             total: self.counts.totals().into(),
@@ -263,9 +265,13 @@ mod tests {
         for (times, event) in Event::ALL.iter().enumerate() {
             (0..times).for_each(|_| calls.note(*event, now));
         }
-        let noted = calls.noted(now);
+        let statistics = calls.statistics(now);
         for (times, event) in Event::ALL.iter().enumerate() {
-            assert_eq!((noted.recent[*event], noted.total[*event]), (times as u64, times as u64), "{event:?}");
+            assert_eq!(
+                (statistics.recent[*event], statistics.total[*event]),
+                (times as u64, times as u64),
+                "{event:?}"
+            );
         }
     }
 
@@ -277,9 +283,9 @@ mod tests {
         for event in [Event::Full, Event::ShortCircuited] {
             calls.ended(event, Duration::ZERO, now);
         }
-        assert_eq!(calls.noted(now).calls.percentile(0.0), Some(Duration::from_millis(80)));
+        assert_eq!(calls.statistics(now).calls.percentile(0.0), Some(Duration::from_millis(80)));
         assert_eq!(calls.durations().cumulative().0.last(), Some(&1));
-        assert_eq!(calls.noted(now).recent[Event::ShortCircuited], 1);
+        assert_eq!(calls.statistics(now).recent[Event::ShortCircuited], 1);
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! The HTTP client: under surf for any URL, and by itself for calls to instances. The engines that surf comes with hand the
-//! late answer of one request to the next caller; here an exchange owns its connection until the last byte, and only a
-//! connection whose exchange has ended well is used again.
+//! The HTTP client: under surf for any URL, and by itself for calls to instances. The engines that surf comes with hand
+//! the late answer of one request to the next caller; here an exchange owns its connection until the last byte, and
+//! only a connection whose exchange has ended well is used again.
 //!
 //! hyper speaks the protocol, driven by the task that waits for the answer: no task, no thread, no timer of its own a
 //! call.
@@ -56,8 +56,8 @@ pub struct HttpTransportSettings {
     pub idle_timeout: Duration,
     /// Idle connections kept to one endpoint.
     pub max_idle_per_endpoint: usize,
-    /// Idle connections kept to all endpoints together. Beyond it, those idle longest are closed, an eighth at a time; the
-    /// next call to their endpoints opens a new one. The default is [`max_idle`].
+    /// Idle connections kept to all endpoints together. Beyond it, those idle longest are closed, an eighth at a time;
+    /// the next call to their endpoints opens a new one. The default is [`max_idle`].
     pub max_idle: usize,
     /// The largest body of an answer, in bytes.
     pub max_answer: usize,
@@ -84,8 +84,8 @@ impl Default for HttpTransportSettings {
     }
 }
 
-/// A third of the files that this process may have open (`RLIMIT_NOFILE`), at most 1024: one connection to each instance
-/// that discovery remembers.
+/// A third of the files that this process may have open (`RLIMIT_NOFILE`), at most 1024: one connection to each
+/// instance that discovery remembers.
 ///
 /// With the usual limit of 1024 files these are 341. The rest is for the connections of callers (`[server]
 /// max_connections`, 512), calls in flight (`[call] max_concurrent`, 64 for each service) and files.
@@ -219,7 +219,8 @@ impl HttpTransport {
         }
     }
 
-    /// Sends `message` to `server`, with the headers that `add_headers` adds, and reads the whole answer until `deadline`.
+    /// Sends `message` to `server`, with the headers that `add_headers` adds, and reads the whole answer until
+    /// `deadline`.
     pub(crate) async fn send(
         &self,
         server: &Server,
@@ -256,8 +257,9 @@ impl HttpTransport {
         answer::receive(head, exchange)
     }
 
-    /// Sends the message that `message` makes of `payload`, on a kept connection if there is one, and waits for the head of
-    /// the answer. A kept connection that its server has closed meanwhile is replaced, if the message may be sent twice.
+    /// Sends the message that `message` makes of `payload`, on a kept connection if there is one, and waits for the
+    /// head of the answer. A kept connection that its server has closed meanwhile is replaced, if the message may be
+    /// sent twice.
     async fn exchange(
         &self,
         target: &Target<'_>,

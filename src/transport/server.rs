@@ -3,8 +3,8 @@
 //! hyper reads and writes HTTP/1.1, tide answers. What lies between is here: how many connections, how long each may
 //! take to ask, to send a body and to take the answer, what is refused before a handler sees it, and how all of it ends
 //! on SIGTERM. `connection` drives one connection, `progress` is what it waits for, `admission` decides which requests
-//! are worked on and when, `answer` is one request on its way to tide and back, `convert` and `body` translate, `refusal`
-//! says no.
+//! are worked on and when, `answer` is one request on its way to tide and back, `convert` and `body` translate,
+//! `refusal` says no.
 
 mod admission;
 mod answer;
@@ -304,7 +304,8 @@ async fn accept<S: Clone + Send + Sync + 'static>(
     }
 }
 
-/// Starts the connection, or refuses it. With all taken, one that asks for a path that is never refused is answered once.
+/// Starts the connection, or refuses it. With all taken, one that asks for a path that is never refused is answered
+/// once.
 fn admit<S: Clone + Send + Sync + 'static>(
     stream: Async<TcpStream>,
     peer: SocketAddr,

@@ -190,7 +190,8 @@ fn ten_thousand_malformed_packets_change_nothing() {
     user.was_always_answered();
 }
 
-/// No other test runs meanwhile: the library's thread gives memory back once it has read what has come, which is never if the others take its processor.
+/// No other test runs meanwhile: the library's thread gives memory back once it has read what has come, which is never
+/// if the others take its processor.
 #[test]
 fn a_flood_of_a_minute_takes_no_memory_and_hides_no_producer() {
     let mut cluster = with_room_for_an_attacker(Cluster::alone(3));

@@ -150,8 +150,8 @@ impl User {
         );
     }
 
-    /// Goes on asking for 10 s after `healed`, and ends. How long after it a producer's answer came first, and the share of
-    /// questions that were answered of those asked from 4 s after it on.
+    /// Goes on asking for 10 s after `healed`, and ends. How long after it a producer's answer came first, and the
+    /// share of questions that were answered of those asked from 4 s after it on.
     pub(crate) fn recovered(mut self, healed: Instant) -> (Duration, f64) {
         thread::sleep((healed + Duration::from_secs(10)).saturating_duration_since(Instant::now()));
         let seen = self.end();

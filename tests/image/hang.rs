@@ -1,7 +1,7 @@
 //! A role that is killed is started again; one that hangs takes the Pi with it, and all begins anew.
 //!
-//! QEMU takes the start of the chip's watchdog for its end and restarts at once, so the card loads Linux' own (`softdog`) where
-//! there is no firmware. When it is fed, and what happens when it is not, is the same.
+//! QEMU takes the start of the chip's watchdog for its end and restarts at once, so the card loads Linux' own
+//! (`softdog`) where there is no firmware. When it is fed, and what happens when it is not, is the same.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};

@@ -26,12 +26,13 @@ pub(crate) const QUESTION: &str = "/api/weather?zip=70569&country=DE";
 /// Timeout of one look whether the form serves: longer than an answer takes, and short, since QEMU's own network
 /// accepts a connection before a program listens, and what is sent then is lost.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
-/// The three other processors of most emulated Pis wait for ever to be called. Otherwise QEMU has a thread for each of them,
-/// and stops all four whenever one flushes an address, which Linux does a million times when it lets go of the start-up code
-/// of drivers; that takes half of the time of a boot. And those that are not called yet turn in circles meanwhile.
+/// The three other processors of most emulated Pis wait for ever to be called. Otherwise QEMU has a thread for each of
+/// them, and stops all four whenever one flushes an address, which Linux does a million times when it lets go of the
+/// start-up code of drivers; that takes half of the time of a boot. And those that are not called yet turn in circles
+/// meanwhile.
 const ONE_PROCESSOR: &str = "maxcpus=1";
-/// As many as there are processors here, and each Pi stays on its own: between two of them QEMU's threads take ten times as
-/// long to wake each other.
+/// As many as there are processors here, and each Pi stays on its own: between two of them QEMU's threads take ten
+/// times as long to wake each other.
 const AT_ONCE: usize = 2;
 
 /// How a Pi is wired and started.

@@ -9,7 +9,8 @@ use crate::pi::{Pi, Wiring};
 use crate::room::{API_KEY, GATEWAY, Room, Upstream};
 
 const CUTS: u32 = 20;
-/// The moments reach so far into service; by then the data partition has been opened, and the time may have been kept there.
+/// The moments reach so far into service; by then the data partition has been opened, and the time may have been kept
+/// there.
 const SERVICE: Duration = Duration::from_secs(15);
 
 #[test]

@@ -92,8 +92,8 @@ pub(crate) fn free_port() -> u16 {
     listener.local_addr().expect("bound").port()
 }
 
-/// Containers and their network, removed when this is dropped. All names begin with `bramble-test-`, so that the tier can
-/// take away what a run left that was killed.
+/// Containers and their network, removed when this is dropped. All names begin with `bramble-test-`, so that the tier
+/// can take away what a run left that was killed.
 pub(crate) struct Made {
     containers: Vec<String>,
     network: String,

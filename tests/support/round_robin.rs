@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::http::ask_until;
 
-/// Asks one address after the other. What is not answered 200 within [`ATTEMPT`](RoundRobin::ATTEMPT) is asked once more at
-/// the next one. It learns nothing.
+/// Asks one address after the other. What is not answered 200 within [`ATTEMPT`](RoundRobin::ATTEMPT) is asked once
+/// more at the next one. It learns nothing.
 #[derive(Debug)]
 pub(crate) struct RoundRobin {
     addrs: Vec<SocketAddr>,

@@ -11,12 +11,12 @@ use crate::run::Workspace;
 
 const LISTING: &str = "tests/api.txt";
 
-/// The version of rustdoc's JSON that the crate `public-api` of Cargo.lock reads: that of Rust 1.93 to 1.95. Both change
-/// together.
+/// The version of rustdoc's JSON that the crate `public-api` of Cargo.lock reads: that of Rust 1.93 to 1.95. Both
+/// change together.
 const FORMAT: u64 = 57;
 
-/// Fails if the API is not as [`LISTING`] has it, with the differences. A toolchain whose JSON has another format checks
-/// nothing, and that is returned.
+/// Fails if the API is not as [`LISTING`] has it, with the differences. A toolchain whose JSON has another format
+/// checks nothing, and that is returned.
 pub(crate) fn check(workspace: &Workspace) -> Result<Option<String>, String> {
     let Some(listing) = listing(workspace)? else {
         return Ok(Some(format!("{LISTING} was not compared: rustdoc writes another format of JSON than {FORMAT}")));

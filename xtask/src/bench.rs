@@ -1,4 +1,5 @@
-//! The benches. What `http` and `resilience` compare Bramble with is no dependency of Bramble: each is a workspace of its own.
+//! The benches. What `http` and `resilience` compare Bramble with is no dependency of Bramble: each is a workspace of
+//! its own.
 
 use crate::run::{self, Workspace};
 use crate::{card, hosts};

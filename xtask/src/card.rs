@@ -1,4 +1,5 @@
-//! Tests of the SD card: it is built twice, then started in emulated Pis, in network namespaces, which root alone can make.
+//! Tests of the SD card: it is built twice, then started in emulated Pis, in network namespaces, which root alone can
+//! make.
 
 use std::path::PathBuf;
 use std::process::Command;

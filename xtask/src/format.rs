@@ -2,8 +2,8 @@
 
 use crate::run::{self, Workspace};
 
-/// Workspaces of their own: what they compare Bramble with, or fuzz it with, is no dependency of Bramble; and services as
-/// a user would write them.
+/// Workspaces of their own: what they compare Bramble with, or fuzz it with, is no dependency of Bramble; and services
+/// as a user would write them.
 pub(crate) const OUTSIDE: [&str; 4] = ["benches/http", "benches/resilience", "tests/downstream", "tests/fuzz"];
 
 /// Fails if a file is not as `cargo fmt` leaves it.

@@ -26,8 +26,8 @@ pub(crate) fn compile(workspace: &Workspace, arguments: &[&str]) -> Result<(), F
     Ok(())
 }
 
-/// `bramble` for `target`, compiled if need be. Where Debian no longer has the locked compiler, today's does it and it is
-/// said; an image that is to be the same as another is strict about that.
+/// `bramble` for `target`, compiled if need be. Where Debian no longer has the locked compiler, today's does it and it
+/// is said; an image that is to be the same as another is strict about that.
 pub(crate) fn program(workspace: &Workspace, target: Target) -> Result<PathBuf, String> {
     provide()?;
     let compiled = compile::binary(&workspace.root, target, Packages::LockedOrToday);

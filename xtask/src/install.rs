@@ -61,8 +61,8 @@ pub(crate) fn crates_io(workspace: &Workspace, name: &str, version: &str) -> Res
     }
     println!("Building {name} {version}, once; this takes some minutes.");
     let mut cargo = workspace.cargo(["install", "--quiet", "--locked", name, "--version", version, "--root"]);
-    // In a target directory of its own: what it builds is of no use to the workspace. It runs for seconds, so it need not
-    // be fast, and is built in a fraction of the time.
+    // In a target directory of its own: what it builds is of no use to the workspace. It runs for seconds, so it need
+    // not be fast, and is built in a fraction of the time.
     cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1").env("CARGO_PROFILE_RELEASE_LTO", "off");
     cargo.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "256");
     run::finish(cargo.arg(&workspace.tools).env_remove("CARGO_TARGET_DIR"))?;

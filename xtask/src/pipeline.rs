@@ -1,4 +1,5 @@
-//! From a checkout to what is shipped: a table of steps, run in their order. Each can be run alone, and says what it needs.
+//! From a checkout to what is shipped: a table of steps, run in their order. Each can be run alone, and says what it
+//! needs.
 
 use std::time::Instant;
 

@@ -52,7 +52,8 @@ pub(crate) fn time(workspace: &Workspace) -> Result<u32, String> {
     said.trim().parse().map_err(|_| format!("{said:?} is no time in seconds since 1970"))
 }
 
-/// `cargo xtask sign [--key FILE] [FOLDER]`: checksums of all files in FOLDER, else in dist/; signed, if there is a key.
+/// `cargo xtask sign [--key FILE] [FOLDER]`: checksums of all files in FOLDER, else in dist/; signed, if there is a
+/// key.
 pub(crate) fn sign(workspace: &Workspace, arguments: &[&str]) -> Result<(), Failure> {
     let (key, folder) = match arguments {
         [] => (None, None),

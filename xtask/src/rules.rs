@@ -1,4 +1,5 @@
-//! The library with fewer cargo features than the services use: the rules alone, and `net` with one or none of the others.
+//! The library with fewer cargo features than the services use: the rules alone, and `net` with one or none of the
+//! others.
 
 use crate::run::{self, Workspace};
 

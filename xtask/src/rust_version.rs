@@ -1,6 +1,6 @@
-//! The `rust-version` that dependencies declare. A Pi's distribution has an older compiler than a developer. The lints see
-//! only our own code; a dependency that was updated past our `rust-version` is seen here. Nothing is built with that
-//! compiler: a crate that declares less than it needs is not found.
+//! The `rust-version` that dependencies declare. A Pi's distribution has an older compiler than a developer. The lints
+//! see only our own code; a dependency that was updated past our `rust-version` is seen here. Nothing is built with
+//! that compiler: a crate that declares less than it needs is not found.
 
 use std::collections::{BTreeMap, BTreeSet};
 

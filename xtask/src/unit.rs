@@ -19,8 +19,8 @@ pub(crate) fn test(workspace: &Workspace, flaky: &mut Vec<TestName>) -> Result<O
     Ok(parser.err())
 }
 
-/// The examples in the documentation. Cargo builds them without what dev-dependencies add to features, so for the most part
-/// anew.
+/// The examples in the documentation. Cargo builds them without what dev-dependencies add to features, so for the most
+/// part anew.
 pub(crate) fn doctests(workspace: &Workspace) -> Result<Option<String>, String> {
     workspace.finish(workspace.cargo(["test", "--locked", "--doc"]).args(suite::PACKAGES))?;
     Ok(None)

@@ -1,4 +1,5 @@
-//! Plain words in Rust sources: names that are nouns of the field and stand once, documentation that says what an item is.
+//! Plain words in Rust sources: names that are nouns of the field and stand once, documentation that says what an item
+//! is.
 
 use std::collections::BTreeMap;
 

@@ -5,12 +5,12 @@
 //! has the same result on every machine. [`score`] compares Bramble's rules with the baselines', row by row, and
 //! [`board`] runs and prints everything.
 //!
-//! Of Bramble it drives the shipped rules: `CallMachine` and `CalledService` (with `Balancer`, `CircuitBreaker` and `Budget`) in
-//! its clients, `Limiter` before its servers' workers, and, where a scenario has mDNS, `InstanceTable`, which is told of
-//! announcements, goodbyes, failed calls and health checks as the client tells it. The servers' caches are `CacheTable` for
-//! every contestant; before the API behind them, Bramble's servers have a `CircuitBreaker` with the producer's settings.
-//! Modelled are network, mDNS, the answers to probes, queues, work, and the API. Not simulated is that a client waits for its
-//! first instance in the first 3 s of its life.
+//! Of Bramble it drives the shipped rules: `CallMachine` and `CalledService` (with `Balancer`, `CircuitBreaker` and
+//! `Budget`) in its clients, `Limiter` before its servers' workers, and, where a scenario has mDNS, `InstanceTable`,
+//! which is told of announcements, goodbyes, failed calls and health checks as the client tells it. The servers' caches
+//! are `CacheTable` for every contestant; before the API behind them, Bramble's servers have a `CircuitBreaker` with
+//! the producer's settings. Modelled are network, mDNS, the answers to probes, queues, work, and the API. Not simulated
+//! is that a client waits for its first instance in the first 3 s of its life.
 
 pub mod board;
 pub mod contestant;

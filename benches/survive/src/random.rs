@@ -56,8 +56,8 @@ pub(crate) fn spread(rng: &mut Rng) -> f64 {
     exp(0.5 * normal - 0.125)
 }
 
-/// A factor of mean 1 by which service times vary with a long tail: Pareto of shape 1.5, so that p99 is 7 x the mean and
-/// p99.9 is 33 x; at most 200.
+/// A factor of mean 1 by which service times vary with a long tail: Pareto of shape 1.5, so that p99 is 7 x the mean
+/// and p99.9 is 33 x; at most 200.
 pub(crate) fn long_tail(rng: &mut Rng) -> f64 {
     let least = 1.0 / 3.0; // the mean of a Pareto distribution of shape 1.5 is 3 x its least value
     (least * exp(-ln(1.0 - rng.f64()) / 1.5)).min(200.0)

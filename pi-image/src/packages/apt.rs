@@ -1,5 +1,5 @@
-//! Debian's apt knows mirrors, proxies and signatures. It is asked in a folder of its own, so that neither this machine's
-//! packages nor its sources count, and nothing is installed.
+//! Debian's apt knows mirrors, proxies and signatures. It is asked in a folder of its own, so that neither this
+//! machine's packages nor its sources count, and nothing is installed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -16,7 +16,7 @@ use crate::page::{failure, form, result};
 use crate::{Question, Settings, State};
 
 /// Why a question has no report.
-enum FetchFailure {
+enum ReportError {
     Mistyped(Vec<QueryError>),
     Refused(Query, ApiError),
 }
@@ -29,11 +29,11 @@ pub(crate) async fn page(request: Request<State>) -> tide::Result {
     }
     let (answer, took) = ask(&request, &typed).await;
     let response = match answer {
-        Err(FetchFailure::Mistyped(errors)) => {
+        Err(ReportError::Mistyped(errors)) => {
             let mistakes: Vec<_> = errors.into_iter().map(form::Mistake::from).collect();
             html(400, form::page(&typed, &mistakes))
         }
-        Err(FetchFailure::Refused(query, error)) => refused(&typed, &query, &error),
+        Err(ReportError::Refused(query, error)) => refused(&typed, &query, &error),
         Ok((query, report)) => html(200, result::page(&query, &report, SystemTime::now())),
     };
     Ok(timed(response, took))
@@ -43,21 +43,21 @@ pub(crate) async fn page(request: Request<State>) -> tide::Result {
 pub(crate) async fn json(request: Request<State>) -> tide::Result {
     let (answer, took) = ask(&request, &Typed::of(request.url())).await;
     let response = match answer {
-        Err(FetchFailure::Mistyped(errors)) => json_error(&ApiError::new(
+        Err(ReportError::Mistyped(errors)) => json_error(&ApiError::new(
             errors.first().map_or(Code::InvalidZip, |error| error.code()),
             errors.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
         )),
-        Err(FetchFailure::Refused(_, error)) => json_error(&error),
+        Err(ReportError::Refused(_, error)) => json_error(&error),
         Ok((_, report)) => json_report(&report, &request.state().settings),
     };
     Ok(timed(response, took))
 }
 
 /// Asks, if there is something to ask. How long that took is `None` if no producer was asked.
-async fn ask(request: &Request<State>, typed: &Typed) -> (Result<(Query, Report), FetchFailure>, Option<Duration>) {
+async fn ask(request: &Request<State>, typed: &Typed) -> (Result<(Query, Report), ReportError>, Option<Duration>) {
     let query = match typed.parse() {
         Ok(query) => query,
-        Err(errors) => return (Err(FetchFailure::Mistyped(errors)), None),
+        Err(errors) => return (Err(ReportError::Mistyped(errors)), None),
     };
     let state = request.state();
     let left = serve::time_left(request.as_ref());
@@ -66,7 +66,7 @@ async fn ask(request: &Request<State>, typed: &Typed) -> (Result<(Query, Report)
     let trace = request.header(TRACE).map(|values| values.as_str());
     let answer = match state.ask.weather(&Question { query: &query, deadline, trace }).await {
         Ok(report) => Ok((query, report)),
-        Err(error) => Err(FetchFailure::Refused(query, error)),
+        Err(error) => Err(ReportError::Refused(query, error)),
     };
     (answer, Some(started.elapsed()))
 }

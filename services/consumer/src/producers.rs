@@ -191,7 +191,7 @@ mod tests {
     fn the_time_to_wait_is_that_until_a_producer_may_be_back_and_left_out_where_it_is_unknown() {
         let (now, service): (_, Arc<str>) = (Instant::now(), WEATHER.service().into());
         let none =
-            |retry_at| Error::NobodyThere { service: Arc::clone(&service), why: "none was found".into(), retry_at };
+            |retry_at| Error::NoInstance { service: Arc::clone(&service), why: "none was found".into(), retry_at };
         let retry_after_s = |error: Error| api_error(&error.into(), now).retry_after_s();
         assert_eq!(retry_after_s(none(None)), None);
         assert_eq!(retry_after_s(none(Some(now + Duration::from_secs(11)))), Some(11));

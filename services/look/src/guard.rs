@@ -7,9 +7,9 @@ use tide::{Middleware, Next, Request, Response, StatusCode};
 
 use crate::{Site, plain};
 
-/// Sent with every answer. Pages have no inline script and no inline style, so the strictest policy costs nothing. An address
-/// holds a place, so no other site learns it; `no-referrer` would hide it from the site itself too, and browsers then
-/// send `Origin: null` with its forms (Fetch, 3.2).
+/// Sent with every answer. Pages have no inline script and no inline style, so the strictest policy costs nothing. An
+/// address holds a place, so no other site learns it; `no-referrer` would hide it from the site itself too, and
+/// browsers then send `Origin: null` with its forms (Fetch, 3.2).
 const HEADERS: [(&str, &str); 4] = [
     (
         "content-security-policy",

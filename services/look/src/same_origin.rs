@@ -5,9 +5,10 @@ use tide::http::Headers;
 
 /// Whether the browser that sent `headers` says that a page of this very origin made the request.
 ///
-/// `Sec-Fetch-Site` decides where it is there: the browser sets it, and no page can. Browsers leave it out towards plain HTTP
-/// addresses other than loopback, and old ones always; then `Origin` must name the `Host` that was asked. The scheme may
-/// differ, because a proxy may speak TLS. A request with neither header is refused, as is one with several lines of either.
+/// `Sec-Fetch-Site` decides where it is there: the browser sets it, and no page can. Browsers leave it out towards
+/// plain HTTP addresses other than loopback, and old ones always; then `Origin` must name the `Host` that was asked.
+/// The scheme may differ, because a proxy may speak TLS. A request with neither header is refused, as is one with
+/// several lines of either.
 pub fn is_same_origin(headers: &Headers) -> bool {
     if headers.get("sec-fetch-site").is_some() {
         return only(headers, "sec-fetch-site") == Some("same-origin");

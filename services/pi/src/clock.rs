@@ -1,5 +1,5 @@
-//! A Pi 2 does not know the time when it is switched on. What it believes gets better: it is later than when the image was
-//! built, later than when the Pi was last seen running, and then a time server says it.
+//! A Pi 2 does not know the time when it is switched on. What it believes gets better: it is later than when the image
+//! was built, later than when the Pi was last seen running, and then a time server says it.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,5 +1,5 @@
-//! The data partition holds what should outlast the plug: SSH host keys and the last known time. Nothing depends on it: if
-//! it is broken it is made anew, and if that is impossible the Pi serves without.
+//! The data partition holds what should outlast the plug: SSH host keys and the last known time. Nothing depends on it:
+//! if it is broken it is made anew, and if that is impossible the Pi serves without.
 
 use std::fs;
 use std::io;
@@ -90,15 +90,15 @@ const MISSING: &str = "the card has no data partition: the Pi serves without, bu
 
 /// Errors that tell how things are, and not that the file system is broken.
 fn is_honest(error: &io::Error) -> bool {
-    // The last two: the card or the driver is not there yet. What cannot be read now may be whole, and is not made anew.
+    // The last two: the card or the driver is not there yet. What cannot be read now may be whole, and is not made
+    // anew.
     let honest = [Errno::NOSPC, Errno::ROFS, Errno::ACCESS, Errno::PERM, Errno::DQUOT, Errno::NXIO, Errno::NODEV];
     error.raw_os_error().is_some_and(|code| honest.iter().any(|errno| errno.raw_os_error() == code))
 }
 
-/// Errors that tell of a broken file system, and nothing else does: one that cannot be read for want of a driver must
-/// not be
-/// write over it. ext4 says these of no or a wrong superblock, of wrong structures, of wrong checksums, and of a journal
-/// that cannot be read.
+/// Whether `error` tells of a broken file system, which may be written over; one that cannot be read for want of a
+/// driver must not be. ext4 says these of no or a wrong superblock, of wrong structures, of wrong checksums, and of a
+/// journal that cannot be read.
 fn is_broken(error: &io::Error) -> bool {
     let broken = [Errno::INVAL, Errno::UCLEAN, Errno::BADMSG, Errno::IO];
     error.raw_os_error().is_some_and(|code| broken.iter().any(|errno| errno.raw_os_error() == code))

@@ -2,8 +2,8 @@
 //! services and tells on a page how it is.
 //!
 //! [`run`] is the one process of ours that is root. It listens to nothing; what listens (the roles) and what asks the
-//! network (`bramble pi-net`) are children of it that may do nothing else. All of it runs on one thread, apart from what
-//! may wait for the card. What decides is pure and takes the time as an argument: when a role is started again
+//! network (`bramble pi-net`) are children of it that may do nothing else. All of it runs on one thread, apart from
+//! what may wait for the card. What decides is pure and takes the time as an argument: when a role is started again
 //! (`respawn`), when the watchdog is fed (`watchdog::rule`), which address to have (`network::rule`), what time it is
 //! (`clock`); the rest makes it so.
 

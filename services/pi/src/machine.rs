@@ -1,5 +1,5 @@
-//! The Pi that is looked after, or a folder that stands in for it: everything that is read, written or run lies under one
-//! root, so that all of it can be tried on a machine that must stay as it is.
+//! The Pi that is looked after, or a folder that stands in for it: everything that is read, written or run lies under
+//! one root, so that all of it can be tried on a machine that must stay as it is.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,5 +1,5 @@
-//! Makes so what [`rule::Rule`] wants: finds the network card, which appears late and may vanish, watches the cable, runs
-//! the DHCP client, and sets address, route and name servers.
+//! Makes so what [`rule::Rule`] wants: finds the network card, which appears late and may vanish, watches the cable,
+//! runs the DHCP client, and sets address, route and name servers.
 
 mod apply;
 pub(crate) mod lease;
@@ -246,8 +246,8 @@ async fn ask_dhcp(context: Rc<Context>, card: String, round: u64, events: Sender
     let hostname = format!("hostname:{}", context.board.get(|state| state.hostname.clone()));
     loop {
         let mut command = context.machine.tool("udhcpc");
-        // In the foreground; eight questions a second apart, for the first ones are lost where the switch is not ready; a
-        // pause of ten, and again. Asks for time servers too.
+        // In the foreground; eight questions a second apart, for the first ones are lost where the switch is not ready;
+        // a pause of ten, and again. Asks for time servers too.
         command.args(["-f", "-i", &card, "-x", &hostname, "-t", "8", "-T", "1", "-A", "10", "-O", "ntpsrv", "-s"]);
         command.arg(context.machine.path("/etc/udhcpc.script"));
         let mut command = Command::from(command);

@@ -139,7 +139,8 @@ async fn pass_on(context: Rc<Context>, log: impl AsyncRead + Unpin, source: LogS
         if words.is_empty() {
             continue;
         }
-        // Without a network each has something to say of it, also a little later; what there is to do is said elsewhere.
+        // Without a network each has something to say of it, also a little later; what there is to do is said
+        // elsewhere.
         let has_network = context.board.get(|state| matches!(state.network.origin, Origin::Dhcp | Origin::Fixed));
         if has_network && is_ours && context.address.age().is_some_and(|age| age > NEW_NETWORK) {
             context.board.console.log(level, &tag, words);

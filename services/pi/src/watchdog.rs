@@ -69,8 +69,8 @@ fn open(machine: &Machine) -> Option<File> {
     device.inspect_err(|error| log::error!("/dev/{name}: {error}")).ok()
 }
 
-/// QEMU takes the start of the chip's watchdog for its end, and restarts at once. It runs no firmware, which on a Pi tells
-/// the board's revision. Linux' own watchdog (`softdog`), if it is loaded, does there.
+/// QEMU takes the start of the chip's watchdog for its end, and restarts at once. It runs no firmware, which on a Pi
+/// tells the board's revision. Linux' own watchdog (`softdog`), if it is loaded, does there.
 fn is_emulated(machine: &Machine) -> bool {
     machine.text("/proc/device-tree/serial-number").is_none()
         && !machine.path("/proc/device-tree/system/linux,revision").exists()

@@ -2,8 +2,8 @@
 //! or without a body at all. Here they become one [`Observation`] or one named [`UpstreamError`], and nothing else in
 //! the service looks at them.
 //!
-//! The reading is lenient field by field: what is absent, of a wrong type or beyond what weather can be is None, and the
-//! rest counts. An answer with nothing left is refused. Units are those that were asked for.
+//! The reading is lenient field by field: what is absent, of a wrong type or beyond what weather can be is None, and
+//! the rest counts. An answer with nothing left is refused. Units are those that were asked for.
 
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};

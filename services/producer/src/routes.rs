@@ -78,8 +78,8 @@ async fn answer(request: Request<Arc<Weather>>) -> tide::Result {
     }
 }
 
-/// The time a caller has left by its header, else `timeout`; at most `timeout_max`, and less the way back. A header that is
-/// no number counts as none.
+/// The time a caller has left by its header, else `timeout`; at most `timeout_max`, and less the way back. A header
+/// that is no number counts as none.
 fn time_left(told: Option<Duration>, timeout: Duration, timeout_max: Duration) -> Duration {
     let left = told.unwrap_or(timeout).min(timeout_max);
     left - WAY_BACK.min(left / 10)
@@ -119,8 +119,8 @@ fn told(report: &Report, fresh_for: Duration, took: Duration) -> tide::Result {
 fn refused(error: ApiError, took: Duration) -> Response {
     let mut rejection = Rejection::from(error);
     if rejection.status == Code::RateLimited.status() {
-        // The limit of the weather API is not one of this service: after a 429 its callers would leave it alone for that time,
-        // though it answers for all places whose reports are fresh.
+        // The limit of the weather API is not one of this service: after a 429 its callers would leave it alone for
+        // that time, though it answers for all places whose reports are fresh.
         rejection.status = Code::UpstreamUnavailable.status();
     }
     let mut response = rejection.response();

@@ -18,8 +18,8 @@ pub struct ProducerSettings {
     pub ca_file: Option<PathBuf>,
     /// Language of the description, as the weather API names it: `en`, `de`, `zh_cn`.
     pub language: String,
-    /// For one call to the weather API, 1 ms to 30 days. The call goes on when its caller has given up: the next one finds
-    /// the answer in the cache.
+    /// For one call to the weather API, 1 ms to 30 days. The call goes on when its caller has given up: the next one
+    /// finds the answer in the cache.
     pub fetch_timeout: Duration,
 }
 

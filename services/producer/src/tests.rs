@@ -270,7 +270,7 @@ fn after_ten_failures_in_a_row_no_call_goes_out_until_the_circuit_is_tried_again
             let commands = bench.weather.commands(Instant::now());
             let [streamed] = &commands[..] else { panic!("{commands:?}") };
             assert!(streamed.is_open() && streamed.in_flight == 0, "{streamed:?}");
-            let total = streamed.noted.total;
+            let total = streamed.statistics.total;
             assert_eq!([total[Event::Success], total[Event::Failure], total[Event::ShortCircuited]], [1, 10, 12]);
             assert_eq!([total[Event::FallbackSuccess], total[Event::FallbackFailure]], [1, 21], "one of 22 was kept");
 

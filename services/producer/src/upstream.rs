@@ -42,7 +42,7 @@ pub struct Upstream {
     counters: Counters,
 }
 
-/// How the weather API is asked.
+/// Options of the calls to the weather API.
 #[derive(Debug)]
 pub struct UpstreamOptions {
     /// Language of descriptions, as the weather API names it.
@@ -111,8 +111,8 @@ impl NoAnswer {
 
 impl Upstream {
     /// The weather API at `endpoint` (see [`endpoint`](address::BaseUrl::endpoint)).
-    pub fn new(client: surf::Client, endpoint: Url, key: ApiKey, manner: UpstreamOptions) -> Self {
-        let UpstreamOptions { language, timeout, breaker, shown, clock } = manner;
+    pub fn new(client: surf::Client, endpoint: Url, key: ApiKey, options: UpstreamOptions) -> Self {
+        let UpstreamOptions { language, timeout, breaker, shown, clock } = options;
         let guard = CircuitGuard::new("upstream", breaker, shown, Instant::now()).logged_as("the weather API");
         let (gate, counters) = (Mutex::default(), Counters::default());
         Self { client, endpoint, language, key, timeout, clock, gate, guard, counters }
@@ -267,7 +267,8 @@ impl Counters {
     }
 }
 
-/// `Retry-After` in seconds (RFC 9110, 10.2.3). The form with a date counts as none; the gate has a default and a bound.
+/// `Retry-After` in seconds (RFC 9110, 10.2.3). The form with a date counts as none; the gate has a default and a
+/// bound.
 fn retry_after(value: &str) -> Option<Duration> {
     value.trim().parse().ok().map(Duration::from_secs)
 }

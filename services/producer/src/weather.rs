@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bramble::breaker::{CircuitBreaker, InvalidSetting};
 use bramble::cache::redis::{Redis, SetupError as StoreError};
-use bramble::cache::{Cache, CacheCounts, CacheError, CacheSettings, CachedAnswer, How, SharedStore};
+use bramble::cache::{AnswerOrigin, Cache, CacheCounts, CacheError, CacheSettings, CachedAnswer, SharedStore};
 use bramble::call::Fallback;
 use bramble::config::Config;
 use bramble::discovery::dns::Resolver;
@@ -106,8 +106,8 @@ impl Weather {
         let rules = config.breaker.for_sole_callee();
         let breaker = CircuitBreaker::new(&rules, Instant::now(), seed(id))?;
         let shown = hystrix::CommandSettings::new(&rules, &config.call, timeout);
-        let manner = UpstreamOptions { language: language.clone(), timeout, breaker, shown, clock: clock.clone() };
-        let upstream = Upstream::new(client, upstream.endpoint(), key, manner);
+        let options = UpstreamOptions { language: language.clone(), timeout, breaker, shown, clock: clock.clone() };
+        let upstream = Upstream::new(client, upstream.endpoint(), key, options);
         let mut settings = CacheSettings::new(&config.cache, &config.call);
         settings.fetch_for = timeout.saturating_add(BACKSTOP);
         let weigh = |observation: &Arc<Observation>| (!observation.is_empty()).then(|| observation.weight());
@@ -165,7 +165,7 @@ impl Weather {
         let outcome = self.cache.get_or_fetch(&self.key(query), now.wall, deadline, fetch).await;
         let now = now.steady + asked.elapsed();
         match outcome {
-            Ok(CachedAnswer { how: How::StaleIfError(missed), .. }) if self.fallback != Fallback::Stale => {
+            Ok(CachedAnswer { origin: AnswerOrigin::StaleIfError(missed), .. }) if self.fallback != Fallback::Stale => {
                 self.without_answer(&missed, now)
             }
             Ok(found) => Ok(self.told(query, &found)),
@@ -224,14 +224,14 @@ impl Weather {
     }
 
     fn told(&self, query: &Query, found: &CachedAnswer<Arc<Observation>, UpstreamError>) -> Report {
-        if let How::StaleIfError(missed) = &found.how {
+        if let AnswerOrigin::StaleIfError(missed) = &found.origin {
             log::debug!("answered out of date: {missed}");
             self.upstream.fell_back(Event::FallbackSuccess);
         }
-        let (source, message) = match &found.how {
-            How::Fetched => (Source::Live, Report::OK),
-            How::Fresh => (Source::Cache, Report::OK),
-            How::Revalidating | How::StaleIfError(_) => (Source::Stale, Report::STALE),
+        let (source, message) = match &found.origin {
+            AnswerOrigin::Fetched => (Source::Live, Report::OK),
+            AnswerOrigin::Fresh => (Source::Cache, Report::OK),
+            AnswerOrigin::Revalidating | AnswerOrigin::StaleIfError(_) => (Source::Stale, Report::STALE),
         };
         let observation = &*found.value;
         // What a guessed clock says of ages is worse than nothing.

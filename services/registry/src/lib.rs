@@ -60,8 +60,8 @@ pub async fn run(host: Host, extras: Extras) -> Result<(), Error> {
     host.serve(app(state)).await
 }
 
-/// The page on `/`, the same as JSON on `/api/services`, and its changes on `/events`; on a Pi its own page on `/pi` and
-/// `/api/pi`.
+/// The page on `/`, the same as JSON on `/api/services`, and its changes on `/events`; on a Pi its own page on `/pi`
+/// and `/api/pi`.
 pub fn app(state: State) -> tide::Server<State> {
     let mut app = tide::with_state(state);
     site::SITE.install(&mut app);
@@ -91,10 +91,10 @@ async fn changes(request: Request<State>) -> tide::Result {
     if state.health.is_draining() {
         return Ok(json(StatusCode::ServiceUnavailable, &refused("ending", "This service is ending.")));
     }
-    let Ok(seat) = state.readers.try_enter() else {
+    let Ok(permit) = state.readers.try_enter() else {
         let mut response = json(StatusCode::ServiceUnavailable, &refused("too_many", "There are enough readers."));
         response.insert_header("retry-after", "5");
         return Ok(response);
     };
-    Ok(event_stream(events::events(state.clone()), state.health.drains(), seat))
+    Ok(event_stream(events::events(state.clone()), state.health.drains(), permit))
 }

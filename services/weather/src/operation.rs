@@ -1,5 +1,5 @@
-//! The question to a producer as an operation, and which reports answer it: a program at a producer's former address may
-//! answer 200 as well.
+//! The question to a producer as an operation, and which reports answer it: a program at a producer's former address
+//! may answer 200 as well.
 
 use bramble::Operation;
 

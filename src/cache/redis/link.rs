@@ -56,7 +56,7 @@ pub(super) struct Link {
     resolver: Resolver,
     pub(super) guard: CircuitGuard,
     /// Reads and writes under way.
-    pub(super) seats: Arc<Bulkhead>,
+    pub(super) bulkhead: Arc<Bulkhead>,
     state: Mutex<ConnectionState>,
     /// Notified when a call has opened the circuit.
     tripped: Event,
@@ -138,7 +138,7 @@ impl Link {
             login,
             resolver,
             guard: CircuitGuard::new("redis", breaker, CommandSettings::new(&BREAKER, call, OPERATION_FOR), now),
-            seats: Bulkhead::new("redis", call.max_concurrent),
+            bulkhead: Bulkhead::new("redis", call.max_concurrent),
             state: Mutex::new(ConnectionState { connection: None, why_not: None, said: false }),
             tripped: Event::new(),
             refused: AtomicBool::new(false),
@@ -153,7 +153,7 @@ impl Link {
     /// The answer to `command`, or None: there is no connection, no room, no answer in time.
     pub(super) async fn ask(&self, command: &Cmd) -> Option<Value> {
         let started = Instant::now();
-        let Some((mut connection, _seat, call)) = self.admit(started) else {
+        let Some((mut connection, _permit, call)) = self.admit(started) else {
             self.counters.passed_by.fetch_add(1, Ordering::Relaxed);
             return None;
         };
@@ -175,23 +175,24 @@ impl Link {
         None
     }
 
-    /// A connection, a seat and the permit of the circuit. None: one of them is missing, which is counted.
+    /// A connection, a permit of the bulkhead and one of the circuit. None: one of them is missing, which is counted.
     fn admit(&self, now: Instant) -> Option<(MultiplexedConnection, BulkheadPermit, GuardedCall<'_>)> {
         let Some(connection) = self.state().connection.clone() else {
             self.guard.note(CallEvent::ShortCircuited, now);
             return None;
         };
-        let Ok(seat) = self.seats.try_enter() else {
+        let Ok(permit) = self.bulkhead.try_enter() else {
             self.guard.note(CallEvent::Full, now);
             return None;
         };
-        Some((connection, seat, self.guard.admit(now).ok()?))
+        Some((connection, permit, self.guard.admit(now).ok()?))
     }
 
     /// A connection that has answered a `PING` within the time that others get, and how fast it did.
     async fn connect(&self, deadline: Instant) -> Result<(MultiplexedConnection, Driver, Duration), String> {
         let stream = self.open(deadline).await?.compat();
-        let config = AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(self.seats.max());
+        let config =
+            AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(self.bulkhead.max());
         let setup = MultiplexedConnection::new_with_config(&self.login, stream, config);
         let setup = timeout_at(deadline, Box::pin(setup)).await.ok_or("it does not answer")?;
         let (mut connection, driver) = setup.map_err(|error| brief(&error.to_string()))?;

@@ -50,7 +50,7 @@ impl Collect for Redis {
         ];
         let endpoint = endpoint.map(|(key, value)| (key.to_owned(), value)).into_iter().collect();
         let mut circuit = self.link.guard.circuit(endpoint, Instant::now());
-        circuit.insert("max_concurrent".into(), self.link.seats.max().into());
+        circuit.insert("max_concurrent".into(), self.link.bulkhead.max().into());
         vec![circuit.into()]
     }
 

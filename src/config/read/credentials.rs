@@ -1,5 +1,5 @@
-//! KeyIndex that systemd hands to a service for itself alone (systemd.exec(5), `LoadCredential=`): files in a folder whose
-//! name is new each time, so no configuration can name them.
+//! KeyIndex that systemd hands to a service for itself alone (systemd.exec(5), `LoadCredential=`): files in a folder
+//! whose name is new each time, so no configuration can name them.
 
 use std::path::{Path, PathBuf};
 

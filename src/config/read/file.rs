@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 /// The file that is read unless another is named; it may be missing.
 pub const DEFAULT_FILE: &str = "/etc/bramble/bramble.toml";
 
-/// Bytes read of a file. No configuration has so many; a device or a log that is named by mistake is not read to its end.
+/// Bytes read of a file. No configuration has so many; a device or a log that is named by mistake is not read to its
+/// end.
 pub(super) const MAX_FILE: u64 = 1 << 20;
 
 /// The file to read.

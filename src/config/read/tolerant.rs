@@ -11,8 +11,8 @@ use crate::config::error::{ConfigError, Mistake, Origin};
 use crate::config::settings::Config;
 
 impl Config {
-    /// Reads what is right of a file on top of this configuration, for a machine where no user can mend the file. What is
-    /// wrong is as if it were not there. `name` is the file's, for the mistakes; each has its line where it has one.
+    /// Reads what is right of a file on top of this configuration, for a machine where no user can mend the file. What
+    /// is wrong is as if it were not there. `name` is the file's, for the mistakes; each has its line where it has one.
     pub fn merge_tolerant(self, file: impl AsRef<[u8]>, name: impl AsRef<Path>) -> (Self, Vec<Mistake>) {
         load(self, name.as_ref(), file.as_ref())
     }

@@ -187,7 +187,7 @@ async fn due_at(due: Instant) -> Sign {
     Sign::Due
 }
 
-async fn change(changed: event_listener::EventListener) -> Sign {
+async fn change(changed: impl Future<Output = ()>) -> Sign {
     changed.await;
     Sign::Changed
 }

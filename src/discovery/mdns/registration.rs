@@ -20,7 +20,7 @@ pub(super) const GOODBYE_TAKES: Duration = Duration::from_millis(250);
 /// How often a signed registration is looked at: the clock may have been set.
 const SIGNATURE_CHECK: Duration = Duration::from_secs(10);
 
-/// Where a process listens, as far as it can be announced.
+/// Address at which a process listens, as far as it can be announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ListenAddress {
     /// None: every address of the interfaces that mDNS uses.

@@ -108,8 +108,8 @@ impl InstanceTable {
         }
     }
 
-    /// Instances that mDNS has not told of since `since` are probed, as if it had told that they are gone. `wants_look`:
-    /// a look may find more of them.
+    /// Instances that mDNS has not told of since `since` are probed, as if it had told that they are gone.
+    /// `wants_look`: a look may find more of them.
     pub fn doubt_unheard_since(&mut self, since: Instant, wants_look: bool, now: Instant) {
         let silent = self
             .entries

@@ -21,17 +21,19 @@ const REFUSED_WAITS_MS: std::ops::Range<u64> = 100..600;
 const FAREWELL_TAKES: Duration = Duration::from_secs(5);
 /// A LAN answers within milliseconds; the second SYN goes out after one second, and may be the one that arrives.
 const CONNECTS_WITHIN: Duration = Duration::from_millis(1500);
-/// The same for the first probe of an announced instance. Most forged addresses are silent; they must not take the seats
-/// of those that answer.
+/// The same for the first probe of an announced instance. Most forged addresses are silent; they must not take the
+/// seats of those that answer.
 const FIRST_CONNECTS_WITHIN: Duration = Duration::from_millis(500);
-/// The same for a lost instance whose service has no other: a new SYN is sent long before TCP would send the last one again.
+/// The same for a lost instance whose service has no other: a new SYN is sent long before TCP would send the last one
+/// again.
 const MISSED_CONNECTS_WITHIN: Duration = Duration::from_millis(400);
 /// Each so many probes of such an instance have the full time: its link may be slow.
 const MISSED_LONG_EACH: u32 = 8;
 /// Failed probes of an instance in use after which it is lost, if a call to it has failed, too. A connection that was
 /// refused counts as one.
 const LOST_AFTER: u32 = 2;
-/// The same where nothing else speaks against it. Of probes on a network that loses every fifth packet one in eight fails.
+/// The same where nothing else speaks against it. Of probes on a network that loses every fifth packet one in eight
+/// fails.
 const IDLE_LOST_AFTER: u32 = 6;
 /// After this many failed probes of an announced instance the log says so.
 const TOLD_AFTER: u32 = 3;
@@ -269,7 +271,8 @@ impl InstanceTable {
         self.stays_lost(at, now);
     }
 
-    /// A lost instance is not back. While its service has no other, the pause counts from the beginning of the last probe.
+    /// A lost instance is not back. While its service has no other, the pause counts from the beginning of the last
+    /// probe.
     fn stays_lost(&mut self, at: &Key, now: Instant) {
         let Some(entry) = self.entries.get_mut(at) else { return };
         let is_missed = !self.merged.contains_key(&entry.instance.service);

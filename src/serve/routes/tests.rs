@@ -34,7 +34,8 @@ async fn service(executor: &Arc<Executor<'static>>) -> Service {
     let producer = producer(executor);
     let unused = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
     config.discovery.fixed = [("producer".to_owned(), vec![producer, unused])].into();
-    let host = Host::new(crate::Service::named("consumer"), config, Arc::clone(executor)).expect("a host");
+    let host =
+        Host::new(crate::Service::named("consumer").version("7.8.9"), config, Arc::clone(executor)).expect("a host");
     let client = host.client().expect("a client");
     let (health, stats) = (Arc::new(Health::default()), Arc::new(Stats::default()));
     health.set(Phase::Ready);
@@ -247,6 +248,10 @@ fn a_page_of_numbers_by_two_collectors_of_the_same_is_valid_for_us_and_the_refer
             assert!(families.contains(family), "{family} is missing");
         }
         let says = |line: &str| assert!(page.contains(&format!("{line}\n")), "{line}\n{page}");
+        assert!(
+            page.contains("bramble_build_info{version=\"7.8.9\",service=\"consumer\""),
+            "the service's own version"
+        );
         says("bramble_calls_total{service=\"producer\",outcome=\"success\"} 3");
         says("bramble_calls_total{service=\"producer\",outcome=\"bad_request\"} 1");
         says("bramble_call_duration_seconds_count{service=\"producer\"} 4");

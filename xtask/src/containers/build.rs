@@ -53,8 +53,8 @@ pub(crate) fn programs(workspace: &Workspace) -> Result<Vec<PathBuf>, String> {
     PLATFORMS.iter().map(|platform| program(workspace, platform)).collect()
 }
 
-/// Builds the images around `programs`, one for each platform, and says how large they are. They are called `version`, or
-/// as the workspace.
+/// Builds the images around `programs`, one for each platform, and says how large they are. They are called `version`,
+/// or as the workspace.
 pub(crate) fn build(workspace: &Workspace, version: Option<&str>, programs: &[PathBuf]) -> Result<(), String> {
     install::packages(docker::NEEDS)?;
     docker::engine()?;

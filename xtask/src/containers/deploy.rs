@@ -2,8 +2,8 @@
 //!
 //! `docker stack deploy` returns before anything runs, and leaves behind what does not. So everything it will need is
 //! asked for first; then it is watched until it runs; a first deployment that does not is taken away again, an update
-//! that does not is taken back. In an update the producers go first, for their new ones stand beside the old ones: a bad
-//! image never gets as far as the form.
+//! that does not is taken back. In an update the producers go first, for their new ones stand beside the old ones: a
+//! bad image never gets as far as the form.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

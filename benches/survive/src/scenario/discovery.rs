@@ -1,4 +1,5 @@
-//! Clients that find instances by mDNS: what the table of discovery does while cables, boards and addresses come and go.
+//! Clients that find instances by mDNS: what the table of discovery does while cables, boards and addresses come and
+//! go.
 
 use super::*;
 

@@ -16,7 +16,8 @@ pub(super) fn all() -> Vec<Scenario> {
     ]
 }
 
-/// The first `first` servers are in zone a, the others of five or six in zone b; a message between the zones takes 2 ms.
+/// The first `first` servers are in zone a, the others of five or six in zone b; a message between the zones takes 2
+/// ms.
 fn zones(clients_of_a: usize, clients_of_b: usize, rate: f64, first: usize) -> Scenario {
     let servers = if first == 1 { 5 } else { 2 * first };
     let others = servers - first;

@@ -6,8 +6,8 @@ const LANES: usize = 4;
 
 /// Events by virtual time; those of the same time in the order in which they were added.
 ///
-/// Most events are timers of a fixed length, so that they are added in the order of their time: they go into lanes, each
-/// of them sorted, and the heap stays small.
+/// Most events are timers of a fixed length, so that they are added in the order of their time: they go into lanes,
+/// each of them sorted, and the heap stays small.
 #[derive(Debug)]
 pub(super) struct EventQueue<E> {
     heap: BinaryHeap<Reverse<Entry<E>>>,

@@ -1,4 +1,4 @@
-//! The children on the cluster, and what can be done to them while they play.
+//! The child processes of the demo, and the actions on them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

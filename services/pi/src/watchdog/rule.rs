@@ -1,10 +1,13 @@
-//! When the hardware watchdog is fed. It restarts the Pi, so it must see a hang, and must not be the cause of an outage.
+//! When the hardware watchdog is fed. It restarts the Pi, so it must see a hang, and must not be the cause of an
+//! outage.
 //!
-//! 1. A service counts from its first answer since the Pi was started. Before, a restart has just been tried, and another
+//! 1. A service counts from its first answer since the Pi was started. Before, a restart has just been tried, and
+//!    another
 //!    would change nothing: wrong settings, a port in use or a card with the wrong file would restart the Pi for ever.
 //! 2. One that counts has to answer once in [`PATIENCE`]; that covers a crash and some new starts.
 //! 3. One that ended over its settings (exit code 2) does not count until it answers again: a person has to act.
-//! 4. Any HTTP answer of `/healthz` is one. A service that refuses because too many connections are open is busy, it does
+//! 4. Any HTTP answer of `/healthz` is one. A service that refuses because too many connections are open is busy, it
+//!    does
 //!    not hang; else a client that opens connections could restart the Pi.
 //! 5. The feeder runs on the same thread as everything else of `bramble pi`: if that hangs, nothing is fed.
 

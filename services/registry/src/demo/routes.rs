@@ -1,4 +1,5 @@
-//! The buttons of the demo. The page passes on each press; the demo's parent process, which owns the children, acts on it.
+//! The buttons of the demo. The page passes on each press; the demo's parent process, which owns the children, acts on
+//! it.
 
 use std::time::Duration;
 

@@ -54,8 +54,8 @@ fn a_stream_says_each_thing_once_has_a_heartbeat_and_ends_with_the_service() {
     config.discovery.mdns = false;
     let host = Host::new(crate::SERVICE, config, Arc::clone(&executor)).expect("valid");
     let (state, end) = (State::new(&host), Event::new());
-    let seat = state.readers.try_enter().expect("a seat");
-    let mut body = event_stream(events(state), end.listen(), seat).take_body();
+    let permit = state.readers.try_enter().expect("a permit");
+    let mut body = event_stream(events(state), end.listen(), permit).take_body();
     let read = async {
         let (mut text, mut piece) = (Vec::new(), [0; 64]);
         loop {
