@@ -23,6 +23,7 @@ pub mod breaker;
 pub mod bulkhead;
 pub mod call;
 pub mod limit;
+mod ratio;
 pub mod retry;
 mod sync;
 mod tagged;
@@ -68,6 +69,8 @@ mod transport;
 #[cfg(feature = "net")]
 #[cfg_attr(not(feature = "mdns"), allow(dead_code, reason = "mDNS uses it"))]
 pub mod trust;
+
+pub use ratio::Ratio;
 
 #[cfg(feature = "net")]
 pub use client::Client;

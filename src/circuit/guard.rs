@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn a_call_that_the_circuit_refuses_is_counted_and_shown_in_circuits_and_in_the_stream() {
         let (rules, now) = (BreakerSettings::default(), Instant::now());
-        let breaker = CircuitBreaker::new(&rules, now, 1).expect("valid");
+        let breaker = CircuitBreaker::new(&rules, now, 1);
         let settings = CommandSettings::new(&rules, &CallSettings::default(), Duration::from_secs(1));
         let guard = CircuitGuard::new("store", breaker, settings, now);
         for _ in 0..5 {
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn a_call_is_in_flight_until_it_ends_or_is_dropped() {
         let (rules, now) = (BreakerSettings::default(), Instant::now());
-        let breaker = CircuitBreaker::new(&rules, now, 1).expect("valid");
+        let breaker = CircuitBreaker::new(&rules, now, 1);
         let settings = CommandSettings::new(&rules, &CallSettings::default(), Duration::from_secs(1));
         let guard = CircuitGuard::new("store", breaker, settings, now);
         let (one, two) = (guard.admit(now).expect("admitted"), guard.admit(now).expect("admitted"));

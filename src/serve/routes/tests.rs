@@ -35,7 +35,7 @@ async fn service(executor: &Arc<Executor<'static>>) -> Service {
     let unused = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
     config.discovery.fixed = [("producer".to_owned(), vec![producer, unused])].into();
     let host = Host::new(crate::Service::named("consumer"), config, Arc::clone(executor)).expect("a host");
-    let client = host.client().expect("a client");
+    let client = host.client();
     let (health, stats) = (Arc::new(Health::default()), Arc::new(Stats::default()));
     health.set(Phase::Ready);
     let mut app = tide::new();
