@@ -22,7 +22,7 @@ fn a_service_with_a_section_of_its_own_has_its_keys_and_those_for_all_besides() 
     let other = config.for_callee("clock");
     assert_eq!(
         (other.call, other.breaker, other.balance),
-        (config.call.clone(), config.breaker.clone(), config.balance.clone())
+        (config.call.clone(), config.breaker, config.balance.clone())
     );
     assert_eq!(config.callees().collect::<Vec<_>>(), ["front-desk", "greeter"]);
 }
