@@ -1,7 +1,7 @@
-//! How many calls may be in flight at a time.
+//! Bulkhead: limits how many calls to one service are in flight at a time.
 //!
-//! A queue only moves the wait to where it is not seen: the caller's time runs out in it, and the work is done for no
-//! one. So there is none; beyond the bound a call is refused at once, by name.
+//! There is no queue: in one, a caller's time would run out unseen, and the work would be done for no caller. Beyond the bound a
+//! call is refused at once.
 
 use crate::sync::{AtomicUsize, Ordering};
 use std::sync::Arc;

@@ -1,5 +1,6 @@
-//! A cache of answers that come from far away: an answer of ten minutes ago is often good enough, and the API that knows the
-//! present one is slow, limited and sometimes gone. Each answer says how old it is.
+//! Cache of answers, fresh and stale. Each answer says how old it is.
+//!
+//! It is for an API that is slow, limited and sometimes gone, where an answer of ten minutes ago is often good enough.
 //!
 //! How long an answer may be given is RFC 5861's matter ([`Freshness`], a pure function of its age). [`Cache`] adds
 //! what a guarded service needs beside it: equal questions at the same time make one fetch, a fetch outlives the caller

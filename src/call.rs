@@ -1,12 +1,13 @@
-//! The decisions of one call, as a state machine without I/O: which endpoint is asked, when a second one is asked, when
-//! the call ends, and what each outcome is recorded as.
+//! The decisions of one call, as a state machine without I/O.
+//!
+//! It decides which endpoint is asked, when a second one is asked, when the call ends, and what each outcome is recorded as.
 //!
 //! A driver owns sockets and timers. It tells the machine what happened ([`CallEvent`]) and does what it says ([`Step`]):
 //!
 //! ```
 //! use bramble::balance::{BalanceSettings, Ending, Target};
 //! use bramble::breaker::BreakerSettings;
-//! use bramble::call::{CallEvent, CallMachine, CallSettings, Question, CalledService, Step, Verdict};
+//! use bramble::call::{CallEvent, CallMachine, CallSettings, Question, CalledService, Step, CallOutcome};
 //! use std::time::{Duration, Instant};
 //!
 //! let (call, balance, breaker) = (CallSettings::default(), BalanceSettings::default(), BreakerSettings::default());
@@ -21,7 +22,7 @@
 //! // ... the driver sends the request, and waits for its answer or for the time that the machine names ...
 //! let Step::Wait(_) = call.step(CallEvent::Woken, start, &mut rng) else { panic!("the answer is not there") };
 //! let ended = CallEvent::Ended { attempt: ask.attempt, ending: Ending::Success { latency: Duration::from_millis(3) } };
-//! assert!(matches!(call.step(ended, start + Duration::from_millis(3), &mut rng), Step::Done(Verdict::Attempt(0))));
+//! assert!(matches!(call.step(ended, start + Duration::from_millis(3), &mut rng), Step::Done(CallOutcome::Attempt(0))));
 //! ```
 //!
 //! A second attempt goes to an endpoint that was not tried. It costs no budget after a refused connection, an answer of

@@ -1,5 +1,6 @@
-//! Settings: default values, the sources that change them, and what is wrong with these. A machine that finds no file must
-//! run as well as one that does.
+//! Settings: default values, the sources that change them, and mistakes in these.
+//!
+//! A machine that has no file must run as well as one that has.
 //!
 //! One struct a section of `bramble.toml`. Later sources win: code, credentials of systemd, `/etc/bramble/bramble.toml` or
 //! `--config FILE`, `BRAMBLE__SECTION__KEY` in the environment, flags. All mistakes are reported at once, each with its line.

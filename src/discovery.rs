@@ -1,6 +1,6 @@
-//! Finds the instances of each service. No process is needed for others to find each other, so what one process knows is
-//! its own view: it can be late or wrong, and everything built on it treats it as a hint that the next call proves or
-//! disproves.
+//! Discovery: finds the instances of each service, without a central server.
+//!
+//! Each process has a view of its own. It can be late or wrong, so it is a hint that the next call proves or disproves.
 //!
 //! A [`Directory`] merges what its sources say: `mdns` on the LAN, a [`dns`] alias, a [`fixed`] list. A source names
 //! what it knows by a key of its own; the same address from two sources is one instance.

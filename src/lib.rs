@@ -1,22 +1,36 @@
-//! Finds, balances and guards calls between services on a LAN.
+//! Finds, balances and guards calls between services on a LAN: discovery without a central server, load balancing, circuit
+//! breakers, retries within a budget, stale answers, health checks, metrics.
 //!
-//! The rules decide and do no I/O, read no clock and log nothing (`--no-default-features` builds them alone, with
-//! `fastrand` and `thiserror`): [`breaker`], [`balance`], [`retry`], [`bulkhead`], [`limit`] and [`call`], which decides a
-//! whole call as a state machine.
+#![cfg_attr(feature = "net", doc = include_str!("front_page.md"))]
+#![cfg_attr(not(feature = "net"), allow(rustdoc::broken_intra_doc_links, reason = "links to what is not built"))]
+//! # The rules alone
 //!
-//! The way of a request:
+//! The modules [`breaker`], [`balance`], [`retry`], [`bulkhead`], [`limit`] and [`call`] do no I/O, read no clock and log
+//! nothing: time and randomness are arguments. [`call`] decides a whole call as a state machine. With
+//! `default-features = false` only these are built, with fastrand and thiserror; they work with blocking threads and any
+//! executor (`examples/plain.rs`).
 //!
-//! 1. `Client::get` makes a request to a service, which is sent with a deadline.
-//! 2. A [`bulkhead::Bulkhead`] gives the call a seat, or refuses it at once: there is no queue.
-//! 3. `Directory` has the instances, found by mDNS, by a DNS alias, or by a fixed list.
-//! 4. [`balance::Balancer`] compares two of them and takes the cheaper one whose [`breaker::CircuitBreaker`] is closed.
-//! 5. `transport` sends the request on a kept-alive connection, within the time that is left.
-//! 6. The server's [`limit::Limiter`] refuses early what it could not answer in time.
-//! 7. The outcome is recorded by balancer and circuit; after a failure another instance is asked, if the
-//!    [`retry::Budget`] allows, and a copy of a late call is sent to another one.
-//! 8. `cache` answers what is known; of many equal questions one is asked upstream.
-//! 9. `serve::Host` does what every service needs: listening, registration, health, a clean end.
-//! 10. `telemetry` counts all of it.
+//! ```
+//! use std::time::Instant;
+//!
+//! use bramble::breaker::{BreakerSettings, CircuitBreaker, Outcome, State};
+//!
+//! let now = Instant::now();
+//! let breaker = CircuitBreaker::new(&BreakerSettings::default(), now, fastrand::u64(..));
+//! breaker.try_acquire(now)?.record(Outcome::Refused, now); // the connection was refused
+//! assert_eq!(breaker.state(), State::Open);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Cargo features
+//!
+//! | feature | what it adds |
+//! | --- | --- |
+//! | none | the rules |
+//! | `net` | calls, servers, settings, discovery by DNS alias and by fixed list |
+//! | `mdns` (default, with `net`) | discovery by multicast DNS |
+//! | `redis` (default, with `net`) | a cache that processes share |
+//! | `tls` (default, with `net`) | https URLs outside of the cluster |
 
 pub mod balance;
 pub mod breaker;

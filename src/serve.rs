@@ -1,5 +1,6 @@
-//! Life of a service besides its own work: it listens, registers, answers for its health, and ends without a failed
-//! call. A [`Host`] is made first, the service builds its routes with it, and [`Host::serve`] does the rest.
+//! Serves: listens, registers, answers for its health, and ends without a failed call.
+//!
+//! A [`Host`] is made first, the service builds its routes with it, and [`Host::serve`] does the rest.
 
 mod event_stream;
 mod guard;
@@ -65,7 +66,7 @@ pub enum Error {
     },
 }
 
-/// A process that serves or calls: its settings, its name, what it knows of others, and its wire to them.
+/// A process that serves or calls services: its settings, its id, the instances that it knows, and its connections.
 ///
 /// [`Service::run`] makes one; a test or a program with a `main` of its own does it so:
 ///
@@ -229,7 +230,7 @@ impl Host {
         counter
     }
 
-    /// A client for one address of the outside world, on the same wire.
+    /// A client for one address of the outside world, on the connections of this process.
     pub fn outside(&self) -> surf::Client {
         self.wire.clone().into_surf()
     }
@@ -254,7 +255,7 @@ impl Host {
     }
 
     /// Serves `app` until SIGTERM or SIGINT, with the routes every service has, and ends after what was in flight.
-    /// Prints the one line on standard output once it can serve.
+    /// Prints `listening on http://ADDR:PORT` on standard output once it can serve.
     ///
     /// # Errors
     /// As of [`serve_until`](Self::serve_until), or the system gives no signals.
@@ -266,7 +267,7 @@ impl Host {
         self.serve_until(app, shutdown).await
     }
 
-    /// The same, until `shutdown` tells it to end; a test ends it by [`ShutdownSignal::when`].
+    /// Serves `app` until `shutdown` says so, else as [`serve`](Self::serve); a test ends it by [`ShutdownSignal::when`].
     ///
     /// # Errors
     /// When it cannot listen, or `app` has a route at a path that every service has (`/healthz`, `/readyz`, `/metrics`,

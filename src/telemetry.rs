@@ -1,5 +1,7 @@
-//! Metrics of a process. A part of a service that has numbers implements [`Collect`]; collecting is never part of a
-//! request, and reading holds no lock that a call waits for: calls write words of fixed rings, readers add them up.
+//! Metrics of a process, for Prometheus and Hystrix.
+//!
+//! A part of a service that has numbers implements [`Collect`]; collecting is never part of a request, and reading holds no lock
+//! that a call waits for: calls write words of fixed rings, readers add them up.
 //!
 //! `record` says where each number is counted, `rolling` and `latency` how; [`OpenMetrics`] is the page for Prometheus,
 //! [`hystrix`] one circuit as Netflix's dashboard reads it, and `stream` sends that to up to five readers.

@@ -1,26 +1,44 @@
 //! Ends a future that takes too long.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
-use futures_lite::FutureExt as _;
+use pin_project_lite::pin_project;
 
-/// The output of `work`, or None if it takes longer than `time`; then it is dropped.
-pub async fn timeout<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
-    until(Timer::after(time), work).await
+/// The output of `work`, or None if it takes longer than `time`.
+pub fn timeout<F: Future>(time: Duration, work: F) -> Timeout<F> {
+    Timeout { work, timer: Timer::after(time) }
 }
 
 /// As [`timeout`], until the moment `deadline`.
-pub async fn timeout_at<T>(deadline: Instant, work: impl Future<Output = T>) -> Option<T> {
-    until(Timer::at(deadline), work).await
+pub fn timeout_at<F: Future>(deadline: Instant, work: F) -> Timeout<F> {
+    Timeout { work, timer: Timer::at(deadline) }
 }
 
-async fn until<T>(timer: Timer, work: impl Future<Output = T>) -> Option<T> {
-    let late = async {
-        timer.await;
-        None
-    };
-    async { Some(work.await) }.or(late).await
+pin_project! {
+    /// Future of [`timeout`]. A type of its own, since an `async fn` has twice the size of the future that it awaits, and a
+    /// server has one for each connection.
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Timeout<F> {
+        #[pin]
+        work: F,
+        timer: Timer,
+    }
+}
+
+impl<F: Future> Future for Timeout<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match this.work.poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => Pin::new(this.timer).poll(cx).map(|_| None),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
-//! Trust between the processes of a cluster. On a LAN any host can say anything: that an instance is there, that it is
-//! elsewhere, that it is gone; and any can ask. So what can be measured is measured (`links`), and where the cluster
-//! has a [`key`], `record`s and [`request`]s are signed with it.
+//! Trust between the processes of a cluster: signatures with the cluster key, and checks of addresses.
+//!
+//! On a LAN any host can announce an instance, or the end of one, and any can send requests. So the network that an announcement
+//! came by is checked (`links`), and where the cluster has a [`key`], `record`s and [`request`]s are signed with it.
 //!
 //! | | without a key | with a key |
 //! | --- | --- | --- |
@@ -8,8 +9,8 @@
 //! | an address of a DNS name or of the configuration | is believed | is believed |
 //! | a call to a service that is not `open_to_all` | is answered | must be signed; else 403 |
 //!
-//! A signature does not give secrecy, nor protection from an attacker that records a signed GET
-//! and sends it again (it gets what it has seen already). A reader of the key file of one node is in.
+//! A signature does not give secrecy, nor protection from an attacker that records a signed GET and sends it again (it gets
+//! what it has seen already). A program that can read the key file of a node is trusted as that node is.
 
 pub mod key;
 pub(crate) mod links;

@@ -11,7 +11,7 @@ pub enum State {
     Closed = 0,
     /// Admits none until `open_for` is over.
     Open,
-    /// Admits `half_open_calls` trial calls at a time, and another one when they are out for 2 s.
+    /// Admits `half_open_calls` trial calls at a time, and another one when they are out for 1.5 s.
     HalfOpen,
     /// Admits all, as closed, but its [weight](super::CircuitBreaker::weight) grows from `ramp_floor` to 1 over `ramp`.
     Ramping,

@@ -12,6 +12,25 @@ use crate::telemetry::hystrix::{Command, CommandSettings};
 use crate::telemetry::{Calls, Event};
 
 /// A circuit breaker with the counters of its calls, and all that the log, `/circuits` and `/hystrix.stream` show of it.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// use bramble::breaker::{BreakerSettings, CircuitBreaker, Outcome};
+/// use bramble::call::CallSettings;
+/// use bramble::circuit::guard::CircuitGuard;
+/// use bramble::telemetry::hystrix::CommandSettings;
+///
+/// let (settings, now) = (BreakerSettings::default(), Instant::now());
+/// let breaker = CircuitBreaker::new(&settings, now, fastrand::u64(..));
+/// let shown = CommandSettings::new(&settings, &CallSettings::default(), Duration::from_secs(5));
+/// let guard = CircuitGuard::new("gauges", breaker, shown, now).logged_as("the API of river gauges");
+///
+/// let call = guard.admit(now)?; // an error while the circuit is open
+/// let latency = Duration::from_millis(80); // ... of the request that is made here
+/// call.ended(Outcome::Success { latency }, now, latency);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct CircuitGuard {
     /// Name of the server under `/circuits` and `/hystrix.stream`.

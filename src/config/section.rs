@@ -82,7 +82,7 @@ impl Fields<'_> {
         self.0.field(key, field, Time::within(*allowed.start(), *allowed.end()));
     }
 
-    /// A number.
+    /// A whole number.
     pub fn count(&mut self, key: &'static str, field: &mut u32, allowed: RangeInclusive<u32>) {
         self.0.field(key, field, Count(allowed));
     }
@@ -118,12 +118,12 @@ impl Fields<'_> {
         self.0.field(key, field, Parsed::new(parse));
     }
 
-    /// The same, or `""` for none.
+    /// A [`value`](Self::value), or `""` for none.
     pub fn optional<T: ToString>(&mut self, key: &'static str, field: &mut Option<T>, parse: Parse<T>) {
         self.0.field(key, field, Optional(Parsed::new(parse)));
     }
 
-    /// A list of such values, each of them once; as many as `allowed`.
+    /// A list of [`value`](Self::value)s, each of them once; as many as `allowed`.
     pub fn values<T: ToString + PartialEq>(
         &mut self,
         key: &'static str,

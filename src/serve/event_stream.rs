@@ -10,14 +10,14 @@ use crate::bulkhead::BulkheadPermit;
 /// ([`Health::drains`](super::Health::drains)).
 ///
 /// The next event is asked for when the last one has been sent, and no task runs for it: a reader that stands still costs
-/// nothing. `seat` is given back when the reader leaves.
+/// nothing. `permit` is given back when the reader leaves.
 pub fn event_stream(
     events: impl Stream<Item = Vec<u8>> + Send + Sync + 'static,
     end: impl Future<Output = ()> + Send + Sync + 'static,
-    seat: BulkheadPermit,
+    permit: BulkheadPermit,
 ) -> Response {
     let events = events.take_until(end).map(move |event| {
-        let _held = &seat;
+        let _held = &permit;
         Ok(event)
     });
     let mut response = Response::new(StatusCode::Ok);

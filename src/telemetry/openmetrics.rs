@@ -48,13 +48,13 @@ impl MetricType {
 /// A page of OpenMetrics 1.0 text in the making.
 ///
 /// ```
-/// use bramble::telemetry::{Kind, OpenMetrics};
+/// use bramble::telemetry::{MetricType, OpenMetrics};
 ///
 /// let mut page = OpenMetrics::default();
-/// page.family("bramble_calls", Kind::Counter, "Calls by their outcome.");
+/// page.family("bramble_calls", MetricType::Counter, "Calls by their outcome.");
 /// page.sample(&[("outcome", "success")], 3);
-/// page.family("bramble_load", Kind::Gauge, "How busy it is.");
-/// page.family("bramble_calls", Kind::Counter, "Calls by their outcome.");
+/// page.family("bramble_load", MetricType::Gauge, "How busy it is.");
+/// page.family("bramble_calls", MetricType::Counter, "Calls by their outcome.");
 /// page.sample(&[("outcome", "failure")], 1);
 /// assert_eq!(
 ///     page.finish(),

@@ -123,7 +123,8 @@ fn tell(children: &[Child]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let (bold, plain) = if out.is_terminal() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
     let at = |name: &str| children.iter().find(|child| child.name == name).and_then(|child| child.addr);
-    writeln!(out, "\n{bold}Bramble is running.{plain} All of it is on this machine; the weather is simulated.\n")?;
+    writeln!(out, "\n{bold}Bramble is running.{plain} All of it is on this machine; the weather is simulated,")?;
+    writeln!(out, "for some 2,000 postal codes, such as 70569 and 10115 DE, 90210 US, SW1A 1AA GB.\n")?;
     for (name, what) in [("consumer", "the form"), ("registry", "all services"), ("stand-in", "the weather API")] {
         if let Some(addr) = at(name) {
             writeln!(out, "  {what:<16} {bold}http://{addr}/{plain}")?;
@@ -138,14 +139,14 @@ fn tell(children: &[Child]) -> io::Result<()> {
     writeln!(out, "\n{bold}Try{plain}")?;
     let mut tries = Vec::new();
     if let Some(addr) = at("consumer") {
-        tries.push((format!("open http://{addr}/?zip=70569&country=DE"), "the weather in Stuttgart-Vaihingen"));
+        tries.push((format!("http://{addr}/?zip=70569&country=DE"), "in a browser: the weather in Büsnau"));
     }
     tries.push(("bramble weather 70569 DE".into(), "the same, from another terminal"));
     tries.push(("bramble browse".into(), "lists the instances"));
     if let Some(child) = producers.clone().next() {
         tries.push((format!("kill -9 {}", child.pid()), "a producer dies; ask again"));
         if let Some(addr) = at("registry") {
-            tries.push((format!("open http://{addr}/"), "watch, and press the buttons at its end"));
+            tries.push((format!("http://{addr}/"), "watch, and press the buttons at its end"));
         }
     }
     if let Some(addr) = at("stand-in") {

@@ -18,6 +18,7 @@ pub(super) fn section(demo: &DemoState) -> Markup {
         section #demo .service {
             h2 { "Try it" }
             p { "This is the demo: do something to a producer, or to the weather API, and watch its circuit open, ramp and close." }
+            p { "Stop lets a producer say goodbye first, so that no circuit opens; Kill does not. Slow down lasts for half a minute." }
             @for (number, producer) in (1..).zip(&demo.producers) {
                 fieldset.card.actions.deeds {
                     legend {
