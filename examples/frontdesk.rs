@@ -30,7 +30,7 @@ impl Section for Desk {
 fn main() -> ExitCode {
     let frontdesk = Service::named("frontdesk").calls(&["greeter"]).page("Front desk").open_to_all();
     frontdesk.section::<Desk>().run(|host| async move {
-        let mut app = tide::with_state((host.client()?, host.settings::<Desk>()?.clone()));
+        let mut app = tide::with_state((host.client(), host.settings::<Desk>()?.clone()));
         app.at("/greet/:name").get(|request: tide::Request<(Client, Desk)>| async move {
             let (client, Desk(patience)) = request.state();
             let greet = Greet { name: request.param("name")?.to_owned() };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bramble::Ratio;
 use bramble::balance::{Balancer, Ending, Endpoint, PickRequest, Target};
 use bramble::breaker::{CircuitBreaker, Outcome};
 use bramble::bulkhead::Bulkhead;
@@ -24,12 +25,13 @@ struct Service {
 }
 
 impl Service {
-    fn new(servers: &[Target]) -> Result<Self, Error> {
+    fn new(servers: &[Target]) -> Self {
         let (breaker, now, seed) = (Default::default(), Instant::now(), fastrand::u64(..));
-        let balancer = Balancer::new(&Default::default(), &breaker, "", now, seed)?;
+        let balancer = Balancer::new(&Default::default(), &breaker, "", now, seed);
         balancer.update(servers, now);
-        let circuit = CircuitBreaker::new(&breaker.for_sole_callee(), now, seed)?;
-        Ok(Self { limit: Bulkhead::new("greeter", 8), circuit, servers: balancer, retries: Budget::new(0.2, 50, now)? })
+        let circuit = CircuitBreaker::new(&breaker.for_sole_callee(), now, seed);
+        let retries = Budget::new(Ratio::new(0.2), 50, now);
+        Self { limit: Bulkhead::new("greeter", 8), circuit, servers: balancer, retries }
     }
 
     /// Calls a server: at most 8 calls at a time, none while the circuit is open, another server after a failure.
@@ -73,7 +75,7 @@ fn main() -> Result<(), Error> {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         Target { id: id.into(), address, weight: 1, zone: String::new(), draining: false }
     };
-    let service = Service::new(&[target("sound", 4001), target("flaky", 4002)])?;
+    let service = Service::new(&[target("sound", 4001), target("flaky", 4002)]);
     let answered: usize = thread::scope(|scope| {
         let threads: Vec<_> =
             (0..4).map(|_| scope.spawn(|| (0..25).filter(|_| service.call().is_ok()).count())).collect();

@@ -42,7 +42,7 @@ pub use settings::{BalanceSettings, Policy};
 pub(crate) use snapshot::CircuitCounts;
 pub use snapshot::{BalancerSnapshot, EndpointSnapshot};
 
-use crate::breaker::{self, BreakerRefusal, BreakerSettings, CircuitBreaker, InvalidSetting, Permit, Rules, State};
+use crate::breaker::{self, BreakerRefusal, BreakerSettings, CircuitBreaker, Permit, State};
 use crate::sync::{AtomicUsize, Mutex, Ordering, Sharded, lock, mix, nanos_since, shard};
 use endpoint::Busy;
 use ewma::PeerLatencies;
@@ -76,7 +76,7 @@ pub struct Balancer {
     slow_start: Duration,
     /// Empty: no zone is preferred.
     zone: Box<str>,
-    rules: Rules,
+    breaker: BreakerSettings,
     seed: u64,
     epoch: Instant,
     peers: Arc<PeerLatencies>,
@@ -110,38 +110,21 @@ struct PickArguments<'a> {
 impl Balancer {
     /// A balancer without endpoints. `zone` is the caller's own, empty if it has none; `seed` any number, another one
     /// for each process.
-    ///
-    /// # Errors
-    ///
-    /// A setting of either section that makes no sense.
-    pub fn new(
-        balance: &BalanceSettings,
-        breaker: &BreakerSettings,
-        zone: &str,
-        now: Instant,
-        seed: u64,
-    ) -> Result<Self, InvalidSetting> {
-        let slow_start = balance.slow_start;
-        InvalidSetting::unless(
-            slow_start <= BreakerSettings::MAX_TIME,
-            "balance.slow_start",
-            &slow_start,
-            "at most 24h",
-        )?;
+    pub fn new(balance: &BalanceSettings, breaker: &BreakerSettings, zone: &str, now: Instant, seed: u64) -> Self {
         let peers = Arc::new(PeerLatencies::new());
         let empty = Arc::new(Roster::new(Vec::new(), Vec::new(), Vec::new(), [0, 0], &peers));
-        Ok(Self {
+        Self {
             policy: balance.policy,
-            slow_start,
+            slow_start: balance.slow_start,
             zone: if balance.prefer_zone { zone.into() } else { "".into() },
-            rules: Rules::new(breaker)?,
+            breaker: *breaker,
             seed,
             epoch: now,
             peers,
             since_trial: AtomicUsize::new(TRIAL_EVERY),
             rosters: Sharded::new(|| RwLock::new(Arc::clone(&empty))),
             updating: Mutex::new(0),
-        })
+        }
     }
 
     /// Replaces the list. An endpoint that stays, by id and address, keeps its statistics and its circuit. Returns how
@@ -160,7 +143,7 @@ impl Balancer {
             }
             let endpoint = known.get(&identity).map(|endpoint| Arc::clone(endpoint)).unwrap_or_else(|| {
                 *made += 1;
-                let breaker = CircuitBreaker::with_rules(self.rules, now, mix(self.seed, *made));
+                let breaker = CircuitBreaker::new(&self.breaker, now, mix(self.seed, *made));
                 Arc::new(Endpoint::new(target, breaker, self.epoch, joined, &self.peers))
             });
             let member = Member { endpoint, target: target.clone(), weight: target.weight.clamp(1, WEIGHT_MAX) };

@@ -28,7 +28,7 @@
 //!
 //! let settings = BreakerSettings::default();
 //! let now = Instant::now();
-//! let breaker = CircuitBreaker::new(&settings, now, fastrand::u64(..))?;
+//! let breaker = CircuitBreaker::new(&settings, now, fastrand::u64(..));
 //!
 //! let permit = breaker.try_acquire(now)?;
 //! permit.record(Outcome::Refused, now);
@@ -46,7 +46,7 @@ mod outcome;
 mod permit;
 mod ramp;
 mod recovery;
-mod rules;
+mod settings;
 mod state;
 pub(crate) mod window;
 
@@ -61,7 +61,7 @@ pub use outcome::{
     BreakerRefusal, BreakerSnapshot, HealthCheck, IllegalMove, Outcome, RETRY_AFTER_MAX, Transition, TripReason,
 };
 pub use permit::Permit;
-pub use rules::{BreakerSettings, InvalidSetting, Rules};
+pub use settings::BreakerSettings;
 pub use state::State;
 
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock, nanos, nanos_since};
@@ -73,10 +73,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use window::Window;
 
+/// A shorter window would hold nothing but the calls of one moment.
+const SHORTEST_WINDOW: Duration = Duration::from_millis(10);
+
 /// Guards one server, or one service. Shared by any number of tasks and threads; see the [module](self).
 #[derive(Debug)]
 pub struct CircuitBreaker {
-    rules: Rules,
+    settings: BreakerSettings,
     seed: u64,
     /// Times are kept as nanoseconds since then.
     epoch: Instant,
@@ -98,18 +101,9 @@ pub struct CircuitBreaker {
 
 impl CircuitBreaker {
     /// A closed circuit. `seed`: any number, another one for each breaker of each process.
-    ///
-    /// # Errors
-    ///
-    /// A setting that makes no sense.
-    pub fn new(config: &BreakerSettings, now: Instant, seed: u64) -> Result<Self, InvalidSetting> {
-        Ok(Self::with_rules(Rules::new(config)?, now, seed))
-    }
-
-    /// A closed circuit with settings that have been checked.
-    pub fn with_rules(rules: Rules, now: Instant, seed: u64) -> Self {
+    pub fn new(settings: &BreakerSettings, now: Instant, seed: u64) -> Self {
         Self {
-            rules,
+            settings: *settings,
             seed,
             epoch: now,
             word: AtomicU64::new(PackedState::new(State::Closed, 0).0),
@@ -118,7 +112,7 @@ impl CircuitBreaker {
             checked: AtomicU64::new(UNCHECKED),
             streak: Tally::new(),
             judged: AtomicU64::new(0),
-            window: Window::new(rules.window),
+            window: Window::new(settings.window.max(SHORTEST_WINDOW)),
             recovery: Mutex::new(Recovery::new(now)),
         }
     }
@@ -210,7 +204,7 @@ impl CircuitBreaker {
     /// The share of its usual load that the server should get, from `ramp_floor` to 1; 0 while no call is admitted.
     pub fn weight(&self, now: Instant) -> f64 {
         match self.state() {
-            State::Ramping => self.rules.ramp.share(self.ramp_elapsed(now)),
+            State::Ramping => ramp::share(&self.settings, self.ramp_elapsed(now)),
             state => f64::from(u8::from(state.is_available())),
         }
     }
@@ -225,7 +219,7 @@ impl CircuitBreaker {
     pub fn would_admit(&self, now: Instant) -> bool {
         match self.state() {
             State::Open => self.trial_due(now),
-            State::HalfOpen => lock(&self.recovery).has_trial(self.rules.half_open_calls, now),
+            State::HalfOpen => lock(&self.recovery).has_trial(self.settings.half_open_calls, now),
             state => state.is_available(),
         }
     }
@@ -240,7 +234,7 @@ impl CircuitBreaker {
     /// Closes the circuit if its ramp is over. A call does so as well; this is for a server that gets none.
     pub fn settle(&self, now: Instant) {
         let word = self.word();
-        if word.state() == State::Ramping && self.ramp_elapsed(now) >= self.rules.ramp.length {
+        if word.state() == State::Ramping && self.ramp_elapsed(now) >= self.settings.ramp {
             self.finish_ramp(word, now);
         }
     }
@@ -252,7 +246,7 @@ impl CircuitBreaker {
         let word = self.word();
         let state = word.state();
         let [calls, failures, slow] = self.window.sum(self.tick(word, now));
-        let known = calls >= self.rules.minimum_calls;
+        let known = calls >= self.settings.minimum_calls.get().into();
         let rate = |count: u64| known.then(|| share(count, calls));
         BreakerSnapshot {
             state,
@@ -283,7 +277,7 @@ impl CircuitBreaker {
                 State::Open if !self.trial_due(now) => {
                     return Err(BreakerRefusal { state: State::Open, retry_at: Some(self.opens_again()) });
                 }
-                State::Ramping if self.ramp_elapsed(now) < self.rules.ramp.length => return Ok(word),
+                State::Ramping if self.ramp_elapsed(now) < self.settings.ramp => return Ok(word),
                 State::Ramping => self.finish_ramp(word, now),
                 State::Open | State::HalfOpen => {
                     if let Some(answer) = self.admit_probe(now) {
@@ -301,7 +295,7 @@ impl CircuitBreaker {
             State::Open if self.trial_due(now) => {
                 self.enter(&mut recovery, State::HalfOpen, None, now);
             }
-            State::HalfOpen if !recovery.has_trial(self.rules.half_open_calls, now) => {
+            State::HalfOpen if !recovery.has_trial(self.settings.half_open_calls, now) => {
                 return Some(Err(BreakerRefusal { state: State::HalfOpen, retry_at: None }));
             }
             State::HalfOpen => {}
@@ -337,7 +331,7 @@ impl CircuitBreaker {
 
     fn open(&self, recovery: &mut MutexGuard<'_, Recovery>, reason: TripReason, now: Instant) {
         let random = recovery::random(self.seed, self.generation());
-        let time = recovery.open(reason, &self.rules, random);
+        let time = recovery.open(reason, &self.settings, random);
         self.until.store(self.elapsed(now).saturating_add(nanos(time)), Ordering::Relaxed);
         self.checked.store(UNCHECKED, Ordering::Relaxed);
         self.enter(recovery, State::Open, Some(reason), now);
@@ -345,7 +339,7 @@ impl CircuitBreaker {
 
     /// Closes the circuit after its server has answered: along a ramp, if there is one.
     fn recover(&self, recovery: &mut MutexGuard<'_, Recovery>, now: Instant) {
-        let to = if self.rules.ramp.length.is_zero() { State::Closed } else { State::Ramping };
+        let to = if self.settings.ramp.is_zero() { State::Closed } else { State::Ramping };
         self.enter(recovery, to, None, now);
     }
 

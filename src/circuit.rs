@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn a_way_out_and_back_is_told_in_four_lines() {
         let (config, now) = (BreakerSettings::default(), Instant::now());
-        let mut told = LoggedCircuit(CircuitBreaker::new(&config, now, 1).expect("valid"), 0, Vec::new());
+        let mut told = LoggedCircuit(CircuitBreaker::new(&config, now, 1), 0, Vec::new());
         (0..5).for_each(|_| told.call(Outcome::Failure, now));
         let later = now + Duration::from_secs(5);
         told.call(Outcome::Success { latency: Duration::ZERO }, later);
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn what_was_set_by_hand_is_not_called_a_recovery() {
         let (config, now) = (BreakerSettings::default(), Instant::now());
-        let mut told = LoggedCircuit(CircuitBreaker::new(&config, now, 1).expect("valid"), 0, Vec::new());
+        let mut told = LoggedCircuit(CircuitBreaker::new(&config, now, 1), 0, Vec::new());
         for state in [State::ForcedOpen, State::Closed] {
             told.0.set(state, now).expect("a move by hand");
             told.look();

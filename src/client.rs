@@ -28,7 +28,6 @@ use std::time::{Duration, Instant};
 use futures_lite::FutureExt as _;
 use smol::Timer;
 
-use crate::breaker::InvalidSetting;
 use crate::call::{CallMachine, CallOutcome, Question};
 use crate::config::Config;
 use crate::discovery::{Directory, Suspicion};
@@ -87,31 +86,16 @@ struct Inner {
 impl Client {
     /// A client that finds instances in `directory`, and signs nothing. That of a service is
     /// [`Host::client`](crate::Host::client).
-    ///
-    /// # Errors
-    /// A setting that makes no sense.
-    pub fn new(config: Config, directory: Directory) -> Result<Self, InvalidSetting> {
+    pub fn new(config: Config, directory: Directory) -> Self {
         Self::signing(config, directory, HttpTransport::default(), None)
     }
 
     /// A client that reaches instances by `wire`, with a key that signs its requests.
-    ///
-    /// # Errors
-    /// A setting that makes no sense.
-    pub(crate) fn signing(
-        config: Config,
-        directory: Directory,
-        wire: HttpTransport,
-        key: Option<ClusterKey>,
-    ) -> Result<Self, InvalidSetting> {
-        // What would fail at a first call fails here.
-        for service in config.callees().chain(["any other"]) {
-            ServiceClient::new(service, &config, Instant::now())?;
-        }
+    pub(crate) fn signing(config: Config, directory: Directory, wire: HttpTransport, key: Option<ClusterKey>) -> Self {
         let (forbidden_by, callees) = (RepeatFilter::default(), RwLock::default());
         let unhealthy = event_listener::Event::new();
         let inner = Inner { config, directory, wire, key, forbidden_by, callees, unhealthy };
-        Ok(Self { inner: Arc::new(inner) })
+        Self { inner: Arc::new(inner) }
     }
 
     /// Shows `services` from now on, before they are called.
@@ -260,10 +244,7 @@ impl Client {
         }
         drop(callees);
         let mut callees = self.inner.callees.write().unwrap_or_else(PoisonError::into_inner);
-        let new = || {
-            let callee = ServiceClient::new(service, &self.inner.config, Instant::now());
-            Arc::new(callee.expect("the settings were checked when the client was made"))
-        };
+        let new = || Arc::new(ServiceClient::new(service, &self.inner.config, Instant::now()));
         Arc::clone(callees.entry(service.into()).or_insert_with(new))
     }
 }

@@ -16,7 +16,7 @@
 //! use bramble::breaker::{BreakerSettings, CircuitBreaker, Outcome, State};
 //!
 //! let now = Instant::now();
-//! let breaker = CircuitBreaker::new(&BreakerSettings::default(), now, fastrand::u64(..))?;
+//! let breaker = CircuitBreaker::new(&BreakerSettings::default(), now, fastrand::u64(..));
 //! breaker.try_acquire(now)?.record(Outcome::Refused, now); // the connection was refused
 //! assert_eq!(breaker.state(), State::Open);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -37,6 +37,7 @@ pub mod breaker;
 pub mod bulkhead;
 pub mod call;
 pub mod limit;
+mod ratio;
 pub mod retry;
 mod sync;
 mod tagged;
@@ -82,6 +83,8 @@ mod transport;
 #[cfg(feature = "net")]
 #[cfg_attr(not(feature = "mdns"), allow(dead_code, reason = "mDNS uses it"))]
 pub mod trust;
+
+pub use ratio::Ratio;
 
 #[cfg(feature = "net")]
 pub use client::Client;

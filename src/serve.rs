@@ -186,26 +186,18 @@ impl Host {
     }
 
     /// The client for other services. There is one, whose circuits are shown under `/circuits` and `/metrics`.
-    ///
-    /// # Errors
-    /// A setting that makes no sense.
-    pub fn client(&self) -> Result<Client, Error> {
-        if let Some(client) = self.client.get() {
-            return Ok(client.clone());
-        }
-        let (config, wire, key) = (self.config.clone(), self.wire.clone(), self.trust.key().cloned());
-        let client = Client::signing(config, self.directory.clone(), wire, key)
-            .map_err(|error| Error::Setup(error.to_string()))?;
-        let checked = client.clone();
-        let client = self.client.get_or_init(|| {
+    pub fn client(&self) -> Client {
+        let new = || {
+            let (config, wire, key) = (self.config.clone(), self.wire.clone(), self.trust.key().cloned());
+            let client = Client::signing(config, self.directory.clone(), wire, key);
             if let Calls::These(services) = self.service.callees() {
-                checked.expect(services);
+                client.expect(services);
             }
-            self.executor.spawn(checked.clone().check_health(Arc::clone(&self.executor))).detach();
-            self.collect(Arc::new(checked));
+            self.executor.spawn(client.clone().check_health(Arc::clone(&self.executor))).detach();
+            self.collect(Arc::new(client.clone()));
             client
-        });
-        Ok(client.clone())
+        };
+        self.client.get_or_init(new).clone()
     }
 
     /// Where the service listens; resolves once it does. A test that serves at port 0 asks here.
@@ -292,7 +284,7 @@ impl Host {
             )));
         }
         if let Calls::These(_) = self.service.callees() {
-            self.client()?; // so that what it calls is shown before it is called
+            self.client(); // so that what it calls is shown before it is called
         }
         let listener = transport::server::listen(self.service.listen_addr(&self.config)).map_err(Error::Listen)?;
         let addr = listener.get_ref().local_addr().map_err(|cause| Error::System { doing: "listening", cause })?;

@@ -18,7 +18,7 @@ pub use run::RunError;
 ///
 /// fn main() -> std::process::ExitCode {
 ///     DESK.run(|host| async move {
-///         let mut app = tide::with_state(host.client()?);
+///         let mut app = tide::with_state(host.client());
 ///         app.at("/").get(|request: tide::Request<bramble::Client>| async move {
 ///             let answer = request.state().get("greeter", "/greeting").under(&request).send().await?;
 ///             Ok(String::from_utf8(answer.body)?)

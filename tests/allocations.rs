@@ -1,5 +1,6 @@
 //! A call's path through bulkhead, balancer, breaker and budget allocates nothing.
 
+use bramble::Ratio;
 use bramble::balance::{BalanceSettings, Balancer, Ending, PickRequest, Policy, Target};
 use bramble::breaker::{BreakerSettings, CircuitBreaker, Outcome, State};
 use bramble::bulkhead::Bulkhead;
@@ -24,7 +25,7 @@ fn the_count_counts() {
 fn a_closed_circuit_allocates_nothing() {
     let settings = BreakerSettings::default();
     let mut now = Instant::now();
-    let breaker = Arc::new(CircuitBreaker::new(&settings, now, 1).expect("valid"));
+    let breaker = Arc::new(CircuitBreaker::new(&settings, now, 1));
     let calls = allocations(|| {
         now += Duration::from_millis(50);
         breaker.try_acquire(now).expect("closed").record(OK, now);
@@ -37,7 +38,7 @@ fn a_closed_circuit_allocates_nothing() {
 fn an_open_circuit_that_refuses_probes_and_opens_again_allocates_nothing() {
     let settings = BreakerSettings::default();
     let mut now = Instant::now();
-    let breaker = CircuitBreaker::new(&settings, now, 1).expect("valid");
+    let breaker = CircuitBreaker::new(&settings, now, 1);
     let calls = allocations(|| {
         now += Duration::from_millis(900);
         if let Ok(permit) = breaker.try_acquire(now) {
@@ -53,7 +54,7 @@ const POLICIES: [Policy; 5] =
 /// A balancer of 40 endpoints in two zones.
 fn balancer(policy: Policy, now: Instant) -> Balancer {
     let settings = BalanceSettings { policy, ..BalanceSettings::default() };
-    let balancer = Balancer::new(&settings, &BreakerSettings::default(), "shelf-1", now, 1).expect("valid");
+    let balancer = Balancer::new(&settings, &BreakerSettings::default(), "shelf-1", now, 1);
     let target = |number: u16| Target {
         id: format!("producer-{number}"),
         address: SocketAddr::from(([127, 0, 0, 1], number)),
@@ -103,7 +104,7 @@ fn a_pick_allocates_nothing_by_any_policy_while_some_or_all_are_out_or_full() {
 #[test]
 fn a_retry_and_a_permit_allocate_nothing() {
     let mut now = Instant::now();
-    let budget = Budget::new(0.2, 50, now).expect("valid");
+    let budget = Budget::new(Ratio::new(0.2), 50, now);
     let bulkhead = Bulkhead::new("producer", 64);
     let mut granted = 0;
     let calls = allocations(|| {

@@ -7,10 +7,12 @@ mod support {
 }
 
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroU32;
 use std::sync::LazyLock;
 use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
 
+use bramble::Ratio;
 use bramble::balance::Policy;
 use bramble::call::HedgeDelay;
 use bramble::client::{Answer, Client, Error};
@@ -106,7 +108,7 @@ impl Bench {
 }
 
 fn client(config: Config, directory: &Directory) -> Client {
-    Client::new(config, directory.clone()).expect("a configuration")
+    Client::new(config, directory.clone())
 }
 
 fn list(directory: &Directory, addr: SocketAddr, status: Status) {
@@ -179,7 +181,7 @@ fn a_refused_connection_was_no_work_for_any_server_and_costs_no_budget() {
     for _ in 0..10 {
         let bench = Bench::new(&[unused_address(), unused_address(), unused_address(), good.addr], |config| {
             config.balance.policy = Policy::Random;
-            config.call.retry_budget = 0.0;
+            config.call.retry_budget = None;
         });
         assert_eq!(bench.ask().expect("the one that is left answers").status, 200);
     }
@@ -203,7 +205,7 @@ fn the_deadline_of_a_call_holds_though_everybody_hangs() {
         let bench = Bench::of(hung.each_ref(), |config| {
             config.call.attempt_timeout = ms(300);
             config.call.hedge_after = hedge_after;
-            config.call.retry_budget = 1.0;
+            config.call.retry_budget = Some(Ratio::ONE);
         });
         bench.ask_often(6); // what they did not spend pays for what comes
         hung.iter().for_each(|one| one.set_behaviour(Behaviour::Hang));
@@ -266,7 +268,7 @@ fn in_the_first_moments_of_a_process_an_instance_that_is_not_there_yet_is_waited
 #[test]
 fn a_service_of_which_every_instance_fails_is_asked_all_the_same_and_well_as_soon_as_one_is() {
     let bad = [(); 2].map(|()| FakeProducer::start(Behaviour::Answer(500)));
-    let bench = Bench::of(bad.each_ref(), |config| config.breaker.consecutive_failures = 1);
+    let bench = Bench::of(bad.each_ref(), |config| config.breaker.consecutive_failures = NonZeroU32::MIN);
     for calls in 1..=10 {
         assert_eq!(bench.ask().expect("the failure itself").status, 500);
         assert!(bad.iter().map(FakeProducer::calls).sum::<usize>() >= calls, "no call is refused");
@@ -280,7 +282,7 @@ fn a_service_of_which_every_instance_fails_is_asked_all_the_same_and_well_as_soo
 fn what_a_server_behind_an_instance_did_opens_no_circuit_and_one_other_is_asked() {
     for status in [502, 504] {
         let bad = [(); 3].map(|()| FakeProducer::start(Behaviour::Answer(status)));
-        let bench = Bench::of(bad.each_ref(), |config| config.breaker.consecutive_failures = 1);
+        let bench = Bench::of(bad.each_ref(), |config| config.breaker.consecutive_failures = NonZeroU32::MIN);
         for _ in 0..3 {
             assert_eq!(bench.ask().expect("an answer").status, status);
         }
@@ -302,7 +304,7 @@ fn a_stranger_at_an_address_costs_no_call_and_is_taken_out() {
     for status in [200, 301, 403, 404, 500, 503] {
         let (stranger, good) =
             (FakeProducer::start(Behaviour::Stranger(status)), FakeProducer::start(Behaviour::Answer(200)));
-        let bench = Bench::of([&stranger, &good], |config| config.call.retry_budget = 0.0);
+        let bench = Bench::of([&stranger, &good], |config| config.call.retry_budget = None);
         for answer in bench.ask_often(10) {
             assert_eq!((answer.status, &*answer.from), (200, &*good.addr.to_string()), "{status}");
         }
@@ -353,7 +355,7 @@ fn equal_questions_go_to_the_same_instance_and_its_copies_ask_for_what_is_cached
 #[test]
 fn a_new_instance_is_asked_though_all_before_had_failed() {
     let (bad, good) = (FakeProducer::start(Behaviour::Answer(500)), FakeProducer::start(Behaviour::Answer(200)));
-    let bench = Bench::of([&bad], |config| config.breaker.consecutive_failures = 1);
+    let bench = Bench::of([&bad], |config| config.breaker.consecutive_failures = NonZeroU32::MIN);
     assert_eq!(bench.ask().expect("the failure itself").status, 500);
     assert_eq!(bench.ask().expect("the failure itself").status, 500);
     bench.list(good.addr, Status::Up);
@@ -363,7 +365,7 @@ fn a_new_instance_is_asked_though_all_before_had_failed() {
 #[test]
 fn callers_that_wait_too_short_a_time_open_no_circuit() {
     let slow = FakeProducer::start(Behaviour::Hang);
-    let bench = Bench::of([&slow], |config| config.breaker.consecutive_failures = 1);
+    let bench = Bench::of([&slow], |config| config.breaker.consecutive_failures = NonZeroU32::MIN);
     for _ in 0..3 {
         bench.get("/", ms(20)).expect_err("too short for any instance");
     }
@@ -389,8 +391,8 @@ fn when_all_calls_fail_the_budget_keeps_retries_from_becoming_a_storm() {
     let bad = [(); 3].map(|()| FakeProducer::start(Behaviour::Answer(500)));
     let bench = Bench::of(bad.each_ref(), |config| {
         // No circuit helps the budget here.
-        config.breaker.consecutive_failures = 1_000_000;
-        config.breaker.minimum_calls = 1_000_000;
+        config.breaker.consecutive_failures = NonZeroU32::MAX;
+        config.breaker.minimum_calls = NonZeroU32::MAX;
     });
     let started = Instant::now();
     for _ in 0..CALLS {
@@ -441,7 +443,7 @@ fn a_trace_is_passed_on_with_the_id_of_the_request_if_it_is_one() {
 #[test]
 fn an_unknown_place_is_an_answer_and_asked_for_once() {
     let all = [(); 3].map(|()| FakeProducer::start(Behaviour::Answer(404)));
-    let bench = Bench::of(all.each_ref(), |config| config.breaker.consecutive_failures = 1);
+    let bench = Bench::of(all.each_ref(), |config| config.breaker.consecutive_failures = NonZeroU32::MIN);
     for calls in 1..=9 {
         assert_eq!(bench.ask().expect("an answer").status, 404);
         assert_eq!(all.iter().map(FakeProducer::calls).sum::<usize>(), calls);
@@ -510,7 +512,7 @@ fn copies_have_a_budget_of_their_own_and_without_it_the_late_answer_counts() {
         (FakeProducer::start(Behaviour::Late(ms(80), 200)), FakeProducer::start(Behaviour::Late(ms(80), 200)));
     let bench = Bench::of([&slow, &fast], |config| {
         hedging(config);
-        config.call.retry_budget = 0.0;
+        config.call.retry_budget = None;
     });
     assert!(bench.ask_often(20).iter().all(|answer| answer.status == 200));
     let attempts = slow.calls() + fast.calls();
@@ -521,8 +523,8 @@ fn copies_have_a_budget_of_their_own_and_without_it_the_late_answer_counts() {
 fn the_answer_of_a_cancelled_call_never_reaches_another_one() {
     let slow = FakeProducer::start(Behaviour::Late(ms(40), 200));
     let bench = Bench::of([&slow], |config| {
-        config.breaker.consecutive_failures = 1000;
-        config.breaker.minimum_calls = 1000;
+        config.breaker.consecutive_failures = NonZeroU32::MAX;
+        config.breaker.minimum_calls = NonZeroU32::MAX;
     });
     for round in 0..15 {
         // Cancelled by its caller, or by its deadline, at different moments of the exchange.
@@ -546,7 +548,7 @@ fn every_change_of_a_circuit_is_one_line_in_the_log() {
     listen();
     let (flaky, good) = (FakeProducer::start(Behaviour::Answer(500)), FakeProducer::start(Behaviour::Answer(200)));
     let bench = Bench::of([&flaky, &good], |config| {
-        config.breaker.consecutive_failures = 1;
+        config.breaker.consecutive_failures = NonZeroU32::MIN;
         config.breaker.open_for = ms(200);
         config.breaker.open_for_max = ms(200);
         config.breaker.ramp = ms(300);

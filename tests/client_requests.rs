@@ -11,6 +11,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use bramble::Ratio;
 use bramble::balance::Policy;
 use bramble::call::HedgeDelay;
 use bramble::client::{Answer, Client, Error, Request};
@@ -36,7 +37,7 @@ fn client(addrs: &[SocketAddr], change: impl FnOnce(&mut Config)) -> Client {
     change(&mut config);
     let directory = Directory::new(ServiceFilter::None, Instant::now());
     fixed::fill(&directory, &BTreeMap::from([(SERVICE.to_owned(), addrs.to_vec())]), Instant::now());
-    Client::new(config, directory).expect("a configuration")
+    Client::new(config, directory)
 }
 
 fn send(request: Request<'_>) -> Result<Answer, Error> {
@@ -142,7 +143,7 @@ fn what_may_not_be_done_twice_goes_elsewhere_while_nothing_of_it_was_sent() {
 fn all_attempts_of_an_idempotent_request_have_one_key_and_another_request_has_another() {
     let bad = [(); 2].map(|()| FakeProducer::start(Behaviour::Close));
     let good = FakeProducer::start(Behaviour::Answer(200));
-    let client = client(&[bad[0].addr, bad[1].addr, good.addr], |config| config.call.retry_budget = 1.0);
+    let client = client(&[bad[0].addr, bad[1].addr, good.addr], |config| config.call.retry_budget = Some(Ratio::ONE));
     let keys = || {
         let all = bad.iter().chain([&good]).flat_map(FakeProducer::heads);
         let key = |head: String| head.lines().find_map(|line| Some(line.strip_prefix("idempotency-key: ")?.to_owned()));

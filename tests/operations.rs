@@ -92,7 +92,7 @@ fn serve(executor: &Arc<Executor<'static>>, app: tide::Server<()>) -> SocketAddr
 fn client(addrs: Vec<SocketAddr>) -> Client {
     let directory = Directory::new(ServiceFilter::None, Instant::now() - Duration::from_secs(60));
     fixed::fill(&directory, &BTreeMap::from([("greeter".to_owned(), addrs)]), Instant::now());
-    Client::new(Config::default(), directory).expect("a configuration")
+    Client::new(Config::default(), directory)
 }
 
 fn run<F: Future>(test: impl FnOnce(Arc<Executor<'static>>) -> F) -> F::Output {
@@ -305,7 +305,7 @@ fn fallbacks_beyond_the_bound_are_refused() {
         let mut config = Config::default();
         config.call.max_concurrent = 1;
         let directory = Directory::new(ServiceFilter::None, Instant::now() - Duration::from_secs(60));
-        let client = Client::new(config, directory).expect("a configuration");
+        let client = Client::new(config, directory);
         let mut endless = Box::pin(client.call(&GREET, &named("Ada")).or_else(|_| future::pending()));
         assert!(future::poll_once(&mut endless).await.is_none());
         let refused = client.call(&GREET, &named("Ada")).or_else(|_| future::ready(Ok(hello("instead")))).await;

@@ -68,7 +68,7 @@ fn a_service_is_found_by_its_own_name_and_version_and_ends_when_it_is_told_to() 
     run(|executor| async move {
         let (ends, serving) = serve(GREETER, config(55_412), &executor);
         let desk = Host::new(DESK, config(55_412), Arc::clone(&executor)).expect("a host");
-        let client = desk.client().expect("right settings");
+        let client = desk.client();
         let answer = client.get("greeter", "/greeting").within(patience(20)).send().await.expect("a greeting");
         assert_eq!((answer.status, &*answer.body), (200, &b"Hello!"[..]));
         let instance = found(&desk.directory).await;
@@ -95,7 +95,7 @@ fn with_a_cluster_key_a_service_answers_its_cluster_alone_unless_it_is_open_to_a
             };
             let (_ends, _serving) = serve(service, with_key(config(port)), &executor);
             let desk = Host::new(DESK, with_key(config(port)), Arc::clone(&executor)).expect("a host");
-            let client = desk.client().expect("right settings");
+            let client = desk.client();
             let answer = client.get("greeter", "/greeting").within(patience(20)).send().await.expect("a greeting");
             assert_eq!(answer.status, 200, "its cluster is answered");
             let streamed = http_types::Body::from_reader(futures_lite::io::Cursor::new("Ada"), None);

@@ -18,7 +18,7 @@ fn ours(open: bool) -> (Arc<CircuitBreaker>, Instant) {
     let mut config = BreakerSettings::default();
     (config.open_for, config.open_for_max) = (LONG, LONG);
     let now = Instant::now();
-    let breaker = Arc::new(CircuitBreaker::new(&config, now, 1).expect("defaults are valid"));
+    let breaker = Arc::new(CircuitBreaker::new(&config, now, 1));
     if open {
         for _ in 0..5 {
             breaker.try_acquire(now).expect("closed").record(Outcome::Failure, now);
@@ -143,7 +143,7 @@ pub fn tower_resilience(open: bool) -> impl Fn() -> Box<dyn FnMut(u64)> + Sync {
 /// Pick by peak EWMA, and what follows a call.
 pub fn bramble_pick(endpoints: usize) -> impl Fn() -> Box<dyn FnMut(u64)> + Sync {
     let (balance, breaker, start) = (BalanceSettings::default(), BreakerSettings::default(), Instant::now());
-    let balancer = Balancer::new(&balance, &breaker, "", start, 1).expect("defaults are valid");
+    let balancer = Balancer::new(&balance, &breaker, "", start, 1);
     let target = |number: usize| Target {
         id: format!("producer-{number}"),
         address: SocketAddr::from(([127, 0, 0, 1], number as u16)),

@@ -38,7 +38,7 @@ impl CircuitBreaker {
         match outcome {
             Outcome::Ignored | Outcome::Alive => return None,
             Outcome::Success { latency } => {
-                let slow = latency >= self.rules.slow_call;
+                let slow = latency >= self.settings.slow_call;
                 add(CALLS);
                 if slow {
                     add(SLOW);
@@ -66,7 +66,9 @@ impl CircuitBreaker {
             Outcome::Rejected { retry_after: Some(time) } if !time.is_zero() => {
                 Some(TripReason::RetryAfter(time.min(RETRY_AFTER_MAX)))
             }
-            _ if streak >= self.rules.consecutive_failures => Some(TripReason::ConsecutiveFailures(streak)),
+            _ if streak >= self.settings.consecutive_failures.get().into() => {
+                Some(TripReason::ConsecutiveFailures(streak))
+            }
             _ => self.judge(tick),
         }
     }
@@ -74,14 +76,14 @@ impl CircuitBreaker {
     /// Whether the rates allow the circuit to stay closed.
     fn judge(&self, tick: u64) -> Option<TripReason> {
         let [calls, failures, slow] = self.window.sum(tick);
-        if calls < self.rules.minimum_calls {
+        if calls < self.settings.minimum_calls.get().into() {
             return None;
         }
         let (failures, slow) = (share(failures, calls), share(slow, calls));
-        if failures >= self.rules.failure_rate {
+        if failures >= self.settings.failure_rate.get() {
             return Some(TripReason::FailureRate(failures));
         }
-        if slow >= self.rules.slow_call_rate {
+        if slow >= self.settings.slow_call_rate.get() {
             return Some(TripReason::SlowRate(slow));
         }
         self.judged.fetch_max(tick + 1, Ordering::SeqCst);
@@ -91,7 +93,7 @@ impl CircuitBreaker {
     fn take_in_probe(&self, word: PackedState, outcome: Outcome, now: Instant) {
         let failure = match outcome {
             Outcome::Ignored => return self.give_back(word),
-            Outcome::Success { latency } if latency < self.rules.slow_call => None,
+            Outcome::Success { latency } if latency < self.settings.slow_call => None,
             Outcome::Alive => None,
             Outcome::Refused => Some(TripReason::Refused),
             Outcome::WrongPeer => Some(TripReason::WrongPeer),
@@ -109,7 +111,7 @@ impl CircuitBreaker {
         }
         recovery.probes = recovery.probes.saturating_sub(1);
         recovery.passed += 1;
-        if recovery.passed >= self.rules.half_open_calls {
+        if recovery.passed >= self.settings.half_open_calls.get() {
             self.recover(&mut recovery, now);
         }
     }

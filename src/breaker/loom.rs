@@ -1,6 +1,7 @@
 //! The circuit under every interleaving that loom can find. `RUSTFLAGS="--cfg bramble_loom" cargo test -p bramble
 //! --no-default-features --lib --target-dir target/loom -- loom_`.
 
+use super::settings::count;
 use super::*;
 use ::loom::{model, thread};
 use window::Window;
@@ -14,7 +15,7 @@ fn settings() -> BreakerSettings {
 fn breaker(change: impl FnOnce(&mut BreakerSettings), now: Instant) -> Arc<CircuitBreaker> {
     let mut config = settings();
     change(&mut config);
-    Arc::new(CircuitBreaker::new(&config, now, 7).expect("valid settings"))
+    Arc::new(CircuitBreaker::new(&config, now, 7))
 }
 
 /// A circuit that may be probed at the time returned.
@@ -56,7 +57,7 @@ fn loom_a_probe_dropped_while_another_asks_is_never_lost_nor_doubled() {
 fn loom_two_failures_at_once_that_are_two_in_a_row_open_the_circuit_once() {
     model(|| {
         let now = Instant::now();
-        let breaker = breaker(|config| config.consecutive_failures = 2, now);
+        let breaker = breaker(|config| config.consecutive_failures = count(2), now);
         let (mine, theirs) = (breaker.try_acquire_owned(now), breaker.try_acquire_owned(now));
         let thread = thread::spawn(move || theirs.expect("closed").record(Outcome::Failure, now));
         mine.expect("closed").record(Outcome::Failure, now);
@@ -69,7 +70,7 @@ fn loom_two_failures_at_once_that_are_two_in_a_row_open_the_circuit_once() {
 fn loom_a_failure_and_a_success_at_once_that_complete_the_minimum_open_the_circuit() {
     model(|| {
         let now = Instant::now();
-        let breaker = breaker(|config| config.minimum_calls = 2, now);
+        let breaker = breaker(|config| config.minimum_calls = count(2), now);
         let (mine, theirs) = (breaker.try_acquire_owned(now), breaker.try_acquire_owned(now));
         let thread = thread::spawn(move || theirs.expect("closed").record(Outcome::Failure, now));
         mine.expect("closed").record(OK, now);

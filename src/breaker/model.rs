@@ -1,7 +1,9 @@
 //! The circuit against a slow, obviously right model: a list of all outcomes, a list of all permits, plain rules.
 
 use super::recovery::{ANOTHER_TRIAL_AFTER, LATE_TRIALS};
+use super::settings::count;
 use super::*;
+use crate::ratio::Ratio;
 use proptest::prelude::*;
 
 /// Step of a random history.
@@ -52,13 +54,13 @@ fn config() -> impl Strategy<Value = BreakerSettings> {
     (1u32..8, 1u32..6, 0.1f64..=1.0, 0.1f64..=1.0, 1u32..4, prop::bool::ANY).prop_map(
         |(minimum_calls, consecutive_failures, failure_rate, slow_call_rate, half_open_calls, ramps)| BreakerSettings {
             window: millis(1000),
-            minimum_calls,
-            consecutive_failures,
-            failure_rate,
-            slow_call_rate,
+            minimum_calls: count(minimum_calls),
+            consecutive_failures: count(consecutive_failures),
+            failure_rate: Ratio::new(failure_rate).expect("a ratio"),
+            slow_call_rate: Ratio::new(slow_call_rate).expect("a ratio"),
             open_for: millis(200),
             open_for_max: millis(1000),
-            half_open_calls,
+            half_open_calls: count(half_open_calls),
             ramp: if ramps { millis(500) } else { Duration::ZERO },
             slow_call: millis(500),
             ..BreakerSettings::default()
@@ -135,7 +137,7 @@ impl Model {
     }
 
     fn has_trial(&self, now: Duration) -> bool {
-        let most = self.config.half_open_calls;
+        let most = self.config.half_open_calls.get();
         self.probes < most || (now - self.trial_at >= ANOTHER_TRIAL_AFTER && self.probes < most + LATE_TRIALS)
     }
 
@@ -221,7 +223,7 @@ impl Model {
             }
             State::HalfOpen => {
                 (self.probes, self.passed) = (self.probes - 1, self.passed + 1);
-                if self.passed == self.config.half_open_calls {
+                if self.passed == self.config.half_open_calls.get() {
                     self.recover(now);
                 }
             }
@@ -232,7 +234,7 @@ impl Model {
                     Outcome::Rejected { .. } => self.streak,
                     _ => self.streak + 1,
                 };
-                let streak = self.streak >= self.config.consecutive_failures
+                let streak = self.streak >= self.config.consecutive_failures.get()
                     && outcome != Outcome::Rejected { retry_after: None };
                 let at_once = matches!(outcome, Outcome::Refused | Outcome::WrongPeer);
                 let trips = at_once || asked.is_some() || streak && failed || self.bad(now);
@@ -248,9 +250,9 @@ impl Model {
     fn bad(&self, now: Duration) -> bool {
         let calls = self.lately(now, |_| true);
         let share = |part: u64| part as f64 / calls as f64;
-        calls >= self.config.minimum_calls.into()
-            && (share(self.lately(now, |seen| seen.1)) >= self.config.failure_rate
-                || share(self.lately(now, |seen| seen.2)) >= self.config.slow_call_rate)
+        calls >= u64::from(self.config.minimum_calls.get())
+            && (share(self.lately(now, |seen| seen.1)) >= self.config.failure_rate.get()
+                || share(self.lately(now, |seen| seen.2)) >= self.config.slow_call_rate.get())
     }
 
     fn give_back(&mut self, generation: u64) {
@@ -268,7 +270,7 @@ proptest! {
         config in config(), seed: u64, steps in prop::collection::vec(step(), 1..200),
     ) {
         let start = Instant::now();
-        let breaker = CircuitBreaker::new(&config, start, seed).expect("valid settings");
+        let breaker = CircuitBreaker::new(&config, start, seed);
         let mut model = Model::new(config);
         let mut held: Vec<(Permit<&CircuitBreaker>, u64)> = Vec::new();
         let mut elapsed = Duration::ZERO;

@@ -1,8 +1,9 @@
 //! The part of a circuit that changes seldom: why and for how long it is open, which probes are out, and what it did.
 
-use super::{Rules, State, Transition, TripReason};
+use super::{BreakerSettings, State, Transition, TripReason};
 use crate::sync::{mix, unit};
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 /// Transitions that are kept until they are reported.
@@ -47,25 +48,27 @@ impl Recovery {
     }
 
     /// Whether the half-open circuit admits a trial call.
-    pub(super) fn has_trial(&self, at_a_time: u32, now: Instant) -> bool {
+    pub(super) fn has_trial(&self, at_a_time: NonZeroU32, now: Instant) -> bool {
+        let at_a_time = at_a_time.get();
         let is_late = now.saturating_duration_since(self.trial_at) >= ANOTHER_TRIAL_AFTER;
         self.probes < at_a_time || (is_late && self.probes < at_a_time.saturating_add(LATE_TRIALS))
     }
 
     /// Notes that the circuit opens for `reason`, and returns for how long, jitter included.
-    pub(super) fn open(&mut self, reason: TripReason, rules: &Rules, random: u64) -> Duration {
+    pub(super) fn open(&mut self, reason: TripReason, settings: &BreakerSettings, random: u64) -> Duration {
+        let most = settings.open_for_max.min(BreakerSettings::MAX_TIME);
         let (first, at_least) = match reason {
             TripReason::RetryAfter(time) => (Duration::ZERO, time),
-            _ => (rules.open_for, Duration::ZERO),
+            _ => (settings.open_for, Duration::ZERO),
         };
         let (nominal, jitter) = match self.open_for {
             None => (first, 0.0),
             Some(last) => (last.saturating_mul(2).max(first), JITTER * unit(random)),
         };
-        let nominal = nominal.min(rules.open_for_max);
+        let nominal = nominal.min(most);
         self.reason = Some(reason);
-        self.open_for = Some(nominal.max(at_least).min(rules.open_for_max));
-        nominal.mul_f64(1.0 + jitter).min(rules.open_for_max).max(at_least)
+        self.open_for = Some(nominal.max(at_least).min(most));
+        nominal.mul_f64(1.0 + jitter).min(most).max(at_least)
     }
 
     /// Notes a change of state.

@@ -68,7 +68,7 @@ impl Redis {
         if let Some(path) = &cache.password_file {
             login = login.set_password(place::password(path)?);
         }
-        let link = Arc::new(Link::new(place, login, resolver, call)?);
+        let link = Arc::new(Link::new(place, login, resolver, call));
         let keeper = executor.spawn(keep(Arc::clone(&link)));
         Ok(Some(Self { link, _keeper: Arc::new(keeper) }))
     }

@@ -5,7 +5,8 @@ use super::latencies::RecentLatencies;
 use super::probes::{Probe, Probes};
 use super::{CallSettings, HedgeDelay};
 use crate::balance::{BalanceSettings, Balancer, Ending, Endpoint, Pick, Target};
-use crate::breaker::{BreakerSettings, HealthCheck, InvalidSetting, State};
+use crate::breaker::{BreakerSettings, HealthCheck, State};
+use crate::ratio::Ratio;
 use crate::retry::Budget;
 use crate::sync::{AtomicU64, Ordering, nanos, nanos_since};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 /// Tokens for attempts beyond the first that are kept at most.
 const RETRIES_MAX: u16 = 50;
 /// Tokens for copies of late calls: a tenth of the calls that succeed, and as many at most.
-const HEDGE_SHARE: f64 = 0.1;
+const HEDGE_SHARE: Option<Ratio> = Ratio::new(0.1);
 const HEDGES_MAX: u16 = 10;
 /// A call is late after this at the earliest: below it a copy costs more than the wait.
 const HEDGE_MIN: Duration = Duration::from_millis(10);
@@ -46,10 +47,6 @@ pub struct CalledService {
 impl CalledService {
     /// A service without endpoints. `zone` is the caller's own, empty if it has none; `seed` any number, another one for
     /// each process.
-    ///
-    /// # Errors
-    ///
-    /// A setting that makes no sense.
     pub fn new(
         call: &CallSettings,
         balance: &BalanceSettings,
@@ -57,19 +54,19 @@ impl CalledService {
         zone: &str,
         now: Instant,
         seed: u64,
-    ) -> Result<Self, InvalidSetting> {
-        Ok(Self {
-            balancer: Balancer::new(balance, breaker, zone, now, seed)?,
+    ) -> Self {
+        Self {
+            balancer: Balancer::new(balance, breaker, zone, now, seed),
             circuit: ServiceCircuit::new(now),
-            retries: Budget::new(call.retry_budget, RETRIES_MAX, now)?,
-            hedges: Budget::new(HEDGE_SHARE, HEDGES_MAX, now)?,
+            retries: Budget::new(call.retry_budget, RETRIES_MAX, now),
+            hedges: Budget::new(HEDGE_SHARE, HEDGES_MAX, now),
             latencies: RecentLatencies::new(),
             probes: Probes::new(now),
             epoch: now,
             no_room_at: AtomicU64::new(0),
             attempt_timeout: call.attempt_timeout.min(call.timeout),
             hedge_after: call.hedge_after,
-        })
+        }
     }
 
     /// Replaces the list of endpoints ([`Balancer::update`]). One that is new is a proof of life.

@@ -1,5 +1,6 @@
 //! Settings of a call.
 
+use crate::ratio::Ratio;
 use std::fmt;
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ pub struct CallSettings {
     pub attempt_timeout: Duration,
     /// When a second copy of a late call goes to another endpoint.
     pub hedge_after: HedgeDelay,
-    /// Attempts beyond the first, as a share of the calls that succeed, 0-1.
-    pub retry_budget: f64,
+    /// Attempts beyond the first, as a share of the calls that succeed. None: no retries.
+    pub retry_budget: Option<Ratio>,
     /// Calls in flight to one service; one more is refused.
     pub max_concurrent: usize,
     /// Fallback for a call that no instance answers.
@@ -27,7 +28,7 @@ impl Default for CallSettings {
             // Long enough for an answer that needs an API of 1.2 s, short enough for a second attempt.
             attempt_timeout: Duration::from_secs(2),
             hedge_after: HedgeDelay::P95,
-            retry_budget: 0.2,
+            retry_budget: Ratio::new(0.2),
             max_concurrent: 64,
             fallback: Fallback::Stale,
         }

@@ -46,7 +46,7 @@ impl Fixture {
         change(&mut call);
         let now = Instant::now();
         let (balance, breaker) = (BalanceSettings::default(), BreakerSettings::default());
-        let service = CalledService::new(&call, &balance, &breaker, "", now, 5).expect("valid settings");
+        let service = CalledService::new(&call, &balance, &breaker, "", now, 5);
         service.update(&(0..count).map(target).collect::<Vec<_>>(), now);
         Self { service, start: now, now, rng: fastrand::Rng::with_seed(17) }
     }

@@ -22,7 +22,7 @@ use crate::telemetry::{Calls, Event};
 /// use bramble::telemetry::hystrix::CommandSettings;
 ///
 /// let (settings, now) = (BreakerSettings::default(), Instant::now());
-/// let breaker = CircuitBreaker::new(&settings, now, fastrand::u64(..))?;
+/// let breaker = CircuitBreaker::new(&settings, now, fastrand::u64(..));
 /// let shown = CommandSettings::new(&settings, &CallSettings::default(), Duration::from_secs(5));
 /// let guard = CircuitGuard::new("gauges", breaker, shown, now).logged_as("the API of river gauges");
 ///
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_call_that_the_circuit_refuses_is_counted_and_shown_in_circuits_and_in_the_stream() {
         let (rules, now) = (BreakerSettings::default(), Instant::now());
-        let breaker = CircuitBreaker::new(&rules, now, 1).expect("valid");
+        let breaker = CircuitBreaker::new(&rules, now, 1);
         let settings = CommandSettings::new(&rules, &CallSettings::default(), Duration::from_secs(1));
         let guard = CircuitGuard::new("store", breaker, settings, now);
         for _ in 0..5 {
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn a_call_is_in_flight_until_it_ends_or_is_dropped() {
         let (rules, now) = (BreakerSettings::default(), Instant::now());
-        let breaker = CircuitBreaker::new(&rules, now, 1).expect("valid");
+        let breaker = CircuitBreaker::new(&rules, now, 1);
         let settings = CommandSettings::new(&rules, &CallSettings::default(), Duration::from_secs(1));
         let guard = CircuitGuard::new("store", breaker, settings, now);
         let (one, two) = (guard.admit(now).expect("admitted"), guard.admit(now).expect("admitted"));

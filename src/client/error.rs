@@ -87,7 +87,7 @@ impl Error {
     /// A sentence for people, without addresses, instances and settings.
     pub fn message(&self) -> String {
         match self {
-            Self::NobodyThere { service, .. } | Self::AllOpen { service, .. } => format!("No {service} is available."),
+            Self::NoInstance { service, .. } | Self::AllOpen { service, .. } => format!("No {service} is available."),
             Self::Full { service, .. } => format!("There are too many calls to {service} at the moment."),
             Self::DeadlineExceeded { service } => format!("No {service} answered in time."),
             Self::InvalidRequest(_) => "The request cannot be sent.".to_owned(),

@@ -100,7 +100,7 @@ mod tests {
         let instance = Instance::new(ID, "producer", addr, Source::Mdns);
         directory.apply(Source::Mdns, ID, Change::Is(instance), now);
         assert_eq!(directory.next_probe(), None);
-        let client = Client::new(Config::default(), directory.clone()).expect("right settings");
+        let client = Client::new(Config::default(), directory.clone());
         let callee = client.callee("producer");
         callee.refresh(&directory, now);
         let [endpoint] = &callee.rules.balancer().endpoints()[..] else { panic!("one instance") };

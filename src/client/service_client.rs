@@ -9,7 +9,6 @@ use super::attempts::AllAttempts;
 use super::error::Error;
 use super::watch::Watch;
 use crate::balance::Target;
-use crate::breaker::InvalidSetting;
 use crate::bulkhead::Bulkhead;
 use crate::call;
 use crate::circuit::open_until;
@@ -41,12 +40,12 @@ pub(super) struct ServiceClient {
 }
 
 impl ServiceClient {
-    pub(super) fn new(service: &str, config: &Config, now: Instant) -> Result<Self, InvalidSetting> {
+    pub(super) fn new(service: &str, config: &Config, now: Instant) -> Self {
         let (zone, settings) = (&config.node.zone, config.for_callee(service));
         let CalleeSettings { call, breaker, balance } = &settings;
-        Ok(Self {
+        Self {
             service: service.into(),
-            rules: call::CalledService::new(call, balance, breaker, zone, now, fastrand::u64(..))?,
+            rules: call::CalledService::new(call, balance, breaker, zone, now, fastrand::u64(..)),
             logged: AtomicU64::new(0),
             bulkhead: Bulkhead::new(service, call.max_concurrent),
             fallbacks: Bulkhead::new("fallback", call.max_concurrent),
@@ -56,7 +55,7 @@ impl ServiceClient {
             known: AtomicU64::new(0),
             settings,
             refreshing: Mutex::default(),
-        })
+        }
     }
 
     /// Brings the balancer up to date. Costs one atomic read when nothing is new.

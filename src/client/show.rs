@@ -65,7 +65,7 @@ impl Collect for Client {
     fn circuits(&self) -> Vec<Value> {
         let (now, wall) = (Instant::now(), SystemTime::now());
         let to_json = |callee: &Arc<ServiceClient>| {
-            ServiceView::new(callee, now).to_json(callee.settings.breaker.minimum_calls.into(), wall)
+            ServiceView::new(callee, now).to_json(callee.settings.breaker.minimum_calls.get().into(), wall)
         };
         self.callees().iter().map(to_json).collect()
     }

@@ -89,7 +89,7 @@ impl Fields<'_> {
 
     /// A share of 0 to 1.
     pub fn share(&mut self, key: &'static str, field: &mut f64) {
-        self.0.field(key, field, Share::FromZero);
+        self.0.field(key, field, Share);
     }
 
     /// `true` or `false`.

@@ -100,7 +100,7 @@ impl FieldList for CallSettings {
         v.field("timeout", &mut self.timeout, Time::POSITIVE);
         v.field("attempt_timeout", &mut self.attempt_timeout, Time::POSITIVE);
         v.field("hedge_after", &mut self.hedge_after, Hedge);
-        v.field("retry_budget", &mut self.retry_budget, Share::FromZero);
+        v.field("retry_budget", &mut self.retry_budget, Share);
         v.field("max_concurrent", &mut self.max_concurrent, Count(1..=100_000));
         v.field("fallback", &mut self.fallback, Choice(Fallback::WORDS));
     }
@@ -114,14 +114,14 @@ impl FieldList for BreakerSettings {
         v.field("window", &mut self.window, WINDOW);
         v.field("minimum_calls", &mut self.minimum_calls, Count(1..=Self::MAX_CALLS));
         v.field("consecutive_failures", &mut self.consecutive_failures, Count(1..=Self::MAX_CALLS));
-        v.field("failure_rate", &mut self.failure_rate, Share::AboveZero);
+        v.field("failure_rate", &mut self.failure_rate, Share);
         v.field("slow_call", &mut self.slow_call, Time::POSITIVE.up_to(Self::MAX_TIME));
-        v.field("slow_call_rate", &mut self.slow_call_rate, Share::AboveZero);
+        v.field("slow_call_rate", &mut self.slow_call_rate, Share);
         v.field("open_for", &mut self.open_for, Time::POSITIVE.up_to(Self::MAX_TIME));
         v.field("open_for_max", &mut self.open_for_max, Time::POSITIVE.up_to(Self::MAX_TIME));
         v.field("half_open_calls", &mut self.half_open_calls, Count(1..=1000));
         v.field("ramp", &mut self.ramp, Time::OR_ZERO.up_to(Self::MAX_TIME));
-        v.field("ramp_floor", &mut self.ramp_floor, Share::AboveZero);
+        v.field("ramp_floor", &mut self.ramp_floor, Share);
     }
 }
 

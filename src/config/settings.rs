@@ -109,7 +109,7 @@ impl Config {
     }
 
     pub(super) fn for_all(&self) -> CalleeSettings {
-        CalleeSettings { call: self.call.clone(), breaker: self.breaker.clone(), balance: self.balance.clone() }
+        CalleeSettings { call: self.call.clone(), breaker: self.breaker, balance: self.balance.clone() }
     }
 
     /// Gives `callee` settings of its own.

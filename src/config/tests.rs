@@ -6,9 +6,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::balance::{BalanceSettings, Balancer, Policy};
-use crate::breaker::{BreakerSettings, Rules};
+use crate::balance::Policy;
+use crate::breaker::BreakerSettings;
 use crate::call::{Fallback, HedgeDelay};
+use crate::ratio::Ratio;
 
 fn text(text: &str) -> Result<Config, ConfigError> {
     Config::load(&Sources::text(text))
@@ -163,20 +164,14 @@ fn durations_are_bounded_and_have_a_unit() {
 }
 
 #[test]
-fn each_setting_that_is_read_is_one_that_the_rules_take() {
-    for key in ["slow_call", "open_for_max", "ramp"] {
-        let breaker = |value: &str| text(&format!("[breaker]\n{key} = \"{value}\"")).map(|config| config.breaker);
-        Rules::new(&breaker("24h").expect("a day")).expect("the rules take a day, too");
-        let said = breaker("25h").expect_err("more than a day").to_string();
+fn times_of_circuits_and_slow_start_are_a_day_at_most() {
+    for path in ["breaker.slow_call", "breaker.open_for_max", "breaker.ramp", "balance.slow_start"] {
+        let (section, key) = path.split_once('.').expect("a key of a section");
+        let read = |value: &str| text(&format!("[{section}]\n{key} = \"{value}\""));
+        assert!(read("24h").is_ok(), "{path}");
+        let said = read("25h").expect_err("more than a day").to_string();
         assert!(said.starts_with("bramble.toml:2:") && said.ends_with("1ms to 24h"), "{said}");
     }
-    let mut ends = BreakerSettings { window: Duration::from_millis(100), half_open_calls: 1000, ..Default::default() };
-    (ends.minimum_calls, ends.consecutive_failures) = (BreakerSettings::MAX_CALLS, BreakerSettings::MAX_CALLS);
-    Rules::new(&ends).expect("the smallest window and the largest numbers");
-    let slow_start = |value: &str| text(&format!("[balance]\nslow_start = \"{value}\"")).map(|config| config.balance);
-    let balance: BalanceSettings = slow_start("24h").expect("a day");
-    Balancer::new(&balance, &ends, "", std::time::Instant::now(), 0).expect("the balancer takes a day, too");
-    assert!(slow_start("25h").is_err());
 }
 
 #[test]
@@ -224,12 +219,16 @@ fn sizes_are_bytes_or_have_a_binary_unit() {
 #[test]
 fn shares_lie_between_nothing_and_all() {
     let floor = |value: &str| text(&format!("[breaker]\nramp_floor = {value}")).map(|c| c.breaker.ramp_floor).ok();
-    assert_eq!(floor("1"), Some(1.0));
-    assert_eq!(floor("0.05"), Some(0.05));
+    assert_eq!(floor("1"), Some(Ratio::ONE));
+    assert_eq!(floor("0.05"), Ratio::new(0.05));
     for wrong in ["0", "0.0", "-0.1", "1.01", "nan", "inf", "\"0.5\""] {
         assert_eq!(floor(wrong), None, "{wrong}");
     }
-    assert!(text("[call]\nretry_budget = 0").is_ok());
+    let budget = |value: &str| text(&format!("[call]\nretry_budget = {value}")).map(|c| c.call.retry_budget).ok();
+    assert_eq!((budget("0"), budget("-0.0"), budget("1")), (Some(None), Some(None), Some(Some(Ratio::ONE))));
+    for wrong in ["-0.1", "1.01", "nan", "inf"] {
+        assert_eq!(budget(wrong), None, "{wrong}");
+    }
 }
 
 #[test]
@@ -395,8 +394,8 @@ prop_compose! {
         config.node.cluster_key_file = path.map(PathBuf::from);
         config.node.zone = zone;
         config.node.weight = weight;
-        config.call.retry_budget = share;
-        config.breaker.failure_rate = rate;
+        config.call.retry_budget = Ratio::new(share);
+        config.breaker.failure_rate = Ratio::new(rate).expect("a ratio");
         config.server.max_body = max_body;
         config.server.listen = listen;
         config.discovery.interfaces = interfaces;

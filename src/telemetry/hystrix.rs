@@ -55,9 +55,9 @@ impl CommandSettings {
     /// As configured, for executions of at most `timeout`.
     pub fn new(breaker: &BreakerSettings, call: &CallSettings, timeout: Duration) -> Self {
         Self {
-            minimum_calls: breaker.minimum_calls,
+            minimum_calls: breaker.minimum_calls.get(),
             open_for: breaker.open_for,
-            failure_rate: breaker.failure_rate,
+            failure_rate: breaker.failure_rate.get(),
             timeout,
             max_concurrent: call.max_concurrent,
         }

@@ -20,7 +20,7 @@ const LONG: Duration = Duration::from_secs(15);
 fn client(addr: SocketAddr) -> Client {
     let directory = Directory::new(ServiceFilter::None, Instant::now());
     fixed::fill(&directory, &[("slow".to_owned(), vec![addr])].into(), Instant::now());
-    Client::new(Config::default(), directory).expect("the defaults are valid")
+    Client::new(Config::default(), directory)
 }
 
 async fn ask(client: Client) -> u16 {

@@ -24,8 +24,7 @@ pub(crate) fn run(options: &Weather) -> Result<(), Failure> {
     let asked = &query;
     let answer = on_executor(|executor| async move {
         let host = Host::new(PROGRAM, config, executor)?;
-        let producers = Producers::new(&host.config, host.client()?, Arc::clone(&host.executor));
-        let producers = producers.map_err(|error| Failure::Usage(error.to_string()))?;
+        let producers = Producers::new(&host.config, host.client(), Arc::clone(&host.executor));
         let question = Question { query: asked, deadline: Instant::now() + patience, trace: None };
         Ok::<_, Failure>(producers.weather(&question).await)
     })?;

@@ -59,10 +59,9 @@ pub trait Ask: Send + Sync + 'static {
 /// Serves the form until the process is told to end.
 ///
 /// # Errors
-/// When it cannot listen, or a setting makes no sense.
+/// When it cannot listen.
 pub async fn run(host: Host) -> Result<(), Error> {
-    let producers = Producers::new(&host.config, host.client()?, Arc::clone(&host.executor));
-    let producers = Arc::new(producers.map_err(|error| Error::Setup(error.to_string()))?);
+    let producers = Arc::new(Producers::new(&host.config, host.client(), Arc::clone(&host.executor)));
     let settings = Settings { call_timeout: host.config.call.timeout, fresh_for: host.config.cache.fresh_for };
     let app = app(Arc::clone(&producers) as Arc<dyn Ask>, settings);
     host.collect(producers);

@@ -34,19 +34,12 @@ fn weigh(report: &Arc<Report>) -> Option<usize> {
 
 impl Producers {
     /// Asks through `client`, and keeps what it gets as `config` says.
-    ///
-    /// # Errors
-    /// A bound of `config` that makes no sense.
-    pub fn new(
-        config: &Config,
-        client: Client,
-        executor: Arc<Executor<'static>>,
-    ) -> Result<Self, bramble::breaker::InvalidSetting> {
-        Ok(Self {
+    pub fn new(config: &Config, client: Client, executor: Arc<Executor<'static>>) -> Self {
+        Self {
             client,
             kept: Cache::new(CacheSettings::new(&config.cache, &config.call), weigh, executor),
             fallback: config.call.fallback,
-        })
+        }
     }
 
     /// Asks one producer after the other; keeps a good report.
@@ -173,14 +166,14 @@ mod tests {
         config.discovery.fixed = [(WEATHER.service().to_owned(), vec![unused.expect("a port")])].into();
         config.call.fallback = fallback;
         let host = Host::new(crate::SERVICE, config, Arc::clone(&executor)).expect("a host");
-        let client = host.client().expect("a client");
-        let producers = Producers::new(&host.config, client, Arc::clone(&executor)).expect("valid");
+        let client = host.client();
+        let producers = Producers::new(&host.config, client, Arc::clone(&executor));
         let query = Query::parse("28105", None).expect("a place");
         let question = Question { query: &query, deadline: Instant::now() + Duration::from_secs(20), trace: None };
         let answer = smol::block_on(executor.run(producers.weather(&question)));
         assert_eq!(answer.is_ok(), fallback == Fallback::FailSilent);
         let mut page = OpenMetrics::default();
-        host.client().expect("the same").metrics(&mut page);
+        host.client().metrics(&mut page);
         let page = page.finish();
         let told =
             page.lines().filter(|line| line.starts_with("bramble_call_fallbacks_total") && !line.ends_with(" 0"));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bramble::breaker::{CircuitBreaker, InvalidSetting};
+use bramble::breaker::CircuitBreaker;
 use bramble::cache::redis::{Redis, SetupError as StoreError};
 use bramble::cache::{AnswerOrigin, Cache, CacheCounts, CacheError, CacheSettings, CachedAnswer, SharedStore};
 use bramble::call::Fallback;
@@ -44,9 +44,6 @@ pub enum SetupError {
     /// No key.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// A circuit that cannot be built so.
-    #[error(transparent)]
-    Breaker(#[from] InvalidSetting),
     /// No shared store that could be asked.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -104,7 +101,7 @@ impl Weather {
         let ProducerSettings { upstream, api_key_file, language, fetch_timeout: timeout, .. } = config.section();
         let key = ApiKey::from_file(api_key_file.as_deref())?;
         let rules = config.breaker.for_sole_callee();
-        let breaker = CircuitBreaker::new(&rules, Instant::now(), seed(id))?;
+        let breaker = CircuitBreaker::new(&rules, Instant::now(), seed(id));
         let shown = hystrix::CommandSettings::new(&rules, &config.call, timeout);
         let options = UpstreamOptions { language: language.clone(), timeout, breaker, shown, clock: clock.clone() };
         let upstream = Upstream::new(client, upstream.endpoint(), key, options);

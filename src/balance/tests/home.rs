@@ -27,8 +27,7 @@ fn equal_questions_go_to_the_same_endpoint_by_every_policy_and_from_every_proces
             "",
             story.now,
             99,
-        )
-        .expect("valid settings");
+        );
         story.rng.seed(1234);
         story.update(|targets| targets.reverse());
         story.wait(Duration::from_secs(60));

@@ -100,7 +100,7 @@ fn two_breakers_that_open_together_do_not_probe_together_the_second_time() {
     let now = Instant::now();
     let config = settings();
     let second = |seed| {
-        let breaker = CircuitBreaker::new(&config, now, seed).expect("valid settings");
+        let breaker = CircuitBreaker::new(&config, now, seed);
         breaker.try_acquire(now).expect("closed").record(Outcome::Refused, now);
         let later = now + seconds(5);
         breaker.try_acquire(later).expect("a trial call").record(Outcome::Refused, later);
@@ -111,7 +111,7 @@ fn two_breakers_that_open_together_do_not_probe_together_the_second_time() {
 
 #[test]
 fn a_half_open_circuit_admits_as_many_at_a_time_as_are_set_and_closes_after_as_many_successes() {
-    let mut story = Fixture::new(|config| config.half_open_calls = 2);
+    let mut story = Fixture::new(|config| config.half_open_calls = count(2));
     story.call(Outcome::Refused);
     story.wait_open();
     let (first, second) = (story.permit(), story.permit());
@@ -127,7 +127,7 @@ fn a_half_open_circuit_admits_as_many_at_a_time_as_are_set_and_closes_after_as_m
 
 #[test]
 fn a_trial_call_that_hangs_keeps_the_next_one_back_for_one_and_a_half_seconds() {
-    let mut story = Fixture::new(|config| config.consecutive_failures = 1);
+    let mut story = Fixture::new(|config| config.consecutive_failures = count(1));
     story.call(Outcome::Failure);
     story.wait(seconds(5));
     let hung = story.permit();
@@ -146,7 +146,7 @@ fn a_trial_call_that_hangs_keeps_the_next_one_back_for_one_and_a_half_seconds() 
 
 #[test]
 fn trial_calls_that_hang_are_bounded() {
-    let mut story = Fixture::new(|config| config.consecutive_failures = 1);
+    let mut story = Fixture::new(|config| config.consecutive_failures = count(1));
     story.call(Outcome::Failure);
     story.wait(seconds(5));
     let mut hung = Vec::new();
@@ -237,7 +237,7 @@ fn a_call_begun_while_closed_and_finished_in_half_open_moves_nothing() {
 
 #[test]
 fn a_probe_of_an_earlier_half_open_time_neither_fails_nor_frees_a_later_one() {
-    let mut story = Fixture::new(|config| config.half_open_calls = 2);
+    let mut story = Fixture::new(|config| config.half_open_calls = count(2));
     story.call(Outcome::Refused);
     story.wait_open();
     let (late, dropped) = (story.permit(), story.permit());
@@ -253,7 +253,7 @@ fn a_probe_of_an_earlier_half_open_time_neither_fails_nor_frees_a_later_one() {
 #[test]
 fn the_circuit_of_a_sole_callee_is_open_for_the_same_time_after_each_trial_call_that_fails() {
     let mut now = Instant::now();
-    let breaker = CircuitBreaker::new(&BreakerSettings::default().for_sole_callee(), now, 1).expect("valid settings");
+    let breaker = CircuitBreaker::new(&BreakerSettings::default().for_sole_callee(), now, 1);
     breaker.try_acquire(now).expect("closed").record(Outcome::Refused, now);
     for _ in 0..5 {
         now += Duration::from_millis(999);

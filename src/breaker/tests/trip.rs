@@ -54,8 +54,8 @@ fn below_the_minimum_the_rates_are_unknown_and_not_zero() {
 #[test]
 fn slow_calls_open_the_circuit_at_their_own_rate() {
     let story = Fixture::new(|config| {
-        config.minimum_calls = 4;
-        config.slow_call_rate = 0.75;
+        config.minimum_calls = count(4);
+        config.slow_call_rate = Ratio::new(0.75).expect("a ratio");
     });
     story.call(OK);
     story.calls(SLOW_OK, 2);
@@ -104,7 +104,7 @@ fn a_success_ends_the_row_of_failures() {
 
 #[test]
 fn a_rejection_lowers_the_success_rate_but_neither_extends_nor_ends_the_row_of_failures() {
-    let story = Fixture::new(|config| config.minimum_calls = 12);
+    let story = Fixture::new(|config| config.minimum_calls = count(12));
     story.calls(Outcome::Failure, 3);
     story.calls(REJECTED, 8);
     assert_eq!((story.state(), story.snapshot().consecutive_failures), (State::Closed, 3));

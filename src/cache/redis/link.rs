@@ -1,6 +1,7 @@
 //! The connection to a Redis: made, kept, made anew when it breaks, and guarded by a circuit.
 
 use std::net::{SocketAddr, TcpStream};
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,10 +15,11 @@ use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, Value};
 use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 
 use super::place::Place;
-use crate::breaker::{BreakerSettings, CircuitBreaker, InvalidSetting, Outcome};
+use crate::breaker::{BreakerSettings, CircuitBreaker, Outcome};
 use crate::bulkhead::{Bulkhead, BulkheadPermit};
 use crate::call::CallSettings;
 use crate::circuit::guard::{CircuitGuard, GuardedCall};
+use crate::ratio::Ratio;
 use crate::resolve::Resolver;
 use crate::telemetry::Event as CallEvent;
 use crate::telemetry::hystrix::CommandSettings;
@@ -37,16 +39,16 @@ const LEAST_LIFE: Duration = Duration::from_secs(1);
 /// may have all its load.
 const BREAKER: BreakerSettings = BreakerSettings {
     window: Duration::from_secs(10),
-    minimum_calls: 10,
-    consecutive_failures: 3,
-    failure_rate: 0.5,
+    minimum_calls: NonZeroU32::new(10).expect("above 0"),
+    consecutive_failures: NonZeroU32::new(3).expect("above 0"),
+    failure_rate: Ratio::new(0.5).expect("a ratio"),
     slow_call: OPERATION_FOR,
-    slow_call_rate: 1.0,
+    slow_call_rate: Ratio::ONE,
     open_for: Duration::from_secs(1),
     open_for_max: Duration::from_secs(10),
-    half_open_calls: 1,
+    half_open_calls: NonZeroU32::MIN,
     ramp: Duration::ZERO,
-    ramp_floor: 1.0,
+    ramp_floor: Ratio::ONE,
 };
 
 /// The connection to a Redis, kept by [`keep`].
@@ -122,18 +124,10 @@ pub(super) async fn keep(link: Arc<Link>) {
 
 impl Link {
     /// A link without a connection.
-    ///
-    /// # Errors
-    /// The settings of the circuit make no sense.
-    pub(super) fn new(
-        place: Place,
-        login: RedisConnectionInfo,
-        resolver: Resolver,
-        call: &CallSettings,
-    ) -> Result<Self, InvalidSetting> {
+    pub(super) fn new(place: Place, login: RedisConnectionInfo, resolver: Resolver, call: &CallSettings) -> Self {
         let now = Instant::now();
-        let breaker = CircuitBreaker::new(&BREAKER, now, fastrand::u64(..))?;
-        Ok(Self {
+        let breaker = CircuitBreaker::new(&BREAKER, now, fastrand::u64(..));
+        Self {
             place,
             login,
             resolver,
@@ -143,7 +137,7 @@ impl Link {
             tripped: Event::new(),
             refused: AtomicBool::new(false),
             counters: Counters::default(),
-        })
+        }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, ConnectionState> {

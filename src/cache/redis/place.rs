@@ -4,8 +4,6 @@ use std::fmt;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::breaker::InvalidSetting;
-
 /// Longest file that is read for a password.
 const MAX_FILE: u64 = 4 << 10;
 
@@ -29,9 +27,6 @@ pub enum SetupError {
     /// The first line is blank, or no text.
     #[error("the first line of {0} ([cache] password_file) is no password; write the password of redis there")]
     NoPassword(PathBuf),
-    /// A bound that makes no sense.
-    #[error(transparent)]
-    Setting(#[from] InvalidSetting),
 }
 
 /// `redis://HOST[:PORT][/DB]`.

@@ -26,7 +26,7 @@ struct World {
 impl World {
     fn new(endpoints: u16) -> Self {
         let (config, start) = (Config::default(), Instant::now());
-        let callee = ServiceClient::new("producer", &config, start).expect("valid");
+        let callee = ServiceClient::new("producer", &config, start);
         let target = |port| Target {
             id: format!("producer-{port}"),
             address: SocketAddr::from(([127, 0, 0, 1], port)),

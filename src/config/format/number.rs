@@ -10,6 +10,7 @@ use toml::de::{DeInteger, DeValue};
 
 use super::{Format, InvalidValue, quote, show_time};
 use crate::call::HedgeDelay;
+use crate::ratio::Ratio;
 
 const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -149,33 +150,52 @@ impl<T: TryFrom<u32> + fmt::Display> Format<T> for Count {
     }
 }
 
-/// A share of a whole, at most 1.
+/// A share of a whole: from 0 as a number or an `Option`, above 0 as a [`Ratio`]; at most 1.
 #[derive(Clone, Copy)]
-pub(in crate::config) enum Share {
-    /// 0 is allowed.
-    FromZero,
-    /// 0 is refused.
-    AboveZero,
-}
+pub(in crate::config) struct Share;
 
-impl Format<f64> for Share {
-    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<f64, Vec<InvalidValue>> {
+impl Share {
+    /// What `right` makes of the number; None: it is not one of those that are `allowed`.
+    fn read_as<T>(
+        value: &Spanned<DeValue<'_>>,
+        right: impl Fn(f64) -> Option<T>,
+        allowed: &str,
+    ) -> Result<T, Vec<InvalidValue>> {
         let share: f64 = match value.get_ref() {
             DeValue::Float(number) => number.as_str().parse().ok(),
             DeValue::Integer(number) => number.as_str().parse().ok().filter(|_| number.radix() == 10),
             _ => None,
         }
         .ok_or_else(|| InvalidValue::new(value, "is not a number; write for example 0.5"))?;
-        let (right, allowed) = match self {
-            Self::FromZero => ((0.0..=1.0).contains(&share), "0 to 1"),
-            Self::AboveZero => (share > 0.0 && share <= 1.0, "above 0 and up to 1"),
-        };
-        // `-0.0` lies in the range and would be shown with its sign.
-        if right {
-            Ok(share.abs())
-        } else {
-            Err(InvalidValue::new(value, format_args!("is out of range; allowed is {allowed}")))
-        }
+        right(share).ok_or_else(|| InvalidValue::new(value, format_args!("is out of range; allowed is {allowed}")))
+    }
+}
+
+impl Format<Ratio> for Share {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<Ratio, Vec<InvalidValue>> {
+        Self::read_as(value, Ratio::new, "above 0 and up to 1")
+    }
+
+    fn show(&self, value: &Ratio) -> String {
+        format!("{:?}", value.get())
+    }
+}
+
+impl Format<Option<Ratio>> for Share {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<Option<Ratio>, Vec<InvalidValue>> {
+        let from_zero = |share| if share == 0.0 { Some(None) } else { Ratio::new(share).map(Some) };
+        Self::read_as(value, from_zero, "0 to 1")
+    }
+
+    fn show(&self, value: &Option<Ratio>) -> String {
+        format!("{:?}", value.map_or(0.0, Ratio::get))
+    }
+}
+
+impl Format<f64> for Share {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<f64, Vec<InvalidValue>> {
+        let ratio: Option<Ratio> = self.read(value)?;
+        Ok(ratio.map_or(0.0, Ratio::get))
     }
 
     fn show(&self, value: &f64) -> String {

@@ -14,15 +14,15 @@ fn a_service_with_a_section_of_its_own_has_its_keys_and_those_for_all_besides() 
     )
     .expect("right");
     let greeter = config.for_callee("greeter");
-    assert_eq!((greeter.call.timeout, greeter.call.retry_budget), (ms(9000), 0.5));
-    assert_eq!(greeter.breaker.consecutive_failures, 2);
+    assert_eq!((greeter.call.timeout, greeter.call.retry_budget), (ms(9000), Ratio::new(0.5)));
+    assert_eq!(greeter.breaker.consecutive_failures.get(), 2);
     assert_eq!(greeter.balance, config.balance);
     assert_eq!(config.for_callee("front-desk").balance.policy, Policy::RoundRobin);
     assert_eq!(config.for_callee("front-desk").call.timeout, ms(4000));
     let other = config.for_callee("clock");
     assert_eq!(
         (other.call, other.breaker, other.balance),
-        (config.call.clone(), config.breaker.clone(), config.balance.clone())
+        (config.call.clone(), config.breaker, config.balance.clone())
     );
     assert_eq!(config.callees().collect::<Vec<_>>(), ["front-desk", "greeter"]);
 }
@@ -47,7 +47,7 @@ fn variables_and_flags_name_the_service_too_and_later_sources_win() {
     assert_eq!(config.for_callee("front-desk").call.timeout, ms(5000));
     let greeter = config.for_callee("greeter").call;
     assert_eq!((greeter.timeout, greeter.attempt_timeout), (ms(6000), ms(1000)));
-    assert_eq!((greeter.max_concurrent, greeter.retry_budget), (7, 0.7));
+    assert_eq!((greeter.max_concurrent, greeter.retry_budget), (7, Ratio::new(0.7)));
 }
 
 #[test]

@@ -36,7 +36,7 @@ async fn service(executor: &Arc<Executor<'static>>) -> Service {
     config.discovery.fixed = [("producer".to_owned(), vec![producer, unused])].into();
     let host =
         Host::new(crate::Service::named("consumer").version("7.8.9"), config, Arc::clone(executor)).expect("a host");
-    let client = host.client().expect("a client");
+    let client = host.client();
     let (health, stats) = (Arc::new(Health::default()), Arc::new(Stats::default()));
     health.set(Phase::Ready);
     let mut app = tide::new();

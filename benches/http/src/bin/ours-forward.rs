@@ -45,7 +45,7 @@ fn main() -> Result<(), Failed> {
     fixed::fill(&directory, &BTreeMap::from([(SERVICE.to_owned(), vec![backend])]), Instant::now());
     let config = Config::default();
     let limits = Limits { max_connections: 4096, ..Limits::from(&config.server) };
-    let client = Client::new(config, directory)?;
+    let client = Client::new(config, directory);
     let mut app = tide::with_state(Forward { client });
     app.at("/weather").get(|request: Request<Forward>| async move {
         request.state().answer(&request.url()[Position::BeforePath..]).await

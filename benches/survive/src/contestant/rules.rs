@@ -44,7 +44,6 @@ impl Contestant for BrambleRules {
 
     fn client(&self, options: ClientOptions<'_>, now: Instant) -> Box<dyn Client> {
         let service = CalledService::new(&self.call, &self.balance, &self.breaker, options.zone, now, options.seed);
-        let service = service.expect("settings that make sense");
         let directory = Directory::new(now, options.seed);
         Box::new(RulesClient { service, probes: RefCell::default(), directory, epochs: RefCell::default() })
     }

@@ -106,8 +106,7 @@ impl Cache {
 }
 
 fn new_circuit(now: Instant, seed: u64) -> Arc<CircuitBreaker> {
-    let circuit = CircuitBreaker::new(&BreakerSettings::default().for_sole_callee(), now, seed);
-    Arc::new(circuit.expect("settings that make sense"))
+    Arc::new(CircuitBreaker::new(&BreakerSettings::default().for_sole_callee(), now, seed))
 }
 
 impl World<'_> {

@@ -76,8 +76,8 @@ impl Bench {
         config.discovery.mdns = false;
         config.discovery.fixed = [("producer".to_owned(), vec![producer.address])].into();
         let host = Host::new(crate::SERVICE, config, Arc::clone(&executor)).expect("a host");
-        let client = host.client().expect("a client");
-        let producers = Producers::new(&host.config, client, Arc::clone(&executor)).expect("valid");
+        let client = host.client();
+        let producers = Producers::new(&host.config, client, Arc::clone(&executor));
         Self { app: app(Arc::new(producers), Settings::default()), executor }
     }
 
