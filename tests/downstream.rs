@@ -148,7 +148,7 @@ fn the_front_desk_finds_two_greeters_and_answers_while_one_of_them_is_killed() {
 
 #[test]
 fn a_typed_operation_reads_what_its_type_says_and_refuses_anything_else() {
-    let greeter = Service::start("greeter");
+    let greeter = Service::of("greeter", program("greeter").env("BRAMBLE__DISCOVERY__PORT", "55424"));
     let answer = greeter.post("/greeting", r#"{"name":"Ada"}"#);
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(r#"{"text":"Hello, Ada!"}"#), "{answer}");
     let answer = greeter.post("/greeting", r#"{"nom":"Ada"}"#);
@@ -164,7 +164,10 @@ fn with_a_cluster_key_a_request_without_it_is_refused_and_health_is_not() {
     let mut permissions = fs::metadata(&key).expect("a file").permissions();
     std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o600);
     fs::set_permissions(&key, permissions).expect("the test's own file");
-    let greeter = Service::of("greeter", program("greeter").env("BRAMBLE__NODE__CLUSTER_KEY_FILE", &key));
+    // On a port of mDNS of its own: another test's front desk without the key would find it.
+    let mut command = program("greeter");
+    command.env("BRAMBLE__NODE__CLUSTER_KEY_FILE", &key).env("BRAMBLE__DISCOVERY__PORT", "55423");
+    let greeter = Service::of("greeter", &mut command);
     fs::remove_file(&key).expect("the test's own file");
     let answer = greeter.post("/greeting", r#"{"name":"Ada"}"#);
     assert!(answer.starts_with("HTTP/1.1 403") && answer.contains(r#""code":"forbidden""#), "{answer}");
