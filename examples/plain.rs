@@ -1,5 +1,5 @@
-//! The rules alone, in a program of blocking threads: `cargo run --example plain --no-default-features`. Of two servers one
-//! breaks off every other call; the caller gets all its answers.
+//! The rules alone, in a program of blocking threads: `cargo run --example plain --no-default-features`. Of two servers
+//! one breaks off every other call; the caller gets all its answers.
 
 #![allow(clippy::print_stdout)] // for the terminal
 

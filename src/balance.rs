@@ -1,8 +1,8 @@
 //! Load balancer: which of several equal servers gets the next call.
 //!
-//! Equal servers differ: one has a worn card, one has just started, one hangs. So each is judged by the calls made to it,
-//! two drawn at random are compared, and the cheaper one gets the call. A pick looks at two endpoints whether there are
-//! ten or a thousand, allocates nothing and takes no lock; only when nearly all are out it looks at all.
+//! Equal servers differ: one has a worn card, one has just started, one hangs. So each is judged by the calls made to
+//! it, two drawn at random are compared, and the cheaper one gets the call. A pick looks at two endpoints whether there
+//! are ten or a thousand, allocates nothing and takes no lock; only when nearly all are out it looks at all.
 //!
 //! A call goes, in this order, to
 //!
@@ -14,8 +14,8 @@
 //! 5. one that answers, but fails;
 //! 6. one that is silent.
 //!
-//! So a call is never refused while an endpoint is known that might take it, and goes to a bad one only when there is no
-//! better. New and recovered endpoints get a share that grows with time, by every policy.
+//! So a call is never refused while an endpoint is known that might take it, and goes to a bad one only when there is
+//! no better. New and recovered endpoints get a share that grows with time, by every policy.
 
 mod ending;
 mod endpoint;
@@ -62,8 +62,8 @@ const DRAWS: usize = 16;
 const SECOND_DRAWS: usize = 4;
 /// Picks lost to circuits that changed meanwhile, before all are looked at.
 const TRIES: usize = 4;
-/// Every so many calls one may be a trial call that is due: of three calls a minute, not each is for finding out whether
-/// a server that hangs still does.
+/// Every so many calls one may be a trial call that is due: of three calls a minute, not each is for finding out
+/// whether a server that hangs still does.
 const TRIAL_EVERY: usize = 3;
 /// Another zone's endpoint is preferred if its cost times this, and [`ZONE_CROSSING`] more, is below the own zone's.
 const ZONE_MARGIN: f64 = 1.1;
@@ -286,9 +286,9 @@ impl Balancer {
         rejected
     }
 
-    /// A candidate to compare `first` with, accepted as often as its share is of that of `first`: else a server that has
-    /// just recovered, and so has the fewest calls in flight, would win most comparisons. One whose answers are much faster
-    /// is accepted always: it is warm, and `first` is overloaded, or slow.
+    /// A candidate to compare `first` with, accepted as often as its share is of that of `first`: else a server that
+    /// has just recovered, and so has the fewest calls in flight, would win most comparisons. One whose answers are
+    /// much faster is accepted always: it is warm, and `first` is overloaded, or slow.
     fn draw_second<'a>(
         &self,
         ask: &PickArguments<'a>,

@@ -2,8 +2,8 @@
 //!
 //! A circuit opens by a count of consecutive failures (an outage at three calls a minute never fills a window), by a
 //! rate of failures (a server that fails every second call never fails five times in a row), or at once when a
-//! connection is refused. A recovered server is weakest at first, so its circuit [ramps](State::Ramping): it admits every
-//! call, and tells by [`CircuitBreaker::weight`] which share of its usual load it should get among alternatives.
+//! connection is refused. A recovered server is weakest at first, so its circuit [ramps](State::Ramping): it admits
+//! every call, and tells by [`CircuitBreaker::weight`] which share of its usual load it should get among alternatives.
 //!
 //! Recovery is detected by a call after `open_for`, or by a health check in the background
 //! ([`CircuitBreaker::probed`]), which closes at once what a refused connection or a silent server opened. What failing

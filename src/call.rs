@@ -1,8 +1,10 @@
 //! The decisions of one call, as a state machine without I/O.
 //!
-//! It decides which endpoint is asked, when a second one is asked, when the call ends, and what each outcome is recorded as.
+//! It decides which endpoint is asked, when a second one is asked, when the call ends, and what each outcome is
+//! recorded as.
 //!
-//! A driver owns sockets and timers. It tells the machine what happened ([`CallEvent`]) and does what it says ([`Step`]):
+//! A driver owns sockets and timers. It tells the machine what happened ([`CallEvent`]) and does what it says
+//! ([`Step`]):
 //!
 //! ```
 //! use bramble::balance::{BalanceSettings, Ending, Target};
@@ -27,9 +29,10 @@
 //!
 //! A second attempt goes to an endpoint that was not tried. It costs no budget after a refused connection, an answer of
 //! another server, or one that says "no room", since no server has worked on those; after a failure or a timeout it is
-//! paid from a [budget](crate::retry) that successes fill. When an answer is later than 95 of 100, a copy goes to another
-//! endpoint, and the first good answer of the two is taken (Dean and Barroso, "The Tail at Scale", 2013); not before the
-//! call has waited as long as that endpoint is expected to take, so that no copies are sent while all are slow.
+//! paid from a [budget](crate::retry) that successes fill. When an answer is later than 95 of 100, a copy goes to
+//! another endpoint, and the first good answer of the two is taken (Dean and Barroso, "The Tail at Scale", 2013); not
+//! before the call has waited as long as that endpoint is expected to take, so that no copies are sent while all are
+//! slow.
 
 mod circuit;
 mod latencies;
@@ -259,7 +262,8 @@ impl<'a> CallMachine<'a> {
         let endpoint = Arc::clone(pick.endpoint());
         self.service.record(pick, attempt.started, ending, now);
         if attempt.cached_only && ending == Ending::UpstreamTimedOut {
-            // It is not in that cache, and the home goes on. If the home fails, the same instance can be asked for all of it.
+            // It is not in that cache, and the home goes on. If the home fails, the same instance can be asked for all
+            // of it.
             attempt.ending = Some(Ending::Overtaken);
             self.tried.retain(|tried| !Arc::ptr_eq(tried, &endpoint));
             return;
@@ -301,8 +305,9 @@ impl<'a> CallMachine<'a> {
         Step::Ask(self.send(pick, reason == Reason::PaidFromCache, now))
     }
 
-    /// Waits for the attempt that is out. When it is late, and another endpoint would answer sooner, a copy is sent; when it
-    /// is later than that, the health of its instance is checked, and when that has failed another instance is asked.
+    /// Waits for the attempt that is out. When it is late, and another endpoint would answer sooner, a copy is sent;
+    /// when it is later than that, the health of its instance is checked, and when that has failed another instance is
+    /// asked.
     fn wait(&mut self, now: Instant, rng: &mut fastrand::Rng) -> Step {
         if take_due(&mut self.late_at, now) {
             if let Some(copy) = self.copy(now, rng) {
@@ -376,8 +381,8 @@ impl<'a> CallMachine<'a> {
         endings.max_by_key(|(_, ending)| rank(*ending))
     }
 
-    /// Records the attempts that are still out as `ending`. None: the caller's time is over. Out for the time of an attempt
-    /// they have timed out in any case.
+    /// Records the attempts that are still out as `ending`. None: the caller's time is over. Out for the time of an
+    /// attempt they have timed out in any case.
     fn give_up_others(&mut self, ending: Option<Ending>, now: Instant) {
         let attempt_timeout = self.service.attempt_timeout;
         for attempt in &mut self.attempts {
@@ -403,7 +408,8 @@ fn take_due(at: &mut Option<Instant>, now: Instant) -> bool {
     is_due
 }
 
-/// How good it is to end a call with what an attempt has brought: an answer before an error, and of equal ones the last.
+/// How good it is to end a call with what an attempt has brought: an answer before an error, and of equal ones the
+/// last.
 fn rank(ending: Option<Ending>) -> u8 {
     match ending {
         Some(Ending::Success { .. }) => 6,

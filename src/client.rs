@@ -5,8 +5,8 @@
 //! ```
 //!
 //! There is one deadline for the whole call. Which instance is asked, when another one is, and what an outcome is
-//! recorded as, is decided by [`call`](crate::call); the client does what it says with sockets and timers. Open circuits of
-//! services in use are checked in the background ([`Client::check_health`]).
+//! recorded as, is decided by [`call`](crate::call); the client does what it says with sockets and timers. Open
+//! circuits of services in use are checked in the background ([`Client::check_health`]).
 
 mod answer;
 mod attempt;
@@ -45,8 +45,9 @@ use service_client::ServiceClient;
 pub use trace::TRACE;
 pub(crate) use trace::is_trace;
 
-/// A surf client for any URL, on connections of its own, for a program that has no [`Host`](crate::Host). A [`Deadline`]
-/// among a request's extensions bounds its exchange, else 10 s; [`TransportError::of`] finds the reason of a failure.
+/// A surf client for any URL, on connections of its own, for a program that has no [`Host`](crate::Host). A
+/// [`Deadline`] among a request's extensions bounds its exchange, else 10 s; [`TransportError::of`] finds the reason of
+/// a failure.
 pub fn outside() -> surf::Client {
     HttpTransport::default().into_surf()
 }
@@ -121,14 +122,15 @@ impl Client {
         result
     }
 
-    /// Counts what was given in the place of an answer of `service`: a fallback's [`Event`](Event::OF_FALLBACKS), which only
-    /// the caller knows.
+    /// Counts what was given in the place of an answer of `service`: a fallback's [`Event`](Event::OF_FALLBACKS), which
+    /// only the caller knows.
     pub fn fell_back(&self, service: &str, event: Event) {
         self.callee(service).calls.note(event, Instant::now());
     }
 
-    /// Does what `fallback` says in the place of a call of `service` that has failed with `error`, and counts what became of
-    /// it. At most `[call] max_concurrent` fallbacks of a service run at a time, since they do when calls pile up.
+    /// Does what `fallback` says in the place of a call of `service` that has failed with `error`, and counts what
+    /// became of it. At most `[call] max_concurrent` fallbacks of a service run at a time, since they do when calls
+    /// pile up.
     ///
     /// # Errors
     /// That of the fallback, or `error` where no more of them may run.
@@ -203,7 +205,8 @@ impl Client {
         }
     }
 
-    /// Brings the list of `callee` up to date; in the first moments of this process it waits for an instance to be found.
+    /// Brings the list of `callee` up to date; in the first moments of this process it waits for an instance to be
+    /// found.
     async fn settled(&self, callee: &ServiceClient, deadline: Instant) {
         let directory = &self.inner.directory;
         let mut changed = None;

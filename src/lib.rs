@@ -1,14 +1,14 @@
-//! Finds, balances and guards calls between services on a LAN: discovery without a central server, load balancing, circuit
-//! breakers, retries within a budget, stale answers, health checks, metrics.
+//! Finds, balances and guards calls between services on a LAN: discovery without a central server, load balancing,
+//! circuit breakers, retries within a budget, stale answers, health checks, metrics.
 //!
 #![cfg_attr(feature = "net", doc = include_str!("front_page.md"))]
 #![cfg_attr(not(feature = "net"), allow(rustdoc::broken_intra_doc_links, reason = "links to what is not built"))]
 //! # The rules alone
 //!
-//! The modules [`breaker`], [`balance`], [`retry`], [`bulkhead`], [`limit`] and [`call`] do no I/O, read no clock and log
-//! nothing: time and randomness are arguments. [`call`] decides a whole call as a state machine. With
-//! `default-features = false` only these are built, with fastrand and thiserror; they work with blocking threads and any
-//! executor (`examples/plain.rs`).
+//! The modules [`breaker`], [`balance`], [`retry`], [`bulkhead`], [`limit`] and [`call`] do no I/O, read no clock and
+//! log nothing: time and randomness are arguments. [`call`] decides a whole call as a state machine. With
+//! `default-features = false` only these are built, with fastrand and thiserror; they work with blocking threads and
+//! any executor (`examples/plain.rs`).
 //!
 //! ```
 //! use std::time::Instant;

@@ -1,9 +1,9 @@
 //! Retry budget: bounds second attempts as a share of the calls that succeed.
 //!
 //! A retry heals one lost packet, and overloads a server that is merely slow: three attempts a call are three times the
-//! load when it is least wanted. So attempts beyond the first are paid from a token bucket that successes fill (gRFC A6,
-//! AWS SDKs), and while nothing succeeds there are nearly none. A trickle with time serves callers that are too rare to
-//! fill it.
+//! load when it is least wanted. So attempts beyond the first are paid from a token bucket that successes fill (gRFC
+//! A6, AWS SDKs), and while nothing succeeds there are nearly none. A trickle with time serves callers that are too
+//! rare to fill it.
 
 use crate::ratio::Ratio;
 use crate::sync::{AtomicU64, Ordering, nanos_since};

@@ -211,8 +211,8 @@ impl Host {
         }
     }
 
-    /// Has `/readyz` answer 503 with `reason` until the value is dropped: a cache that is being filled, a sensor that is not
-    /// there yet.
+    /// Has `/readyz` answer 503 with `reason` until the value is dropped: a cache that is being filled, a sensor that
+    /// is not there yet.
     pub fn not_ready(&self, reason: &'static str) -> NotReady {
         NotReady::new(&self.health, reason)
     }
@@ -235,9 +235,9 @@ impl Host {
         self.wire.clone().into_surf()
     }
 
-    /// A client for the outside world, on connections of its own. `connect_timeout` is for the connect, and once more for
-    /// the TLS handshake: farther away both take longer than on the LAN. It trusts the authorities in `ca_file` alone, or
-    /// those of the system.
+    /// A client for the outside world, on connections of its own. `connect_timeout` is for the connect, and once more
+    /// for the TLS handshake: farther away both take longer than on the LAN. It trusts the authorities in `ca_file`
+    /// alone, or those of the system.
     ///
     /// # Errors
     /// The file cannot be read, or holds no certificate.
@@ -267,7 +267,8 @@ impl Host {
         self.serve_until(app, shutdown).await
     }
 
-    /// Serves `app` until `shutdown` says so, else as [`serve`](Self::serve); a test ends it by [`ShutdownSignal::when`].
+    /// Serves `app` until `shutdown` says so, else as [`serve`](Self::serve); a test ends it by
+    /// [`ShutdownSignal::when`].
     ///
     /// # Errors
     /// When it cannot listen, or `app` has a route at a path that every service has (`/healthz`, `/readyz`, `/metrics`,

@@ -96,16 +96,16 @@ impl Service {
         Self { title: Some(title), ..self }
     }
 
-    /// Calls these services, which makes them known from the start, before the first call: the log says when their instances
-    /// come and go (level info), each instance is probed every 30 s at least, so that a dead one is out before it is called,
-    /// and `/circuits`, `/metrics` and `/hystrix.stream` show them with their instances. A service that is not among them can
-    /// be called as well, and is shown from its first call on.
+    /// Calls these services, which makes them known from the start, before the first call: the log says when their
+    /// instances come and go (level info), each instance is probed every 30 s at least, so that a dead one is out
+    /// before it is called, and `/circuits`, `/metrics` and `/hystrix.stream` show them with their instances. A service
+    /// that is not among them can be called as well, and is shown from its first call on.
     pub const fn calls(self, services: &'static [&'static str]) -> Self {
         Self { calls: Calls::These(services), ..self }
     }
 
-    /// Calls or shows every service: as [`calls`](Self::calls) with the name of each, but that `/circuits` and `/metrics` show
-    /// a service from its first call on.
+    /// Calls or shows every service: as [`calls`](Self::calls) with the name of each, but that `/circuits` and
+    /// `/metrics` show a service from its first call on.
     pub const fn calls_all(self) -> Self {
         Self { calls: Calls::All, ..self }
     }
@@ -123,8 +123,8 @@ impl Service {
         Self { section, ..self }
     }
 
-    /// Answers requests of everybody. Without it, and with a cluster key, a request must be signed with that key, but for
-    /// health, metrics and the like.
+    /// Answers requests of everybody. Without it, and with a cluster key, a request must be signed with that key, but
+    /// for health, metrics and the like.
     pub const fn open_to_all(self) -> Self {
         Self { is_open_to_all: true, ..self }
     }

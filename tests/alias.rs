@@ -1,5 +1,5 @@
-//! Services behind a DNS name, as in a container network: replicas that come, go, drain and die, a server that gives ten
-//! minutes to live to all of them, and mDNS beside it. Each replica has an address of loopback for itself.
+//! Services behind a DNS name, as in a container network: replicas that come, go, drain and die, a server that gives
+//! ten minutes to live to all of them, and mDNS beside it. Each replica has an address of loopback for itself.
 
 mod support {
     pub(crate) mod dns_server;

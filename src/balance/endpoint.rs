@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 /// again sooner costs the server more than the answer is worth.
 const NO_ROOM: Duration = Duration::from_millis(300);
 
-/// A call to an endpoint without another one in flight is expected to take this part of the latency estimate, which is nearer
-/// to a peak than to the mean. With 0 copies of late calls go to servers that are busy for other callers; with 1 a hung
-/// server's calls are copied too late.
+/// A call to an endpoint without another one in flight is expected to take this part of the latency estimate, which is
+/// nearer to a peak than to the mean. With 0 copies of late calls go to servers that are busy for other callers; with 1
+/// a hung server's calls are copied too late.
 const IDLE: f64 = 0.75;
 
-/// After a server behind an endpoint has failed, the calls in flight count as waiting for that server for so long: longer
-/// than an attempt, so that the next timeout of a silent upstream renews it before it expires.
+/// After a server behind an endpoint has failed, the calls in flight count as waiting for that server for so long:
+/// longer than an attempt, so that the next timeout of a silent upstream renews it before it expires.
 const UPSTREAM_FAILED: Duration = Duration::from_secs(5);
 
 /// An endpoint as it describes itself.
@@ -247,8 +247,8 @@ impl Busy {
         &self.0
     }
 
-    /// Takes in how the call ended that began at `started`. `was_out`: whether the circuit was not closed; then an answer
-    /// that closes it starts the statistics anew.
+    /// Takes in how the call ended that began at `started`. `was_out`: whether the circuit was not closed; then an
+    /// answer that closes it starts the statistics anew.
     pub(super) fn learn(&self, ending: Ending, started: Instant, was_out: bool, now: Instant) {
         if was_out && matches!(ending.outcome(), Outcome::Success { .. } | Outcome::Alive) {
             self.0.reset_statistics();

@@ -1,5 +1,5 @@
-//! Averages that decay with time, each in one atomic word: the latency of an endpoint, the mean of its peers, its share of
-//! failures.
+//! Averages that decay with time, each in one atomic word: the latency of an endpoint, the mean of its peers, its share
+//! of failures.
 
 use crate::sync::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -3,8 +3,8 @@
 use super::roster::Member;
 use super::{Balancer, PickArguments, peak_ewma};
 
-/// A home that has calls in flight is passed over when one more would cost this many times what it costs elsewhere: then
-/// the queue takes longer than the cache saves. With equal latencies that is from two calls in flight more on.
+/// A home that has calls in flight is passed over when one more would cost this many times what it costs elsewhere:
+/// then the queue takes longer than the cache saves. With equal latencies that is from two calls in flight more on.
 const HOME_COST: f64 = 2.0;
 /// From this share of failures on an endpoint is no home: three or four failures within two seconds.
 const HOME_FAILURES_MAX: f64 = 0.3;

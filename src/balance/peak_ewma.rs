@@ -12,8 +12,8 @@ use super::endpoint::Endpoint;
 const UNKNOWN: f64 = 1.0;
 /// A second choice must be this much cheaper: a smaller difference is noise, and the first is drawn by weight.
 const CLEARLY: f64 = 1.25;
-/// An endpoint has to be faster by this factor for its ramp to be ignored. A cold one is slower than it will be, so that any
-/// factor from 2 to 10 does as well in the scoreboard.
+/// An endpoint has to be faster by this factor for its ramp to be ignored. A cold one is slower than it will be, so
+/// that any factor from 2 to 10 does as well in the scoreboard.
 const MUCH_FASTER: f64 = 3.0;
 /// Cost of a share of failures of 1, as a multiple of the latency. With 0 a server that fails fast looks fast; a cost
 /// in seconds of its own outweighs the latencies of a LAN for a minute.

@@ -125,11 +125,11 @@ fn equal_endpoints_get_equal_shares_by_every_policy() {
 
 #[test]
 fn round_robin_takes_one_after_the_other() {
-    let mut story = Fixture::new(Policy::RoundRobin, 3);
+    let mut fixture = Fixture::new(Policy::RoundRobin, 3);
     let order: Vec<usize> = (0..6)
         .map(|_| {
-            let pick = story.pick();
-            story.number(pick.endpoint())
+            let pick = fixture.pick();
+            fixture.number(pick.endpoint())
         })
         .collect();
     assert_eq!(order, [0, 1, 2, 0, 1, 2]);
@@ -171,55 +171,55 @@ fn under_load_calls_in_flight_settle_by_weight() {
     for policy in [Policy::LeastRequest, Policy::PeakEwma] {
         let mut targets: Vec<_> = (0..3).map(target).collect();
         targets[0].weight = 4;
-        let mut story = Fixture::with(policy, targets, |_| {});
-        story.spread(100);
-        let held: Vec<_> = (0..120).map(|_| story.pick()).collect();
-        let in_flight: Vec<_> = (0..3).map(|number| story.endpoint(number).in_flight()).collect();
+        let mut fixture = Fixture::with(policy, targets, |_| {});
+        fixture.spread(100);
+        let held: Vec<_> = (0..120).map(|_| fixture.pick()).collect();
+        let in_flight: Vec<_> = (0..3).map(|number| fixture.endpoint(number).in_flight()).collect();
         assert!((70..=90).contains(&in_flight[0]), "{policy:?}: {in_flight:?}");
         drop(held);
-        assert!((0..3).all(|number| story.endpoint(number).in_flight() == 0));
+        assert!((0..3).all(|number| fixture.endpoint(number).in_flight() == 0));
     }
 }
 
 #[test]
 fn least_request_avoids_an_endpoint_that_is_busy() {
-    let mut story = Fixture::new(Policy::LeastRequest, 2);
-    let held = story.pick();
-    let busy = story.number(held.endpoint());
-    assert_eq!(story.spread(100)[busy], 0);
+    let mut fixture = Fixture::new(Policy::LeastRequest, 2);
+    let held = fixture.pick();
+    let busy = fixture.number(held.endpoint());
+    assert_eq!(fixture.spread(100)[busy], 0);
 }
 
 #[test]
 fn weighted_response_time_gives_the_one_twice_as_fast_twice_the_calls() {
-    let mut story = Fixture::new(Policy::WeightedResponseTime, 2);
+    let mut fixture = Fixture::new(Policy::WeightedResponseTime, 2);
     let mut picks = [0; 2];
     for _ in 0..6000 {
-        let pick = story.pick();
-        let number = story.number(pick.endpoint());
+        let pick = fixture.pick();
+        let number = fixture.number(pick.endpoint());
         picks[number] += 1;
-        story.wait(millis(1));
-        pick.finish(Ending::Success { latency: millis(10 * (1 + number as u64)) }, story.now);
+        fixture.wait(millis(1));
+        pick.finish(Ending::Success { latency: millis(10 * (1 + number as u64)) }, fixture.now);
     }
     assert!((3800..=4200).contains(&picks[0]), "{picks:?}");
 }
 
 /// Calls to the slow one, of `calls` at 100 a second to `count` endpoints of which one takes `slow`, the others 10 ms.
 fn slow_calls(policy: Policy, calls: u64, count: usize, slow: Duration) -> usize {
-    let mut story = Fixture::new(policy, count);
-    let start = story.now;
+    let mut fixture = Fixture::new(policy, count);
+    let start = fixture.now;
     let mut in_flight: BTreeMap<(Instant, u64), (Pick, Duration)> = BTreeMap::new();
     let mut slow_calls = 0;
     for call in 0..calls {
-        story.now = start + millis(10 * call);
-        while in_flight.first_key_value().is_some_and(|((end, _), _)| *end <= story.now) {
+        fixture.now = start + millis(10 * call);
+        while in_flight.first_key_value().is_some_and(|((end, _), _)| *end <= fixture.now) {
             let ((end, _), (pick, latency)) = in_flight.pop_first().expect("not empty");
             pick.finish(Ending::Success { latency }, end);
         }
-        let pick = story.pick();
-        let is_slow = story.number(pick.endpoint()) == count - 1;
-        let latency = if is_slow { slow } else { millis(8 + story.rng.u64(..5)) };
+        let pick = fixture.pick();
+        let is_slow = fixture.number(pick.endpoint()) == count - 1;
+        let latency = if is_slow { slow } else { millis(8 + fixture.rng.u64(..5)) };
         slow_calls += usize::from(is_slow);
-        in_flight.insert((story.now + latency, call), (pick, latency));
+        in_flight.insert((fixture.now + latency, call), (pick, latency));
     }
     slow_calls
 }
@@ -247,36 +247,36 @@ fn of_eleven_endpoints_with_one_slow_round_robin_hits_it_in_its_turn() {
 
 #[test]
 fn an_endpoint_that_hangs_is_left_alone_before_its_first_timeout() {
-    let mut story = Fixture::new(Policy::PeakEwma, 3);
-    story.spread(300);
-    let hung: Vec<_> = std::iter::repeat_with(|| story.pick()).take(3).collect();
-    let number = story.number(hung[0].endpoint());
+    let mut fixture = Fixture::new(Policy::PeakEwma, 3);
+    fixture.spread(300);
+    let hung: Vec<_> = std::iter::repeat_with(|| fixture.pick()).take(3).collect();
+    let number = fixture.number(hung[0].endpoint());
     let (hung, answered): (Vec<_>, Vec<_>) =
-        hung.into_iter().partition(|pick| pick.endpoint().id() == story.targets[number].id);
-    answered.into_iter().for_each(|pick| pick.finish(ok(10), story.now));
-    story.wait(millis(100));
-    assert_eq!(story.spread(500)[number], 0);
+        hung.into_iter().partition(|pick| pick.endpoint().id() == fixture.targets[number].id);
+    answered.into_iter().for_each(|pick| pick.finish(ok(10), fixture.now));
+    fixture.wait(millis(100));
+    assert_eq!(fixture.spread(500)[number], 0);
     drop(hung);
 }
 
 #[test]
 fn a_call_that_is_out_for_a_second_has_taken_a_second() {
-    let mut story = Fixture::new(Policy::PeakEwma, 1);
-    story.spread(50);
-    let held = story.pick();
-    story.wait(Duration::from_secs(1));
-    let cost = |story: &Fixture| story.balancer.snapshot(story.now).endpoints[0].cost;
-    assert!((1.9..2.1).contains(&cost(&story)), "1 s, and one call in flight already");
+    let mut fixture = Fixture::new(Policy::PeakEwma, 1);
+    fixture.spread(50);
+    let held = fixture.pick();
+    fixture.wait(Duration::from_secs(1));
+    let cost = |fixture: &Fixture| fixture.balancer.snapshot(fixture.now).endpoints[0].cost;
+    assert!((1.9..2.1).contains(&cost(&fixture)), "1 s, and one call in flight already");
     drop(held);
-    assert!(cost(&story) < 0.02);
+    assert!(cost(&fixture) < 0.02);
 }
 
 #[test]
 fn an_endpoint_that_never_answered_gets_one_call_and_no_second_while_others_are_free() {
     for seed in 0..20 {
-        let mut story = Fixture::new(Policy::PeakEwma, 2);
-        story.rng.seed(seed);
-        let (first, second) = (story.pick(), story.pick());
+        let mut fixture = Fixture::new(Policy::PeakEwma, 2);
+        fixture.rng.seed(seed);
+        let (first, second) = (fixture.pick(), fixture.pick());
         assert_ne!(first.endpoint().id(), second.endpoint().id());
     }
 }
@@ -284,10 +284,10 @@ fn an_endpoint_that_never_answered_gets_one_call_and_no_second_while_others_are_
 #[test]
 fn only_endpoints_whose_circuit_admits_are_candidates() {
     for policy in POLICIES {
-        let mut story = Fixture::new(policy, 4);
-        story.trip(1);
-        story.trip(3);
-        let picks = story.spread(400);
+        let mut fixture = Fixture::new(policy, 4);
+        fixture.trip(1);
+        fixture.trip(3);
+        let picks = fixture.spread(400);
         assert_eq!((picks[1], picks[3]), (0, 0), "{policy:?}");
     }
 }
@@ -295,80 +295,80 @@ fn only_endpoints_whose_circuit_admits_are_candidates() {
 #[test]
 fn a_retry_goes_to_an_endpoint_not_tried_yet() {
     for policy in POLICIES {
-        let mut story = Fixture::new(policy, 3);
+        let mut fixture = Fixture::new(policy, 3);
         for _ in 0..50 {
             let mut tried = Vec::new();
             for _ in 0..3 {
                 let wanted = PickRequest { tried: &tried, ..PickRequest::default() };
-                let pick = story.wanted(&wanted).expect("one left");
+                let pick = fixture.wanted(&wanted).expect("one left");
                 assert!(!tried.iter().any(|other| Arc::ptr_eq(other, pick.endpoint())));
                 tried.push(Arc::clone(pick.endpoint()));
             }
             let wanted = PickRequest { tried: &tried, ..PickRequest::default() };
-            assert_eq!(story.choice(&wanted), Err(NoPick::AllTried));
+            assert_eq!(fixture.choice(&wanted), Err(NoPick::AllTried));
         }
     }
 }
 
 #[test]
 fn an_empty_list_and_one_of_which_all_drain_have_no_endpoint() {
-    let mut story = Fixture::new(Policy::PeakEwma, 0);
-    assert_eq!(story.choice(&PickRequest::default()), Err(NoPick::Empty));
-    story.update(|targets| targets.push(Target { draining: true, ..target(0) }));
-    assert_eq!(story.choice(&PickRequest::default()), Err(NoPick::Empty));
+    let mut fixture = Fixture::new(Policy::PeakEwma, 0);
+    assert_eq!(fixture.choice(&PickRequest::default()), Err(NoPick::Empty));
+    fixture.update(|targets| targets.push(Target { draining: true, ..target(0) }));
+    assert_eq!(fixture.choice(&PickRequest::default()), Err(NoPick::Empty));
 }
 
 #[test]
 fn one_that_drains_gets_no_new_call_and_its_last_ones_still_count() {
-    let mut story = Fixture::new(Policy::RoundRobin, 2);
-    let held = story.pick();
-    let leaving = story.number(held.endpoint());
-    story.update(|targets| targets[leaving].draining = true);
-    assert_eq!(story.spread(50)[leaving], 0);
-    assert_eq!(story.endpoint(leaving).in_flight(), 1);
-    held.finish(ok(77), story.now);
-    assert!(story.endpoint(leaving).latency(story.now).is_some_and(|seen| seen.abs_diff(millis(77)) < millis(1)));
+    let mut fixture = Fixture::new(Policy::RoundRobin, 2);
+    let held = fixture.pick();
+    let leaving = fixture.number(held.endpoint());
+    fixture.update(|targets| targets[leaving].draining = true);
+    assert_eq!(fixture.spread(50)[leaving], 0);
+    assert_eq!(fixture.endpoint(leaving).in_flight(), 1);
+    held.finish(ok(77), fixture.now);
+    assert!(fixture.endpoint(leaving).latency(fixture.now).is_some_and(|seen| seen.abs_diff(millis(77)) < millis(1)));
 }
 
 #[test]
 fn a_list_that_changes_loses_no_statistics_of_those_that_stay() {
-    let mut story = Fixture::new(Policy::PeakEwma, 3);
-    story.spread(50);
-    story.trip(2);
-    let before = (story.endpoint(1), story.endpoint(2).breaker().snapshot(story.now));
-    story.update(|targets| {
+    let mut fixture = Fixture::new(Policy::PeakEwma, 3);
+    fixture.spread(50);
+    fixture.trip(2);
+    let before = (fixture.endpoint(1), fixture.endpoint(2).breaker().snapshot(fixture.now));
+    fixture.update(|targets| {
         targets.remove(0);
         targets.push(target(7));
         targets[0].weight = 9;
     });
-    assert!(Arc::ptr_eq(&before.0, &story.endpoint(0)));
-    assert_eq!(before.1, story.endpoint(1).breaker().snapshot(story.now));
+    assert!(Arc::ptr_eq(&before.0, &fixture.endpoint(0)));
+    assert_eq!(before.1, fixture.endpoint(1).breaker().snapshot(fixture.now));
 }
 
 #[test]
 fn another_address_under_the_same_name_is_another_endpoint() {
-    let mut story = Fixture::new(Policy::PeakEwma, 1);
-    let before = story.endpoint(0);
-    story.update(|targets| targets[0].address.set_port(1));
-    assert!(!Arc::ptr_eq(&before, &story.endpoint(0)));
+    let mut fixture = Fixture::new(Policy::PeakEwma, 1);
+    let before = fixture.endpoint(0);
+    fixture.update(|targets| targets[0].address.set_port(1));
+    assert!(!Arc::ptr_eq(&before, &fixture.endpoint(0)));
 }
 
 #[test]
 fn what_is_named_twice_or_beyond_the_bound_is_left_out_and_said() {
-    let mut story = Fixture::new(Policy::Random, 2);
+    let mut fixture = Fixture::new(Policy::Random, 2);
     let targets = [target(0), target(1), target(0)];
-    assert_eq!(story.balancer.update(&targets, story.now), 1);
-    assert_eq!(story.balancer.endpoints().len(), 2);
+    assert_eq!(fixture.balancer.update(&targets, fixture.now), 1);
+    assert_eq!(fixture.balancer.endpoints().len(), 2);
     let many: Vec<_> = (0..ENDPOINTS_MAX + 5).map(target).collect();
-    assert_eq!(story.balancer.update(&many, story.now), 5);
-    story.now += millis(20);
-    drop(story.pick());
+    assert_eq!(fixture.balancer.update(&many, fixture.now), 5);
+    fixture.now += millis(20);
+    drop(fixture.pick());
 }
 
 #[test]
 fn picks_and_changes_of_the_list_from_many_threads_lose_no_call() {
-    let story = Fixture::new(Policy::PeakEwma, 8);
-    let (balancer, now) = (&story.balancer, story.now);
+    let fixture = Fixture::new(Policy::PeakEwma, 8);
+    let (balancer, now) = (&fixture.balancer, fixture.now);
     std::thread::scope(|scope| {
         for seed in 0..3 {
             scope.spawn(move || {
@@ -384,89 +384,89 @@ fn picks_and_changes_of_the_list_from_many_threads_lose_no_call() {
             balancer.update(&list, now);
         }
     });
-    balancer.update(&story.targets, now);
+    balancer.update(&fixture.targets, now);
     assert!(balancer.endpoints().iter().all(|endpoint| endpoint.in_flight() == 0));
 }
 
 #[test]
 fn one_failure_costs_a_fast_server_its_share_for_a_second_and_not_for_six() {
-    let mut story = Fixture::new(Policy::PeakEwma, 4);
-    story.spread(400);
-    story.call(2, Ending::Failed);
-    assert_eq!(story.spread(500)[2], 0, "a server that fails fast does not look fast");
-    story.wait(Duration::from_secs(5));
-    let picks = story.spread(1000);
+    let mut fixture = Fixture::new(Policy::PeakEwma, 4);
+    fixture.spread(400);
+    fixture.call(2, Ending::Failed);
+    assert_eq!(fixture.spread(500)[2], 0, "a server that fails fast does not look fast");
+    fixture.wait(Duration::from_secs(5));
+    let picks = fixture.spread(1000);
     assert!((200..300).contains(&picks[2]), "{picks:?}");
 }
 
 #[test]
 fn an_endpoint_of_which_three_calls_in_ten_fail_at_once_gets_less_than_half_of_its_share() {
-    let mut story = Fixture::new(Policy::PeakEwma, 4);
+    let mut fixture = Fixture::new(Policy::PeakEwma, 4);
     let mut picks = [0; 4];
     for call in 0..4000 {
-        let pick = story.pick();
-        let number = story.number(pick.endpoint());
+        let pick = fixture.pick();
+        let number = fixture.number(pick.endpoint());
         picks[number] += 1;
-        story.wait(millis(10));
-        pick.finish(if number == 1 && call % 10 < 3 { Ending::Failed } else { ok(10) }, story.now);
+        fixture.wait(millis(10));
+        pick.finish(if number == 1 && call % 10 < 3 { Ending::Failed } else { ok(10) }, fixture.now);
     }
     assert!((1..500).contains(&picks[1]), "{picks:?}");
 }
 
 #[test]
 fn an_endpoint_that_was_slow_once_has_its_share_again_within_half_a_minute_by_drift() {
-    let mut story = Fixture::new(Policy::PeakEwma, 4);
-    story.spread(400);
-    story.call(1, ok(1000));
-    assert_eq!(story.spread(1000)[1], 0);
+    let mut fixture = Fixture::new(Policy::PeakEwma, 4);
+    fixture.spread(400);
+    fixture.call(1, ok(1000));
+    assert_eq!(fixture.spread(1000)[1], 0);
     for _ in 0..2900 {
-        let pick = story.pick();
-        story.wait(millis(10));
-        pick.finish(ok(10), story.now);
+        let pick = fixture.pick();
+        fixture.wait(millis(10));
+        pick.finish(ok(10), fixture.now);
     }
-    let picks = story.spread(1000);
+    let picks = fixture.spread(1000);
     assert!((200..300).contains(&picks[1]), "{picks:?}");
 }
 
 #[test]
 fn an_overtaken_call_counts_as_at_least_the_time_it_was_out_and_never_as_fast() {
-    let mut story = Fixture::new(Policy::PeakEwma, 2);
-    story.spread(100);
-    let latency = |story: &Fixture| story.seen(0).latency.expect("known");
-    let held = story.pick_of(0);
-    story.wait(millis(300));
-    held.finish(Ending::Overtaken, story.now);
-    assert!(latency(&story).abs_diff(millis(300)) < millis(1));
-    let held = story.pick_of(0);
-    story.wait(millis(1));
-    held.finish(Ending::Overtaken, story.now);
-    assert!(latency(&story) > millis(295), "one millisecond is a lower bound, not a latency");
+    let mut fixture = Fixture::new(Policy::PeakEwma, 2);
+    fixture.spread(100);
+    let latency = |fixture: &Fixture| fixture.seen(0).latency.expect("known");
+    let held = fixture.pick_of(0);
+    fixture.wait(millis(300));
+    held.finish(Ending::Overtaken, fixture.now);
+    assert!(latency(&fixture).abs_diff(millis(300)) < millis(1));
+    let held = fixture.pick_of(0);
+    fixture.wait(millis(1));
+    held.finish(Ending::Overtaken, fixture.now);
+    assert!(latency(&fixture) > millis(295), "one millisecond is a lower bound, not a latency");
 }
 
 #[test]
 fn what_a_caller_cancels_changes_neither_cost_nor_circuit() {
-    let mut story = Fixture::new(Policy::PeakEwma, 2);
-    story.spread(100);
-    let before = (story.seen(0).latency, story.seen(0).breaker);
-    let held = story.pick_of(0);
-    story.wait(millis(1));
-    held.finish(Ending::Cancelled, story.now);
-    drop(story.pick_of(0));
-    assert_eq!(story.seen(0).in_flight, 0);
-    assert_eq!(story.seen(0).breaker, before.1);
-    assert!(story.seen(0).latency.zip(before.0).is_some_and(|(after, before)| after.abs_diff(before) < millis(1)));
+    let mut fixture = Fixture::new(Policy::PeakEwma, 2);
+    fixture.spread(100);
+    let before = (fixture.seen(0).latency, fixture.seen(0).breaker);
+    let held = fixture.pick_of(0);
+    fixture.wait(millis(1));
+    held.finish(Ending::Cancelled, fixture.now);
+    drop(fixture.pick_of(0));
+    assert_eq!(fixture.seen(0).in_flight, 0);
+    assert_eq!(fixture.seen(0).breaker, before.1);
+    assert!(fixture.seen(0).latency.zip(before.0).is_some_and(|(after, before)| after.abs_diff(before) < millis(1)));
 }
 
 #[test]
 fn an_endpoint_without_room_gets_no_call_of_any_policy_until_its_hint_is_over() {
     for policy in POLICIES {
-        let mut story = Fixture::new(policy, 3);
-        story.spread(30);
-        story.call(1, Ending::NoRoom { retry_after: Some(millis(1000)) });
-        assert_eq!(story.spread(1000)[1], 0, "{policy:?}");
-        story.wait(millis(500));
-        assert!(!story.seen(1).full && story.spread(300)[1] > 50, "{policy:?}: and it has not failed");
-        assert_eq!(story.endpoint(1).breaker().generation(), 0);
+        let mut fixture = Fixture::new(policy, 3);
+        fixture.spread(30);
+        fixture.call(1, Ending::NoRoom { retry_after: Some(millis(1000)) });
+        assert_eq!(fixture.spread(1000)[1], 0, "{policy:?}");
+        fixture.wait(millis(500));
+        assert!(!fixture.seen(1).full && fixture.spread(300)[1] > 50, "{policy:?}: and it has not failed");
+        assert_eq!(fixture.endpoint(1).breaker().generation(), 0);
     }
 }
 
@@ -474,12 +474,12 @@ fn an_endpoint_without_room_gets_no_call_of_any_policy_until_its_hint_is_over() 
 fn an_endpoint_without_room_that_names_no_time_is_avoided_for_150_to_450_ms_at_random() {
     let mut times = Vec::new();
     for start in 0..200 {
-        let mut story = Fixture::new(Policy::PeakEwma, 1);
-        story.wait(Duration::from_micros(start));
-        story.call(0, Ending::NoRoom { retry_after: None });
+        let mut fixture = Fixture::new(Policy::PeakEwma, 1);
+        fixture.wait(Duration::from_micros(start));
+        fixture.call(0, Ending::NoRoom { retry_after: None });
         let avoided = (0..500).take_while(|_| {
-            story.wait(millis(1));
-            story.seen(0).full
+            fixture.wait(millis(1));
+            fixture.seen(0).full
         });
         times.push(avoided.count());
     }
@@ -489,43 +489,43 @@ fn an_endpoint_without_room_that_names_no_time_is_avoided_for_150_to_450_ms_at_r
 
 #[test]
 fn a_hint_beyond_reason_is_bounded_and_an_answer_ends_it() {
-    let mut story = Fixture::new(Policy::PeakEwma, 1);
-    let held = story.pick_of(0);
-    story.call(0, Ending::NoRoom { retry_after: Some(Duration::MAX) });
-    story.wait(Duration::from_secs(3500));
-    assert!(story.seen(0).full);
-    story.wait(Duration::from_secs(1900));
-    assert!(!story.seen(0).full, "an hour and a half");
-    story.call(0, Ending::NoRoom { retry_after: Some(Duration::from_secs(60)) });
-    held.finish(ok(1), story.now);
-    assert!(!story.seen(0).full, "it has had room for a call");
+    let mut fixture = Fixture::new(Policy::PeakEwma, 1);
+    let held = fixture.pick_of(0);
+    fixture.call(0, Ending::NoRoom { retry_after: Some(Duration::MAX) });
+    fixture.wait(Duration::from_secs(3500));
+    assert!(fixture.seen(0).full);
+    fixture.wait(Duration::from_secs(1900));
+    assert!(!fixture.seen(0).full, "an hour and a half");
+    fixture.call(0, Ending::NoRoom { retry_after: Some(Duration::from_secs(60)) });
+    held.finish(ok(1), fixture.now);
+    assert!(!fixture.seen(0).full, "it has had room for a call");
 }
 
 #[test]
 fn a_server_whose_upstream_fails_is_neither_failing_nor_fast() {
-    let mut story = Fixture::new(Policy::PeakEwma, 2);
-    story.spread(100);
-    (0..20).for_each(|_| story.call(0, Ending::UpstreamFailed));
-    assert_eq!(story.endpoint(0).breaker().generation(), 0);
-    let picks = story.spread(1000);
+    let mut fixture = Fixture::new(Policy::PeakEwma, 2);
+    fixture.spread(100);
+    (0..20).for_each(|_| fixture.call(0, Ending::UpstreamFailed));
+    assert_eq!(fixture.endpoint(0).breaker().generation(), 0);
+    let picks = fixture.spread(1000);
     assert!((400..600).contains(&picks[0]), "{picks:?}");
 }
 
 #[test]
 fn another_server_at_the_address_is_out_at_once() {
-    let mut story = Fixture::new(Policy::PeakEwma, 3);
-    story.call(1, Ending::WrongPeer);
-    assert_eq!(story.spread(500)[1], 0);
+    let mut fixture = Fixture::new(Policy::PeakEwma, 3);
+    fixture.call(1, Ending::WrongPeer);
+    assert_eq!(fixture.spread(500)[1], 0);
 }
 
 #[test]
 fn a_call_is_expected_to_take_its_place_in_the_queue_and_most_of_the_estimate_at_an_idle_endpoint() {
-    let mut story = Fixture::new(Policy::PeakEwma, 2);
-    (0..2).for_each(|number| story.call(number, ok(10)));
-    let first = story.pick_of(0);
-    assert!(first.expected(story.now).abs_diff(millis(10).mul_f64(0.75)) < Duration::from_micros(1));
-    let third = (story.pick_of(0), story.pick_of(0)).1;
-    assert!(third.expected(story.now).abs_diff(millis(20)) <= millis(10), "{:?}", third.expected(story.now));
-    story.wait(millis(500));
-    assert!(third.expected(story.now) >= millis(500), "none of them has ended since");
+    let mut fixture = Fixture::new(Policy::PeakEwma, 2);
+    (0..2).for_each(|number| fixture.call(number, ok(10)));
+    let first = fixture.pick_of(0);
+    assert!(first.expected(fixture.now).abs_diff(millis(10).mul_f64(0.75)) < Duration::from_micros(1));
+    let third = (fixture.pick_of(0), fixture.pick_of(0)).1;
+    assert!(third.expected(fixture.now).abs_diff(millis(20)) <= millis(10), "{:?}", third.expected(fixture.now));
+    fixture.wait(millis(500));
+    assert!(third.expected(fixture.now) >= millis(500), "none of them has ended since");
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 /// Transitions that are kept until they are reported.
 const EVENTS: usize = 32;
-/// A trial call that is out for so long does not keep the next one back: it may hang at a server that was silent when it
-/// was sent, and is back.
+/// A trial call that is out for so long does not keep the next one back: it may hang at a server that was silent when
+/// it was sent, and is back.
 pub(super) const ANOTHER_TRIAL_AFTER: Duration = Duration::from_millis(1500);
 /// Trial calls that may be out besides, while earlier ones hang.
 pub(super) const LATE_TRIALS: u32 = 4;

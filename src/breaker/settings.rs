@@ -31,8 +31,8 @@ pub struct BreakerSettings {
     pub ramp_floor: Ratio,
 }
 
-/// Longest time that the circuit before a callee without substitute stays open, whatever is set. Each second of it is one in
-/// which callers get nothing although the callee may be back.
+/// Longest time that the circuit before a callee without substitute stays open, whatever is set. Each second of it is
+/// one in which callers get nothing although the callee may be back.
 const SOLE_OPEN_FOR_MAX: Duration = Duration::from_secs(3);
 
 impl BreakerSettings {
@@ -41,9 +41,9 @@ impl BreakerSettings {
     /// The largest number of calls that a setting may be: far below where a counter is full.
     pub const MAX_CALLS: u32 = 1_000_000;
 
-    /// The same for a callee that has no substitute, as an API of the internet: opened by consecutive failures alone, and by twice
-    /// as many, since one that fails half of the calls answers the other half; open for `open_for` each time, 3 s at most; and
-    /// without a ramp.
+    /// The same for a callee that has no substitute, as an API of the internet: opened by consecutive failures alone,
+    /// and by twice as many, since one that fails half of the calls answers the other half; open for `open_for` each
+    /// time, 3 s at most; and without a ramp.
     #[must_use]
     pub fn for_sole_callee(&self) -> Self {
         let open_for = self.open_for.min(SOLE_OPEN_FOR_MAX);

@@ -105,110 +105,110 @@ fn assert_about(time: Duration, nominal: Duration) {
 
 #[test]
 fn a_circuit_forced_open_admits_no_call_until_it_is_closed_by_hand() {
-    let mut story = Fixture::new(|_| {});
-    assert_eq!(story.breaker.set(State::ForcedOpen, story.now), Ok(true));
-    story.wait(seconds(100_000));
-    assert_eq!(story.refusal(), BreakerRefusal { state: State::ForcedOpen, retry_at: None });
-    assert_eq!(story.breaker.set(State::Closed, story.now), Ok(true));
-    story.call(OK);
+    let mut fixture = Fixture::new(|_| {});
+    assert_eq!(fixture.breaker.set(State::ForcedOpen, fixture.now), Ok(true));
+    fixture.wait(seconds(100_000));
+    assert_eq!(fixture.refusal(), BreakerRefusal { state: State::ForcedOpen, retry_at: None });
+    assert_eq!(fixture.breaker.set(State::Closed, fixture.now), Ok(true));
+    fixture.call(OK);
 }
 
 #[test]
 fn a_disabled_circuit_admits_all_and_records_nothing() {
-    let story = Fixture::new(|_| {});
-    story.breaker.set(State::Disabled, story.now).expect("legal");
-    story.calls(Outcome::Refused, 100);
-    let seen = story.snapshot();
+    let fixture = Fixture::new(|_| {});
+    fixture.breaker.set(State::Disabled, fixture.now).expect("legal");
+    fixture.calls(Outcome::Refused, 100);
+    let seen = fixture.snapshot();
     assert_eq!((seen.state, seen.calls, seen.consecutive_failures), (State::Disabled, 0, 0));
 }
 
 #[test]
 fn a_metrics_only_circuit_records_all_and_never_opens() {
-    let story = Fixture::new(|_| {});
-    story.breaker.set(State::MetricsOnly, story.now).expect("legal");
-    story.calls(Outcome::Refused, 50);
-    story.calls(Outcome::Rejected { retry_after: Some(seconds(5)) }, 50);
-    let seen = story.snapshot();
+    let fixture = Fixture::new(|_| {});
+    fixture.breaker.set(State::MetricsOnly, fixture.now).expect("legal");
+    fixture.calls(Outcome::Refused, 50);
+    fixture.calls(Outcome::Rejected { retry_after: Some(seconds(5)) }, 50);
+    let seen = fixture.snapshot();
     assert_eq!((seen.state, seen.calls, seen.failure_rate), (State::MetricsOnly, 100, Some(1.0)));
 }
 
 #[test]
 fn a_state_that_only_the_circuit_itself_can_enter_is_refused_by_hand() {
-    let story = Fixture::new(|_| {});
+    let fixture = Fixture::new(|_| {});
     for to in [State::Open, State::HalfOpen, State::Ramping] {
-        assert_eq!(story.breaker.set(to, story.now), Err(IllegalMove { to }));
+        assert_eq!(fixture.breaker.set(to, fixture.now), Err(IllegalMove { to }));
     }
-    assert_eq!(story.state(), State::Closed);
+    assert_eq!(fixture.state(), State::Closed);
 }
 
 #[test]
 fn a_repeated_move_to_the_same_state_is_one_event() {
-    let story = Fixture::new(|_| {});
-    assert_eq!(story.breaker.set(State::ForcedOpen, story.now), Ok(true));
-    assert_eq!(story.breaker.set(State::ForcedOpen, story.now), Ok(false));
-    assert_eq!(story.breaker.transitions_since(0).len(), 1);
+    let fixture = Fixture::new(|_| {});
+    assert_eq!(fixture.breaker.set(State::ForcedOpen, fixture.now), Ok(true));
+    assert_eq!(fixture.breaker.set(State::ForcedOpen, fixture.now), Ok(false));
+    assert_eq!(fixture.breaker.transitions_since(0).len(), 1);
 }
 
 #[test]
 fn each_change_is_told_once_with_its_reason() {
-    let mut story = Fixture::new(|_| {});
-    story.call(Outcome::Refused);
-    let opened = story.breaker.transitions_since(0);
+    let mut fixture = Fixture::new(|_| {});
+    fixture.call(Outcome::Refused);
+    let opened = fixture.breaker.transitions_since(0);
     assert_eq!(opened.len(), 1);
     assert_eq!((opened[0].from, opened[0].to), (State::Closed, State::Open));
-    assert_eq!((opened[0].reason, opened[0].next_probe), (Some(TripReason::Refused), story.snapshot().next_probe));
-    let seen = story.breaker.generation();
-    story.recover();
-    let ways: Vec<_> = story.breaker.transitions_since(seen).iter().map(|event| (event.from, event.to)).collect();
+    assert_eq!((opened[0].reason, opened[0].next_probe), (Some(TripReason::Refused), fixture.snapshot().next_probe));
+    let seen = fixture.breaker.generation();
+    fixture.recover();
+    let ways: Vec<_> = fixture.breaker.transitions_since(seen).iter().map(|event| (event.from, event.to)).collect();
     use State::*;
     assert_eq!(ways, [(Open, HalfOpen), (HalfOpen, Ramping), (Ramping, Closed)]);
 }
 
 #[test]
 fn of_many_changes_the_last_32_are_kept() {
-    let story = Fixture::new(|_| {});
+    let fixture = Fixture::new(|_| {});
     for to in [State::ForcedOpen, State::Closed].repeat(50) {
-        story.breaker.set(to, story.now).expect("legal");
+        fixture.breaker.set(to, fixture.now).expect("legal");
     }
-    let kept: Vec<_> = story.breaker.transitions_since(0).iter().map(|event| event.generation).collect();
+    let kept: Vec<_> = fixture.breaker.transitions_since(0).iter().map(|event| event.generation).collect();
     assert_eq!(kept, (69..=100).collect::<Vec<_>>());
 }
 
 #[test]
 fn a_clock_that_jumps_back_loses_nothing_and_breaks_nothing() {
-    let mut story = Fixture::new(|_| {});
-    story.wait(seconds(1000));
-    story.calls(OK, 3);
-    let back = story.now - seconds(1000);
-    story.breaker.try_acquire(back - seconds(5)).expect("closed").record(OK, back - seconds(5));
-    assert_eq!(story.snapshot().calls, 3);
-    story.call(Outcome::Refused);
-    assert!(!story.breaker.would_admit(back));
-    assert!(story.breaker.try_acquire(back).is_err());
-    story.wait_open();
-    story.call(OK);
+    let mut fixture = Fixture::new(|_| {});
+    fixture.wait(seconds(1000));
+    fixture.calls(OK, 3);
+    let back = fixture.now - seconds(1000);
+    fixture.breaker.try_acquire(back - seconds(5)).expect("closed").record(OK, back - seconds(5));
+    assert_eq!(fixture.snapshot().calls, 3);
+    fixture.call(Outcome::Refused);
+    assert!(!fixture.breaker.would_admit(back));
+    assert!(fixture.breaker.try_acquire(back).is_err());
+    fixture.wait_open();
+    fixture.call(OK);
 }
 
 #[test]
 fn would_admit_says_what_try_acquire_does_and_takes_nothing() {
-    let mut story = Fixture::new(|_| {});
-    assert!(story.breaker.would_admit(story.now));
-    story.call(Outcome::Refused);
-    assert!(!story.breaker.would_admit(story.now) && !story.breaker.trial_due(story.now));
-    story.wait_open();
-    assert!(story.breaker.would_admit(story.now) && story.breaker.trial_due(story.now));
-    let probe = story.permit();
-    assert!(!story.breaker.would_admit(story.now));
+    let mut fixture = Fixture::new(|_| {});
+    assert!(fixture.breaker.would_admit(fixture.now));
+    fixture.call(Outcome::Refused);
+    assert!(!fixture.breaker.would_admit(fixture.now) && !fixture.breaker.trial_due(fixture.now));
+    fixture.wait_open();
+    assert!(fixture.breaker.would_admit(fixture.now) && fixture.breaker.trial_due(fixture.now));
+    let probe = fixture.permit();
+    assert!(!fixture.breaker.would_admit(fixture.now));
     drop(probe);
-    assert!(story.breaker.would_admit(story.now));
+    assert!(fixture.breaker.would_admit(fixture.now));
 }
 
 #[test]
 fn an_owned_permit_outlives_the_borrow() {
-    let story = Fixture::new(|_| {});
-    let breaker = story.breaker;
-    let permit = breaker.try_acquire_owned(story.now).expect("closed");
-    let now = story.now;
+    let fixture = Fixture::new(|_| {});
+    let breaker = fixture.breaker;
+    let permit = breaker.try_acquire_owned(fixture.now).expect("closed");
+    let now = fixture.now;
     std::thread::spawn(move || permit.record(Outcome::Refused, now)).join().expect("no panic");
     assert_eq!(breaker.state(), State::Open);
 }
@@ -216,23 +216,23 @@ fn an_owned_permit_outlives_the_borrow() {
 #[test]
 fn a_circuit_opens_and_closes_with_the_shortest_and_the_longest_times() {
     for time in [Duration::ZERO, Duration::MAX] {
-        let mut story = Fixture::new(|config| {
+        let mut fixture = Fixture::new(|config| {
             (config.window, config.slow_call, config.ramp) = (time, Duration::MAX, time);
             (config.open_for, config.open_for_max) = (time, time);
         });
         for _ in 0..2 {
-            story.call(Outcome::Refused);
-            assert_eq!(story.state(), State::Open);
-            story.wait(BreakerSettings::MAX_TIME);
-            story.call(Outcome::Failure);
-            assert_eq!(story.state(), State::Open);
-            story.wait(BreakerSettings::MAX_TIME);
-            story.call(Outcome::Success { latency: Duration::ZERO });
-            assert!(matches!(story.state(), State::Closed | State::Ramping));
+            fixture.call(Outcome::Refused);
+            assert_eq!(fixture.state(), State::Open);
+            fixture.wait(BreakerSettings::MAX_TIME);
+            fixture.call(Outcome::Failure);
+            assert_eq!(fixture.state(), State::Open);
+            fixture.wait(BreakerSettings::MAX_TIME);
+            fixture.call(Outcome::Success { latency: Duration::ZERO });
+            assert!(matches!(fixture.state(), State::Closed | State::Ramping));
         }
-        story.breaker.set(State::Closed, story.now).expect("a move by hand");
-        (0..20).for_each(|_| story.call(Outcome::Rejected { retry_after: None }));
-        assert_eq!(story.breaker.open_reason(), Some(TripReason::FailureRate(1.0)));
+        fixture.breaker.set(State::Closed, fixture.now).expect("a move by hand");
+        (0..20).for_each(|_| fixture.call(Outcome::Rejected { retry_after: None }));
+        assert_eq!(fixture.breaker.open_reason(), Some(TripReason::FailureRate(1.0)));
     }
 }
 
@@ -260,8 +260,8 @@ fn of_all_pairs_of_states_the_legal_moves_are_these() {
 
 #[test]
 fn all_that_many_threads_record_is_counted() {
-    let story = Fixture::new(|config| config.window = seconds(1000));
-    let (breaker, now) = (&story.breaker, story.now);
+    let fixture = Fixture::new(|config| config.window = seconds(1000));
+    let (breaker, now) = (&fixture.breaker, fixture.now);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(move || {
@@ -272,6 +272,6 @@ fn all_that_many_threads_record_is_counted() {
             });
         }
     });
-    let seen = story.snapshot();
+    let seen = fixture.snapshot();
     assert_eq!((seen.calls, seen.failures, seen.failure_rate), (20_000, 4_000, Some(0.2)));
 }

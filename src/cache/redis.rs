@@ -2,8 +2,8 @@
 //! nothing here makes an answer wait for long.
 //!
 //! One task, the keeper, holds the one connection and makes it anew when it breaks. While there is none, questions pass
-//! by at once; a Redis that hangs costs a few of them [`OPERATION_FOR`], then the circuit opens and the keeper drops the
-//! connection. The keeper's next connection is also the circuit's probe: no question ever pays for trying.
+//! by at once; a Redis that hangs costs a few of them [`OPERATION_FOR`], then the circuit opens and the keeper drops
+//! the connection. The keeper's next connection is also the circuit's probe: no question ever pays for trying.
 //!
 //! The crate makes connections on an executor and a thread of its own; so the socket is opened here, after a look-up
 //! without a blocking thread, and what the crate calls the driver runs in the keeper.

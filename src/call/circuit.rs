@@ -1,7 +1,8 @@
 //! The circuit of a whole service: while no instance answers, a caller learns so at once instead of after its timeout.
 //!
-//! It opens only when every instance's circuit is open and nothing has answered for [`SILENT_FOR`], and any proof of life
-//! closes it: an answer, a health check, a new instance. While it is open, one call is let through each [`OPEN_FOR`].
+//! It opens only when every instance's circuit is open and nothing has answered for [`SILENT_FOR`], and any proof of
+//! life closes it: an answer, a health check, a new instance. While it is open, one call is let through each
+//! [`OPEN_FOR`].
 
 use crate::sync::{AtomicU64, Ordering, nanos, nanos_since, settle};
 use std::time::{Duration, Instant};
@@ -68,8 +69,8 @@ impl ServiceCircuit {
         elapsed.saturating_sub(self.alive_at.load(Ordering::SeqCst)) >= nanos(SILENT_FOR)
     }
 
-    /// Opens the circuit if nothing has answered for [`SILENT_FOR`]; to be called while every instance's circuit is open.
-    /// Returns whether that opened it.
+    /// Opens the circuit if nothing has answered for [`SILENT_FOR`]; to be called while every instance's circuit is
+    /// open. Returns whether that opened it.
     pub(super) fn all_out(&self, now: Instant) -> bool {
         let elapsed = nanos_since(self.epoch, now);
         if !self.is_silent(elapsed) {

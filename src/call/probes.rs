@@ -1,7 +1,7 @@
 //! Schedule of health checks in the background, by endpoint.
 //!
-//! Open circuits of a service that is in use are checked here, so that no call has to find out whether a server is back.
-//! An endpoint that timed out, or is much later than others, is checked at once: it may be silent.
+//! Open circuits of a service that is in use are checked here, so that no call has to find out whether a server is
+//! back. An endpoint that timed out, or is much later than others, is checked at once: it may be silent.
 
 use crate::balance::Endpoint;
 use crate::breaker::State;
@@ -17,8 +17,8 @@ pub const PROBES_MAX: usize = 16;
 const EVERY: Duration = Duration::from_secs(1);
 /// Between two health checks of an endpoint that is missed, of each four endpoints.
 const EVERY_MISSED: Duration = Duration::from_millis(250);
-/// Health checks of one endpoint that is missed in flight at a time: one that was sent just before a network heals is lost,
-/// and the next does not wait for it.
+/// Health checks of one endpoint that is missed in flight at a time: one that was sent just before a network heals is
+/// lost, and the next does not wait for it.
 const OVERLAP_MAX: u32 = 4;
 /// A service that was not called for so long is not in use.
 const IN_USE: Duration = Duration::from_secs(60);
@@ -102,8 +102,8 @@ impl Probes {
         self.count.store(watched.len(), Ordering::Relaxed);
     }
 
-    /// The checks to begin now. Each counts as in flight until [`done`](Self::done). `missed`: how many endpoints there are,
-    /// if those that are out are missed.
+    /// The checks to begin now. Each counts as in flight until [`done`](Self::done). `missed`: how many endpoints there
+    /// are, if those that are out are missed.
     pub(super) fn due(&self, missed: Option<usize>, now: Instant) -> Vec<Probe> {
         if !self.is_in_use(now) {
             return Vec::new();

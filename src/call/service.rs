@@ -23,8 +23,8 @@ const HEDGE_MIN: Duration = Duration::from_millis(10);
 const OVERLOADED_FOR: Duration = Duration::from_secs(1);
 /// An attempt that is out for so long is at an instance that may be silent, however slow the service is.
 const PROBE_AFTER_MAX: Duration = Duration::from_millis(300);
-/// An attempt that is out for this long, and for longer than usual, may be at a silent instance. Below it a cold instance,
-/// which is overtaken each time, would never become warm.
+/// An attempt that is out for this long, and for longer than usual, may be at a silent instance. Below it a cold
+/// instance, which is overtaken each time, would never become warm.
 const SUSPECT_MIN: Duration = Duration::from_millis(100);
 
 /// Service that is called: its endpoints with their circuits, its own circuit, and the budgets for second attempts.
@@ -45,8 +45,8 @@ pub struct CalledService {
 }
 
 impl CalledService {
-    /// A service without endpoints. `zone` is the caller's own, empty if it has none; `seed` any number, another one for
-    /// each process.
+    /// A service without endpoints. `zone` is the caller's own, empty if it has none; `seed` any number, another one
+    /// for each process.
     pub fn new(
         call: &CallSettings,
         balance: &BalanceSettings,

@@ -126,12 +126,12 @@ struct DrivenCall<'a> {
 }
 
 impl<'a> DrivenCall<'a> {
-    fn new(story: &'a Fixture) -> Self {
-        Self::with(story, Question::until(story.now + millis(3000)))
+    fn new(fixture: &'a Fixture) -> Self {
+        Self::with(fixture, Question::until(fixture.now + millis(3000)))
     }
 
-    fn with(story: &'a Fixture, question: Question) -> Self {
-        Self { machine: CallMachine::new(&story.service, question), rng: fastrand::Rng::with_seed(3) }
+    fn with(fixture: &'a Fixture, question: Question) -> Self {
+        Self { machine: CallMachine::new(&fixture.service, question), rng: fastrand::Rng::with_seed(3) }
     }
 
     fn step(&mut self, event: CallEvent, now: Instant) -> Step {

@@ -11,7 +11,8 @@ use crate::breaker::{BreakerRefusal, CircuitBreaker, Outcome, Permit};
 use crate::telemetry::hystrix::{Command, CommandSettings};
 use crate::telemetry::{Calls, Event};
 
-/// A circuit breaker with the counters of its calls, and all that the log, `/circuits` and `/hystrix.stream` show of it.
+/// A circuit breaker with the counters of its calls, and all that the log, `/circuits` and `/hystrix.stream` show of
+/// it.
 ///
 /// ```
 /// use std::time::{Duration, Instant};

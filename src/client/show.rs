@@ -23,19 +23,23 @@
 //!  "recent": {"success": 0, "failure": 5, "...": 0}, "total": {"success": 271, "...": 0}}
 //! ```
 //!
-//! - `state`: `closed`, `open`, `half-open`, `ramping`, `forced-open`, `disabled`, `metrics-only`. While a service's own
+//! - `state`: `closed`, `open`, `half-open`, `ramping`, `forced-open`, `disabled`, `metrics-only`. While a service's
+//!   own
 //!   circuit is closed it is as its best instance, not counting those that drain, and `empty` without any.
 //! - `since` (RFC 3339) and `for_ms`: the state's beginning; of a service that lets no call through the moment its last
 //!   instance stopped. Null if `empty`.
-//! - `reason`: of the last trip, null if there was none or the circuit is closed again; of a service: of the instance that
+//! - `reason`: of the last trip, null if there was none or the circuit is closed again; of a service: of the instance
+//!   that
 //!   changed its state last.
 //! - `next_probe_ms`: until the first trial call may be made; null unless open, and while health checks fail.
-//! - `full`: whether it has just answered that it has no room, and is avoided. `retries_left`: tokens of the retry budget.
+//! - `full`: whether it has just answered that it has no room, and is avoided. `retries_left`: tokens of the retry
+//!   budget.
 //!   `late_after_ms`: the p95 of recent successes, after which a copy of a call is sent.
 //! - `admitted_share`: the share of its usual load, less than 1 while ramping, 0 while open.
 //! - `recent_calls`, `failure_rate`, `slow_rate`: of the breaker's window; a rate is null with fewer than
 //!   `breaker.minimum_calls`, which is "unknown", not 0. A service's are those of its instances together.
-//! - `latency_ms`: of the last ten seconds, null without calls. Of a service: whole calls, retries and waiting included;
+//! - `latency_ms`: of the last ten seconds, null without calls. Of a service: whole calls, retries and waiting
+//!   included;
 //!   `attempt_latency_ms`: single attempts. `expected_ms`: peak EWMA, by which instances are chosen.
 //! - `recent`, `total`: events of the last ten seconds and since the start; see [`Event`].
 

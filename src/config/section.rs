@@ -12,8 +12,8 @@ use super::format::{
     Address, Count, Distinct, File, List, Optional, Parsed, Share, Switch, Text, Time, TomlWriter, Visitor,
 };
 
-/// The settings of a service: `[service.NAME]` in `bramble.toml`, `BRAMBLE__SERVICE__NAME__KEY`, and
-/// `--set service.NAME.key=value`. Mistakes in it are found at the start, with their line, like those in other sections.
+/// The settings of a service: `[service.NAME]` in `bramble.toml`, `BRAMBLE__SERVICE__NAME__KEY`, and `--set
+/// service.NAME.key=value`. Mistakes in it are found at the start, with their line, like those in other sections.
 ///
 /// ```
 /// use std::time::Duration;
@@ -43,8 +43,8 @@ pub trait Section: Default + Clone + Send + Sync + 'static {
     /// The name of the section, most often that of the service.
     const NAME: &'static str;
 
-    /// Whether the heading is `[NAME]` instead of `[service.NAME]`. A program with such a section has the file to itself:
-    /// sections that it does not know are mistakes. Other programs leave them to their neighbours.
+    /// Whether the heading is `[NAME]` instead of `[service.NAME]`. A program with such a section has the file to
+    /// itself: sections that it does not know are mistakes. Other programs leave them to their neighbours.
     const IS_TOP_LEVEL: bool = false;
 
     /// Credentials of systemd (`LoadCredential=`), each with the key that takes the path of its file.

@@ -63,8 +63,8 @@ impl CallError {
         }
     }
 
-    /// A sentence for people: that of the service, else why it did not answer. Addresses, instances and settings are for
-    /// the log: `Display` has them.
+    /// A sentence for people: that of the service, else why it did not answer. Addresses, instances and settings are
+    /// for the log: `Display` has them.
     pub fn message(&self) -> String {
         match self {
             Self::Rejected { rejection, .. } => rejection.message.clone().into_owned(),

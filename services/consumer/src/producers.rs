@@ -1,5 +1,5 @@
-//! Asks producers for a report: a good one of any producer, else the last good one that was kept here, else an error that
-//! says what failed, the weather API or the producers.
+//! Asks producers for a report: a good one of any producer, else the last good one that was kept here, else an error
+//! that says what failed, the weather API or the producers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -65,8 +65,8 @@ impl Producers {
         Ok(kept.filter(|(kept_age, _)| *kept_age + ROUNDING < age).map_or(report, |(_, kept)| kept))
     }
 
-    /// The last good report as it reads now, and its age. One that is still fresh needs no caution, unless that is to say
-    /// that no producer answers.
+    /// The last good report as it reads now, and its age. One that is still fresh needs no caution, unless that is to
+    /// say that no producer answers.
     async fn kept(&self, key: &str, now: SystemTime, caution: &str) -> Option<(Duration, Report)> {
         let kept = self.kept.peek(key, now).await.filter(|_| self.fallback == Fallback::Stale)?;
         let (source, message) = match kept.freshness {

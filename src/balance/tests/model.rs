@@ -66,30 +66,30 @@ fn class(endpoint: &Endpoint, nanos: u64) -> Option<Class> {
 }
 
 /// Makes a pick and compares it with what a look at all endpoints allows.
-fn pick(story: &mut Fixture, tried: u8, key: Option<u64>, only_well: bool) -> Result<Option<Pick>, TestCaseError> {
-    let all = story.balancer.endpoints();
-    let nanos = nanos_since(story.balancer.epoch, story.now);
-    let tried: Vec<_> = all.iter().filter(|e| tried >> (story.number(e) % 8) & 1 == 1).cloned().collect();
+fn pick(fixture: &mut Fixture, tried: u8, key: Option<u64>, only_well: bool) -> Result<Option<Pick>, TestCaseError> {
+    let all = fixture.balancer.endpoints();
+    let nanos = nanos_since(fixture.balancer.epoch, fixture.now);
+    let tried: Vec<_> = all.iter().filter(|e| tried >> (fixture.number(e) % 8) & 1 == 1).cloned().collect();
     let is_first = tried.is_empty() && !only_well;
-    let listed: Vec<_> = all.iter().filter(|e| !story.targets[story.number(e)].draining).cloned().collect();
+    let listed: Vec<_> = all.iter().filter(|e| !fixture.targets[fixture.number(e)].draining).cloned().collect();
     let left: Vec<_> = listed.iter().filter(|e| !tried.iter().any(|t| Arc::ptr_eq(t, e))).cloned().collect();
     let best = left.iter().filter_map(|e| class(e, nanos)).min();
     let of_class = |e: &Endpoint| class(e, nanos) == best;
     let is_due = |e: &Endpoint| {
-        matches!(e.breaker().state(), State::Open | State::HalfOpen) && e.breaker().would_admit(story.now)
+        matches!(e.breaker().state(), State::Open | State::HalfOpen) && e.breaker().would_admit(fixture.now)
     };
     let due: Vec<_> = left.iter().filter(|e| is_first && is_due(e)).map(|e| e.id().to_owned()).collect();
     let allowed: Vec<_> = left.iter().filter(|e| of_class(e)).map(|e| e.id().to_owned()).collect();
     let is_settled = |e: &Arc<Endpoint>| {
-        e.in_flight() == 0 && e.failures.at(nanos) < 0.3 && e.share(story.balancer.slow_start, story.now) >= 1.0
+        e.in_flight() == 0 && e.failures.at(nanos) < 0.3 && e.share(fixture.balancer.slow_start, fixture.now) >= 1.0
     };
     let candidates = || left.iter().filter(|e| class(e, nanos) == Some(Class::Well));
     let home = key.filter(|_| candidates().all(is_settled)).and_then(|key| {
         let affinity = |e: &Endpoint| e.affinity(key, 1.0);
         candidates().max_by(|a, b| affinity(a).total_cmp(&affinity(b))).map(|e| e.id().to_owned())
     });
-    let due_now = story.balancer.since_trial.load(Ordering::Relaxed) + 1 >= TRIAL_EVERY;
-    match story.wanted(&PickRequest { tried: &tried, key, only_well }) {
+    let due_now = fixture.balancer.since_trial.load(Ordering::Relaxed) + 1 >= TRIAL_EVERY;
+    match fixture.wanted(&PickRequest { tried: &tried, key, only_well }) {
         Ok(pick) => {
             let id = pick.endpoint().id();
             if due.is_empty() || !pick.is_trial() && !due_now {
@@ -127,39 +127,39 @@ proptest! {
     fn whatever_happens_a_pick_is_one_that_a_look_at_all_would_allow(
         policy in 0usize..5, steps in prop::collection::vec(step(), 1..150),
     ) {
-        let mut story = Fixture::with(POLICIES[policy], (0..12).map(target).collect(), |_| {});
+        let mut fixture = Fixture::with(POLICIES[policy], (0..12).map(target).collect(), |_| {});
         let mut held: Vec<Pick> = Vec::new();
         for step in steps {
-            story.wait(millis(10)); // what was counted before is never believed after
-            let all = story.balancer.endpoints();
+            fixture.wait(millis(10)); // what was counted before is never believed after
+            let all = fixture.balancer.endpoints();
             let any = |which: usize| all.get(which % all.len().max(1));
             match step {
-                Step::Pick { tried, key, only_well } => held.extend(pick(&mut story, tried, key, only_well)?),
+                Step::Pick { tried, key, only_well } => held.extend(pick(&mut fixture, tried, key, only_well)?),
                 Step::Finish { which, ending: number } if !held.is_empty() => {
-                    held.swap_remove(which % held.len()).finish(ending(number), story.now);
+                    held.swap_remove(which % held.len()).finish(ending(number), fixture.now);
                 }
                 Step::Drop { which } if !held.is_empty() => drop(held.swap_remove(which % held.len())),
                 Step::Update { present, draining } => {
                     let bit = |mask: u16, number: usize| mask >> number & 1 == 1;
                     let list: Vec<_> = (0..12).filter(|number| bit(present, *number))
                         .map(|number| Target { draining: bit(draining, number), ..target(number) }).collect();
-                    story.update(|targets| *targets = list);
-                    for endpoint in story.balancer.endpoints() {
+                    fixture.update(|targets| *targets = list);
+                    for endpoint in fixture.balancer.endpoints() {
                         let same = all.iter().find(|old| old.id() == endpoint.id());
                         prop_assert!(same.is_none_or(|old| Arc::ptr_eq(old, &endpoint)));
                     }
                 }
                 Step::Force { which, open } => if let Some(endpoint) = any(which) {
                     let to = if open { State::ForcedOpen } else { State::Closed };
-                    endpoint.breaker().set(to, story.now).expect("legal");
+                    endpoint.breaker().set(to, fixture.now).expect("legal");
                 },
                 Step::Probe { which, alive } => if let Some(endpoint) = any(which) {
-                    endpoint.probed(if alive { HealthCheck::Alive } else { HealthCheck::Silent }, story.now);
+                    endpoint.probed(if alive { HealthCheck::Alive } else { HealthCheck::Silent }, fixture.now);
                 },
-                Step::Wait { millis: time } => story.wait(millis(time)),
+                Step::Wait { millis: time } => fixture.wait(millis(time)),
                 Step::Finish { .. } | Step::Drop { .. } => {}
             }
-            for endpoint in story.balancer.endpoints() {
+            for endpoint in fixture.balancer.endpoints() {
                 let mine = held.iter().filter(|pick| Arc::ptr_eq(pick.endpoint(), &endpoint)).count();
                 prop_assert_eq!(endpoint.in_flight(), mine);
             }

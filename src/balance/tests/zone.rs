@@ -11,9 +11,9 @@ fn two_zones(policy: Policy, own: usize, others: usize) -> Fixture {
 
 /// As [`two_zones`], all of them known to answer in 10 ms.
 fn two_known_zones(policy: Policy, own: usize, others: usize) -> Fixture {
-    let story = two_zones(policy, own, others);
-    (0..own + others).for_each(|number| story.call(number, ok(10)));
-    story
+    let fixture = two_zones(policy, own, others);
+    (0..own + others).for_each(|number| fixture.call(number, ok(10)));
+    fixture
 }
 
 #[test]
@@ -27,8 +27,8 @@ fn the_own_zone_gets_all_calls_while_it_is_as_fast_as_the_other() {
 #[test]
 fn without_preference_all_zones_are_one() {
     let targets = two_zones(Policy::Random, 5, 5).targets;
-    let mut story = Fixture::with(Policy::Random, targets, |settings| settings.prefer_zone = false);
-    assert!((430..570).contains(&story.spread(1000)[..5].iter().sum::<usize>()));
+    let mut fixture = Fixture::with(Policy::Random, targets, |settings| settings.prefer_zone = false);
+    assert!((430..570).contains(&fixture.spread(1000)[..5].iter().sum::<usize>()));
 }
 
 #[test]
@@ -46,12 +46,12 @@ fn a_call_crosses_zones_when_the_other_one_is_cheaper_by_a_tenth_and_two_millise
     ];
     for policy in POLICIES {
         for (own, other, in_flight, crosses) in cases {
-            let mut story = two_zones(policy, 1, 1);
-            story.call(0, ok(own));
-            story.call(1, ok(other));
-            let held: Vec<_> = (0..in_flight).map(|_| story.pick_of(0)).collect();
+            let mut fixture = two_zones(policy, 1, 1);
+            fixture.call(0, ok(own));
+            fixture.call(1, ok(other));
+            let held: Vec<_> = (0..in_flight).map(|_| fixture.pick_of(0)).collect();
             let case = format!("{policy:?}: {own} ms with {in_flight} in flight, and {other} ms");
-            assert_eq!(story.choice(&PickRequest::default()), Ok(usize::from(crosses)), "{case}");
+            assert_eq!(fixture.choice(&PickRequest::default()), Ok(usize::from(crosses)), "{case}");
             drop(held);
         }
     }
@@ -60,10 +60,10 @@ fn a_call_crosses_zones_when_the_other_one_is_cheaper_by_a_tenth_and_two_millise
 #[test]
 fn a_zone_of_one_beside_a_zone_of_four_shares_the_load_with_it() {
     for policy in POLICIES {
-        let mut story = two_zones(policy, 1, 4);
-        (0..5).for_each(|number| story.call(number, ok(20)));
-        let held: Vec<_> = (0..100).map(|_| story.pick()).collect();
-        let in_flight = story.endpoint(0).in_flight();
+        let mut fixture = two_zones(policy, 1, 4);
+        (0..5).for_each(|number| fixture.call(number, ok(20)));
+        let held: Vec<_> = (0..100).map(|_| fixture.pick()).collect();
+        let in_flight = fixture.endpoint(0).in_flight();
         assert!((10..=40).contains(&in_flight), "{policy:?}: {in_flight} of 100");
         drop(held);
     }
@@ -72,27 +72,27 @@ fn a_zone_of_one_beside_a_zone_of_four_shares_the_load_with_it() {
 #[test]
 fn of_an_own_zone_that_is_partly_out_the_rest_takes_all_calls_while_it_can() {
     for policy in POLICIES {
-        let mut story = two_known_zones(policy, 5, 5);
-        (0..3).for_each(|number| story.trip(number));
-        story.wait(millis(10));
-        assert_eq!(story.spread(300)[3..5].iter().sum::<usize>(), 300, "{policy:?}");
+        let mut fixture = two_known_zones(policy, 5, 5);
+        (0..3).for_each(|number| fixture.trip(number));
+        fixture.wait(millis(10));
+        assert_eq!(fixture.spread(300)[3..5].iter().sum::<usize>(), 300, "{policy:?}");
     }
 }
 
 #[test]
 fn an_own_zone_that_is_all_out_leaves_all_calls_to_the_others() {
     for policy in POLICIES {
-        let mut story = two_known_zones(policy, 5, 5);
-        (0..5).for_each(|number| story.trip(number));
-        story.wait(millis(10));
-        assert_eq!(story.spread(300)[5..].iter().sum::<usize>(), 300, "{policy:?}");
+        let mut fixture = two_known_zones(policy, 5, 5);
+        (0..5).for_each(|number| fixture.trip(number));
+        fixture.wait(millis(10));
+        assert_eq!(fixture.spread(300)[5..].iter().sum::<usize>(), 300, "{policy:?}");
     }
 }
 
 #[test]
 fn a_last_resort_is_chosen_by_what_is_wrong_with_it_and_not_by_its_zone() {
-    let mut story = two_zones(Policy::PeakEwma, 2, 2);
-    [0, 1, 3].into_iter().for_each(|number| story.trip(number));
-    (0..5).for_each(|_| story.call(2, Ending::Failed));
-    assert_eq!(story.choice(&PickRequest::default()), Ok(2), "it answers, if badly");
+    let mut fixture = two_zones(Policy::PeakEwma, 2, 2);
+    [0, 1, 3].into_iter().for_each(|number| fixture.trip(number));
+    (0..5).for_each(|_| fixture.call(2, Ending::Failed));
+    assert_eq!(fixture.choice(&PickRequest::default()), Ok(2), "it answers, if badly");
 }

@@ -25,7 +25,8 @@ use crate::telemetry::Event as CallEvent;
 use crate::telemetry::hystrix::CommandSettings;
 use crate::timeout::timeout_at;
 
-/// The longest one question waits for Redis. An API of the internet answers in about that time: waiting longer is no shortcut.
+/// The longest one question waits for Redis. An API of the internet answers in about that time: waiting longer is no
+/// shortcut.
 pub const OPERATION_FOR: Duration = Duration::from_millis(100);
 
 /// Time for a name, a connection and a password. No caller waits for them.

@@ -48,23 +48,23 @@ struct AttemptInFlight {
 
 /// Drives one call; `answers` are what its attempts bring, each after its time.
 fn drive(
-    story: &mut Fixture,
+    fixture: &mut Fixture,
     question: Question,
     answers: &mut impl Iterator<Item = Answer>,
     cost: &mut Cost,
 ) -> Result<(), TestCaseError> {
-    let known = story.service.balancer().endpoints().len();
-    let mut machine = CallMachine::new(&story.service, question);
+    let known = fixture.service.balancer().endpoints().len();
+    let mut machine = CallMachine::new(&fixture.service, question);
     let (mut out, mut asked): (Vec<AttemptInFlight>, Vec<Arc<Endpoint>>) = (Vec::new(), Vec::new());
     let mut ended: Vec<(usize, Ending)> = Vec::new();
     let mut event = CallEvent::Begin;
     let looks = 4000 / CHECKED_AGAIN.as_millis() as usize; // while instances are silent
     for _ in 0..4 * (known + 1) + looks {
-        match machine.step(event, story.now, &mut story.rng) {
+        match machine.step(event, fixture.now, &mut fixture.rng) {
             Step::Ask(ask) => {
                 prop_assert_eq!(ask.attempt, asked.len());
                 prop_assert!(!asked.iter().any(|one| Arc::ptr_eq(one, &ask.endpoint)), "asked twice");
-                prop_assert!(ask.deadline <= question.deadline && ask.deadline > story.now);
+                prop_assert!(ask.deadline <= question.deadline && ask.deadline > fixture.now);
                 let is_copy = !out.is_empty();
                 prop_assert!(!ask.cached_only || question.key.is_some());
                 let was_free = asked.len() <= FREE_TRIES
@@ -78,7 +78,7 @@ fn drive(
                     () => {}
                 }
                 let answer = answers.next().unwrap_or((0, 1));
-                let (ending, at) = (ending(answer), story.now + millis(answer.1));
+                let (ending, at) = (ending(answer), fixture.now + millis(answer.1));
                 let is_late = ending == Ending::TimedOut || at > ask.deadline;
                 out.push(AttemptInFlight {
                     attempt: ask.attempt,
@@ -92,18 +92,18 @@ fn drive(
                 event = CallEvent::Woken;
             }
             Step::Wait(until) => {
-                prop_assert!(!out.is_empty() && until > story.now && until <= question.deadline);
+                prop_assert!(!out.is_empty() && until > fixture.now && until <= question.deadline);
                 let next = (0..out.len()).min_by_key(|index| out[*index].at).filter(|index| out[*index].at <= until);
                 event = match next {
                     Some(index) => {
                         let AttemptInFlight { attempt, at, ending } = out.swap_remove(index);
-                        story.now = at;
+                        fixture.now = at;
                         ended.push((attempt, ending));
                         cost.successes += usize::from(matches!(ending, Ending::Success { .. }));
                         CallEvent::Ended { attempt, ending }
                     }
                     None => {
-                        story.now = until;
+                        fixture.now = until;
                         CallEvent::Woken
                     }
                 };
@@ -114,9 +114,9 @@ fn drive(
                     CallOutcome::Attempt(number) => {
                         let given = ended.iter().find(|(attempt, _)| *attempt == number);
                         prop_assert_eq!(given.map(|(_, ending)| worth(*ending)), best);
-                        prop_assert!(out.is_empty() || best == Some(5) || story.now >= question.deadline);
+                        prop_assert!(out.is_empty() || best == Some(5) || fixture.now >= question.deadline);
                     }
-                    CallOutcome::Late => prop_assert!(story.now >= question.deadline && best.unwrap_or(0) <= 1),
+                    CallOutcome::Late => prop_assert!(fixture.now >= question.deadline && best.unwrap_or(0) <= 1),
                     CallOutcome::NoInstance => prop_assert!(known == 0),
                     CallOutcome::Open { .. } => prop_assert!(asked.is_empty() && known > 0),
                 }
@@ -138,21 +138,21 @@ proptest! {
         calls in prop::collection::vec((1u64..4000, prop::option::of(0u64..3), any::<bool>(), 0u64..2000), 1..60),
         answers in prop::collection::vec((any::<u8>(), 0u64..2500), 1..200),
     ) {
-        let mut story = Fixture::new(count);
+        let mut fixture = Fixture::new(count);
         let (mut answers, mut cost) = (answers.into_iter().cycle(), Cost::default());
         for (index, (time, key, may_hedge, pause)) in calls.into_iter().enumerate() {
-            story.wait(millis(pause));
-            for endpoint in story.service.probes_due(story.now) {
+            fixture.wait(millis(pause));
+            for endpoint in fixture.service.probes_due(fixture.now) {
                 let found = match answers.next() {
                     Some((kind, _)) if kind % 3 == 0 => HealthCheck::Alive,
                     Some((kind, _)) if kind % 3 == 1 => HealthCheck::Refused,
                     _ => HealthCheck::Silent,
                 };
-                story.service.probed(&endpoint, found, story.now);
+                fixture.service.probed(&endpoint, found, fixture.now);
             }
-            let question = Question { key, may_hedge, ..Question::until(story.now + millis(time)) };
-            drive(&mut story, question, &mut answers, &mut cost)?;
-            let seconds = (story.now - story.start).as_secs_f64();
+            let question = Question { key, may_hedge, ..Question::until(fixture.now + millis(time)) };
+            drive(&mut fixture, question, &mut answers, &mut cost)?;
+            let seconds = (fixture.now - fixture.start).as_secs_f64();
             // Attempts beside one that is out are copies, or paid as retries since its instance is silent.
             let retries = 26.0 + 0.2 * cost.successes as f64 + 0.1 * seconds;
             let copies = 6.0 + 0.1 * cost.successes as f64 + 0.1 * seconds;
