@@ -143,7 +143,7 @@ fn a_service_that_was_not_called_for_a_minute_is_not_checked_until_its_next_call
 fn at_most_sixteen_checks_are_in_flight_and_each_endpoint_has_its_turn() {
     let mut fixture = Fixture::new(40);
     (0..40).for_each(|number| {
-        fixture.service.probed(&Probe::of(&fixture.endpoint(number)), HealthCheck::Silent, fixture.now)
+        fixture.service.probed(&Probe::of(&fixture.endpoint(number)), HealthCheck::Silent, fixture.now);
     });
     fixture.wait(millis(1250));
     let mut checked = std::collections::HashSet::new();

@@ -155,7 +155,7 @@ impl<T: TryFrom<u32> + fmt::Display> Format<T> for Count {
 pub(in crate::config) struct Share;
 
 impl Share {
-    /// What `right` makes of the number; None: it is not one of those that are `allowed`.
+    /// Reads a number as `right` makes it. None: it is not one of those that are `allowed`.
     fn read_as<T>(
         value: &Spanned<DeValue<'_>>,
         right: impl Fn(f64) -> Option<T>,
