@@ -46,6 +46,10 @@ pub use shutdown::ShutdownSignal;
 /// it by a name or looks at `/readyz` hears no goodbye, and looks every second.
 const SERVES_ON: Duration = Duration::from_millis(1500);
 
+/// Signals so soon after the first one are the same order to end: `timeout` and shells send it to the process and to its
+/// group.
+const SAME_ORDER: Duration = Duration::from_millis(500);
+
 /// Why a service cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -393,24 +397,32 @@ struct DrainPlan {
 }
 
 impl DrainPlan {
-    /// Resolves when the last request has been let in. A second signal ends the time that it serves on.
+    /// Resolves when the last request has been let in. A second signal ends the time that it serves on, but not the
+    /// goodbye.
     async fn after(mut self, mut shutdown: ShutdownSignal) {
         match &mut self.registration {
             Some(registration) => shutdown.next().or(registration.stay_signed()).await,
             None => shutdown.next().await,
         }
+        let told = Instant::now();
         log::info!("ending: no new work, finishing what is there");
         self.health.set(Phase::Draining);
         self.supervisor.stopping(self.within);
-        let goodbye = async {
-            let served_on = Timer::after(self.serves_on);
-            if let Some(mut registration) = self.registration {
-                registration.drain();
-                registration.end().await;
+        let served_on = Timer::after(self.serves_on);
+        if let Some(mut registration) = self.registration {
+            registration.drain();
+            registration.end().await;
+        }
+        let told_again = async {
+            shutdown.next().await;
+            while told.elapsed() < SAME_ORDER {
+                shutdown.next().await;
             }
+        };
+        let served_on = async {
             served_on.await;
         };
-        goodbye.or(shutdown.next()).await;
+        served_on.or(told_again).await;
     }
 }
 

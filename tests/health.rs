@@ -132,12 +132,22 @@ fn systemd_is_told_when_it_serves_that_it_lives_and_that_it_ends() {
 
 #[test]
 fn a_service_told_to_end_says_so_and_serves_on_while_a_name_may_still_lead_to_it() {
+    serves_on_after(&["TERM"]);
+    serves_on_after(&["HUP"]);
+}
+
+#[test]
+fn a_signal_that_comes_twice_at_once_as_from_timeout_counts_as_one() {
+    serves_on_after(&["TERM", "TERM"]);
+}
+
+fn serves_on_after(signals: &[&str]) {
     let consumer = Service::start(&["consumer"], &[]);
     let (_, instances) = consumer.get("/instances");
     assert!(instances.contains("off: [discovery] mdns is false"), "{instances}");
     assert_eq!(consumer.get("/readyz").0, 200);
     let told = Instant::now();
-    consumer.signal("TERM");
+    signals.iter().for_each(|signal| consumer.signal(signal));
     let addr = consumer.addr();
     let mut drained = false;
     while TcpStream::connect(addr).is_ok() {

@@ -25,12 +25,12 @@ enum Source {
 }
 
 impl ShutdownSignal {
-    /// SIGTERM and SIGINT, and if `ends_with_stdin` the end of standard input.
+    /// SIGTERM, SIGINT and SIGHUP, and if `ends_with_stdin` the end of standard input.
     ///
     /// # Errors
     /// When the system gives no signals.
     pub fn new(ends_with_stdin: bool) -> Result<Self, Error> {
-        let signals = Signals::new([Signal::Term, Signal::Int])
+        let signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup])
             .map_err(|cause| Error::System { doing: "asking for signals", cause })?;
         let stdin = ends_with_stdin.then(|| Async::new(std::io::stdin())).transpose();
         let stdin = stdin.map_err(|cause| Error::System { doing: "watching standard input", cause })?;
