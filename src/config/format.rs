@@ -14,7 +14,7 @@ mod number;
 mod text;
 
 pub(super) use collection::{Distinct, List, Optional, Table};
-pub(super) use number::{Bytes, Count, Hedge, Share, Switch, Time};
+pub(super) use number::{Bytes, Count, Hedge, Number, Share, Switch, Time};
 pub use text::is_host;
 pub(super) use text::{Address, Choice, File, Parsed, Text, cluster, host_port, interface, store, zone};
 

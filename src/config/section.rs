@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::format::{
-    Address, Count, Distinct, File, List, Optional, Parsed, Share, Switch, Text, Time, TomlWriter, Visitor,
+    Address, Count, Distinct, File, List, Number, Optional, Parsed, Share, Switch, Text, Time, TomlWriter, Visitor,
 };
 
 /// The settings of a service: `[service.NAME]` in `bramble.toml`, `BRAMBLE__SERVICE__NAME__KEY`, and `--set
@@ -85,6 +85,11 @@ impl Fields<'_> {
     /// A whole number.
     pub fn count(&mut self, key: &'static str, field: &mut u32, allowed: RangeInclusive<u32>) {
         self.0.field(key, field, Count(allowed));
+    }
+
+    /// A number with or without decimals.
+    pub fn number(&mut self, key: &'static str, field: &mut f64, allowed: RangeInclusive<f64>) {
+        self.0.field(key, field, Number(allowed));
     }
 
     /// A share of 0 to 1.

@@ -161,12 +161,7 @@ impl Share {
         right: impl Fn(f64) -> Option<T>,
         allowed: &str,
     ) -> Result<T, Vec<InvalidValue>> {
-        let share: f64 = match value.get_ref() {
-            DeValue::Float(number) => number.as_str().parse().ok(),
-            DeValue::Integer(number) => number.as_str().parse().ok().filter(|_| number.radix() == 10),
-            _ => None,
-        }
-        .ok_or_else(|| InvalidValue::new(value, "is not a number; write for example 0.5"))?;
+        let share = decimal(value).ok_or_else(|| InvalidValue::new(value, "is not a number; write for example 0.5"))?;
         right(share).ok_or_else(|| InvalidValue::new(value, format_args!("is out of range; allowed is {allowed}")))
     }
 }
@@ -203,6 +198,24 @@ impl Format<f64> for Share {
     }
 }
 
+/// A number with or without decimals.
+pub(in crate::config) struct Number(pub(in crate::config) RangeInclusive<f64>);
+
+impl Format<f64> for Number {
+    fn read(&self, value: &Spanned<DeValue<'_>>) -> Result<f64, Vec<InvalidValue>> {
+        let (least, most) = (self.0.start(), self.0.end());
+        let number = decimal(value)
+            .ok_or_else(|| InvalidValue::new(value, format_args!("is not a number; write for example {least:?}")))?;
+        Some(number)
+            .filter(|number| self.0.contains(number))
+            .ok_or_else(|| InvalidValue::new(value, format_args!("is out of range; allowed is {least:?} to {most:?}")))
+    }
+
+    fn show(&self, value: &f64) -> String {
+        format!("{value:?}")
+    }
+}
+
 /// `true` or `false`.
 pub(in crate::config) struct Switch;
 
@@ -213,6 +226,14 @@ impl Format<bool> for Switch {
 
     fn show(&self, value: &bool) -> String {
         value.to_string()
+    }
+}
+
+fn decimal(value: &Spanned<DeValue<'_>>) -> Option<f64> {
+    match value.get_ref() {
+        DeValue::Float(number) => number.as_str().parse().ok(),
+        DeValue::Integer(number) => number.as_str().parse().ok().filter(|_| number.radix() == 10),
+        _ => None,
     }
 }
 

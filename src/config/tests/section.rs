@@ -10,13 +10,14 @@ use crate::config::{Conflict, Fields, Section};
 struct Desk {
     patience: Duration,
     bells: u32,
+    warmth: f64,
     greets: bool,
     rooms: Vec<String>,
 }
 
 impl Default for Desk {
     fn default() -> Self {
-        Self { patience: Duration::from_secs(2), bells: 1, greets: true, rooms: Vec::new() }
+        Self { patience: Duration::from_secs(2), bells: 1, warmth: 21.0, greets: true, rooms: Vec::new() }
     }
 }
 
@@ -26,6 +27,7 @@ impl Section for Desk {
     fn fields(&mut self, fields: &mut Fields<'_>) {
         fields.time("patience", &mut self.patience, Duration::from_millis(1)..=Duration::from_secs(60));
         fields.count("bells", &mut self.bells, 0..=9);
+        fields.number("warmth", &mut self.warmth, -10.0..=40.0);
         fields.switch("greets", &mut self.greets);
         let is_room = |text: &str| if text.is_empty() { Err("is not the name of a room") } else { Ok(()) };
         fields.list("rooms", &mut self.rooms, is_room, 4);
@@ -57,14 +59,14 @@ fn wrong(text: &str) -> String {
 #[test]
 fn a_services_own_section_is_read_like_the_others() {
     assert_eq!(desk(&Sources::text("")), Ok(Desk::default()));
-    let file = "[service.front-desk]\npatience = \"5s\"\nrooms = [\"7\", \"8\"]";
+    let file = "[service.front-desk]\npatience = \"5s\"\nwarmth = -4.5\nrooms = [\"7\", \"8\"]";
     let set = desk(&Sources {
         env: vec![("BRAMBLE__SERVICE__FRONT_DESK__BELLS".to_owned(), "3".to_owned())],
         flags: vec![("service.front-desk.patience".to_owned(), "6s".to_owned())],
         ..Sources::text(file)
     });
     let rooms = vec!["7".to_owned(), "8".to_owned()];
-    assert_eq!(set, Ok(Desk { patience: Duration::from_secs(6), bells: 3, rooms, ..Desk::default() }));
+    assert_eq!(set, Ok(Desk { patience: Duration::from_secs(6), bells: 3, warmth: -4.5, rooms, ..Desk::default() }));
 }
 
 #[test]
@@ -77,6 +79,9 @@ fn mistakes_in_it_have_their_line_and_what_would_be_right() {
         ("patience = 3", "service.front-desk.patience: 3 is not a duration"),
         ("patienc = \"3s\"", "bramble.toml:2:1: service.front-desk.patienc: is an unknown key; did you mean patience?"),
         ("bells = 10", "allowed is 0 to 9"),
+        ("warmth = 41", "41 is out of range; allowed is -10.0 to 40.0"),
+        ("warmth = nan", "is out of range"),
+        ("warmth = \"7\"", "is not a number"),
         ("rooms = [\"\"]", "is not the name of a room"),
         (
             "bells = 0\ngreets = false",
