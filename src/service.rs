@@ -91,7 +91,8 @@ impl Service {
         Self { listen, ..self }
     }
 
-    /// Has a page for people, which is announced under this title as `_http._tcp` too.
+    /// Has a page for people at `/`, which is announced under this title as `_http._tcp` too. With a cluster key it
+    /// needs [`open_to_all`](Self::open_to_all), since browsers have no key.
     pub const fn page(self, title: &'static str) -> Self {
         Self { title: Some(title), ..self }
     }
