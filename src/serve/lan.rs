@@ -48,7 +48,7 @@ impl Lan {
             id: host.id.to_string(),
             service: host.service.name().into(),
             version: host.service.version_str().into(),
-            path: "/".into(),
+            path: if host.service.title().is_some() { "/" } else { "/readyz" }.into(),
             zone: host.config.node.zone.clone(),
             weight: host.config.node.weight,
             status: Status::Up,

@@ -28,6 +28,7 @@ pub use state::State;
 pub const SERVICE: Service = Service::named("registry")
     .version(env!("CARGO_PKG_VERSION"))
     .calls_all()
+    .page("Bramble services")
     .open_to_all()
     .section::<RegistrySettings>();
 

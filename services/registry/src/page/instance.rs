@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bramble::discovery::{InstanceState, Source, Status};
+use bramble::discovery::{Instance, InstanceState, Source, Status};
 use maud::{Markup, html};
 
 use super::words::{in_words, milliseconds, or_dash, percent};
@@ -55,7 +55,7 @@ fn row(one: &InstanceView, columns: &Columns) -> Markup {
                 }
             }
             td role="cell" data-l="Address" {
-                a href={ "http://" (instance.addr) (link(&instance.service)) } { (instance.addr) }
+                a href={ "http://" (instance.addr) (link(instance)) } { (instance.addr) }
                 small { "by " (instance.source.as_str()) (signature(instance.source, columns.signed)) }
             }
             td role="cell" data-l="Status" { (status(one)) }
@@ -81,9 +81,14 @@ fn row(one: &InstanceView, columns: &Columns) -> Markup {
     }
 }
 
-/// The page that a person wants of it.
-fn link(service: &str) -> &'static str {
-    if matches!(service, "consumer" | "registry") { "/" } else { "/readyz" }
+/// Path of its page for people: the announced one; of an instance that is not announced it is known for services of this
+/// repository only. A path begins with `/`, else it would change the host of the link.
+fn link(instance: &Instance) -> &str {
+    match instance.source {
+        Source::Mdns if instance.path.starts_with('/') => &instance.path,
+        _ if matches!(&*instance.service, "consumer" | "registry") => "/",
+        _ => "/readyz",
+    }
 }
 
 /// A fixed list and a DNS name are the operator's own word; only what is announced needs a signature.

@@ -80,6 +80,22 @@ fn drawn(ones: Vec<InstanceView>) -> String {
 }
 
 #[test]
+fn the_link_of_an_instance_leads_to_the_page_that_it_announces_and_to_no_other_host() {
+    let link = |service: &str, source: Source, path: &str| {
+        let mut one = one(service, 1);
+        let instance = Arc::get_mut(&mut one.seen.instance).expect("the only one");
+        (instance.source, instance.path) = (source, path.into());
+        let page = drawn(vec![one]);
+        let links = page.split("href=\"http://192.168.178.1:40000").nth(1).expect("a link");
+        links.split('"').next().expect("its end").to_owned()
+    };
+    assert_eq!(link("thermo", Source::Mdns, "/rooms"), "/rooms");
+    assert_eq!(link("thermo", Source::Mdns, "@example.org/"), "/readyz");
+    assert_eq!(link("thermo", Source::Fixed, "/"), "/readyz", "a list names no page");
+    assert_eq!(link("consumer", Source::Fixed, "/"), "/");
+}
+
+#[test]
 fn a_service_has_a_sentence_and_a_table_and_those_that_do_not_answer_are_counted() {
     let mut ones: Vec<InstanceView> = (1..=4).map(|number| one("producer", number)).collect();
     ones[1].seen.standing = InstanceState::Lost;
