@@ -171,7 +171,7 @@ fn the_page_of_all_services_shows_a_circuit_open_ramp_and_close() {
     });
 }
 
-/// StopOnDrop the load also when a test fails.
+/// Ends the load also when a test fails.
 struct StopOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for StopOnDrop<'_> {

@@ -93,12 +93,14 @@ impl Collect for Client {
 }
 
 impl Client {
-    /// All services that are called, with the instances that are known now.
+    /// All services that are called. One without instances has those that are known now, as before its first call; else they
+    /// change with calls alone, so that the circuit of a lost instance can still be looked at.
     pub(super) fn callees(&self) -> Vec<Arc<ServiceClient>> {
         let callees = self.inner.callees.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let callees: Vec<_> = callees.values().cloned().collect();
         let now = Instant::now();
-        callees.iter().for_each(|callee| callee.refresh(&self.inner.directory, now));
+        let is_new = |callee: &&Arc<ServiceClient>| callee.rules.balancer().is_empty();
+        callees.iter().filter(is_new).for_each(|callee| callee.refresh(&self.inner.directory, now));
         callees
     }
 }
