@@ -141,8 +141,8 @@ impl<V: Clone + Send + Sync + 'static, E: FetchFailure> Cache<V, E> {
     /// Keeps an answer that was asked for at `stored_at`. False if it is not kept: it is empty, too large or too old,
     /// or what is there is newer.
     ///
-    /// To put the answer of another process, whose clock may be off, the caller hands in its own `now` less the age it
-    /// was told: an entry from the future has an unknown age, and is not kept.
+    /// To put the answer of another process, whose clock may be off, the caller hands in its own `now` less the age
+    /// in the answer: an entry from the future has an unknown age, and is not kept.
     pub async fn put(&self, key: &str, value: V, stored_at: SystemTime, now: SystemTime) -> bool {
         self.shared.table.keep(key, &Entry { value, stored_at }, now)
     }

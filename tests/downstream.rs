@@ -211,13 +211,7 @@ fn a_service_is_short() {
 
 #[test]
 fn without_a_greeter_the_front_desk_says_what_is_missing() {
-    let mut command = program("frontdesk");
-    command.env("BRAMBLE__DISCOVERY__PORT", "55422").args(["--listen", "127.0.0.1:0"]);
-    let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it was built");
-    let mut line = String::new();
-    BufReader::new(process.stdout.take().expect("piped")).read_line(&mut line).expect("text");
-    let addr = line.trim().strip_prefix("listening on http://").and_then(|addr| addr.parse().ok()).expect("it serves");
-    let desk = Service { process, addr };
+    let desk = Service::of("frontdesk", program("frontdesk").env("BRAMBLE__DISCOVERY__PORT", "55422"));
     let answer = desk.get("/greet/Ada");
     assert!(answer.contains("No greeting today (no greeter"), "{answer}");
 }
@@ -237,10 +231,8 @@ fn a_mistake_in_a_services_own_settings_is_said_with_its_line() {
 fn wrong_arguments_and_settings_are_said_with_the_exit_code_of_wrong_usage() {
     let ends = |arguments: &[&str]| -> Output {
         let mut process = program("greeter");
-        let child =
-            process.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it was built");
-        let since = Instant::now();
-        let mut child = child;
+        let process = process.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (mut child, since) = (process.spawn().expect("it was built"), Instant::now());
         while child.try_wait().expect("own child").is_none() {
             assert!(since.elapsed() < patience(30), "{arguments:?}: it does not end");
             std::thread::sleep(Duration::from_millis(10));

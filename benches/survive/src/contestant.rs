@@ -70,8 +70,8 @@ pub trait Client {
     /// Replaces the list of instances.
     fn update(&self, targets: &[Target], now: Instant);
 
-    /// Table of instances of the client, if it has one: where instances are found by mDNS, that is told of them, and
-    /// the client takes in what is in use by [`Client::refresh`].
+    /// Table of instances of the client, if it has one: where mDNS finds instances, the table takes them in, and
+    /// the client takes those in use by [`Client::refresh`].
     fn directory(&self) -> Option<&Directory> {
         None
     }

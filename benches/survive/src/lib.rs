@@ -7,7 +7,7 @@
 //!
 //! Of Bramble it drives the shipped rules: `CallMachine` and `CalledService` (with `Balancer`, `CircuitBreaker` and
 //! `Budget`) in its clients, `Limiter` before its servers' workers, and, where a scenario has mDNS, `InstanceTable`,
-//! which is told of announcements, goodbyes, failed calls and health checks as the client tells it. The servers' caches
+//! which takes in announcements, goodbyes, failed calls and health checks as the client passes them on. The servers' caches
 //! are `CacheTable` for every contestant; before the API behind them, Bramble's servers have a `CircuitBreaker` with
 //! the producer's settings. Modelled are network, mDNS, the answers to probes, queues, work, and the API. Not simulated
 //! is that a client waits for its first instance in the first 3 s of its life.

@@ -18,8 +18,8 @@ pub const MAX_BODY: usize = 64 << 10;
 /// Longest name or description kept, in bytes; the longest place names in use have about 170.
 const MAX_TEXT: usize = 200;
 
-/// The weather at a place, as it was told. As JSON it is read as carefully as an answer of the weather API, for any
-/// program may have written it.
+/// Weather at a place, as the weather API reports it. JSON from the shared cache is validated like an answer of the API,
+/// since any program may have written it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Value")]
 pub struct Observation {

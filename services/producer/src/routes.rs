@@ -33,7 +33,7 @@ pub fn app(weather: Arc<Weather>) -> tide::Server<Arc<Weather>> {
 /// All that is wrong with it, as one error with the code of the first.
 pub fn question(query: &str) -> Result<Query, ApiError> {
     let (mut zip, mut country) = (None, None);
-    // What is no UTF-8 becomes characters that no postal code has, so that nothing here is refused as no query.
+    // Bytes that are not UTF-8 become characters that no postal code has: the code is refused, not the query.
     let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
     for (name, value) in pairs {
         let (slot, code) = match name.as_str() {
@@ -73,7 +73,7 @@ async fn answer(request: Request<Arc<Weather>>) -> tide::Result {
         log::debug!("weather: {told} after {:?}, trace {}", started.elapsed(), trace(&request));
     }
     match outcome {
-        Ok(report) => told(&report, weather.fresh_for(), started.elapsed()),
+        Ok(report) => report_response(&report, weather.fresh_for(), started.elapsed()),
         Err(error) => Ok(refused(error, started.elapsed())),
     }
 }
@@ -99,7 +99,7 @@ fn trace(request: &Request<Arc<Weather>>) -> &str {
     if plain { value } else { "-" }
 }
 
-fn told(report: &Report, fresh_for: Duration, took: Duration) -> tide::Result {
+fn report_response(report: &Report, fresh_for: Duration, took: Duration) -> tide::Result {
     let age = report.age_s.unwrap_or_default();
     // `max-age` counts from fetching on, so `age` is part of it (RFC 9111, 4.2).
     let fresh = || format!("max-age={}", fresh_for.as_secs());

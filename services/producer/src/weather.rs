@@ -165,7 +165,7 @@ impl Weather {
             Ok(CachedAnswer { origin: AnswerOrigin::StaleIfError(missed), .. }) if self.fallback != Fallback::Stale => {
                 self.without_answer(&missed, now)
             }
-            Ok(found) => Ok(self.told(query, &found)),
+            Ok(found) => Ok(self.report_from(query, &found)),
             Err(missed) => self.without_answer(&missed, now),
         }
     }
@@ -176,7 +176,7 @@ impl Weather {
     /// [`Code::NotCached`], or the weather API has lately said that it knows no such place.
     pub fn held(&self, query: &Query, now: Moment) -> Result<Report, ApiError> {
         match self.cache.held(&self.key(query), now.wall) {
-            Some(Ok(found)) => Ok(self.told(query, &found)),
+            Some(Ok(found)) => Ok(self.report_from(query, &found)),
             Some(Err(missed)) => Err(error(&missed, self.upstream.opens_in(now.steady))),
             None => Err(ApiError::new(Code::NotCached, "No fresh report is held, and the question wants no other.")),
         }
@@ -220,7 +220,7 @@ impl Weather {
         told
     }
 
-    fn told(&self, query: &Query, found: &CachedAnswer<Arc<Observation>, UpstreamError>) -> Report {
+    fn report_from(&self, query: &Query, found: &CachedAnswer<Arc<Observation>, UpstreamError>) -> Report {
         if let AnswerOrigin::StaleIfError(missed) = &found.origin {
             log::debug!("answered out of date: {missed}");
             self.upstream.fell_back(Event::FallbackSuccess);

@@ -43,9 +43,9 @@ pub enum ProducerState {
     Restarted,
     /// Stands still most of the time, for half a minute.
     Slow,
-    /// Was told to end and does not take calls any more.
+    /// Is ending after SIGTERM, and takes no calls any more.
     Stopping,
-    /// Ended because it was told to.
+    /// Ended after SIGTERM.
     Stopped,
     /// Was killed by its button.
     Killed,

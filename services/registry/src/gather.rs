@@ -35,7 +35,7 @@ const CHANGES: usize = 100;
 #[derive(Debug, Clone, Default)]
 pub struct GatheredCircuits {
     /// Answers of the instances, by id.
-    pub told: BTreeMap<Arc<str>, InstanceCircuits>,
+    pub answers: BTreeMap<Arc<str>, InstanceCircuits>,
     /// Changes of circuits seen so far, oldest first; at most 100.
     pub changes: VecDeque<Change>,
 }
@@ -94,8 +94,8 @@ impl Gather {
         let mut gathered = before.clone();
         let mut subject: Vec<_> =
             self.directory.all(now).iter().map(|seen| (Arc::clone(&seen.instance.id), seen.instance.addr)).collect();
-        gathered.told.retain(|id, _| subject.iter().any(|(there, _)| there == id));
-        subject.sort_by_key(|(id, _)| before.told.get(id).map(|told| told.asked));
+        gathered.answers.retain(|id, _| subject.iter().any(|(there, _)| there == id));
+        subject.sort_by_key(|(id, _)| before.answers.get(id).map(|told| told.asked));
         let (queue, questions) = smol::channel::bounded(subject.len().max(1));
         let (answers, heard) = smol::channel::bounded(subject.len().max(1));
         for one in subject {
@@ -130,19 +130,19 @@ impl Gather {
         match answer {
             Ok(circuits) => {
                 let circuits = Arc::new(circuits);
-                let before = gathered.told.get(&id).and_then(|told| told.circuits.as_ref());
+                let before = gathered.answers.get(&id).and_then(|told| told.circuits.as_ref());
                 let moved = before.map(|before| moved(before, &circuits, &id, now)).unwrap_or_default();
                 gathered.changes.extend(moved);
                 let beyond = gathered.changes.len().saturating_sub(CHANGES);
                 gathered.changes.drain(..beyond);
-                gathered.told.insert(id, InstanceCircuits { asked: now, circuits: Some(circuits) });
+                gathered.answers.insert(id, InstanceCircuits { asked: now, circuits: Some(circuits) });
             }
             Err(silent) => {
                 log::debug!("{id} does not tell its circuits: {}", silent.why);
                 if let Some(why) = silent.suspicion {
                     self.directory.suspect(&id, why, now);
                 }
-                gathered.told.insert(id, InstanceCircuits { asked: now, circuits: None });
+                gathered.answers.insert(id, InstanceCircuits { asked: now, circuits: None });
             }
         }
     }
@@ -151,7 +151,7 @@ impl Gather {
 impl GatheredCircuits {
     /// Answer of `id`, if that is not too long ago. `Some(None)`: it was asked and was silent.
     pub(crate) fn of(&self, id: &str, now: Instant) -> Option<Option<&Circuits>> {
-        let told = self.told.get(id).filter(|told| now.saturating_duration_since(told.asked) < KEPT)?;
+        let told = self.answers.get(id).filter(|told| now.saturating_duration_since(told.asked) < KEPT)?;
         Some(told.circuits.as_deref())
     }
 }

@@ -251,7 +251,7 @@ type Callers = BTreeMap<String, Vec<Caller>>;
 /// Callers with their circuits, by the id of the instance that is called.
 fn callers(gathered: &GatheredCircuits, now: Instant) -> Callers {
     let mut callers = Callers::new();
-    for by in gathered.told.keys() {
+    for by in gathered.answers.keys() {
         let Some(Some(circuits)) = gathered.of(by, now) else { continue };
         for one in circuits.services.iter().flat_map(|callee| &callee.endpoints) {
             let caller = Caller { by: Arc::clone(by), circuit: one.circuit.clone() };

@@ -130,7 +130,7 @@ proptest! {
         let mut fixture = Fixture::with(POLICIES[policy], (0..12).map(target).collect(), |_| {});
         let mut held: Vec<Pick> = Vec::new();
         for step in steps {
-            fixture.wait(millis(10)); // what was counted before is never believed after
+            fixture.wait(millis(10)); // counts of before the pause are out of date
             let all = fixture.balancer.endpoints();
             let any = |which: usize| all.get(which % all.len().max(1));
             match step {

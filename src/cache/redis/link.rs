@@ -73,7 +73,7 @@ pub(super) struct ConnectionState {
     pub(super) connection: Option<MultiplexedConnection>,
     /// Why there is no connection, in a few words.
     pub(super) why_not: Option<String>,
-    /// Whether the log has said so.
+    /// Whether the log has a line about it.
     said: bool,
 }
 

@@ -104,10 +104,10 @@ fn a_round_ends_when_its_time_is_over_and_the_next_begins_with_those_it_left_out
     let since = Instant::now();
     let first = future::block_on(bench.executor.run(bench.gather.round(&GatheredCircuits::default(), Instant::now())));
     assert!(since.elapsed() < ALL_WITHIN + ONE_WITHIN, "{:?}", since.elapsed());
-    let asked = first.told.len();
+    let asked = first.answers.len();
     assert!(0 < asked && asked < all, "{asked} were asked");
     let second = future::block_on(bench.executor.run(bench.gather.round(&first, Instant::now())));
-    assert_eq!(second.told.len(), all);
+    assert_eq!(second.answers.len(), all);
 }
 
 #[test]
